@@ -1,0 +1,463 @@
+"""Compiled: one request's lines to answers over the arrays of `pricing_engine.matrix` (P1-P11).
+
+`price_batch` resolves SKUs and units, then walks the customer's stack for each line. The stack is gathered once a
+request: the bundles attached to the customer, its ancestors, its class and everyone, in the order of search. A lookup
+then probes each bundle once for each item level, however many books and customers there are.
+"""
+
+import numpy as np
+from numba import njit
+
+from pricing_engine import matrix as mx
+from pricing_engine.entries import (
+    BASE_FORM,
+    ENTRY,
+    EXACT_FORM,
+    FRAME_SIZE,
+    FRAMES,
+    NOTHING,
+    WORK_AS_OF,
+    WORK_BASE_QUANTITY,
+    WORK_BRANCH,
+    WORK_CLASS,
+    WORK_CURRENCY,
+    WORK_CUSTOMER_BRANCH,
+    WORK_DENOMINATOR,
+    WORK_ESCALATE,
+    WORK_HORIZON,
+    WORK_ITEM,
+    WORK_LEVELS,
+    WORK_MINIMUM,
+    WORK_MINOR,
+    WORK_NUMERATOR,
+    WORK_QUANTITY,
+    WORK_SIGNED_QUANTITY,
+    WORK_SIZE,
+    WORK_UOM,
+    book_valid,
+    find_cell,
+    first_record,
+    level_flag,
+    records_of,
+)
+from pricing_engine.exact import INT64_MAX, compare, divide, extended, times
+from pricing_engine.model import (
+    GROUP_DEPTH_MAX,
+    MICROS,
+    NEVER_US,
+    Ladder,
+    LineStatus,
+    Mode,
+)
+from pricing_engine.offers import (
+    OFFER_BOOK,
+    OFFER_CLASS_RANK,
+    OFFER_DENOMINATOR,
+    OFFER_ENTRY,
+    OFFER_FORM,
+    OFFER_HIGH,
+    OFFER_LEVEL,
+    OFFER_LIFTED,
+    OFFER_LOW,
+    OFFER_MINIMUM,
+    OFFER_NEWEST,
+    OFFER_PRESENT,
+    OFFER_ROUNDED,
+    OFFER_SIZE,
+    OFFER_SLOT,
+    RANK_SIZE,
+    book_offer,
+    find_rate,
+)
+from pricing_engine.stack import (
+    STACK_ATTACHMENT,
+    STACK_DISTANCE,
+    STACK_INHERITED,
+    STACK_LAYER,
+    entitled,
+    entitlement_owners,
+    gather_stack,
+    priority_of,
+)
+from pricing_engine.strings import find_name
+
+# ask (6): what a request says; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
+ASK_CUSTOMER, ASK_CURRENCY, ASK_BRANCH, ASK_AS_OF, ASK_MINOR, ASK_GRACE, ASK_SIZE = range(7)
+# answers (n, 11)
+(
+    ANSWER_STATUS,  # a LineStatus, or NEEDS_REFERENCE
+    ANSWER_UNIT_PRICE,
+    ANSWER_EXTENDED_PRICE,
+    ANSWER_BOOK,
+    ANSWER_LAYER,
+    ANSWER_ENTRY,
+    ANSWER_MINIMUM,
+    ANSWER_VALID_UNTIL,
+    ANSWER_LIFTED,
+    ANSWER_ITEM,
+    ANSWER_EXPIRED,
+    ANSWER_SIZE,
+) = range(12)
+NEEDS_REFERENCE = -1
+UNTIL_STEPS_MAX = 64  # instants tried for valid_until before the line goes to the reference
+
+# rows of the offers array: the one just made, the best in the order of candidates, the best of each form, the blocked
+NOW, FIRST, BEST, BEST_BASE, STOP, OFFER_ROWS = range(6)
+
+_OK, _NO_PRICE, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.NO_PRICE), int(LineStatus.BELOW_MINIMUM)
+_OUT_OF_RANGE, _INVALID_QUANTITY = int(LineStatus.OUT_OF_RANGE), int(LineStatus.INVALID_QUANTITY)
+_UNKNOWN_ITEM, _NOT_ENTITLED = int(LineStatus.UNKNOWN_ITEM), int(LineStatus.NOT_ENTITLED)
+_UNKNOWN_UOM = int(LineStatus.UNKNOWN_UOM)
+_MODE_FIRST, _MODE_LOWEST = int(Mode.FIRST), int(Mode.LOWEST)
+_MODE_HIGHEST, _MODE_NEWEST = int(Mode.HIGHEST), int(Mode.NEWEST)
+_MERGE = int(Ladder.MERGE)
+
+
+# -- one layer ------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _ranks_before(a, b):  # type: ignore[no-untyped-def]
+    for i in range(RANK_SIZE):
+        if a[i] != b[i]:
+            return a[i] < b[i]
+    return False
+
+
+@njit(cache=True)
+def _rank(offer, mode, distance, priority):  # type: ignore[no-untyped-def]
+    """Write the offer's place in the order of candidates (P2) into its first seven numbers; book stands last."""
+    shift = 1 if mode == _MODE_NEWEST else 0
+    offer[shift] = distance
+    offer[shift + 1] = priority
+    offer[shift + 2] = offer[OFFER_LEVEL]
+    offer[shift + 3] = offer[OFFER_CLASS_RANK]
+    offer[shift + 4] = offer[OFFER_FORM]
+    offer[0 if shift else 5] = -offer[OFFER_NEWEST]
+
+
+@njit(cache=True)
+def _better(work, a, b, mode):  # type: ignore[no-untyped-def]
+    """Whether offer a settles before offer b: by price in `lowest` and `highest`, then by rank (P2)."""
+    if mode in (_MODE_LOWEST, _MODE_HIGHEST):
+        fits, sign = compare(
+            a[OFFER_HIGH],
+            a[OFFER_LOW],
+            a[OFFER_DENOMINATOR],
+            b[OFFER_HIGH],
+            b[OFFER_LOW],
+            b[OFFER_DENOMINATOR],
+        )
+        if not fits:
+            work[WORK_ESCALATE] = 1
+        if sign != 0:
+            return (sign < 0) == (mode == _MODE_LOWEST)
+    return _ranks_before(a, b)
+
+
+@njit(cache=True)
+def _take(work, offers, mode, ladder):  # type: ignore[no-untyped-def]
+    """Let the offer just made take over where it is better (P6)."""
+    now = offers[NOW]
+    now[OFFER_PRESENT] = 1
+    if offers[FIRST, OFFER_PRESENT] == 0 or _ranks_before(now, offers[FIRST]):
+        offers[FIRST] = now
+    row = BEST
+    if ladder == _MERGE:
+        row += now[OFFER_FORM]
+        if offers[row, OFFER_PRESENT] == 1 and now[OFFER_SLOT] != offers[row, OFFER_SLOT]:
+            if now[OFFER_SLOT] > offers[row, OFFER_SLOT]:
+                offers[row] = now
+            return
+    if offers[row, OFFER_PRESENT] == 0 or _better(work, now, offers[row], mode):
+        offers[row] = now
+
+
+@njit(cache=True)
+def _consider(m, work, keys, frames, offers, stack, row, book, standing):  # type: ignore[no-untyped-def]
+    """Ask one book of the stack for its offers (P3, P5) and let them compete."""
+    currency = m.books[book, mx.BOOK_CURRENCY]
+    if (currency == work[WORK_CURRENCY]) != (standing == 0):
+        return
+    priority = priority_of(m, work, stack, row, book)
+    if priority == INT64_MAX or not book_valid(m, work, book):
+        return
+    if standing == 1 and find_rate(m, work, currency, work[WORK_CURRENCY])[1] == 0:
+        return
+    mode = m.layers[stack[row, STACK_LAYER], mx.LAYER_MODE]
+    ladder = m.layers[stack[row, STACK_LAYER], mx.LAYER_LADDER]
+    both = mode in (_MODE_LOWEST, _MODE_HIGHEST)
+    for turn in range(2 if both else 1):
+        forms = EXACT_FORM | BASE_FORM
+        if both:
+            forms = EXACT_FORM if turn == 0 else BASE_FORM
+        said = book_offer(m, work, keys, frames, book, forms, offers[NOW])
+        if said == NOTHING:
+            continue
+        _rank(offers[NOW], mode, stack[row, STACK_DISTANCE], priority)
+        if said == ENTRY:
+            _take(work, offers, mode, ladder)
+        elif offers[STOP, OFFER_PRESENT] == 0 or _ranks_before(offers[NOW], offers[STOP]):
+            offers[STOP] = offers[NOW]
+            offers[STOP, OFFER_PRESENT] = 1
+
+
+@njit(cache=True)
+def _has_book(m, cell, book):  # type: ignore[no-untyped-def]
+    first, end = records_of(m.cell_value[cell])
+    at = first_record(m, first, end, book << 32)
+    return at < end and m.records[at, mx.RECORD_BOOK_CLASS] >> 32 == book
+
+
+@njit(cache=True)
+def _consider_bundle(m, work, keys, frames, offers, stack, row, standing):  # type: ignore[no-untyped-def]
+    """Ask every book of a stack row's bundle that speaks of the item at any level, each once."""
+    bundle = m.attachments[stack[row, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE]
+    book = m.bundles[bundle, mx.BUNDLE_BOOK]
+    if book >= 0:
+        _consider(m, work, keys, frames, offers, stack, row, book, standing)
+        return
+    for level in range(work[WORK_LEVELS]):
+        cell = find_cell(m, bundle, keys[level], level_flag(work, level))
+        if cell < 0:
+            continue
+        at, end = records_of(m.cell_value[cell])
+        while at < end:
+            book = m.records[at, mx.RECORD_BOOK_CLASS] >> 32
+            seen = False
+            for before in range(level):
+                other = find_cell(m, bundle, keys[before], level_flag(work, before))
+                if other >= 0 and _has_book(m, other, book):
+                    seen = True
+            if not seen:
+                _consider(m, work, keys, frames, offers, stack, row, book, standing)
+            at = first_record(m, at, end, (book + 1) << 32)
+
+
+@njit(cache=True)
+def _settle(m, work, keys, frames, offers, stack, first, end, standing):  # type: ignore[no-untyped-def]
+    """The layer's answer among books of one currency standing: its row in `offers`, STOP, or -1 (P2, P6)."""
+    for row in range(OFFER_ROWS):
+        offers[row, OFFER_PRESENT] = 0
+    layer = stack[first, STACK_LAYER]
+    mode, ladder = m.layers[layer, mx.LAYER_MODE], m.layers[layer, mx.LAYER_LADDER]
+    nearest_wins = mode == _MODE_FIRST and ladder != _MERGE
+    for row in range(first, end):
+        found = offers[FIRST, OFFER_PRESENT] == 1 or offers[STOP, OFFER_PRESENT] == 1
+        if found and nearest_wins and stack[row, STACK_DISTANCE] != stack[row - 1, STACK_DISTANCE]:
+            break
+        _consider_bundle(m, work, keys, frames, offers, stack, row, standing)
+        if work[WORK_ESCALATE] == 1:
+            return -1
+    stopped = offers[STOP, OFFER_PRESENT] == 1
+    if offers[FIRST, OFFER_PRESENT] == 0:
+        return STOP if stopped else -1
+    if stopped and _ranks_before(offers[STOP], offers[FIRST]):
+        return STOP
+    if ladder != _MERGE or offers[BEST_BASE, OFFER_PRESENT] == 0:
+        return BEST
+    if offers[BEST, OFFER_PRESENT] == 0:
+        return BEST_BASE
+    if mode in (_MODE_LOWEST, _MODE_HIGHEST):
+        return BEST if _better(work, offers[BEST], offers[BEST_BASE], mode) else BEST_BASE
+    return BEST + offers[FIRST, OFFER_FORM]
+
+
+@njit(cache=True)
+def _price_at(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-untyped-def]
+    """Search the layers at WORK_AS_OF and write the answer's price side (P1)."""
+    work[WORK_HORIZON] = NEVER_US
+    work[WORK_MINIMUM] = INT64_MAX
+    answer[ANSWER_UNIT_PRICE] = answer[ANSWER_EXTENDED_PRICE] = answer[ANSWER_MINIMUM] = 0
+    answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
+    answer[ANSWER_LIFTED] = 0
+    first = 0
+    while first < len(stack):
+        end = first
+        while end < len(stack) and stack[end, STACK_LAYER] == stack[first, STACK_LAYER]:
+            end += 1
+        for standing in range(2):
+            row = _settle(m, work, keys, frames, offers, stack, first, end, standing)
+            if work[WORK_ESCALATE] == 1:
+                return
+            if row == STOP:
+                answer[ANSWER_STATUS] = _BELOW_MINIMUM
+                answer[ANSWER_MINIMUM] = offers[STOP, OFFER_MINIMUM]
+                return
+            if row >= 0:
+                _write_answer(work, offers[row], stack[first, STACK_LAYER], answer)
+                return
+        first = end
+    if work[WORK_MINIMUM] == INT64_MAX:
+        answer[ANSWER_STATUS] = _NO_PRICE
+    else:
+        answer[ANSWER_STATUS] = _BELOW_MINIMUM
+        answer[ANSWER_MINIMUM] = work[WORK_MINIMUM]
+
+
+@njit(cache=True)
+def _write_answer(work, offer, layer, answer):  # type: ignore[no-untyped-def]
+    unit_price, minor = offer[OFFER_ROUNDED], work[WORK_MINOR]
+    answer[ANSWER_STATUS] = _OUT_OF_RANGE
+    if unit_price < 0:
+        return
+    fits, multiple = extended(unit_price, work[WORK_SIGNED_QUANTITY], MICROS * minor)
+    if not fits or multiple > INT64_MAX // minor:
+        return
+    answer[ANSWER_STATUS] = _OK
+    answer[ANSWER_UNIT_PRICE] = unit_price
+    answer[ANSWER_EXTENDED_PRICE] = multiple * minor if work[WORK_SIGNED_QUANTITY] > 0 else -multiple * minor
+    answer[ANSWER_BOOK] = offer[OFFER_BOOK]
+    answer[ANSWER_LAYER] = layer
+    answer[ANSWER_ENTRY] = offer[OFFER_ENTRY]
+    answer[ANSWER_LIFTED] = offer[OFFER_LIFTED]
+
+
+@njit(cache=True)
+def _price_line(m, work, keys, frames, offers, stack, answer, later, as_of):  # type: ignore[no-untyped-def]
+    """The answer at `as_of`, and the first later instant at which it would be another (P10)."""
+    work[WORK_AS_OF] = as_of
+    work[WORK_ESCALATE] = 0
+    _price_at(m, work, keys, frames, offers, stack, answer)
+    answer[ANSWER_VALID_UNTIL] = NEVER_US
+    steps = 0
+    while work[WORK_ESCALATE] == 0 and work[WORK_HORIZON] < NEVER_US:
+        work[WORK_AS_OF] = work[WORK_HORIZON]
+        _price_at(m, work, keys, frames, offers, stack, later)
+        same = (
+            later[ANSWER_STATUS] == answer[ANSWER_STATUS]
+            and later[ANSWER_UNIT_PRICE] == answer[ANSWER_UNIT_PRICE]
+            and later[ANSWER_ENTRY] == answer[ANSWER_ENTRY]
+        )
+        if not same:
+            answer[ANSWER_VALID_UNTIL] = work[WORK_AS_OF]
+            break
+        steps += 1
+        if steps == UNTIL_STEPS_MAX:
+            work[WORK_ESCALATE] = 1
+    work[WORK_AS_OF] = as_of
+    if work[WORK_ESCALATE] == 1:
+        answer[ANSWER_STATUS] = NEEDS_REFERENCE
+
+
+# -- one line -------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _item_levels(m, item, keys):  # type: ignore[no-untyped-def]
+    """Fill `keys` with the item, its product groups upward and every item; how many (P4)."""
+    keys[0] = item
+    levels = 1
+    group = m.items[item, mx.ITEM_GROUP]
+    while group >= 0 and levels <= GROUP_DEPTH_MAX:
+        keys[levels] = len(m.items) + group
+        levels += 1
+        group = m.group_parents[group]
+    keys[levels] = len(m.items) + len(m.group_parents)
+    return levels + 1
+
+
+@njit(cache=True)
+def _unit_factor(m, work, uom):  # type: ignore[no-untyped-def]
+    """Note the asked unit and its factor; False if the item has no such unit (P5). `uom` -1 is the base unit."""
+    item = work[WORK_ITEM]
+    base = m.items[item, mx.ITEM_BASE_UOM]
+    work[WORK_UOM] = base if uom == -1 else uom
+    work[WORK_NUMERATOR] = work[WORK_DENOMINATOR] = 1
+    work[WORK_BASE_QUANTITY] = work[WORK_QUANTITY]
+    if work[WORK_UOM] == base:
+        return True
+    for row in range(m.items[item, mx.ITEM_UOM_START], m.items[item, mx.ITEM_UOM_END]):
+        if m.uoms[row, mx.UOM_NAME] == uom:
+            work[WORK_NUMERATOR] = m.uoms[row, mx.UOM_NUMERATOR]
+            work[WORK_DENOMINATOR] = m.uoms[row, mx.UOM_DENOMINATOR]
+            _, high, low = times(np.int64(0), work[WORK_QUANTITY], work[WORK_NUMERATOR])
+            whole_high, whole, _ = divide(high, low, work[WORK_DENOMINATOR])
+            work[WORK_BASE_QUANTITY] = INT64_MAX if whole_high != 0 or whole < 0 else whole
+            return True
+    return False
+
+
+@njit(cache=True)
+def _expired_lately(m, work, keys, stack, grace):  # type: ignore[no-untyped-def]
+    """Whether a book with an entry for the item left the stack within the grace period (P13)."""
+    now = work[WORK_AS_OF]
+    for row in range(len(stack)):
+        attachment = stack[row, STACK_ATTACHMENT]
+        for at in range(
+            m.attachments[attachment, mx.ATTACHMENT_START], m.attachments[attachment, mx.ATTACHMENT_END]
+        ):
+            end = m.agreements[at, mx.AGREEMENT_TO]
+            inherited = stack[row, STACK_INHERITED] == 0 or m.agreements[at, mx.AGREEMENT_INHERIT] == 1
+            if not (inherited and end <= now < end + grace):
+                continue
+            book = m.agreements[at, mx.AGREEMENT_BOOK]
+            bundle = m.books[book, mx.BOOK_BUNDLE]
+            still = False
+            for other in range(len(stack)):
+                if m.attachments[stack[other, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE] == bundle:
+                    still |= priority_of(m, work, stack, other, book) != INT64_MAX
+            if still:
+                continue
+            for level in range(work[WORK_LEVELS]):
+                cell = find_cell(m, bundle, keys[level], level_flag(work, level))
+                if cell >= 0 and (m.bundles[bundle, mx.BUNDLE_BOOK] == book or _has_book(m, cell, book)):
+                    return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def price_batch(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, answers):  # type: ignore[no-untyped-def]
+    """Answer the lines of one request.
+
+    `ask` (7,) int64; `skus`, `uom_text` u8 with `..._offsets` int64 (n + 1); `quantities` (n,) int64 micros;
+    `answers` (n, 11) int64, written. A line whose numbers need more than 127 bits gets status NEEDS_REFERENCE.
+    """
+    customer = ask[ASK_CUSTOMER]
+    stack = gather_stack(m, customer)
+    owners = entitlement_owners(m, customer)
+    work = np.zeros(WORK_SIZE, dtype=np.int64)
+    keys = np.zeros(GROUP_DEPTH_MAX + 2, dtype=np.int64)
+    frames = np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64)
+    offers = np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64)
+    later = np.zeros(ANSWER_SIZE, dtype=np.int64)
+    work[WORK_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
+    work[WORK_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
+    work[WORK_BRANCH] = ask[ASK_BRANCH]
+    work[WORK_CURRENCY] = ask[ASK_CURRENCY]
+    work[WORK_MINOR] = ask[ASK_MINOR]
+    for i in range(len(quantities)):
+        start = sku_offsets[i]
+        answers[i, ANSWER_ITEM] = find_name(
+            m.sku_bytes, m.sku_offsets, m.sku_slots, skus, start, sku_offsets[i + 1] - start
+        )
+    for i in range(len(quantities)):
+        answer = answers[i]
+        answer[ANSWER_UNIT_PRICE:ANSWER_VALID_UNTIL] = 0
+        answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
+        answer[ANSWER_VALID_UNTIL] = NEVER_US
+        answer[ANSWER_LIFTED] = answer[ANSWER_EXPIRED] = 0
+        if quantities[i] == 0 or quantities[i] == -INT64_MAX - 1:
+            answer[ANSWER_STATUS] = _INVALID_QUANTITY
+            continue
+        item = answer[ANSWER_ITEM]
+        if item < 0:
+            answer[ANSWER_STATUS] = _UNKNOWN_ITEM
+            continue
+        work[WORK_ITEM] = item
+        work[WORK_LEVELS] = _item_levels(m, item, keys)
+        if len(owners) > 0 and not entitled(m, owners, keys, work[WORK_LEVELS]):
+            answer[ANSWER_STATUS] = _NOT_ENTITLED
+            continue
+        uom = np.int64(-1)
+        start, length = uom_offsets[i], uom_offsets[i + 1] - uom_offsets[i]
+        if length > 0:
+            uom = find_name(m.uom_bytes, m.uom_offsets, m.uom_slots, uom_text, start, length)
+        work[WORK_SIGNED_QUANTITY] = quantities[i]
+        work[WORK_QUANTITY] = abs(quantities[i])
+        if (uom < 0 and length > 0) or not _unit_factor(m, work, uom):
+            answer[ANSWER_STATUS] = _UNKNOWN_UOM
+            continue
+        _price_line(m, work, keys, frames, offers, stack, answer, later, ask[ASK_AS_OF])
+        if ask[ASK_GRACE] > 0:
+            answer[ANSWER_EXPIRED] = _expired_lately(m, work, keys, stack, ask[ASK_GRACE])

@@ -1,0 +1,196 @@
+"""The compiled form of the price side: names as string tables, rows as flat arrays of ordinals and micros.
+
+The layout of every array is described in `docs/snapshot-format.md`; the column numbers below are its only other copy.
+An `Matrix` is what the kernels take: read-only arrays, memory-mapped or not, all of the dtypes given here.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64s = NDArray[np.int64]
+
+# items (n, 8): the eighth column only fills the cache line
+ITEM_GROUP, ITEM_BASE_UOM, ITEM_FLAGS, ITEM_UOM_START, ITEM_UOM_END, ITEM_COST_START, ITEM_COST_END = range(7)
+ITEM_FLAG_ERP: Final = 1
+# uoms (n, 3): sorted by (item, uom)
+UOM_NAME, UOM_NUMERATOR, UOM_DENOMINATOR = range(3)
+# customers (n, 4)
+CUSTOMER_PARENT, CUSTOMER_CLASS, CUSTOMER_CURRENCY, CUSTOMER_BRANCH = range(4)
+# layers (n, 2): in the order of search
+LAYER_MODE, LAYER_LADDER = range(2)
+# books (n, 10): in the order of book_id
+(
+    BOOK_LAYER,
+    BOOK_CURRENCY,
+    BOOK_FROM,
+    BOOK_TO,
+    BOOK_BELOW_MINIMUM,
+    BOOK_INCREMENT,
+    BOOK_ROUNDING,
+    BOOK_FLOOR_NUMERATOR,
+    BOOK_FLOOR_DENOMINATOR,
+    BOOK_BUNDLE,
+) = range(10)
+# agreements (n, 5): sorted by (audience, layer, bundle, book)
+AGREEMENT_BOOK, AGREEMENT_PRIORITY, AGREEMENT_FROM, AGREEMENT_TO, AGREEMENT_INHERIT = range(5)
+# attachments (n, 4): one bundle of an audience; its agreements are [start, end)
+ATTACHMENT_LAYER, ATTACHMENT_BUNDLE, ATTACHMENT_START, ATTACHMENT_END = range(4)
+# bundles (n, 7)
+(
+    BUNDLE_SHIFT,
+    BUNDLE_DIRECTORY,
+    BUNDLE_CELLS,
+    BUNDLE_CELL_COUNT,
+    BUNDLE_SIMPLE_MINIMUM,
+    BUNDLE_BOOK,
+    BUNDLE_LEVELS,
+) = range(7)
+LEVEL_ITEM, LEVEL_GROUP, LEVEL_EVERY = 1, 2, 4  # bits of BUNDLE_LEVELS
+# records (n, 8): an entry that needs all of its fields, one cache line
+(
+    RECORD_MINIMUM,
+    RECORD_VALUE,
+    RECORD_FROM,
+    RECORD_TO,
+    RECORD_BOOK_CLASS,
+    RECORD_PACKED,
+    RECORD_NUMERATOR,
+    RECORD_DENOMINATOR,
+) = range(8)
+# RECORD_PACKED: bits 0-15 uom ordinal + 1 (0: per base unit), 16-19 method, 20 explicit_zero, 32-63 basis code
+PACKED_METHOD_SHIFT, PACKED_ZERO_SHIFT, PACKED_BASIS_SHIFT = 16, 20, 32
+BASIS_NONE, BASIS_COST, BASIS_BOOK = 0, 1, 2  # from BASIS_BOOK on: book ordinal + 2
+UOM_NAMES_MAX: Final = 65_535
+# ladders (n, 2): a break and its net price per base unit, highest break first
+LADDER_MINIMUM, LADDER_PRICE = range(2)
+# cell_value: a net price >= 0, or -1 - (offset << 21 | count << 1 | is_records)
+CELL_COUNT_BITS, CELL_COUNT_MAX = 20, 2**20 - 1
+# costs (n, 4): sorted by (item, branch, from); branch -1 is the row without one
+COST_BRANCH, COST_FROM, COST_MICROS, COST_CURRENCY = range(4)
+# rates (n, 4): sorted by (pair, from); pair = from_currency << 32 | to_currency
+RATE_PAIR, RATE_FROM, RATE_NUMERATOR, RATE_DENOMINATOR = range(4)
+# entitlements (n, 2): sorted by key = owner * key_space + item key; owner is a customer, or a class after them
+ENTITLEMENT_KEY, ENTITLEMENT_ALLOWED = range(2)
+
+BUNDLE_MERGE_MIN: Final = 5  # books that always appear together are merged from this many on
+DIRECTORY_CELLS_PER_PAGE: Final = 8
+DIRECTORY_SHIFT_MAX: Final = 16  # what a u16 can tell apart
+
+NAME_TABLES: Final = (
+    "sku",
+    "uom",
+    "customer",
+    "product_group",
+    "price_class",
+    "currency",
+    "branch",
+    "layer",
+    "book",
+    "entry_id",
+)
+
+
+class Matrix(NamedTuple):
+    """The kernels' view of a snapshot: read-only arrays, int64 unless said otherwise."""
+
+    sku_bytes: NDArray[np.uint8]
+    sku_offsets: Int64s
+    sku_slots: Int64s
+    customer_bytes: NDArray[np.uint8]
+    customer_offsets: Int64s
+    customer_slots: Int64s
+    uom_bytes: NDArray[np.uint8]
+    uom_offsets: Int64s
+    uom_slots: Int64s
+    items: Int64s
+    uoms: Int64s
+    group_parents: Int64s
+    customers: Int64s
+    layers: Int64s
+    books: Int64s
+    audience_starts: Int64s
+    attachments: Int64s
+    agreements: Int64s
+    bundles: Int64s
+    cell_directory: NDArray[np.uint32]
+    cell_low: NDArray[np.uint16]
+    cell_value: Int64s
+    cell_entry: Int64s
+    ladders: Int64s
+    records: Int64s
+    costs: Int64s
+    rates: Int64s
+    entitlements: Int64s
+
+
+_TABLES: Final = frozenset(
+    [
+        "items",
+        "uoms",
+        "customers",
+        "layers",
+        "books",
+        "attachments",
+        "agreements",
+        "bundles",
+        "ladders",
+        "records",
+        "costs",
+        "rates",
+        "entitlements",
+    ]
+)  # two dimensions; all others have one
+_DTYPES: Final[Mapping[str, type[np.generic]]] = {
+    "sku_bytes": np.uint8,
+    "customer_bytes": np.uint8,
+    "uom_bytes": np.uint8,
+    "cell_directory": np.uint32,
+    "cell_low": np.uint16,
+}
+
+
+def matrix_from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Matrix:
+    """The kernels' view of a snapshot's arrays; raises KeyError or TypeError for a missing or mistyped one."""
+    fields = {}
+    for name in Matrix._fields:
+        array = np.asarray(arrays[name])
+        dtype, dimensions = np.dtype(_DTYPES.get(name, np.int64)), 2 if name in _TABLES else 1
+        if array.dtype != dtype or array.ndim != dimensions:
+            raise TypeError(
+                f"array {name}: {array.dtype} in {array.ndim} dimensions, not {dtype} in {dimensions}"
+            )
+        view = array.view()
+        view.flags.writeable = False
+        fields[name] = view
+    return Matrix(**fields)
+
+
+class Names:
+    """Ordinal -> name over one string table: `bytes` (u8) and `offsets` (int64, n + 1)."""
+
+    __slots__ = ("_bytes", "_offsets")
+
+    def __init__(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        self._bytes = text
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, ordinal: int) -> str:
+        return self._bytes[self._offsets[ordinal] : self._offsets[ordinal + 1]].tobytes().decode()
+
+    def find(self, name: str) -> int:
+        """The ordinal of `name`, -1 if it is none; the table is in byte order."""
+        wanted = name.encode()
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self._bytes[self._offsets[middle] : self._offsets[middle + 1]].tobytes() < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < len(self) and self[low] == name else -1

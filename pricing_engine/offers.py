@@ -1,0 +1,306 @@
+"""Compiled: what one book offers for one line: its price, exact, floored, converted and rounded (P7-P9)."""
+
+import numpy as np
+from numba import njit
+
+from pricing_engine import matrix as mx
+from pricing_engine.entries import (
+    BASE_FORM,
+    BLOCKED,
+    ENTRY,
+    EXACT_FORM,
+    FRAME_BOOK,
+    FRAME_CELL,
+    FRAME_FOUND,
+    FRAME_KIND,
+    FRAME_MINIMUM,
+    FRAME_NEWEST,
+    FRAME_ONLY_MINIMUM,
+    FRAME_STAGE,
+    NOTHING,
+    PLAIN_LADDER,
+    PLAIN_PRICE,
+    RECORDS,
+    WORK_AS_OF,
+    WORK_BRANCH,
+    WORK_CURRENCY,
+    WORK_CUSTOMER_BRANCH,
+    WORK_DENOMINATOR,
+    WORK_ESCALATE,
+    WORK_HORIZON,
+    WORK_ITEM,
+    WORK_NUMERATOR,
+    advance,
+    book_valid,
+    minimum_at,
+    records_of,
+    start_book,
+)
+from pricing_engine.exact import compare, round_to_increment, scale
+from pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode
+
+(
+    OFFER_RANK,
+    _,
+    _,
+    _,
+    _,
+    _,
+    OFFER_BOOK,  # the last of the seven rank numbers, but in mode `newest`, where it is the last as well
+    OFFER_HIGH,
+    OFFER_LOW,
+    OFFER_DENOMINATOR,
+    OFFER_ENTRY,
+    OFFER_FORM,
+    OFFER_SLOT,
+    OFFER_LIFTED,
+    OFFER_ROUNDED,
+    OFFER_MINIMUM,
+    OFFER_LEVEL,
+    OFFER_CLASS_RANK,
+    OFFER_NEWEST,
+    OFFER_PRESENT,
+    OFFER_SIZE,
+) = range(21)
+RANK_SIZE = 7
+
+_NET = int(Method.NET)
+_UP = int(RoundingMode.UP)
+
+
+@njit(cache=True)
+def _entry_ordinal(m, frame):  # type: ignore[no-untyped-def]
+    cell = frame[FRAME_CELL]
+    if frame[FRAME_KIND] == PLAIN_PRICE:
+        return m.cell_entry[cell]
+    first, _ = records_of(m.cell_value[cell])
+    return m.cell_entry[cell] + frame[FRAME_FOUND] - first
+
+
+@njit(cache=True)
+def find_rate(m, work, source, target):  # type: ignore[no-untyped-def]
+    """(numerator, denominator) that turns `source` money into `target` (P3); (0, 0) where there is no rate."""
+    for inverted in range(2):
+        pair = (target << 32 | source) if inverted else (source << 32 | target)
+        low, high = 0, len(m.rates)
+        while low < high:
+            middle = (low + high) >> 1
+            rate_pair = m.rates[middle, mx.RATE_PAIR]
+            if rate_pair < pair or (rate_pair == pair and m.rates[middle, mx.RATE_FROM] <= work[WORK_AS_OF]):
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(m.rates) and m.rates[low, mx.RATE_PAIR] == pair:
+            work[WORK_HORIZON] = min(work[WORK_HORIZON], m.rates[low, mx.RATE_FROM])
+        if low > 0 and m.rates[low - 1, mx.RATE_PAIR] == pair:
+            numerator = m.rates[low - 1, mx.RATE_NUMERATOR]
+            denominator = m.rates[low - 1, mx.RATE_DENOMINATOR]
+            return (denominator, numerator) if inverted else (numerator, denominator)
+    return np.int64(0), np.int64(0)
+
+
+@njit(cache=True)
+def _convert(m, work, high, low, denominator, source, target):  # type: ignore[no-untyped-def]
+    """(given, high, low, denominator) of a price in `target` currency."""
+    if source == target:
+        return True, high, low, denominator
+    by, over = find_rate(m, work, source, target)
+    if over == 0:
+        return False, high, low, denominator
+    fits, high, low, denominator = scale(high, low, denominator, by, over)
+    if not fits:
+        work[WORK_ESCALATE] = 1
+    return fits, high, low, denominator
+
+
+@njit(cache=True)
+def _cost_row(m, work):  # type: ignore[no-untyped-def]
+    """The row of `costs` for the line: the request's branch, else the customer's, else the row without one; or -1."""
+    start = m.items[work[WORK_ITEM], mx.ITEM_COST_START]
+    end = m.items[work[WORK_ITEM], mx.ITEM_COST_END]
+    for choice in range(3):
+        branch = np.int64(-1)
+        if choice == 0:
+            branch = work[WORK_BRANCH]
+        elif choice == 1:
+            branch = work[WORK_CUSTOMER_BRANCH]
+        if choice < 2 and branch < 0:
+            continue
+        found = np.int64(-1)
+        for row in range(start, end):
+            if m.costs[row, mx.COST_BRANCH] == branch:
+                if m.costs[row, mx.COST_FROM] <= work[WORK_AS_OF]:
+                    found = np.int64(row)
+                else:
+                    work[WORK_HORIZON] = min(work[WORK_HORIZON], m.costs[row, mx.COST_FROM])
+                    break
+        if found >= 0:
+            return found
+    return np.int64(-1)
+
+
+@njit(cache=True)
+def _cost_in(m, work, currency):  # type: ignore[no-untyped-def]
+    """(given, high, low, denominator) of the item's cost for one asked unit in a currency (P7)."""
+    row = _cost_row(m, work)
+    if row < 0:
+        return False, np.int64(0), np.int64(0), np.int64(1)
+    fits, high, low, denominator = scale(
+        np.int64(0), m.costs[row, mx.COST_MICROS], np.int64(1), work[WORK_NUMERATOR], work[WORK_DENOMINATOR]
+    )
+    if not fits:
+        work[WORK_ESCALATE] = 1
+        return False, high, low, denominator
+    return _convert(m, work, high, low, denominator, m.costs[row, mx.COST_CURRENCY], currency)
+
+
+@njit(cache=True)
+def _first_price(m, work, frame):  # type: ignore[no-untyped-def]
+    """(given, high, low, denominator) of an entry that needs no other book: net, or computed from cost."""
+    at = frame[FRAME_FOUND]
+    if frame[FRAME_KIND] == PLAIN_PRICE:
+        value = m.cell_value[frame[FRAME_CELL]]
+    elif frame[FRAME_KIND] == PLAIN_LADDER:
+        value = m.ladders[at, mx.LADDER_PRICE]
+    elif m.records[at, mx.RECORD_PACKED] >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
+        value = m.records[at, mx.RECORD_VALUE]
+    else:
+        return _cost_in(m, work, m.books[frame[FRAME_BOOK], mx.BOOK_CURRENCY])
+    if frame[FRAME_STAGE] & 1 == 0:
+        return True, np.int64(0), value, np.int64(1)
+    fits, high, low, denominator = scale(
+        np.int64(0), value, np.int64(1), work[WORK_NUMERATOR], work[WORK_DENOMINATOR]
+    )
+    if not fits:
+        work[WORK_ESCALATE] = 1
+    return fits, high, low, denominator
+
+
+@njit(cache=True)
+def _basis_code(m, frame):  # type: ignore[no-untyped-def]
+    """BASIS_NONE for a net entry, BASIS_COST, or a book's code."""
+    if frame[FRAME_KIND] != RECORDS:
+        return np.int64(mx.BASIS_NONE)
+    packed = m.records[frame[FRAME_FOUND], mx.RECORD_PACKED]
+    if packed >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
+        return np.int64(mx.BASIS_NONE)
+    return packed >> mx.PACKED_BASIS_SHIFT
+
+
+@njit(cache=True)
+def _explicit_zero(m, frame):  # type: ignore[no-untyped-def]
+    if frame[FRAME_KIND] == PLAIN_PRICE:
+        return m.cell_value[frame[FRAME_CELL]] == 0
+    if frame[FRAME_KIND] == PLAIN_LADDER:
+        return m.ladders[frame[FRAME_FOUND], mx.LADDER_PRICE] == 0
+    return m.records[frame[FRAME_FOUND], mx.RECORD_PACKED] >> mx.PACKED_ZERO_SHIFT & 1 == 1
+
+
+@njit(cache=True)
+def _computed(m, work, frame, high, low, denominator):  # type: ignore[no-untyped-def]
+    """(given, lifted, high, low, denominator) after the entry's method (P7) and its book's floor (P8)."""
+    if _basis_code(m, frame) == mx.BASIS_NONE:
+        return True, False, high, low, denominator
+    at, book = frame[FRAME_FOUND], frame[FRAME_BOOK]
+    fits, high, low, denominator = scale(
+        high, low, denominator, m.records[at, mx.RECORD_NUMERATOR], m.records[at, mx.RECORD_DENOMINATOR]
+    )
+    if not fits:
+        work[WORK_ESCALATE] = 1
+        return False, False, high, low, denominator
+    if m.books[book, mx.BOOK_FLOOR_DENOMINATOR] == 0:
+        return True, False, high, low, denominator
+    given, floor_high, floor_low, floor_denominator = _cost_in(m, work, m.books[book, mx.BOOK_CURRENCY])
+    if not given:
+        return work[WORK_ESCALATE] == 0, False, high, low, denominator
+    fits, floor_high, floor_low, floor_denominator = scale(
+        floor_high,
+        floor_low,
+        floor_denominator,
+        m.books[book, mx.BOOK_FLOOR_NUMERATOR],
+        m.books[book, mx.BOOK_FLOOR_DENOMINATOR],
+    )
+    compared, sign = compare(high, low, denominator, floor_high, floor_low, floor_denominator)
+    if not (fits and compared):
+        work[WORK_ESCALATE] = 1
+        return False, False, high, low, denominator
+    if sign < 0:
+        return True, True, floor_high, floor_low, floor_denominator
+    return True, False, high, low, denominator
+
+
+@njit(cache=True)
+def _complete(m, work, frame, high, low, denominator, lifted, offer):  # type: ignore[no-untyped-def]
+    """Convert to the asked currency, round, and write the offer; False if that leaves no price (P9)."""
+    book = frame[FRAME_BOOK]
+    given, high, low, denominator = _convert(
+        m, work, high, low, denominator, m.books[book, mx.BOOK_CURRENCY], work[WORK_CURRENCY]
+    )
+    if not given:
+        return False
+    mode = _UP if lifted else m.books[book, mx.BOOK_ROUNDING]
+    fits, rounded = round_to_increment(high, low, denominator, m.books[book, mx.BOOK_INCREMENT], mode)
+    if not fits:
+        work[WORK_ESCALATE] = 1
+        return False
+    if rounded == 0 and not _explicit_zero(m, frame):
+        return False
+    offer[OFFER_HIGH] = high
+    offer[OFFER_LOW] = low
+    offer[OFFER_DENOMINATOR] = denominator
+    offer[OFFER_ENTRY] = _entry_ordinal(m, frame)
+    offer[OFFER_SLOT] = -1 if frame[FRAME_ONLY_MINIMUM] >= 0 else minimum_at(m, frame, frame[FRAME_FOUND])
+    offer[OFFER_LIFTED] = lifted
+    offer[OFFER_ROUNDED] = rounded
+    return True
+
+
+@njit(cache=True)
+def _describe(frame, offer):  # type: ignore[no-untyped-def]
+    """What ranks an offer or a blocked book among others (P2)."""
+    stage = frame[FRAME_STAGE]
+    offer[OFFER_BOOK] = frame[FRAME_BOOK]
+    offer[OFFER_LEVEL] = stage >> 2
+    offer[OFFER_CLASS_RANK] = (stage >> 1) & 1
+    offer[OFFER_FORM] = stage & 1
+    offer[OFFER_NEWEST] = frame[FRAME_NEWEST]
+    offer[OFFER_MINIMUM] = frame[FRAME_MINIMUM]
+
+
+@njit(cache=True)
+def book_offer(m, work, keys, frames, book, forms, offer):  # type: ignore[no-untyped-def]
+    """A book's offer for the line: ENTRY with `offer` (int64 row) filled, BLOCKED, or NOTHING (P4-P9)."""
+    depth = 0
+    start_book(frames[0], book, forms)
+    while work[WORK_ESCALATE] == 0:
+        frame = frames[depth]
+        said = advance(m, work, keys, frame)
+        if said != ENTRY:
+            if depth == 0:
+                if said == BLOCKED:
+                    _describe(frame, offer)
+                return said
+            depth -= 1  # the entry below has no basis price: go on with its book's next entry
+            continue
+        basis = _basis_code(m, frame)
+        if basis >= mx.BASIS_BOOK:
+            if depth < BASIS_LINKS_MAX and book_valid(m, work, basis - mx.BASIS_BOOK):
+                depth += 1
+                start_book(frames[depth], basis - mx.BASIS_BOOK, EXACT_FORM | BASE_FORM)
+            continue
+        given, high, low, denominator = _first_price(m, work, frame)
+        while given:
+            given, lifted, high, low, denominator = _computed(m, work, frame, high, low, denominator)
+            if not given or (high == 0 and low == 0 and not _explicit_zero(m, frame)):
+                break
+            if depth == 0:
+                if _complete(m, work, frame, high, low, denominator, lifted, offer):
+                    _describe(frame, offer)
+                    return ENTRY
+                break
+            source = m.books[frame[FRAME_BOOK], mx.BOOK_CURRENCY]
+            depth -= 1
+            frame = frames[depth]
+            target = m.books[frame[FRAME_BOOK], mx.BOOK_CURRENCY]
+            given, high, low, denominator = _convert(m, work, high, low, denominator, source, target)
+    return NOTHING

@@ -1,0 +1,84 @@
+"""What the reference says of one line: the answer, and every offer it considered (P12)."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pricing_engine.model import NEVER_US, Book, Entry, ExceptionReason, Form, LineStatus
+
+Rank = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a price: what was done and the price after it, in micros of `currency`."""
+
+    name: str
+    detail: str
+    operand: Fraction
+    price_micros: Fraction
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one book offers for the line, before the layer settles."""
+
+    book: Book
+    entry: Entry
+    form: Form
+    level: int  # 0 sku, then product groups nearest first, then every item
+    newest_us: int
+    slot_micros: int  # its break in the unit of `form`; -1 for a first price given below the first break
+    price_micros: Fraction
+    rounded_micros: int
+    lifted: bool
+    steps: tuple[Step, ...]
+    rank: Rank = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A book that says `no_price` below its first break, with the rank its tier would have had."""
+
+    book: Book
+    level: int
+    class_rank: int
+    form: Form
+    newest_us: int
+    minimum_quantity_micros: int
+    rank: Rank = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One book of one layer, and what became of it."""
+
+    layer: str
+    book_id: str
+    distance: int
+    reason: str
+    offer: Offer | None = None
+    answers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The answer to one line. Prices are in micros of `currency`, 0 where there is none."""
+
+    status: LineStatus
+    currency: str = ""
+    unit_price_micros: int = 0
+    extended_price_micros: int = 0
+    offer: Offer | None = None
+    layer: str = ""
+    minimum_quantity_micros: int = 0
+    valid_until_us: int = NEVER_US
+    exception: ExceptionReason = ExceptionReason.NONE
+    converted: bool = False
+    considered: tuple[Considered, ...] = ()
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What must stay the same for the answer to be the same (P10)."""
+        entry = self.offer.entry if self.offer else None
+        return self.status, self.unit_price_micros, entry

@@ -1,0 +1,75 @@
+"""Text to ordinal by compiled open addressing: one probe table for each hashed name table.
+
+A slot is 0 when free, else (high 32 bits of the hash) << 32 | ordinal + 1. The table has a power of two of slots, at
+least twice the names, so that probing always ends at a free slot.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pricing_engine.exact import mul_low
+
+_MULTIPLIER = np.int64(-7046029254386353131)  # 2^64 / golden ratio, as a signed integer
+_TAG = ~np.int64(0xFFFFFFFF)
+
+
+@njit(cache=True, inline="always")
+def _fold(state):  # type: ignore[no-untyped-def]
+    return state ^ ((state >> 29) & np.int64(0x7FFFFFFFF))
+
+
+@njit(cache=True, inline="always")
+def _hash(text, start, length):  # type: ignore[no-untyped-def]
+    """64 mixed bits of `length` bytes from `start`: multiply and fold, eight bytes a step."""
+    state = mul_low(np.int64(length), _MULTIPLIER)
+    word = np.int64(0)
+    for i in range(length):
+        word = (word << 8) | np.int64(text[start + i])
+        if i & 7 == 7:
+            state = _fold(mul_low(state ^ word, _MULTIPLIER))
+            word = np.int64(0)
+    return _fold(mul_low(_fold(mul_low(state ^ word, _MULTIPLIER)), _MULTIPLIER))
+
+
+@njit(cache=True)
+def build_slots(text, offsets, slots):  # type: ignore[no-untyped-def]
+    """Fill `slots` (int64, zeros, a power of two) from the names `text[offsets[i]:offsets[i + 1]]`."""
+    mask = len(slots) - 1
+    for ordinal in range(len(offsets) - 1):
+        key = _hash(text, offsets[ordinal], offsets[ordinal + 1] - offsets[ordinal])
+        place = key & mask
+        while slots[place] != 0:
+            place = (place + 1) & mask
+        slots[place] = (key & _TAG) | (ordinal + 1)
+
+
+@njit(cache=True)
+def find_name(text, offsets, slots, wanted, start, length):  # type: ignore[no-untyped-def]
+    """Ordinal of `wanted[start:start + length]` in a name table, -1 if it is none."""
+    mask = len(slots) - 1
+    key = _hash(wanted, start, length)
+    place = key & mask
+    while slots[place] != 0:
+        slot = slots[place]
+        if (slot ^ key) & _TAG == 0:
+            ordinal = (slot & np.int64(0xFFFFFFFF)) - 1
+            first = offsets[ordinal]
+            if offsets[ordinal + 1] - first == length:
+                same = True
+                for i in range(length):
+                    if text[first + i] != wanted[start + i]:
+                        same = False
+                        break
+                if same:
+                    return ordinal
+        place = (place + 1) & mask
+    return np.int64(-1)
+
+
+def slots_for(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The probe table of a name table."""
+    names = len(offsets) - 1
+    slots = np.zeros(1 << max(2, (2 * names).bit_length()), dtype=np.int64)
+    build_slots(text, offsets, slots)
+    return slots

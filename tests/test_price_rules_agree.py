@@ -1,0 +1,110 @@
+"""The compiled engine, the explanation and the plain reference give the same answer, whatever the dataset."""
+
+import os
+from random import Random
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loaders.compile_prices import compile_prices
+from loaders.validate import validate_tables
+from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
+from pricing_engine.explain import decimal_text, instant_text, reproduce
+from pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
+from pricing_engine.reference import resolve
+from pricing_engine.resolution import Resolution
+from tests.datasets import ZONES, as_frames, plain_data, random_questions, random_rows
+
+QUESTIONS = 20
+LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
+POLICY = ExceptionPolicy(
+    extended_price_above_micros={"EUR": 100_000_000},
+    grace_us=40 * 86_400_000_000,
+    flagged_customers=frozenset({"lone"}),
+    flagged_skus=frozenset({"B"}),
+)
+
+
+def _ask(question: PriceQuestion) -> PriceAsk:
+    return PriceAsk(
+        question.customer_id,
+        question.currency,
+        question.branch,
+        question.as_of_us,
+        [question.sku.encode()],
+        np.array([question.quantity_micros]),
+        [question.uom.encode()],
+        service_desk=True,
+    )
+
+
+def _compiled(engine: PriceEngine, answers: PriceAnswers, line: int) -> dict[str, object]:
+    book, layer, entry = int(answers.book[line]), int(answers.layer[line]), int(answers.entry[line])
+    return {
+        "status": LineStatus(answers.status[line]).name,
+        "exception": ExceptionReason(answers.exception[line]).name,
+        "currency": answers.currency,
+        "unit_price": decimal_text(int(answers.unit_price_micros[line])) if book >= 0 else None,
+        "extended_price": decimal_text(int(answers.extended_price_micros[line])) if book >= 0 else None,
+        "book_id": engine.book_id(book) if book >= 0 else None,
+        "entry_id": (engine.entry_id(entry) or None) if entry >= 0 else None,
+        "layer": engine.layer_name(layer) if layer >= 0 else None,
+        "minimum_quantity": decimal_text(int(answers.minimum_quantity_micros[line]))
+        if answers.minimum_quantity_micros[line]
+        else None,
+        "valid_until": instant_text(int(answers.valid_until_us[line])),
+        "floor_lifted": bool(answers.floor_lifted[line]),
+        "converted": bool(answers.converted[line]),
+    }
+
+
+def _plain(resolution: Resolution) -> dict[str, object]:
+    offer = resolution.offer
+    return {
+        "status": resolution.status.name,
+        "exception": resolution.exception.name,
+        "currency": resolution.currency,
+        "unit_price": decimal_text(resolution.unit_price_micros) if offer else None,
+        "extended_price": decimal_text(resolution.extended_price_micros) if offer else None,
+        "book_id": offer.book.book_id if offer else None,
+        "entry_id": offer.entry.entry_id or None if offer else None,
+        "layer": resolution.layer or None,
+        "minimum_quantity": decimal_text(resolution.minimum_quantity_micros)
+        if resolution.minimum_quantity_micros
+        else None,
+        "valid_until": instant_text(resolution.valid_until_us),
+        "floor_lifted": offer.lifted if offer else False,
+        "converted": resolution.converted,
+    }
+
+
+@settings(
+    max_examples=6_000 if LONG else 120,
+    deadline=None,
+    derandomize=not LONG,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(st.integers(0, 2**62))
+def test_the_engine_the_explanation_and_the_reference_agree(seed: int) -> None:
+    rng = Random(seed)
+    zone = rng.choice(ZONES)
+    rows = random_rows(rng)
+    loaded = validate_tables(as_frames(rows), zone)
+    assert {table: frame.rows() for table, frame in loaded.rejects.items() if len(frame)} == {}
+    data = plain_data(rows, zone)
+    engine = PriceEngine(compile_prices(loaded.frames), POLICY)
+    for question in random_questions(rng, zone, QUESTIONS):
+        if not question.customer_id and not question.currency:
+            continue
+        expected = _plain(resolve(data, question, POLICY))
+        ask = _ask(question)
+        assert _compiled(engine, engine.price(ask), 0) == expected, question
+        explained = engine.explain(ask, 0)
+        assert explained["answer"] == expected, question
+        if expected["unit_price"] is not None:
+            unit, extended = reproduce(explained)
+            assert (decimal_text(unit), decimal_text(extended)) == (
+                expected["unit_price"],
+                expected["extended_price"],
+            ), question
