@@ -9,7 +9,15 @@ from fractions import Fraction
 import numpy as np
 
 from pricing_engine import matrix as mx
-from pricing_engine.entries import find_cell, first_record, records_of
+from pricing_engine.entries import (
+    find_cell,
+    first_entry_of,
+    first_record,
+    ladder_at,
+    record_at,
+    records_of,
+    value_of,
+)
 from pricing_engine.model import (
     ALWAYS_US,
     BASIS_LINKS_MAX,
@@ -34,12 +42,22 @@ from pricing_engine.model import (
 from pricing_engine.stack import gather_stack
 
 
+def full_load_entries(matrix: mx.Matrix) -> int:
+    """How many entries the full load has; those of a delta are numbered on from there."""
+    if not len(matrix.cell_value):
+        return 0
+    value = int(matrix.cell_value[-1])
+    first, end = records_of(value) if value < 0 else (0, 1)
+    return int(matrix.cell_entry[-1]) + int(end) - int(first)
+
+
 class Decoder:
     """Reads rows out of a `Matrix` and its name tables."""
 
     def __init__(self, matrix: mx.Matrix, names: Mapping[str, mx.Names]) -> None:
         self._m = matrix
         self._names = names
+        self._full_load = full_load_entries(matrix)
         self._layers = {
             names["layer"][i]: Layer(names["layer"][i], i, Mode(mode), Ladder(ladder))
             for i, (mode, ladder) in enumerate(matrix.layers.tolist())
@@ -180,7 +198,7 @@ class Decoder:
             cell = find_cell(m, bundle, np.int64(key), flag)
             if cell < 0:
                 continue
-            ordinal, value = int(m.cell_entry[cell]), int(m.cell_value[cell])
+            ordinal, value = int(first_entry_of(m, cell)), int(value_of(m, cell))
             if value >= 0:
                 minimum = int(m.bundles[bundle, mx.BUNDLE_SIMPLE_MINIMUM])
                 yield self._plain(book_id, of_sku, of_group, minimum, value, ordinal)
@@ -188,7 +206,7 @@ class Decoder:
             first, end = records_of(value)
             if -(value + 1) & 1 == 0:
                 for at in range(first, end):
-                    minimum, price = m.ladders[at].tolist()
+                    minimum, price = (int(ladder_at(m, at, column)) for column in range(2))
                     yield self._plain(book_id, of_sku, of_group, minimum, price, ordinal + at - first)
                 continue
             low = first_record(m, first, end, book << 32)
@@ -209,14 +227,14 @@ class Decoder:
             Method.NET,
             price,
             explicit_zero=price == 0,
-            entry_id=self._entry_id(ordinal),
+            entry_id=self.entry_id(ordinal),
             ordinal=ordinal,
             valid_from_us=ALWAYS_US,
             valid_to_us=NEVER_US,
         )
 
     def _record(self, at: int, book_id: str, sku: str | None, group: str | None, ordinal: int) -> Entry:
-        minimum, value, start, end, book_class, packed, _, _ = self._m.records[at].tolist()
+        minimum, value, start, end, book_class, packed = (int(record_at(self._m, at, c)) for c in range(6))
         basis = packed >> mx.PACKED_BASIS_SHIFT
         return Entry(
             book_id,
@@ -231,13 +249,17 @@ class Decoder:
             start,
             end,
             bool(packed >> mx.PACKED_ZERO_SHIFT & 1),
-            self._entry_id(ordinal),
+            self.entry_id(ordinal),
             ordinal,
         )
 
-    def _entry_id(self, ordinal: int) -> str:
-        names = self._names["entry_id"]
-        return names[ordinal] if ordinal < len(names) else ""
+    def entry_id(self, ordinal: int) -> str:
+        """An entry's id by its ordinal, '' if the dataset gave none."""
+        if ordinal < self._full_load:
+            names, place = self._names["entry_id"], ordinal
+        else:
+            names, place = self._names["delta_entry_id"], ordinal - self._full_load
+        return names[place] if place < len(names) else ""
 
     def _costs(self, sku: str, start: int, end: int) -> Iterator[Cost]:
         for branch, valid_from, cost, currency in self._m.costs[start:end].tolist():

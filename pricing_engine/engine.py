@@ -134,8 +134,7 @@ class PriceEngine:
 
     def entry_id(self, entry: int) -> str:
         """An entry's id by its ordinal in an answer, '' if the dataset gave none."""
-        names = self._names["entry_id"]
-        return names[entry] if entry < len(names) else ""
+        return self._decoder.entry_id(entry)
 
     def _customer_and_currency(self, ask: PriceAsk) -> tuple[int, str]:
         customer = -1

@@ -85,10 +85,62 @@ def book_valid(m, work, book):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def record_at(m, at, column):  # type: ignore[no-untyped-def]
+    """One field of a record, of the full load or of the delta that goes on where it ends."""
+    if at < len(m.records):
+        return m.records[at, column]
+    return m.delta_records[at - len(m.records), column]
+
+
+@njit(cache=True)
+def ladder_at(m, at, column):  # type: ignore[no-untyped-def]
+    """One field of a ladder's break, of the full load or of the delta."""
+    if at < len(m.ladders):
+        return m.ladders[at, column]
+    return m.delta_ladders[at - len(m.ladders), column]
+
+
+@njit(cache=True)
+def value_of(m, cell):  # type: ignore[no-untyped-def]
+    """A cell's value; cells of the delta are numbered on from those of the full load."""
+    if cell < len(m.cell_value):
+        return m.cell_value[cell]
+    return m.delta_value[cell - len(m.cell_value)]
+
+
+@njit(cache=True)
+def first_entry_of(m, cell):  # type: ignore[no-untyped-def]
+    """The ordinal of a cell's first entry."""
+    if cell < len(m.cell_value):
+        return m.cell_entry[cell]
+    return m.delta_entry[cell - len(m.cell_value)]
+
+
+@njit(cache=True)
+def _find_changed(m, bundle, key):  # type: ignore[no-untyped-def]
+    """The cell of the delta that replaces a cell, -1 if none does."""
+    wanted = bundle * (len(m.items) + len(m.group_parents) + 1) + key
+    low, high = 0, len(m.delta_keys)
+    while low < high:
+        middle = (low + high) >> 1
+        if m.delta_keys[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    if low < len(m.delta_keys) and m.delta_keys[low] == wanted:
+        return len(m.cell_value) + low
+    return -1
+
+
+@njit(cache=True)
 def find_cell(m, bundle, key, level_flag):  # type: ignore[no-untyped-def]
     """The cell of a bundle and item key, -1 if there is none."""
     if m.bundles[bundle, mx.BUNDLE_LEVELS] & level_flag == 0:
         return np.int64(-1)
+    if len(m.delta_keys) > 0:
+        changed = _find_changed(m, bundle, key)
+        if changed >= 0:
+            return np.int64(changed)
     shift = m.bundles[bundle, mx.BUNDLE_SHIFT]
     page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (key >> shift)
     cells = m.bundles[bundle, mx.BUNDLE_CELLS]
@@ -105,6 +157,13 @@ def find_cell(m, bundle, key, level_flag):  # type: ignore[no-untyped-def]
     if low < end and np.int64(m.cell_low[low]) == wanted:
         return low
     return np.int64(-1)
+
+
+@njit(cache=True)
+def find_cells(m, bundles, keys, cells):  # type: ignore[no-untyped-def]
+    """`find_cell` for many: writes the cells of `bundles` and `keys`, all (n,) int64."""
+    for i in range(len(keys)):
+        cells[i] = find_cell(m, bundles[i], keys[i], mx.LEVEL_ITEM | mx.LEVEL_GROUP | mx.LEVEL_EVERY)
 
 
 @njit(cache=True)
@@ -130,7 +189,7 @@ def first_record(m, low, high, book_class):  # type: ignore[no-untyped-def]
     """The first record in [low, high) whose book and class are not below `book_class`."""
     while low < high:
         middle = (low + high) >> 1
-        if m.records[middle, mx.RECORD_BOOK_CLASS] < book_class:
+        if record_at(m, middle, mx.RECORD_BOOK_CLASS) < book_class:
             low = middle + 1
         else:
             high = middle
@@ -165,7 +224,7 @@ def _next_form(m, work, keys, frame):  # type: ignore[no-untyped-def]
         if cell < 0:
             frame[FRAME_STAGE] = level * 4 + 3
             continue
-        value = m.cell_value[cell]
+        value = value_of(m, cell)
         plain = value >= 0 or (-(value + 1)) & 1 == 0
         if plain:
             if stage & 3 != 3 or frame[FRAME_FORMS] & BASE_FORM == 0:
@@ -189,10 +248,10 @@ def _next_form(m, work, keys, frame):  # type: ignore[no-untyped-def]
             wanted = work[WORK_UOM] + 1 if form == 0 else 0
             low = frame[FRAME_RUN_LOW]
             high = frame[FRAME_RUN_HIGH]
-            while low < high and m.records[low, mx.RECORD_PACKED] & 0xFFFF < wanted:
+            while low < high and record_at(m, low, mx.RECORD_PACKED) & 0xFFFF < wanted:
                 low += 1
             end = low
-            while end < high and m.records[end, mx.RECORD_PACKED] & 0xFFFF == wanted:
+            while end < high and record_at(m, end, mx.RECORD_PACKED) & 0xFFFF == wanted:
                 end += 1
             high = end
         if low < high:
@@ -207,15 +266,15 @@ def minimum_at(m, frame, at):  # type: ignore[no-untyped-def]
     if frame[FRAME_KIND] == PLAIN_PRICE:
         return m.bundles[m.books[frame[FRAME_BOOK], mx.BOOK_BUNDLE], mx.BUNDLE_SIMPLE_MINIMUM]
     if frame[FRAME_KIND] == PLAIN_LADDER:
-        return m.ladders[at, mx.LADDER_MINIMUM]
-    return m.records[at, mx.RECORD_MINIMUM]
+        return ladder_at(m, at, mx.LADDER_MINIMUM)
+    return record_at(m, at, mx.RECORD_MINIMUM)
 
 
 @njit(cache=True)
 def _in_force(m, frame, at, now):  # type: ignore[no-untyped-def]
     if frame[FRAME_KIND] != RECORDS:
         return True
-    return m.records[at, mx.RECORD_FROM] <= now < m.records[at, mx.RECORD_TO]
+    return record_at(m, at, mx.RECORD_FROM) <= now < record_at(m, at, mx.RECORD_TO)
 
 
 @njit(cache=True)
@@ -243,17 +302,17 @@ def _next_tier(m, work, frame):  # type: ignore[no-untyped-def]
     book_from = m.books[frame[FRAME_BOOK], mx.BOOK_FROM]
     newest = book_from
     if frame[FRAME_KIND] == RECORDS:
-        newest = max(m.records[at, mx.RECORD_FROM], book_from)
+        newest = max(record_at(m, at, mx.RECORD_FROM), book_from)
     end = at
     any_in_force = any_reached = False
     lowest = np.int64(0)
     quantity = _asked_quantity(work, frame)
     while end < frame[FRAME_HIGH]:
         if frame[FRAME_KIND] == RECORDS:
-            start = m.records[end, mx.RECORD_FROM]
+            start = record_at(m, end, mx.RECORD_FROM)
             if max(start, book_from) != newest:
                 break
-            in_force = valid_now(work, start, m.records[end, mx.RECORD_TO])
+            in_force = valid_now(work, start, record_at(m, end, mx.RECORD_TO))
         else:
             in_force = True
         if in_force:

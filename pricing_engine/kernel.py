@@ -38,7 +38,9 @@ from pricing_engine.entries import (
     find_cell,
     first_record,
     level_flag,
+    record_at,
     records_of,
+    value_of,
 )
 from pricing_engine.exact import INT64_MAX, compare, divide, extended, times
 from pricing_engine.model import (
@@ -204,9 +206,9 @@ def _consider(m, work, keys, frames, offers, stack, row, book, standing):  # typ
 
 @njit(cache=True)
 def _has_book(m, cell, book):  # type: ignore[no-untyped-def]
-    first, end = records_of(m.cell_value[cell])
+    first, end = records_of(value_of(m, cell))
     at = first_record(m, first, end, book << 32)
-    return at < end and m.records[at, mx.RECORD_BOOK_CLASS] >> 32 == book
+    return at < end and record_at(m, at, mx.RECORD_BOOK_CLASS) >> 32 == book
 
 
 @njit(cache=True)
@@ -221,9 +223,9 @@ def _consider_bundle(m, work, keys, frames, offers, stack, row, standing):  # ty
         cell = find_cell(m, bundle, keys[level], level_flag(work, level))
         if cell < 0:
             continue
-        at, end = records_of(m.cell_value[cell])
+        at, end = records_of(value_of(m, cell))
         while at < end:
-            book = m.records[at, mx.RECORD_BOOK_CLASS] >> 32
+            book = record_at(m, at, mx.RECORD_BOOK_CLASS) >> 32
             seen = False
             for before in range(level):
                 other = find_cell(m, bundle, keys[before], level_flag(work, before))

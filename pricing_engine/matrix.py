@@ -66,7 +66,8 @@ BASIS_NONE, BASIS_COST, BASIS_BOOK = 0, 1, 2  # from BASIS_BOOK on: book ordinal
 UOM_NAMES_MAX: Final = 65_535
 # ladders (n, 2): a break and its net price per base unit, highest break first
 LADDER_MINIMUM, LADDER_PRICE = range(2)
-# cell_value: a net price >= 0, or -1 - (offset << 21 | count << 1 | is_records)
+# cell_value: a net price >= 0, or -1 - (offset << 21 | count << 1 | is_records); delta_value: the same, with offsets
+# that go on where those of the full load end
 CELL_COUNT_BITS, CELL_COUNT_MAX = 20, 2**20 - 1
 # costs (n, 4): sorted by (item, branch, from); branch -1 is the row without one
 COST_BRANCH, COST_FROM, COST_MICROS, COST_CURRENCY = range(4)
@@ -90,6 +91,7 @@ NAME_TABLES: Final = (
     "layer",
     "book",
     "entry_id",
+    "delta_entry_id",
 )
 
 
@@ -121,13 +123,18 @@ class Matrix(NamedTuple):
     cell_entry: Int64s
     ladders: Int64s
     records: Int64s
+    delta_keys: Int64s
+    delta_value: Int64s
+    delta_entry: Int64s
+    delta_ladders: Int64s
+    delta_records: Int64s
     costs: Int64s
     rates: Int64s
     entitlements: Int64s
 
 
 _TABLES: Final = frozenset(
-    [
+    {
         "items",
         "uoms",
         "customers",
@@ -136,12 +143,10 @@ _TABLES: Final = frozenset(
         "attachments",
         "agreements",
         "bundles",
-        "ladders",
-        "records",
         "costs",
         "rates",
-        "entitlements",
-    ]
+    }
+    | {"entitlements", "ladders", "records", "delta_ladders", "delta_records"}
 )  # two dimensions; all others have one
 _DTYPES: Final[Mapping[str, type[np.generic]]] = {
     "sku_bytes": np.uint8,

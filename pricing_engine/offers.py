@@ -32,9 +32,13 @@ from pricing_engine.entries import (
     WORK_NUMERATOR,
     advance,
     book_valid,
+    first_entry_of,
+    ladder_at,
     minimum_at,
+    record_at,
     records_of,
     start_book,
+    value_of,
 )
 from pricing_engine.exact import compare, round_to_increment, scale
 from pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode
@@ -72,9 +76,9 @@ _UP = int(RoundingMode.UP)
 def _entry_ordinal(m, frame):  # type: ignore[no-untyped-def]
     cell = frame[FRAME_CELL]
     if frame[FRAME_KIND] == PLAIN_PRICE:
-        return m.cell_entry[cell]
-    first, _ = records_of(m.cell_value[cell])
-    return m.cell_entry[cell] + frame[FRAME_FOUND] - first
+        return first_entry_of(m, cell)
+    first, _ = records_of(value_of(m, cell))
+    return first_entry_of(m, cell) + frame[FRAME_FOUND] - first
 
 
 @njit(cache=True)
@@ -159,11 +163,11 @@ def _first_price(m, work, frame):  # type: ignore[no-untyped-def]
     """(given, high, low, denominator) of an entry that needs no other book: net, or computed from cost."""
     at = frame[FRAME_FOUND]
     if frame[FRAME_KIND] == PLAIN_PRICE:
-        value = m.cell_value[frame[FRAME_CELL]]
+        value = value_of(m, frame[FRAME_CELL])
     elif frame[FRAME_KIND] == PLAIN_LADDER:
-        value = m.ladders[at, mx.LADDER_PRICE]
-    elif m.records[at, mx.RECORD_PACKED] >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
-        value = m.records[at, mx.RECORD_VALUE]
+        value = ladder_at(m, at, mx.LADDER_PRICE)
+    elif record_at(m, at, mx.RECORD_PACKED) >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
+        value = record_at(m, at, mx.RECORD_VALUE)
     else:
         return _cost_in(m, work, m.books[frame[FRAME_BOOK], mx.BOOK_CURRENCY])
     if frame[FRAME_STAGE] & 1 == 0:
@@ -181,7 +185,7 @@ def _basis_code(m, frame):  # type: ignore[no-untyped-def]
     """BASIS_NONE for a net entry, BASIS_COST, or a book's code."""
     if frame[FRAME_KIND] != RECORDS:
         return np.int64(mx.BASIS_NONE)
-    packed = m.records[frame[FRAME_FOUND], mx.RECORD_PACKED]
+    packed = record_at(m, frame[FRAME_FOUND], mx.RECORD_PACKED)
     if packed >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
         return np.int64(mx.BASIS_NONE)
     return packed >> mx.PACKED_BASIS_SHIFT
@@ -190,10 +194,10 @@ def _basis_code(m, frame):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _explicit_zero(m, frame):  # type: ignore[no-untyped-def]
     if frame[FRAME_KIND] == PLAIN_PRICE:
-        return m.cell_value[frame[FRAME_CELL]] == 0
+        return value_of(m, frame[FRAME_CELL]) == 0
     if frame[FRAME_KIND] == PLAIN_LADDER:
-        return m.ladders[frame[FRAME_FOUND], mx.LADDER_PRICE] == 0
-    return m.records[frame[FRAME_FOUND], mx.RECORD_PACKED] >> mx.PACKED_ZERO_SHIFT & 1 == 1
+        return ladder_at(m, frame[FRAME_FOUND], mx.LADDER_PRICE) == 0
+    return record_at(m, frame[FRAME_FOUND], mx.RECORD_PACKED) >> mx.PACKED_ZERO_SHIFT & 1 == 1
 
 
 @njit(cache=True)
@@ -203,7 +207,7 @@ def _computed(m, work, frame, high, low, denominator):  # type: ignore[no-untype
         return True, False, high, low, denominator
     at, book = frame[FRAME_FOUND], frame[FRAME_BOOK]
     fits, high, low, denominator = scale(
-        high, low, denominator, m.records[at, mx.RECORD_NUMERATOR], m.records[at, mx.RECORD_DENOMINATOR]
+        high, low, denominator, record_at(m, at, mx.RECORD_NUMERATOR), record_at(m, at, mx.RECORD_DENOMINATOR)
     )
     if not fits:
         work[WORK_ESCALATE] = 1

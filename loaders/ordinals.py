@@ -1,0 +1,145 @@
+"""Names to ordinals, and the string tables that turn ordinals back into names."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pricing_engine import matrix as mx
+
+Frames = Mapping[str, pl.DataFrame]
+Arrays = dict[str, NDArray[np.generic]]
+Int64s = NDArray[np.int64]
+
+
+def string_table(table: str, names: Sequence[str] | pl.Series) -> Arrays:
+    """`TABLE_bytes` (u8) and `TABLE_offsets` (int64, n + 1) of names in the order given."""
+    series = pl.Series("name", names, dtype=pl.Utf8)
+    offsets = np.zeros(len(series) + 1, dtype=np.int64)
+    np.cumsum(series.str.len_bytes().to_numpy(), out=offsets[1:])
+    text = series.str.join("").item() if len(series) else ""
+    return {
+        f"{table}_bytes": np.frombuffer(text.encode(), dtype=np.uint8).copy(),
+        f"{table}_offsets": offsets,
+    }
+
+
+def table_names(arrays: Mapping[str, NDArray[np.generic]], table: str) -> list[str]:
+    """The names of a string table, in order."""
+    text, offsets = arrays[f"{table}_bytes"].tobytes(), arrays[f"{table}_offsets"].tolist()
+    return [text[a:b].decode() for a, b in itertools.pairwise(offsets)]
+
+
+class Ordinals:
+    """Every name's place in its table: byte order, but for layers, which stand in the order of search."""
+
+    def __init__(self, names: dict[str, list[str]]) -> None:
+        self.names = names
+        if len(names["uom"]) > mx.UOM_NAMES_MAX:
+            raise ValueError(f"more than {mx.UOM_NAMES_MAX} distinct units of measure")
+        self._maps = {
+            table: pl.DataFrame(
+                {"name": each, "ordinal": range(len(each))}, schema={"name": pl.Utf8, "ordinal": pl.Int64}
+            )
+            for table, each in names.items()
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "Ordinals":
+        """The ordinals of a snapshot that exists."""
+        tables = (
+            "sku",
+            "uom",
+            "customer",
+            "product_group",
+            "price_class",
+            "currency",
+            "branch",
+            "book",
+            "layer",
+        )
+        return cls({table: table_names(arrays, table) for table in tables})
+
+    @classmethod
+    def from_frames(cls, frames: Frames) -> "Ordinals":
+        """The ordinals of every name that the frames of a dataset use."""
+        entries, customers = frames["price_entries"], frames["customers"]
+        everything = {
+            "sku": [frames["items"]["sku"]],
+            "uom": [frames["items"]["base_uom"], frames["uoms"]["uom"], entries["uom"]],
+            "customer": [customers["customer_id"]],
+            "product_group": [frames["product_groups"]["product_group"]],
+            "price_class": [
+                customers["price_class"],
+                entries["price_class"],
+                frames["agreements"]["price_class"],
+                frames["entitlements"]["price_class"],
+            ],
+            "currency": [
+                customers["currency"],
+                frames["price_books"]["currency"],
+                frames["costs"]["currency"],
+                frames["exchange_rates"]["from_currency"],
+                frames["exchange_rates"]["to_currency"],
+            ],
+            "branch": [customers["branch"], frames["costs"]["branch"]],
+            "book": [frames["price_books"]["book_id"]],
+        }
+        names: dict[str, list[str]] = {
+            table: pl.concat([c.alias("name").cast(pl.Utf8) for c in columns])
+            .drop_nulls()
+            .unique()
+            .sort()
+            .to_list()
+            for table, columns in everything.items()
+        }
+        names["layer"] = frames["layers"].sort("rank", "layer")["layer"].to_list()
+        return cls(names)
+
+    def of(self, table: str, frame: pl.DataFrame, column: str) -> Int64s:
+        """The ordinals of a column's names, -1 for null; (rows,) int64."""
+        names = frame.select(pl.col(column).cast(pl.Utf8).alias("name"))
+        joined = names.join(self._maps[table], on="name", how="left", maintain_order="left")
+        return joined["ordinal"].fill_null(-1).to_numpy().astype(np.int64)
+
+    def place(self, table: str, frame: pl.DataFrame, column: str) -> Int64s:
+        """The permutation that puts a frame's rows in the order of its names."""
+        return np.argsort(self.of(table, frame, column), kind="stable")
+
+    @property
+    def key_space(self) -> int:
+        """Item keys: items, then product groups, then one key for every item."""
+        return len(self.names["sku"]) + len(self.names["product_group"]) + 1
+
+    def item_keys(self, frame: pl.DataFrame) -> Int64s:
+        """The key that each row speaks of by `sku`, `product_group` or neither; (rows,) int64."""
+        sku = self.of("sku", frame, "sku")
+        group = self.of("product_group", frame, "product_group")
+        items = len(self.names["sku"])
+        every = self.key_space - 1
+        return np.where(sku >= 0, sku, np.where(group >= 0, items + group, every))
+
+
+def columns(*columns: NDArray[np.generic]) -> Int64s:
+    """One int64 row of all columns for each element; (n, columns)."""
+    return np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1)
+
+
+def numbers(frame: pl.DataFrame, column: str, blank: int | None = None) -> Int64s:
+    """A column as int64, nulls as `blank`."""
+    values = frame[column]
+    return (values if blank is None else values.fill_null(blank)).to_numpy().astype(np.int64)
+
+
+def codes(frame: pl.DataFrame, column: str, words: Sequence[str]) -> Int64s:
+    """Each word's place in `words`; (rows,) int64."""
+    codes = frame[column].replace_strict(words, range(len(words)), return_dtype=pl.Int64)
+    return codes.to_numpy().astype(np.int64)
+
+
+def ranges(owners: Int64s, count: int) -> tuple[Int64s, Int64s]:
+    """Start and end of each owner's rows in an array sorted by owner."""
+    wanted = np.arange(count, dtype=np.int64)
+    return np.searchsorted(owners, wanted, "left"), np.searchsorted(owners, wanted, "right")
