@@ -80,7 +80,7 @@ def entry_rows(entries: pl.DataFrame, books: Int64s, ordinals: Ordinals) -> pl.D
     `book_class` is book << 32 | class + 1, `uom` its ordinal + 1, `basis` a code of `pricing_engine.matrix`.
     """
     book = ordinals.of("book", entries, "book_id")
-    basis_book = ordinals.of("book", entries, "basis")
+    basis_book = ordinals.of("book", entries, "basis", beside=COST)
     on_cost = (entries["basis"] == COST).fill_null(value=False).to_numpy()
     basis = np.where(
         basis_book >= 0, basis_book + mx.BASIS_BOOK, np.where(on_cost, mx.BASIS_COST, mx.BASIS_NONE)

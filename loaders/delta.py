@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from loaders.compile_entries import Cells, basis_edges, delta_arrays, entry_rows, make_cells, sort_rows
 from loaders.decode_prices import decode_cells, decode_delta, key_space
 from loaders.ordinals import Arrays, Int64s, Ordinals
+from loaders.references import KnownNames
 from pricing_engine import matrix as mx
 from pricing_engine.decode import full_load_entries
 from pricing_engine.entries import find_cells
@@ -26,63 +27,93 @@ ENTRY_KEY = ["bundle", "key", "book_class", "uom", "minimum", "start", "end"]
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The arrays that a delta changes, and what it did."""
+    """The arrays that a delta changes, and what it did to how many entries."""
 
     arrays: Arrays
     added: int
     changed: int
     deleted: int
-    not_found: pl.DataFrame  # rows to delete that no entry matches, with the columns of the input
 
 
-def apply_delta(arrays: Mapping[str, NDArray[np.generic]], entries: pl.DataFrame) -> Delta:
-    """Lay `entries` (normalised price entries with a boolean column `deleted`) over a snapshot's arrays."""
-    m = matrix_from_arrays(arrays)
-    ordinals = Ordinals.from_arrays(arrays)
-    incoming = entry_rows(entries, m.books, ordinals).with_columns(entries["deleted"]).with_row_index("row")
-    in_force = _touched_entries(arrays, m, incoming)
-    matched = incoming.join(in_force, on=ENTRY_KEY, how="semi")
-    deleted = pl.col("deleted")
-    lost = incoming.filter(deleted).join(matched, on="row", how="anti")["row"]
-    rows = pl.concat(
-        [
-            in_force.join(incoming, on=ENTRY_KEY, how="anti"),
-            incoming.filter(~deleted).select(in_force.columns),
-        ]
-    )
-    touched = np.union1d(m.delta_keys, _cell_keys(m, incoming))
-    bundles = m.bundles.copy()
-    rows = sort_rows(rows, m.books)
-    cells = make_cells(rows, bundles, ladders_before=len(m.ladders), records_before=len(m.records))
-    _mark_levels(m, bundles, cells)
-    keys, cells = _with_tombstones(m, cells, touched)
-    changed = delta_arrays(keys, cells, rows["entry_id"], full_load_entries(m))
-    edges = np.unique(np.concatenate([arrays["basis_edges"].view(np.int64), basis_edges(incoming)]), axis=0)
-    return Delta(
-        {**changed, "bundles": bundles, "basis_edges": edges},
-        added=len(incoming.filter(~deleted)) - len(matched.filter(~deleted)),
-        changed=len(matched.filter(~deleted)),
-        deleted=len(matched.filter(deleted)),
-        not_found=entries[lost.to_list()],
-    )
+class DeltaBase:
+    """A snapshot that deltas are laid over. Entries are normalised price entries with a boolean column `deleted`."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        self._arrays = arrays
+        self._m = matrix_from_arrays(arrays)
+        self._ordinals = Ordinals.from_arrays(arrays)
+
+    def known_names(self) -> KnownNames:
+        """What the entries of a delta may refer to."""
+        m, names = self._m, self._ordinals.names
+        items = np.arange(len(m.items))
+        counts = m.items[:, mx.ITEM_UOM_END] - m.items[:, mx.ITEM_UOM_START]
+        item = np.append(items, np.repeat(items, counts))
+        uom = np.append(m.items[:, mx.ITEM_BASE_UOM], m.uoms[:, mx.UOM_NAME])
+        sku, unit, book = (pl.Series(names[table], dtype=pl.Utf8) for table in ("sku", "uom", "book"))
+        edges = self._arrays["basis_edges"].view(np.int64)
+        return KnownNames(
+            sku,
+            pl.Series(names["product_group"], dtype=pl.Utf8),
+            book,
+            pl.Series(names["price_class"], dtype=pl.Utf8),
+            pl.DataFrame({"sku": sku.gather(item), "uom": unit.gather(uom)}).unique(maintain_order=True),
+            basis_edges=pl.DataFrame(
+                {"source": book.gather(edges[:, 0]), "target": book.gather(edges[:, 1])}
+            ),
+            closed=True,
+            deletions_of_nothing=self.deletions_of_nothing,
+        )
+
+    def deletions_of_nothing(self, entries: pl.DataFrame) -> pl.Series:
+        """Which rows delete an entry that is not there; (rows,) bool."""
+        incoming = self._incoming(entries)
+        found = incoming.join(self._touched(incoming), on=ENTRY_KEY, how="semi")["row"]
+        return incoming.select(pl.col("deleted") & ~pl.col("row").is_in(found.implode())).to_series()
+
+    def apply(self, entries: pl.DataFrame) -> Delta:
+        """Lay entries over the snapshot: replaced where they have the key of one in force, else added, or deleted."""
+        m = self._m
+        incoming = self._incoming(entries)
+        in_force = self._touched(incoming)
+        matched = incoming.join(in_force, on=ENTRY_KEY, how="semi")["deleted"]
+        kept = incoming.filter(~pl.col("deleted"))
+        rows = pl.concat([in_force.join(incoming, on=ENTRY_KEY, how="anti"), kept.select(in_force.columns)])
+        rows = sort_rows(rows, m.books)
+        bundles = m.bundles.copy()
+        cells = make_cells(rows, bundles, ladders_before=len(m.ladders), records_before=len(m.records))
+        _mark_levels(m, bundles, cells)
+        keys, cells = _with_tombstones(m, cells, np.union1d(m.delta_keys, _cell_keys(m, incoming)))
+        edges = np.concatenate([self._arrays["basis_edges"].view(np.int64), basis_edges(kept)])
+        arrays = delta_arrays(keys, cells, rows["entry_id"], full_load_entries(m))
+        changed = int((~matched).sum())
+        return Delta(
+            {**arrays, "bundles": bundles, "basis_edges": np.unique(edges, axis=0)},
+            added=kept.height - changed,
+            changed=changed,
+            deleted=int(matched.sum()),
+        )
+
+    def _incoming(self, entries: pl.DataFrame) -> pl.DataFrame:
+        named = entries.with_columns(pl.col("method").fill_null("net"), pl.col("value_micros").fill_null(0))
+        rows = entry_rows(named, self._m.books, self._ordinals)
+        return rows.with_columns(entries["deleted"]).with_row_index("row")
+
+    def _touched(self, incoming: pl.DataFrame) -> pl.DataFrame:
+        """The entries in force of every cell that this delta or the one before it touches."""
+        m = self._m
+        touched = np.setdiff1d(_cell_keys(m, incoming), m.delta_keys)
+        bundle, key = np.divmod(touched, key_space(m))
+        cells = np.empty(len(touched), dtype=np.int64)
+        find_cells(m, bundle, key, cells)
+        known = cells >= 0
+        full_load = decode_cells(self._arrays, m, bundle[known], key[known], cells[known])
+        return pl.concat([full_load, decode_delta(self._arrays, m)])
 
 
 def _cell_keys(m: mx.Matrix, rows: pl.DataFrame) -> Int64s:
     keys: Int64s = rows["bundle"].to_numpy() * key_space(m) + rows["key"].to_numpy()
     return keys
-
-
-def _touched_entries(
-    arrays: Mapping[str, NDArray[np.generic]], m: mx.Matrix, incoming: pl.DataFrame
-) -> pl.DataFrame:
-    """The entries in force of every cell that this delta or the one before it touches."""
-    touched = np.setdiff1d(_cell_keys(m, incoming), m.delta_keys)
-    bundle, key = np.divmod(touched, key_space(m))
-    cells = np.empty(len(touched), dtype=np.int64)
-    find_cells(m, bundle, key, cells)
-    known = cells >= 0
-    full_load = decode_cells(arrays, m, bundle[known], key[known], cells[known])
-    return pl.concat([full_load, decode_delta(arrays, m)])
 
 
 def _with_tombstones(m: mx.Matrix, cells: Cells, touched: Int64s) -> tuple[Int64s, Cells]:

@@ -98,10 +98,18 @@ class Ordinals:
         names["layer"] = frames["layers"].sort("rank", "layer")["layer"].to_list()
         return cls(names)
 
-    def of(self, table: str, frame: pl.DataFrame, column: str) -> Int64s:
-        """The ordinals of a column's names, -1 for null; (rows,) int64."""
+    def of(self, table: str, frame: pl.DataFrame, column: str, *, beside: str | None = None) -> Int64s:
+        """The ordinals of a column's names, -1 for null and for the word `beside`; (rows,) int64.
+
+        KeyError for any other name that the table doesn't have: taken for null it would say something else.
+        """
         names = frame.select(pl.col(column).cast(pl.Utf8).alias("name"))
         joined = names.join(self._maps[table], on="name", how="left", maintain_order="left")
+        unknown = joined.filter(
+            pl.col("ordinal").is_null() & pl.col("name").is_not_null() & pl.col("name").ne_missing(beside)
+        )
+        if unknown.height:
+            raise KeyError(f"{column} {unknown['name'][0]!r} is not among the names of {table}")
         return joined["ordinal"].fill_null(-1).to_numpy().astype(np.int64)
 
     def place(self, table: str, frame: pl.DataFrame, column: str) -> Int64s:

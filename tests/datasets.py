@@ -91,7 +91,8 @@ def random_rows(rng: Random) -> Rows:
                 "branch": _maybe(rng, 0.5, rng.choice(["north", "south"])),
             }
             for customer, parent in zip(CUSTOMERS, ["", "group", "company", ""], strict=True)
-        ],
+        ]
+        + [{"customer_id": f"some {name}", "currency": "EUR", "price_class": name} for name in CLASSES],
         "layers": [
             {
                 "layer": name,
@@ -375,9 +376,9 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
             r["customer_id"]: Customer(
                 r["customer_id"],
                 r["currency"],
-                r["parent_id"] or None,
+                r.get("parent_id") or None,
                 r["price_class"] or None,
-                r["branch"] or None,
+                r.get("branch") or None,
             )
             for r in rows["customers"]
         },

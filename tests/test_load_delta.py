@@ -1,8 +1,9 @@
 """A delta laid over a snapshot answers as a full load of the edited dataset does."""
 
+import json
+from pathlib import Path
 from random import Random
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 
 from loaders.compile_prices import compile_prices
 from loaders.decode_prices import decode_entries
-from loaders.delta import apply_delta
+from loaders.delta import DeltaBase
+from loaders.snapshots import snapshots_list
 from loaders.validate import validate_tables
 from pricing_engine.engine import PriceEngine
-from pricing_engine.explain import decimal_text
+from service.cli import main
 from tests.datasets import ZONES, Rows, as_frames, random_questions, random_rows
 from tests.test_price_rules_agree import _ask, _compiled
 
@@ -53,7 +55,7 @@ def test_a_delta_answers_as_a_full_load_does(seed: int) -> None:
     arrays = compile_prices({**frames, "price_entries": before})
     half = len(delta) // 2
     for part in (delta[:half], delta[half:]):  # two in a row: a delta on a delta
-        arrays = {**arrays, **apply_delta(arrays, part).arrays}
+        arrays = {**arrays, **DeltaBase(arrays).apply(part).arrays}
     laid_over = PriceEngine(arrays)
     loaded = PriceEngine(compile_prices({**frames, "price_entries": after}))
     for question in random_questions(rng, zone, 10):
@@ -84,11 +86,39 @@ def test_a_deletion_that_matches_nothing_is_reported_not_dropped() -> None:
     unknown = frames["price_entries"][:1].with_columns(
         min_quantity_micros=pl.lit(77_000_000, dtype=pl.Int64), deleted=pl.lit(value=True)
     )
-    delta = apply_delta(arrays, unknown)
-    assert (delta.added, delta.changed, delta.deleted) == (0, 0, 0)
-    assert delta.not_found.height == 1
-    assert decimal_text(int(delta.not_found["min_quantity_micros"][0])) == "77"
-    assert np.array_equal(
-        delta.arrays["delta_records"],
-        np.zeros((0, 8)) if not len(delta.arrays["delta_keys"]) else delta.arrays["delta_records"],
+    base = DeltaBase(arrays)
+    assert base.deletions_of_nothing(unknown).to_list() == [True]
+    assert base.deletions_of_nothing(frames["price_entries"].with_columns(deleted=True)).any() is False
+
+
+def test_a_delta_is_loaded_from_a_directory_and_rolled_back(tmp_path: Path, capsys) -> None:
+    dataset, changes, store = tmp_path / "shop", tmp_path / "changes", tmp_path / "store"
+    dataset.mkdir()
+    changes.mkdir()
+    (dataset / "items.csv").write_text("sku,base_uom\nA,EA\nB,EA\nC,EA\n")
+    (dataset / "price_books.csv").write_text("book_id,layer,currency\nLIST,list,EUR\n")
+    (dataset / "price_entries.csv").write_text("book_id,sku,method,value\nLIST,A,net,1\nLIST,B,net,2\n")
+    (changes / "price_entries.csv").write_text(
+        "book_id,sku,price_class,method,value,deleted\nLIST,A,,net,1.5,\nLIST,B,,,,true\nLIST,C,,net,3,\nLIST,C,,net,,true\nLIST,X,,net,1,\nLIST,C,vip,net,1,\n"
     )
+
+    assert main(["load", str(dataset), "--store", str(store)]) == 0
+    assert main(["load", str(changes), "--store", str(store), "--delta"]) == 0
+    assert _prices(store, capsys) == ["1.50", None, None]
+    rejects = (store / "rejects" / "price_entries.csv").read_text()
+    assert all(reason in rejects for reason in ("unknown SKU", "unknown price class", "differ in value"))
+    folders = [store / "snapshots" / str(each["version"]) for each in snapshots_list(store)]
+    linked, rewritten = (
+        [folder / f"{name}.npy" for folder in folders] for name in ("cell_value", "delta_value")
+    )
+    assert linked[0].samefile(linked[1])
+    assert not rewritten[0].samefile(rewritten[1])
+    first = snapshots_list(store)[0]["version"]
+    assert main(["snapshots", "activate", "--store", str(store), str(first)]) == 0
+    assert _prices(store, capsys) == ["1.00", "2.00", None]
+
+
+def _prices(store: Path, capsys) -> list[str | None]:
+    capsys.readouterr()
+    main(["quote", "--store", str(store), "--currency", "EUR", "--json", "A", "B", "C"])
+    return [line["unit_price"] for line in json.loads(capsys.readouterr().out)]

@@ -1,0 +1,45 @@
+"""The errors of the loaders, split by who can act.
+
+    LoadError
+    ├── DatasetError            the dataset can't be read as a whole: whoever exports it
+    ├── PublishRefusedError     a gate refused the publish: the operator, who may use --force
+    ├── LoaderBusyError         another load holds the store: wait
+    └── SnapshotError
+        ├── NoSnapshotError       the store has none, or not the one asked for: load first
+        ├── SnapshotCorruptError  a file is missing, short or changed: restore or load again
+        └── SnapshotVersionError  written by another release: load again
+
+A row that can't be used is not an error: it goes to `rejects/TABLE.csv`.
+"""
+
+
+class LoadError(Exception):
+    """Anything that stops a load or the opening of a snapshot; its text is fit to show to an operator."""
+
+
+class DatasetError(LoadError):
+    """The dataset as a whole can't be used: missing directory, unknown table, missing required column."""
+
+
+class PublishRefusedError(LoadError):
+    """A gate refused the publish; the running snapshot stays."""
+
+
+class LoaderBusyError(LoadError):
+    """Another load holds the lock of the store."""
+
+
+class SnapshotError(LoadError):
+    """A snapshot can't be used."""
+
+
+class NoSnapshotError(SnapshotError):
+    """The store holds no snapshot, or not the one that was asked for."""
+
+
+class SnapshotCorruptError(SnapshotError):
+    """A file of the snapshot is missing, truncated or changed; the text names it."""
+
+
+class SnapshotVersionError(SnapshotError):
+    """The snapshot has a format that this release doesn't read."""

@@ -1,0 +1,93 @@
+"""What a load tells: progress on a terminal while it runs, a report at the end."""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TextIO
+
+from loaders.gates import Gate
+from loaders.validate import Dataset
+
+_KIBIBYTE = 1024
+
+
+@dataclass(slots=True)
+class Progress:
+    """Times the phases of a job and, on a terminal only, says which one runs."""
+
+    stream: TextIO
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """One phase; what it takes is added to `seconds`."""
+        self.say(f"{name} ...")
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - begin
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)
+            self.say(f"{name} done in {took:.1f} s")
+
+    def say(self, words: str) -> None:
+        """A line, if somebody is watching."""
+        if self.stream.isatty():
+            print(words, file=self.stream, flush=True)
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """The outcome of one load; `as_json` is what `--json` prints."""
+
+    dataset: str
+    store: str
+    delta: bool = False
+    published: bool = False
+    forced: bool = False
+    snapshot_version: str | None = None
+    previous_version: str | None = None
+    time_zone: str = "UTC"
+    tables: dict[str, dict[str, int]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
+    rejects: dict[str, str] = field(default_factory=dict)
+    """The file with the rejected rows of each table that has any."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_bytes: int = 0
+
+    def describe(self, dataset: Dataset) -> None:
+        """Takes over counts and warnings."""
+        self.time_zone = dataset.time_zone
+        self.warnings = list(dataset.warnings)
+        self.tables = {name: asdict(counts) for name, counts in dataset.counts.items()}
+
+    def finish(self, seconds: dict[str, float]) -> None:
+        """Takes over the times, and the most memory this process has had."""
+        self.seconds = {**seconds, "total": round(sum(seconds.values()), 3)}
+        self.peak_memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIBIBYTE
+
+    def as_json(self) -> dict[str, object]:
+        """JSON-able."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """For people."""
+        lines = [f"{'table':<16}{'rows':>12}{'accepted':>12}{'rejected':>12}{'repeated':>12}"]
+        for name, c in self.tables.items():
+            numbers = (c["rows"], c["accepted"], c["rejected"], c["repeated"])
+            lines.append(f"{name:<16}" + "".join(f"{number:>12,}" for number in numbers))
+        lines += [f"warning: {words}" for words in self.warnings]
+        lines += [f"rejected rows of {name}: {path}" for name, path in self.rejects.items()]
+        for gate in self.gates:
+            limit = f" (limit {gate.limit} %)" if gate.limit is not None else ""
+            lines.append(f"gate {gate.name}: {'passed' if gate.passed else 'FAILED'}{limit}: {gate.detail}")
+        lines.append("seconds: " + ", ".join(f"{name} {took:.2f}" for name, took in self.seconds.items()))
+        if self.published:
+            forced = " (forced)" if self.forced else ""
+            lines.append(f"published snapshot {self.snapshot_version}{forced}")
+        else:
+            lines.append(f"not published; the running snapshot stays: {self.previous_version or 'none'}")
+        return "\n".join(lines)
