@@ -1,0 +1,40 @@
+# Each target sets up what it needs in .venv, once; it takes Python 3.11 or later with venv, and make.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.set-up
+
+.PHONY: demo test lint bench protos lock clean
+
+demo: $(STAMP) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
+	$(BIN)/pricegrid demo
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest -n auto
+
+lint: $(STAMP) ## style, types, protos, and generated code that is not what the protos say
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint proto
+	proto/check.sh
+
+bench: $(STAMP) ## measures; results in bench/results
+	$(BIN)/python bench/run.py
+
+protos: $(STAMP) ## generates the Python code of proto/
+	proto/generate.sh
+
+lock: $(STAMP) ## works out requirements.lock from pyproject.toml again
+	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	  --output-file requirements.lock pyproject.toml
+
+clean: ## removes what was set up and made
+	rm -rf .venv .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,101 @@
+"""What can go wrong with a request as a whole; what concerns one line is its `LineStatus`.
+
+PricegridError
+├── InvalidRequestError        mend the request: NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, CURRENCY_REQUIRED ...
+├── CustomerNotAllowedError    the customer does not exist, or the caller may not ask: CUSTOMER_NOT_ALLOWED
+├── UnknownSnapshotError       the server does not keep that snapshot: UNKNOWN_SNAPSHOT
+├── UnavailableError           ask again later: OVERLOADED, or no server there
+├── DeadlineExceededError      no answer within `timeout_s`
+└── ServerError                the server failed: INTERNAL_ERROR, SNAPSHOT_UNUSABLE; tell its operator
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+DOMAIN = "pricegrid"
+DETAILS_KEY = "grpc-status-details-bin"
+
+
+class PricegridError(Exception):
+    """A request was refused or not answered.
+
+    `reason` is the stable UPPER_SNAKE reason of the server, or the name of the gRPC code where it gave none; `metadata`
+    says what it is about; `correlation_id` names the exchange in the server's log ('' if it never got there).
+    """
+
+    def __init__(self, message: str, *, reason: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.metadata: Mapping[str, str] = MappingProxyType(dict(metadata or {}))
+
+    @property
+    def correlation_id(self) -> str:
+        """Names the exchange in the server's log; '' if the server never saw it."""
+        return self.metadata.get("correlation_id", "")
+
+
+class InvalidRequestError(PricegridError, ValueError):
+    """The request can't be answered as it is; asking again gives the same."""
+
+
+class CustomerNotAllowedError(PricegridError):
+    """The customer does not exist or may not be asked for by this caller; which of both is not said."""
+
+
+class UnknownSnapshotError(PricegridError):
+    """The snapshot version named is not one that the server keeps."""
+
+
+class UnavailableError(PricegridError):
+    """No server answers, or it has too much to do; `retry_after_s` is when to ask again, None if not said."""
+
+    retry_after_s: float | None = None
+
+
+class DeadlineExceededError(PricegridError):
+    """There was no answer in the time given."""
+
+
+class ServerError(PricegridError):
+    """The server failed to answer a request that it should have answered."""
+
+
+_BY_CODE: Mapping[grpc.StatusCode, type[PricegridError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.PERMISSION_DENIED: CustomerNotAllowedError,
+    grpc.StatusCode.NOT_FOUND: UnknownSnapshotError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+}
+
+
+def error_from_rpc(error: grpc.RpcError) -> PricegridError:
+    """The `PricegridError` that says the same as a gRPC error, with the reason from its status details."""
+    call: Any = error
+    if not hasattr(call, "trailing_metadata"):  # gRPC raises subclasses that are calls too
+        return ServerError(str(error), reason=grpc.StatusCode.UNKNOWN.name)
+    code: grpc.StatusCode = call.code()
+    trailing = dict(call.trailing_metadata() or ())
+    reason, metadata = _error_info(trailing.get(DETAILS_KEY))
+    found = _BY_CODE.get(code, ServerError)(
+        call.details() or "", reason=reason or code.name, metadata=metadata
+    )
+    pushback_ms = trailing.get("grpc-retry-pushback-ms")
+    if isinstance(found, UnavailableError) and isinstance(pushback_ms, str) and pushback_ms.isdecimal():
+        found.retry_after_s = int(pushback_ms) / 1000
+    return found
+
+
+def _error_info(details: str | bytes | None) -> tuple[str, dict[str, str]]:
+    if not isinstance(details, bytes):
+        return "", {}
+    status = status_pb2.Status.FromString(details)
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info.reason, dict(info.metadata)
+    return "", {}

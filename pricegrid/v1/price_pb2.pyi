@@ -1,0 +1,93 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class LineStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LINE_STATUS_UNSPECIFIED: _ClassVar[LineStatus]
+    LINE_STATUS_OK: _ClassVar[LineStatus]
+    LINE_STATUS_INVALID_QUANTITY: _ClassVar[LineStatus]
+    LINE_STATUS_UNKNOWN_ITEM: _ClassVar[LineStatus]
+    LINE_STATUS_NOT_ENTITLED: _ClassVar[LineStatus]
+    LINE_STATUS_UNKNOWN_UOM: _ClassVar[LineStatus]
+    LINE_STATUS_NO_PRICE: _ClassVar[LineStatus]
+    LINE_STATUS_BELOW_MINIMUM: _ClassVar[LineStatus]
+    LINE_STATUS_OUT_OF_RANGE: _ClassVar[LineStatus]
+    LINE_STATUS_ERP_UNAVAILABLE: _ClassVar[LineStatus]
+
+class PriceSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRICE_SOURCE_UNSPECIFIED: _ClassVar[PriceSource]
+    PRICE_SOURCE_MATRIX: _ClassVar[PriceSource]
+    PRICE_SOURCE_ERP: _ClassVar[PriceSource]
+    PRICE_SOURCE_ERP_CACHED: _ClassVar[PriceSource]
+
+class ExceptionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXCEPTION_REASON_UNSPECIFIED: _ClassVar[ExceptionReason]
+    EXCEPTION_REASON_PRICE_SOURCE_ERP: _ClassVar[ExceptionReason]
+    EXCEPTION_REASON_NO_PRICE: _ClassVar[ExceptionReason]
+    EXCEPTION_REASON_OVER_THRESHOLD: _ClassVar[ExceptionReason]
+    EXCEPTION_REASON_AGREEMENT_EXPIRED: _ClassVar[ExceptionReason]
+    EXCEPTION_REASON_FLAGGED: _ClassVar[ExceptionReason]
+LINE_STATUS_UNSPECIFIED: LineStatus
+LINE_STATUS_OK: LineStatus
+LINE_STATUS_INVALID_QUANTITY: LineStatus
+LINE_STATUS_UNKNOWN_ITEM: LineStatus
+LINE_STATUS_NOT_ENTITLED: LineStatus
+LINE_STATUS_UNKNOWN_UOM: LineStatus
+LINE_STATUS_NO_PRICE: LineStatus
+LINE_STATUS_BELOW_MINIMUM: LineStatus
+LINE_STATUS_OUT_OF_RANGE: LineStatus
+LINE_STATUS_ERP_UNAVAILABLE: LineStatus
+PRICE_SOURCE_UNSPECIFIED: PriceSource
+PRICE_SOURCE_MATRIX: PriceSource
+PRICE_SOURCE_ERP: PriceSource
+PRICE_SOURCE_ERP_CACHED: PriceSource
+EXCEPTION_REASON_UNSPECIFIED: ExceptionReason
+EXCEPTION_REASON_PRICE_SOURCE_ERP: ExceptionReason
+EXCEPTION_REASON_NO_PRICE: ExceptionReason
+EXCEPTION_REASON_OVER_THRESHOLD: ExceptionReason
+EXCEPTION_REASON_AGREEMENT_EXPIRED: ExceptionReason
+EXCEPTION_REASON_FLAGGED: ExceptionReason
+
+class PriceLine(_message.Message):
+    __slots__ = ("sku", "quantity_micros", "uom")
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_MICROS_FIELD_NUMBER: _ClassVar[int]
+    UOM_FIELD_NUMBER: _ClassVar[int]
+    sku: str
+    quantity_micros: int
+    uom: str
+    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ...) -> None: ...
+
+class PriceLineResult(_message.Message):
+    __slots__ = ("status", "unit_price_micros", "extended_price_micros", "source", "exception", "valid_until_us", "minimum_quantity_micros", "floor_lifted", "converted", "book_id", "entry_id", "layer")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    UNIT_PRICE_MICROS_FIELD_NUMBER: _ClassVar[int]
+    EXTENDED_PRICE_MICROS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    EXCEPTION_FIELD_NUMBER: _ClassVar[int]
+    VALID_UNTIL_US_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_QUANTITY_MICROS_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_LIFTED_FIELD_NUMBER: _ClassVar[int]
+    CONVERTED_FIELD_NUMBER: _ClassVar[int]
+    BOOK_ID_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    status: LineStatus
+    unit_price_micros: int
+    extended_price_micros: int
+    source: PriceSource
+    exception: ExceptionReason
+    valid_until_us: int
+    minimum_quantity_micros: int
+    floor_lifted: bool
+    converted: bool
+    book_id: str
+    entry_id: str
+    layer: str
+    def __init__(self, status: _Optional[_Union[LineStatus, str]] = ..., unit_price_micros: _Optional[int] = ..., extended_price_micros: _Optional[int] = ..., source: _Optional[_Union[PriceSource, str]] = ..., exception: _Optional[_Union[ExceptionReason, str]] = ..., valid_until_us: _Optional[int] = ..., minimum_quantity_micros: _Optional[int] = ..., floor_lifted: _Optional[bool] = ..., converted: _Optional[bool] = ..., book_id: _Optional[str] = ..., entry_id: _Optional[str] = ..., layer: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,188 @@
+"""`pricegrid demo`: a made-up distributor, loaded, served and asked for a basket; on a terminal it goes on serving."""
+
+import argparse
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from loaders.demo_dataset import DemoDataset, generate
+from pricegrid import Client, Line
+from service.cli_quote import json_rows
+from service.cli_text import (
+    UsageError,
+    decimal_text,
+    extended_price_text,
+    parse_decimal,
+    print_json_list,
+    print_table,
+    unit_price_text,
+)
+from service.cli_waterfall import print_waterfall
+
+SEED = 7
+STOP_S = 15.0
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `demo`."""
+    parser.add_argument(
+        "--dir",
+        metavar="DIR",
+        type=Path,
+        default=Path(".demo"),
+        help="where to work; made anew (default %(default)s)",
+    )
+    parser.add_argument(
+        "--items", metavar="N", type=int, default=30_000, help="items to make up (default %(default)s)"
+    )
+    parser.add_argument(
+        "--customers", metavar="N", type=int, default=4_000, help="customers to make up (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=int, default=SEED, help="another seed, another distributor"
+    )
+    parser.add_argument(
+        "--port", metavar="PORT", type=int, default=0, help="port to serve on (default: a free one)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the basket as JSON, as `quote` does")
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    """Generates, loads, serves and asks; 0 when the server answered."""
+    # However it ends, a terminal that is closed included, the server is stopped.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    say = partial(print, file=sys.stderr if args.json else sys.stdout, flush=True)
+    say("1. making up a distributor")
+    began_s = time.monotonic()
+    _make_room(args.dir)
+    dataset = generate(args.dir / "dataset", seed=args.seed, items=args.items, customers=args.customers)
+    say(
+        f"   {sum(dataset.rows.values()):,} rows in {len(dataset.rows)} tables, {time.monotonic() - began_s:.1f} s"
+    )
+    say("2. loading it")
+    began_s = time.monotonic()
+    store = args.dir / "store"
+    load = [
+        *_pricegrid(),
+        "load",
+        str(dataset.directory),
+        "--store",
+        str(store),
+        "--time-zone",
+        dataset.time_zone,
+    ]
+    loaded = subprocess.run([*load, "--json"], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if loaded.returncode != 0:
+        print(loaded.stdout, file=sys.stderr)
+        return 1
+    say(f"   published, {time.monotonic() - began_s:.1f} s")
+    say("3. serving it (the first time, its kernels are compiled: that can take a minute)")
+    began_s = time.monotonic()
+    with _served(store, args.port) as ready:
+        address = ready["address"]
+        say(f"   {ready['workers']} workers on {address}, {time.monotonic() - began_s:.1f} s")
+        say(f"4. a basket of {dataset.customer_id}, over gRPC\n")
+        with Client(str(address)) as client:
+            _price_basket(client, dataset, as_json=args.json)
+        attended = sys.stdin.isatty() and sys.stdout.isatty()
+        _suggest(say, dataset, f"--address {address}" if attended else f"--store {store}")
+        if attended:
+            say("\nServing until Ctrl-C.")
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
+    return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _suggest(say: Callable[[str], None], dataset: DemoDataset, where: str) -> None:
+    first = dataset.basket[0]
+    line = f"{first.sku}:{first.quantity}" + (f":{first.uom}" if first.uom else "")
+    as_of = dataset.as_of.strftime("%Y-%m-%dT%H:%M:%SZ")
+    say("\nAsk more:")
+    for command in ("quote", "explain"):
+        say(f"  pricegrid {command} {where} --customer {dataset.customer_id} --as-of {as_of} {line}")
+
+
+def _price_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> None:
+    lines = [Line(line.sku, parse_decimal(line.quantity), line.uom) for line in dataset.basket]
+    result = client.price_lines(
+        dataset.customer_id, lines, branch=dataset.branch, as_of=dataset.as_of, timeout_s=30
+    )
+    if as_json:
+        print_json_list(json_rows(lines, result))
+        return
+    rows = [
+        (
+            line.sku,
+            decimal_text(line.quantity),
+            line.uom or "-",
+            unit_price_text(price.unit_price, result.currency) or price.status.value,
+            extended_price_text(price.extended_price, result.currency) or "-",
+            result.currency,
+            price.layer or "-",
+            asked.caption,
+        )
+        for asked, line, price in zip(dataset.basket, lines, result.lines, strict=True)
+    ]
+    print_table(
+        ["SKU", "QUANTITY", "UOM", "UNIT PRICE", "EXTENDED", "CUR", "LAYER", "WHY"], rows, right=(1, 3, 4)
+    )
+    # A price that took some working out shows more than a net one.
+    told = max(range(len(lines)), key=lambda i: (result.lines[i].floor_lifted, result.lines[i].converted))
+    print(f"\n5. why {lines[told].sku} costs what it costs\n")
+    explained = client.explain_price(
+        dataset.customer_id, lines[told], branch=dataset.branch, as_of=dataset.as_of, timeout_s=30
+    )
+    print_waterfall(lines[told], explained)
+
+
+@contextlib.contextmanager
+def _served(store: Path, port: int) -> Iterator[dict[str, object]]:
+    """A server in a process of its own, as it would run for real; stopped at the end."""
+    command = [*_pricegrid(), "serve", "--store", str(store), "--port", str(port), "--json"]
+    log = (store / "serve.log").open("w", encoding="utf-8")
+    # A session of its own: Ctrl-C is for us, and we stop it.
+    with (
+        log,
+        subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        ) as server,
+    ):
+        try:
+            line = server.stdout.readline() if server.stdout else ""
+            if not line:
+                raise RuntimeError(f"the server did not start; see {log.name}")
+            yield json.loads(line)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def _make_room(directory: Path) -> None:
+    """Makes the directory anew, if it is one of ours: a dataset and a store, nothing else."""
+    if directory.exists():
+        foreign = {path.name for path in directory.iterdir()} - {"dataset", "store"}
+        if foreign:
+            raise UsageError(
+                f"{directory} holds {', '.join(sorted(foreign))}, not ours; choose another --dir"
+            )
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True)
+
+
+def _pricegrid() -> list[str]:
+    return [sys.executable, "-m", "service.cli"]

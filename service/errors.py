@@ -1,0 +1,111 @@
+"""Why a request is refused, and the one table that maps it to a gRPC status and a stable reason (docs/api.md)."""
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from pricing_engine.errors import (
+    CurrencyRequiredError,
+    InvalidCurrencyError,
+    PricingError,
+    UnknownCustomerError,
+)
+from service.limits import PUSHBACK_MS
+
+DOMAIN = "pricegrid"
+DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+
+
+class Reason(enum.StrEnum):
+    """Stable reasons of `google.rpc.ErrorInfo`; a value never changes its meaning."""
+
+    NO_LINES = "NO_LINES"
+    TOO_MANY_LINES = "TOO_MANY_LINES"
+    SKU_TOO_LONG = "SKU_TOO_LONG"
+    UOM_TOO_LONG = "UOM_TOO_LONG"
+    FIELD_TOO_LONG = "FIELD_TOO_LONG"
+    MALFORMED_REQUEST = "MALFORMED_REQUEST"
+    CURRENCY_REQUIRED = "CURRENCY_REQUIRED"
+    INVALID_CURRENCY = "INVALID_CURRENCY"
+    INVALID_AS_OF = "INVALID_AS_OF"
+    CUSTOMER_NOT_ALLOWED = "CUSTOMER_NOT_ALLOWED"
+    UNKNOWN_SNAPSHOT = "UNKNOWN_SNAPSHOT"
+    SNAPSHOT_UNUSABLE = "SNAPSHOT_UNUSABLE"
+    OVERLOADED = "OVERLOADED"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
+    {
+        Reason.NO_LINES: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TOO_MANY_LINES: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.SKU_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.UOM_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.FIELD_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.MALFORMED_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.CURRENCY_REQUIRED: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_CURRENCY: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_AS_OF: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.CUSTOMER_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
+        Reason.UNKNOWN_SNAPSHOT: grpc.StatusCode.NOT_FOUND,
+        Reason.SNAPSHOT_UNUSABLE: grpc.StatusCode.DATA_LOSS,
+        Reason.OVERLOADED: grpc.StatusCode.UNAVAILABLE,
+        Reason.INTERNAL_ERROR: grpc.StatusCode.INTERNAL,
+    }
+)
+
+_DOMAIN_REASONS: Mapping[type[PricingError], Reason] = MappingProxyType(
+    {
+        UnknownCustomerError: Reason.CUSTOMER_NOT_ALLOWED,
+        CurrencyRequiredError: Reason.CURRENCY_REQUIRED,
+        InvalidCurrencyError: Reason.INVALID_CURRENCY,
+    }
+)
+
+
+class RequestRefusedError(Exception):
+    """A request that gets no answer, with the reason that the caller is told."""
+
+    def __init__(self, reason: Reason, message: str, **metadata: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata = metadata
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The gRPC status code of the reason."""
+        return CODES[self.reason]
+
+
+def refusal(error: Exception) -> RequestRefusedError:
+    """What the caller is told of any error; nothing of an unexpected one but that it happened."""
+    if isinstance(error, RequestRefusedError):
+        return error
+    if isinstance(error, UnknownCustomerError):
+        # Word for word what a customer gets who exists but is not the caller's: nobody can find out who is a customer.
+        return RequestRefusedError(Reason.CUSTOMER_NOT_ALLOWED, "this customer may not be asked for")
+    if isinstance(error, PricingError):
+        return RequestRefusedError(_DOMAIN_REASONS[type(error)], str(error))
+    return RequestRefusedError(Reason.INTERNAL_ERROR, "internal error; see the server's log")
+
+
+def trailing_metadata(
+    refused: RequestRefusedError, correlation_id: str
+) -> tuple[tuple[str, str | bytes], ...]:
+    """The trailing metadata of a refusal: `google.rpc.Status` with one `ErrorInfo`, and push-back when overloaded."""
+    info = error_details_pb2.ErrorInfo(
+        reason=refused.reason, domain=DOMAIN, metadata={**refused.metadata, "correlation_id": correlation_id}
+    )
+    detail = any_pb2.Any()
+    detail.Pack(info)
+    status = status_pb2.Status(code=refused.code.value[0], message=refused.message, details=[detail])
+    trailing: tuple[tuple[str, str | bytes], ...] = ((DETAILS_KEY, status.SerializeToString()),)
+    if refused.reason is Reason.OVERLOADED:
+        trailing += ((PUSHBACK_KEY, str(PUSHBACK_MS)),)
+    return trailing

@@ -1,0 +1,43 @@
+"""Instants of the rim: now, and how snapshots, commands and answers write them.
+
+The one module that reads the wall clock; everything else is handed a time.
+"""
+
+import re
+import time
+from datetime import UTC, date, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def now_us() -> int:
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def us_of(instant: datetime) -> int:
+    """Microseconds since the epoch of an aware datetime."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def created_at_us(snapshot_version: str) -> int:
+    """When a snapshot was made, from its version `YYYYMMDDTHHMMSSZ-...`."""
+    stamp = datetime.strptime(snapshot_version.partition("-")[0], "%Y%m%dT%H%M%SZ")  # noqa: DTZ007 -- the Z is UTC
+    return us_of(stamp.replace(tzinfo=UTC))
+
+
+def parse_as_of(text: str) -> date | datetime:
+    """A date YYYY-MM-DD or an RFC 3339 instant; raises `ValueError`."""
+    if _DATE.fullmatch(text):
+        return date.fromisoformat(text)
+    if _RFC3339.fullmatch(text):
+        return datetime.fromisoformat(text.upper())
+    raise ValueError(f"{text!r} is neither a date YYYY-MM-DD nor an RFC 3339 instant")
+
+
+def instant_text(instant: datetime) -> str:
+    """An aware datetime as RFC 3339 in UTC, with a fraction only where there is one."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

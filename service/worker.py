@@ -1,0 +1,134 @@
+"""One serving process: maps the snapshot, answers gRPC calls, swaps to the next snapshot when told."""
+
+import logging
+import os
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from pricegrid import v1
+from pricing_engine.model import ExceptionPolicy
+from service.handlers import CountingPool, PricingHandlers
+from service.instants import now_us
+from service.limits import GRACE_S, HOUSEKEEPING_S, RECEIVE_BYTES_MAX, SEND_BYTES_MAX, WORKER_THREADS
+from service.metrics import Metrics, NoMetrics, PrometheusMetrics
+from service.pricing_service import PricingService
+from service.runtime import load_snapshot, version_opener
+from service.snapshots import SnapshotHolder
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What a worker needs to know."""
+
+    store: Path
+    snapshot_version: str
+    """Verified by the supervisor."""
+    address: str
+    policy: ExceptionPolicy
+    metrics: bool = False
+    threads: int = WORKER_THREADS
+    grace_s: float = GRACE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """To a worker: answer from this snapshot, which was verified."""
+
+    snapshot_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """To a worker: end what is in flight and go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """From a worker: it answers from this snapshot."""
+
+    snapshot_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapFailed:
+    """From a worker: it could not take this snapshot and goes on with its own."""
+
+    snapshot_version: str
+    message: str
+
+
+def build_server(
+    holder: SnapshotHolder, metrics: Metrics, *, threads: int = WORKER_THREADS
+) -> tuple[grpc.Server, health.HealthServicer]:
+    """A server, without a port yet, with PricingService, health and reflection."""
+    pool = CountingPool(threads)
+    server = grpc.server(
+        pool,
+        options=[
+            ("grpc.so_reuseport", 1),
+            ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
+            ("grpc.max_send_message_length", SEND_BYTES_MAX),
+        ],
+    )
+    PricingHandlers(PricingService(holder, now_us), metrics, lambda: pool.waiting).register(server)
+    health_servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    services = (v1.PRICING_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(services, server)
+    return server, health_servicer
+
+
+def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
+    """The process: serves until told to stop, or until the supervisor is gone."""
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s %(levelname)s worker {os.getpid()} %(message)s"
+    )
+    stopping = [False]
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the supervisor says when to stop
+    signal.signal(signal.SIGTERM, lambda *_: stopping.__setitem__(0, True))
+    verified = {config.snapshot_version}
+    active = load_snapshot(config.store, config.snapshot_version, config.policy, verify=False)
+    holder = SnapshotHolder(active, version_opener(config.store, config.policy, verified.__contains__))
+    server, health_servicer = build_server(
+        holder, PrometheusMetrics() if config.metrics else NoMetrics(), threads=config.threads
+    )
+    server.add_insecure_port(config.address)
+    server.start()
+    for service in (health.OVERALL_HEALTH, v1.PRICING_SERVICE):
+        health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    del active
+    try:
+        supervisor.send(Serving(config.snapshot_version))
+        while not stopping[0]:
+            if not supervisor.poll(HOUSEKEEPING_S):
+                holder.let_go()
+                continue
+            match supervisor.recv():
+                case Activate(version):
+                    verified.add(version)
+                    supervisor.send(_swap(holder, config, version))
+                case _:
+                    break
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        _log.warning("the supervisor is gone; stopping")
+    health_servicer.enter_graceful_shutdown()
+    server.stop(config.grace_s).wait()
+
+
+def _swap(holder: SnapshotHolder, config: WorkerConfig, version: str) -> Serving | SwapFailed:
+    try:
+        loaded = holder.kept(version) or load_snapshot(config.store, version, config.policy, verify=False)
+    except Exception as error:  # noqa: BLE001 -- whatever it is, this worker goes on with what it has
+        return SwapFailed(version, repr(error))
+    holder.activate(loaded)
+    return Serving(version)

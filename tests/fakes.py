@@ -1,0 +1,103 @@
+"""Stand-ins for the engine and for gRPC's side of a call, as plain classes."""
+
+from collections.abc import Callable
+from typing import Never
+
+import grpc
+import numpy as np
+
+from pricing_engine.engine import PriceAnswers, PriceAsk
+from pricing_engine.errors import UnknownCustomerError
+from pricing_engine.model import NEVER_US, LineStatus
+from service.snapshots import LoadedSnapshot
+
+
+class FakeEngine:
+    """Prices every item at `price_micros`; '?' is unknown, 'min' is below its minimum of 5; customer 'nobody' too."""
+
+    def __init__(self, price_micros: int = 1_500_000) -> None:
+        self.price_micros = price_micros
+        self.asked: list[PriceAsk] = []
+        self.during: Callable[[], None] = lambda: None
+
+    def price(self, ask: PriceAsk) -> PriceAnswers:
+        self.asked.append(ask)
+        self.during()
+        if ask.customer_id == "nobody":
+            raise UnknownCustomerError(ask.customer_id)
+        status = np.full(len(ask.skus), LineStatus.OK, np.uint8)
+        for i, sku in enumerate(ask.skus):
+            status[i] = {b"?": LineStatus.UNKNOWN_ITEM, b"min": LineStatus.BELOW_MINIMUM}.get(
+                sku, LineStatus.OK
+            )
+        ok = status == LineStatus.OK
+        none = np.where(ok, 0, -1)
+        no = np.zeros(len(ask.skus), bool)
+        return PriceAnswers(
+            currency=ask.currency or "EUR",
+            status=status,
+            exception=np.zeros(len(ask.skus), np.uint8),
+            unit_price_micros=np.where(ok, self.price_micros, 0),
+            extended_price_micros=np.where(ok, self.price_micros * ask.quantities_micros // 1_000_000, 0),
+            minimum_quantity_micros=np.where(status == LineStatus.BELOW_MINIMUM, 5_000_000, 0),
+            book=none.astype(np.int32),
+            layer=none.astype(np.int32),
+            entry=none.astype(np.int64),
+            valid_until_us=np.where(ok, 1_000_000, NEVER_US),
+            floor_lifted=no,
+            converted=no,
+        )
+
+    def explain(self, ask: PriceAsk, line: int) -> dict[str, object]:
+        return {"question": {"sku": ask.skus[line].decode()}, "answer": {}, "layers": [], "steps": []}
+
+    def book_id(self, book: int) -> str:
+        return f"book-{book}"
+
+    def layer_name(self, layer: int) -> str:
+        return f"layer-{layer}"
+
+    def entry_id(self, entry: int) -> str:
+        return f"entry-{entry}"
+
+
+def fake_snapshot(
+    version: str = "20260101T000000Z-00000000", price_micros: int = 1_500_000
+) -> LoadedSnapshot:
+    return LoadedSnapshot(
+        version, created_at_us=0, engine=FakeEngine(price_micros), time_zone="Europe/Berlin"
+    )
+
+
+class OneSnapshot:
+    """A source that has one snapshot, whatever is asked for."""
+
+    def __init__(self, loaded: LoadedSnapshot) -> None:
+        self.loaded = loaded
+
+    def get(self, version: str) -> LoadedSnapshot:
+        return self.loaded
+
+
+class AbortedError(Exception):
+    """What `FakeContext.abort` raises."""
+
+
+class FakeContext:
+    """The server's side of one call."""
+
+    def __init__(self, *metadata: tuple[str, str]) -> None:
+        self._metadata = metadata
+        self.code: grpc.StatusCode | None = None
+        self.details = ""
+        self.trailing: dict[str, str | bytes] = {}
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._metadata
+
+    def set_trailing_metadata(self, trailing: tuple[tuple[str, str | bytes], ...]) -> None:
+        self.trailing = dict(trailing)
+
+    def abort(self, code: grpc.StatusCode, details: str) -> Never:
+        self.code, self.details = code, details
+        raise AbortedError

@@ -1,0 +1,80 @@
+"""A `pricegrid serve` in processes of its own, for tests."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DEADLINE_S = 60.0  # far beyond what anything here takes: reaching it is the failure
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server; `log` grows as it writes."""
+
+    address: str
+    ready: dict[str, object]
+    process: subprocess.Popen[str]
+    log: list[str]
+
+    def workers(self) -> list[int]:
+        """The process ids of its workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def stop(self) -> int:
+        """Stops it as an operator would; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE_S)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Asks until it is so."""
+    give_up_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > give_up_s:
+            raise AssertionError(f"never came about: {what}")
+        os.sched_yield()
+
+
+@contextlib.contextmanager
+def running(store: Path, *options: str) -> Iterator[Server]:
+    """Starts a server on a free port and waits until it is ready."""
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--store",
+        str(store),
+        "--port",
+        "0",
+        "--json",
+        *options,
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log: list[str] = []
+    reader = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
+    reader.start()
+    try:
+        line = process.stdout.readline()
+        assert line, "".join(log)
+        ready = json.loads(line)
+        yield Server(ready["address"], ready, process, log)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(DEADLINE_S)
+        finally:
+            process.kill()
+        reader.join()
+        process.stdout.close()
+        process.stderr.close()

@@ -1,0 +1,130 @@
+"""The shape of the code base, kept by tests: who may import whom, what the domain may not use, how long things get."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("atp", "cache", "erp", "loaders", "pricegrid", "pricing_engine", "service")
+MAY_IMPORT = {
+    "pricing_engine": set(),
+    "atp": set(),
+    "pricegrid": set(),
+    "cache": set(),
+    "erp": {"pricing_engine", "atp", "cache"},
+    "loaders": {"pricing_engine", "atp", "erp", "cache"},
+    "service": set(PACKAGES),
+}
+DOMAIN = ("pricing_engine", "atp")
+FUNCTION_LINES_MAX = 70
+FILE_LINES_MAX = 500
+CLOCKS = {"datetime": {"now", "utcnow", "today"}, "date": {"today"}}
+FLOATS = {"float", "float16", "float32", "float64", "double", "sqrt", "true_divide"}
+
+
+def sources(*packages: str) -> list[Path]:
+    files = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    return [path for path in files if "_pb2" not in path.name]
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.lineno, node.module.partition(".")[0]
+
+
+def at(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_inward(package):
+    allowed = MAY_IMPORT[package] | {package}
+
+    outward = [
+        f"{at(path, line)} imports {name}"
+        for path in sources(package)
+        for line, name in imported(path)
+        if name in PACKAGES and name not in allowed
+    ]
+
+    assert outward == []
+
+
+def test_the_domain_knows_no_binary_float():
+    """Money and quantities are integers and fractions there (design section 3)."""
+    found = []
+    for path in sources(*DOMAIN):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, float):
+                found.append(f"{at(path, node.lineno)} {node.value}")
+            elif isinstance(node, ast.Name) and node.id in FLOATS:
+                found.append(f"{at(path, node.lineno)} {node.id}")
+            elif isinstance(node, ast.Attribute) and node.attr in FLOATS:
+                found.append(f"{at(path, node.lineno)} {node.attr}")
+
+    assert found == []
+
+
+def test_the_domain_is_told_the_time():
+    """No clock in there: what is asked now can be asked again later."""
+    found = [
+        f"{at(path, node.lineno)} {node.attr}"
+        for path in sources(*DOMAIN)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in CLOCKS
+        and node.attr in CLOCKS[node.value.id]
+    ]
+    found += [at(path, line) for path in sources(*DOMAIN) for line, name in imported(path) if name == "time"]
+
+    assert found == []
+
+
+def test_functions_fit_a_screen():
+    too_long = [
+        f"{at(path, node.lineno)} {node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for path in sources(*PACKAGES)
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.end_lineno - node.lineno + 1 > FUNCTION_LINES_MAX
+    ]
+
+    assert too_long == []
+
+
+def test_files_stay_short():
+    lengths = {
+        path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources(*PACKAGES, "tests")
+    }
+
+    assert {str(path): lines for path, lines in lengths.items() if lines > FILE_LINES_MAX} == {}
+
+
+def test_the_distribution_holds_every_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    present = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+
+    assert set(settings["tool"]["setuptools"]["packages"]) == present
+
+
+def test_lock_file_names_no_host():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+    assert "--hash=sha256:" in lock
+    assert "://" not in lock
+    assert "--find-links" not in lock

@@ -1,0 +1,95 @@
+"""The protos say what the engine says, and keep to the style they promise."""
+
+import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+
+from pricegrid import results, v1
+from pricing_engine.model import ExceptionReason, LineStatus
+from service.errors import CODES, Reason
+
+FILES = ("pricegrid/v1/price.proto", "pricegrid/v1/pricing_service.proto")
+FORBIDDEN = {
+    FieldDescriptor.TYPE_UINT32,
+    FieldDescriptor.TYPE_UINT64,
+    FieldDescriptor.TYPE_FIXED32,
+    FieldDescriptor.TYPE_FIXED64,
+    FieldDescriptor.TYPE_FLOAT,
+    FieldDescriptor.TYPE_DOUBLE,
+}
+
+
+def file(name: str) -> FileDescriptor:
+    assert v1.PRICING_SERVICE_FILE is not None  # the import is what registers the files
+    return descriptor_pool.Default().FindFileByName(name)
+
+
+def messages() -> list[Descriptor]:
+    return [message for name in FILES for message in file(name).message_types_by_name.values()]
+
+
+def test_line_statuses_are_the_engines_one_further():
+    wire = {number - 1: name for name, number in v1.LineStatus.items() if number}
+
+    assert wire == {status.value: f"LINE_STATUS_{status.name}" for status in LineStatus}
+
+
+def test_exception_reasons_are_the_engines():
+    wire = {
+        number: name.removeprefix("EXCEPTION_REASON_")
+        for name, number in v1.ExceptionReason.items()
+        if number
+    }
+
+    assert wire == {reason.value: reason.name for reason in ExceptionReason if reason}
+
+
+def test_client_knows_every_value_of_the_wire():
+    for client, wire, prefix in (
+        (results.LineStatus, v1.LineStatus, "LINE_STATUS_"),
+        (results.PriceSource, v1.PriceSource, "PRICE_SOURCE_"),
+        (results.ExceptionReason, v1.ExceptionReason, "EXCEPTION_REASON_"),
+    ):
+        names = {name.removeprefix(prefix) for name, number in wire.items() if number}
+        assert {member.value for member in client} == names
+
+
+@pytest.mark.parametrize("message", messages(), ids=lambda message: message.name)
+def test_no_unsigned_and_no_floating_point_numbers(message):
+    assert [field.name for field in message.fields if field.type in FORBIDDEN] == []
+
+
+@pytest.mark.parametrize("message", messages(), ids=lambda message: message.name)
+def test_numbers_carry_their_scale_in_their_name(message):
+    numbers = [
+        f.name
+        for f in message.fields
+        if f.type in {FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_SFIXED64}
+    ]
+
+    assert [name for name in numbers if not name.endswith(("_micros", "_us", "_ms"))] == []
+
+
+def test_every_method_has_its_own_request_and_response():
+    methods = file(FILES[1]).services_by_name["PricingService"].methods
+
+    for method in methods:
+        assert method.input_type.name == f"{method.name}Request"
+        assert method.output_type.name == f"{method.name}Response"
+
+
+def test_the_service_comment_names_every_reason(request):
+    text = (request.config.rootpath / "proto" / FILES[1]).read_text(encoding="utf-8")
+
+    assert [reason for reason in Reason if reason not in text] == []
+
+
+def test_the_api_page_names_every_reason_with_its_code(request):
+    lines = (request.config.rootpath / "docs" / "api.md").read_text(encoding="utf-8").splitlines()
+
+    for reason in Reason:
+        assert any(f"`{reason}`" in line and f"`{CODES[reason].name}`" in line for line in lines), reason
+
+
+def test_every_reason_has_a_code():
+    assert set(CODES) == set(Reason)
