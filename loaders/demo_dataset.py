@@ -131,6 +131,46 @@ def price_tables(demo: Demo) -> dict[str, pl.DataFrame]:
 # ---------------------------------------------------------------------------------------------- master data
 
 
+_FAMILIES = [
+    "Brandt",
+    "Lindqvist",
+    "Nowak",
+    "Whitmore",
+    "De Vries",
+    "Moreau",
+    "Keller",
+    "Rossi",
+    "Sato",
+    "Hagen",
+    "Ostrowski",
+    "Baker",
+]
+_TRADES = [
+    "Anlagenbau",
+    "Elektrotechnik",
+    "Maschinenbau",
+    "Installations",
+    "Workshops",
+    "Construction",
+    "Logistics",
+    "Facilities",
+]
+_TOWNS = [
+    "Kiel",
+    "Bremen",
+    "Utrecht",
+    "Leeds",
+    "Lodz",
+    "Lyon",
+    "Graz",
+    "Bergen",
+    "Aarhus",
+    "Gent",
+    "Brno",
+    "Turin",
+]
+
+
 def customer_tree(count: int, rng: np.random.Generator) -> pl.DataFrame:
     """Groups, companies and sites; a company and its sites share a class, a currency and a branch."""
     groups, companies = count // 40, count // 4
@@ -143,47 +183,13 @@ def customer_tree(count: int, rng: np.random.Generator) -> pl.DataFrame:
     home = rng.integers(0, len(BRANCHES), companies)
     classes[0], money[0], home[0] = 0, 0, 0
     branch_ids = [branch.branch for branch in BRANCHES]
-    first = (
-        "Brandt",
-        "Lindqvist",
-        "Nowak",
-        "Whitmore",
-        "De Vries",
-        "Moreau",
-        "Keller",
-        "Rossi",
-        "Sato",
-        "Hagen",
-        "Ostrowski",
-        "Baker",
-    )
-    trade = (
-        "Anlagenbau",
-        "Elektrotechnik",
-        "Maschinenbau",
-        "Installations",
-        "Workshops",
-        "Construction",
-        "Logistics",
-        "Facilities",
-    )
-    town = (
-        "Kiel",
-        "Bremen",
-        "Utrecht",
-        "Leeds",
-        "Lodz",
-        "Lyon",
-        "Graz",
-        "Bergen",
-        "Aarhus",
-        "Gent",
-        "Brno",
-        "Turin",
-    )
 
     def named(number: int) -> str:
-        return "Nordmark" if number == 0 else f"{first[number % len(first)]} {number // len(first) + 1}"
+        return (
+            "Nordmark"
+            if number == 0
+            else f"{_FAMILIES[number % len(_FAMILIES)]} {number // len(_FAMILIES) + 1}"
+        )
 
     table = {
         "customer_id": [f"G{n + 1:05}" for n in range(groups)]
@@ -202,9 +208,9 @@ def customer_tree(count: int, rng: np.random.Generator) -> pl.DataFrame:
         + [branch_ids[home[n]] for n in range(companies)]
         + [branch_ids[home[n]] for n in company_of],
         "name": [f"{named(n)} Group" for n in range(groups)]
-        + [f"{named(n)} {trade[n % len(trade)]}" for n in range(companies)]
+        + [f"{named(n)} {_TRADES[n % len(_TRADES)]}" for n in range(companies)]
         + [
-            f"{named(int(owner))} {trade[owner % len(trade)]}, {town[n % len(town)]}"
+            f"{named(int(owner))} {_TRADES[owner % len(_TRADES)]}, {_TOWNS[n % len(_TOWNS)]}"
             for n, owner in enumerate(company_of)
         ],
     }

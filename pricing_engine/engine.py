@@ -1,7 +1,7 @@
 """One price request in, one dense answer out: the compiled kernel, and the reference for what it passes on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,13 @@ from pricing_engine.decode import Decoder
 from pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
 from pricing_engine.explain import explanation
 from pricing_engine.matrix import (
-    BOOK_CURRENCY,
     CUSTOMER_CURRENCY,
-    ITEM_FLAG_ERP,
-    ITEM_FLAGS,
     NAME_TABLES,
     Names,
     matrix_from_arrays,
 )
 from pricing_engine.model import (
+    INT64_MAX,
     ExceptionPolicy,
     ExceptionReason,
     LineStatus,
@@ -28,8 +26,10 @@ from pricing_engine.model import (
 )
 from pricing_engine.reference import resolve
 from pricing_engine.resolution import Resolution
+from pricing_engine.tables import describe
 
 _UNKNOWN_NAME = -2
+_ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +53,66 @@ class PriceAsk:
 
 @dataclass(frozen=True, slots=True)
 class PriceAnswers:
-    """Answers to n lines, dense: index i answers line i. Prices are micros of `currency`, 0 where there is none."""
+    """Answers to n lines, dense: index i answers line i. Columns are (n,) int64, prices micros of `currency`."""
 
     currency: str
-    status: NDArray[np.uint8]  # LineStatus
-    exception: NDArray[
-        np.uint8
-    ]  # ExceptionReason: other than NONE the price is an unconfirmed exception (P13)
-    unit_price_micros: NDArray[np.int64]
-    extended_price_micros: NDArray[np.int64]
-    minimum_quantity_micros: NDArray[np.int64]  # with BELOW_MINIMUM: in the asked unit, rounded up
-    book: NDArray[np.int32]  # ordinal, -1: none
-    layer: NDArray[np.int32]  # ordinal, -1: none
-    entry: NDArray[np.int64]  # ordinal, -1: none
-    valid_until_us: NDArray[np.int64]  # NEVER_US: no known end
-    floor_lifted: NDArray[np.bool_]
-    converted: NDArray[np.bool_]
+    columns: NDArray[np.int64]
+    """(n, 12), as the kernel writes them (`kernel.ANSWER_...`)."""
+
+    @property
+    def status(self) -> NDArray[np.int64]:
+        """A LineStatus each."""
+        return self.columns[:, kn.ANSWER_STATUS]
+
+    @property
+    def exception(self) -> NDArray[np.int64]:
+        """An ExceptionReason each; other than NONE the price is an unconfirmed exception (P13)."""
+        return self.columns[:, kn.ANSWER_EXCEPTION]
+
+    @property
+    def unit_price_micros(self) -> NDArray[np.int64]:
+        """0 where there is no price."""
+        return self.columns[:, kn.ANSWER_UNIT_PRICE]
+
+    @property
+    def extended_price_micros(self) -> NDArray[np.int64]:
+        """0 where there is no price; negative for a return."""
+        return self.columns[:, kn.ANSWER_EXTENDED_PRICE]
+
+    @property
+    def minimum_quantity_micros(self) -> NDArray[np.int64]:
+        """With BELOW_MINIMUM: in the asked unit, rounded up; else 0."""
+        return self.columns[:, kn.ANSWER_MINIMUM]
+
+    @property
+    def book(self) -> NDArray[np.int64]:
+        """Ordinals, -1 for none."""
+        return self.columns[:, kn.ANSWER_BOOK]
+
+    @property
+    def layer(self) -> NDArray[np.int64]:
+        """Ordinals, -1 for none."""
+        return self.columns[:, kn.ANSWER_LAYER]
+
+    @property
+    def entry(self) -> NDArray[np.int64]:
+        """Ordinals, -1 for none."""
+        return self.columns[:, kn.ANSWER_ENTRY]
+
+    @property
+    def valid_until_us(self) -> NDArray[np.int64]:
+        """NEVER_US where no end is known (P10)."""
+        return self.columns[:, kn.ANSWER_VALID_UNTIL]
+
+    @property
+    def floor_lifted(self) -> NDArray[np.bool_]:
+        """Whether the floor margin lifted the price (P8)."""
+        return self.columns[:, kn.ANSWER_LIFTED] == 1
+
+    @property
+    def converted(self) -> NDArray[np.bool_]:
+        """Whether the answering book has another currency (P3)."""
+        return self.columns[:, kn.ANSWER_CONVERTED] == 1
 
 
 class PriceEngine:
@@ -78,29 +122,31 @@ class PriceEngine:
         self, arrays: Mapping[str, NDArray[np.generic]], policy: ExceptionPolicy | None = None
     ) -> None:
         self._matrix = matrix_from_arrays(arrays)
+        self._descriptor = describe(self._matrix)
         self._names = {
             table: Names(np.asarray(arrays[f"{table}_bytes"]), np.asarray(arrays[f"{table}_offsets"]))
             for table in NAME_TABLES
         }
         self._policy = policy or ExceptionPolicy()
         self._decoder = Decoder(self._matrix, self._names)
-        self._book_currency = self._matrix.books[:, BOOK_CURRENCY]
-        self._currencies = {self._names["currency"][i]: i for i in range(len(self._names["currency"]))}
+        self._currencies = self._names["currency"].ordinals()
+        self._branches = self._names["branch"].ordinals()
 
     def price(self, ask: PriceAsk) -> PriceAnswers:
         """Answer every line; raises UnknownCustomerError, CurrencyRequiredError or InvalidCurrencyError."""
-        customer, currency_name = self._customer_and_currency(ask)
-        currency = self._currencies.get(currency_name, _UNKNOWN_NAME)
-        branch = (self._names["branch"].find(ask.branch)) if ask.branch else -1
+        customer, currency = self._customer_and_currency(ask)
         policy = self._policy
         request = np.array(
             [
                 customer,
-                currency,
-                branch if branch >= 0 or not ask.branch else _UNKNOWN_NAME,
+                self._currencies.get(currency, _UNKNOWN_NAME),
+                self._branches.get(ask.branch, _UNKNOWN_NAME) if ask.branch else -1,
                 ask.as_of_us,
-                minor_unit_micros(currency_name),
+                minor_unit_micros(currency),
                 policy.grace_us,
+                policy.extended_price_above_micros.get(currency, INT64_MAX),
+                ask.customer_id in policy.flagged_customers,
+                ask.service_desk,
             ],
             dtype=np.int64,
         )
@@ -108,11 +154,15 @@ class PriceEngine:
         skus, sku_offsets = _joined(ask.skus)
         uoms, uom_offsets = _joined(ask.uoms)
         kn.price_batch(
-            self._matrix, request, skus, sku_offsets, ask.quantities_micros, uoms, uom_offsets, answers
+            self._descriptor, request, skus, sku_offsets, ask.quantities_micros, uoms, uom_offsets, answers
         )
-        for line in np.flatnonzero(answers[:, kn.ANSWER_STATUS] == kn.NEEDS_REFERENCE):
-            self._resolve_exactly(ask, int(line), answers[line])
-        return self._finish(ask, currency_name, answers)
+        status = answers[:, kn.ANSWER_STATUS]
+        if status.min(initial=0) == kn.NEEDS_REFERENCE:
+            for line in np.flatnonzero(status == kn.NEEDS_REFERENCE):
+                self._resolve_exactly(ask, int(line), answers[line])
+        if policy.flagged_skus:
+            self._flag_skus(ask, answers)
+        return PriceAnswers(currency, answers)
 
     def explain(self, ask: PriceAsk, line: int) -> dict[str, object]:
         """The explanation of one line (P12): JSON-able, decimals and instants as text; raises as `price` does.
@@ -154,10 +204,10 @@ class PriceEngine:
     def _question(self, ask: PriceAsk, line: int) -> PriceQuestion:
         return PriceQuestion(
             ask.customer_id,
-            ask.skus[line].decode("utf-8", "replace"),
+            _text(ask.skus[line]),
             int(ask.quantities_micros[line]),
             ask.as_of_us,
-            ask.uoms[line].decode("utf-8", "replace"),
+            _text(ask.uoms[line]),
             ask.currency,
             ask.branch,
         )
@@ -168,74 +218,31 @@ class PriceEngine:
         return resolve(data, question, policy)
 
     def _resolve_exactly(self, ask: PriceAsk, line: int, answer: NDArray[np.int64]) -> None:
-        """Write the price side of one line from the reference; exceptions are added with all others."""
-        resolution = self._resolve(ask, line, ExceptionPolicy())
-        status = resolution.status
-        if status == LineStatus.ERP_UNAVAILABLE:  # an item of the ERP's without a matrix price
-            below = resolution.minimum_quantity_micros > 0
-            status = LineStatus.BELOW_MINIMUM if below else LineStatus.NO_PRICE
-        answer[kn.ANSWER_STATUS] = status
+        """Write one answer from the reference."""
+        resolution = self._resolve(ask, line, replace(self._policy, flagged_skus=frozenset()))
+        offer = resolution.offer
+        answer[kn.ANSWER_STATUS] = resolution.status
+        answer[kn.ANSWER_EXCEPTION] = resolution.exception
         answer[kn.ANSWER_UNIT_PRICE] = resolution.unit_price_micros
         answer[kn.ANSWER_EXTENDED_PRICE] = resolution.extended_price_micros
         answer[kn.ANSWER_MINIMUM] = resolution.minimum_quantity_micros
         answer[kn.ANSWER_VALID_UNTIL] = resolution.valid_until_us
-        offer = resolution.offer
         answer[kn.ANSWER_BOOK] = self._names["book"].find(offer.book.book_id) if offer else -1
         answer[kn.ANSWER_LAYER] = self._decoder.layer_ordinal(resolution.layer) if offer else -1
         answer[kn.ANSWER_ENTRY] = offer.entry.ordinal if offer else -1
         answer[kn.ANSWER_LIFTED] = offer.lifted if offer else 0
+        answer[kn.ANSWER_CONVERTED] = resolution.converted
 
-    def _finish(self, ask: PriceAsk, currency: str, answers: NDArray[np.int64]) -> PriceAnswers:
-        """Mark exceptions (P13), hide what the caller may not see (P11), and give each column its type."""
-        status = answers[:, kn.ANSWER_STATUS].astype(np.uint8)
-        item = answers[:, kn.ANSWER_ITEM]
-        extended = answers[:, kn.ANSWER_EXTENDED_PRICE]
-        priced = status == LineStatus.OK
-        answered = priced | (status == LineStatus.NO_PRICE) | (status == LineStatus.BELOW_MINIMUM)
-        exception = np.zeros(len(status), dtype=np.uint8)
-        policy = self._policy
-        flagged_skus = policy.flagged_skus
-        if ask.customer_id in policy.flagged_customers:
-            exception[answered] = ExceptionReason.FLAGGED
-        elif flagged_skus:
-            flagged = np.fromiter(
-                (s.decode("utf-8", "replace") in flagged_skus for s in ask.skus), bool, len(ask.skus)
-            )
-            exception[answered & flagged] = ExceptionReason.FLAGGED
-        if policy.grace_us > 0:
-            exception[answered & (answers[:, kn.ANSWER_EXPIRED] == 1)] = ExceptionReason.AGREEMENT_EXPIRED
-        threshold = policy.extended_price_above_micros.get(currency)
-        if threshold is not None:
-            exception[priced & (np.abs(extended) > threshold)] = ExceptionReason.OVER_THRESHOLD
-        exception[status == LineStatus.NO_PRICE] = ExceptionReason.NO_PRICE
-        from_erp = (
-            answered & (self._matrix.items[item, ITEM_FLAGS] & ITEM_FLAG_ERP != 0)
-            if len(self._matrix.items)
-            else answered
-        )
-        exception[from_erp] = ExceptionReason.PRICE_SOURCE_ERP
-        status[from_erp & ~priced] = LineStatus.ERP_UNAVAILABLE
-        if not ask.service_desk:
-            status[status == LineStatus.NOT_ENTITLED] = LineStatus.UNKNOWN_ITEM
-        book = answers[:, kn.ANSWER_BOOK]
-        asked = self._currencies.get(currency, _UNKNOWN_NAME)
-        converted = (
-            (book >= 0) & (self._book_currency[book] != asked) if len(self._book_currency) else book >= 0
-        )
-        return PriceAnswers(
-            currency,
-            status,
-            exception,
-            answers[:, kn.ANSWER_UNIT_PRICE],
-            extended,
-            answers[:, kn.ANSWER_MINIMUM],
-            book.astype(np.int32),
-            answers[:, kn.ANSWER_LAYER].astype(np.int32),
-            answers[:, kn.ANSWER_ENTRY],
-            answers[:, kn.ANSWER_VALID_UNTIL],
-            answers[:, kn.ANSWER_LIFTED] == 1,
-            converted,
-        )
+    def _flag_skus(self, ask: PriceAsk, answers: NDArray[np.int64]) -> None:
+        """The last of P13's reasons: an item flagged at run time."""
+        flagged = np.fromiter(map(self._policy.flagged_skus.__contains__, map(_text, ask.skus)), bool)
+        answered = np.isin(answers[:, kn.ANSWER_STATUS], _ANSWERED)
+        unmarked = answers[:, kn.ANSWER_EXCEPTION] == ExceptionReason.NONE
+        answers[flagged & answered & unmarked, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
 
 
 def _joined(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

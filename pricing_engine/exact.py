@@ -146,13 +146,10 @@ def round_to_increment(high, low, denominator, increment, mode):  # type: ignore
         up = rest > other
     elif mode == 3:
         up = rest > 0
-    if whole_high != 0 or whole < 0 or whole > INT64_MAX // increment - 1:
-        exact = whole_high == 0 and whole >= 0 and whole <= INT64_MAX // increment
-        if not exact or (up and whole + 1 > INT64_MAX // increment):
-            return True, np.int64(-1)
-    if up:
-        whole += 1
-    return True, whole * increment
+    most = INT64_MAX // increment
+    if whole_high != 0 or whole < 0 or whole > most or (up and whole == most):
+        return True, np.int64(-1)
+    return True, (whole + 1 if up else whole) * increment
 
 
 @njit(cache=True)
@@ -164,6 +161,7 @@ def extended(unit_price, quantity, scale_micros):  # type: ignore[no-untyped-def
     magnitude = abs(quantity)
     _, high, low = times(np.int64(0), unit_price, magnitude)
     whole_high, whole, rest = divide(high, low, scale_micros)
-    if rest >= scale_micros - rest:
-        whole += 1
-    return whole_high == 0 and whole >= 0, whole
+    up = rest >= scale_micros - rest
+    if whole_high != 0 or whole < 0 or (up and whole == INT64_MAX):
+        return False, np.int64(0)
+    return True, whole + 1 if up else whole

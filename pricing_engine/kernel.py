@@ -47,6 +47,7 @@ from pricing_engine.model import (
     GROUP_DEPTH_MAX,
     MICROS,
     NEVER_US,
+    ExceptionReason,
     Ladder,
     LineStatus,
     Mode,
@@ -82,10 +83,22 @@ from pricing_engine.stack import (
     priority_of,
 )
 from pricing_engine.strings import find_name
+from pricing_engine.tables import matrix_of, table_of
 
-# ask (6): what a request says; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
-ASK_CUSTOMER, ASK_CURRENCY, ASK_BRANCH, ASK_AS_OF, ASK_MINOR, ASK_GRACE, ASK_SIZE = range(7)
-# answers (n, 11)
+# ask (9): what a request says; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
+(
+    ASK_CUSTOMER,
+    ASK_CURRENCY,
+    ASK_BRANCH,
+    ASK_AS_OF,
+    ASK_MINOR,
+    ASK_GRACE,
+    ASK_THRESHOLD,  # extended prices above it are exceptions; INT64_MAX: none are
+    ASK_FLAGGED,  # 1: every line of this customer is an exception
+    ASK_SERVICE_DESK,  # 1: the caller may see NOT_ENTITLED
+    ASK_SIZE,
+) = range(10)
+# answers (n, 12)
 (
     ANSWER_STATUS,  # a LineStatus, or NEEDS_REFERENCE
     ANSWER_UNIT_PRICE,
@@ -97,9 +110,10 @@ ASK_CUSTOMER, ASK_CURRENCY, ASK_BRANCH, ASK_AS_OF, ASK_MINOR, ASK_GRACE, ASK_SIZ
     ANSWER_VALID_UNTIL,
     ANSWER_LIFTED,
     ANSWER_ITEM,
-    ANSWER_EXPIRED,
+    ANSWER_EXCEPTION,  # an ExceptionReason
+    ANSWER_CONVERTED,
     ANSWER_SIZE,
-) = range(12)
+) = range(13)
 NEEDS_REFERENCE = -1
 UNTIL_STEPS_MAX = 64  # instants tried for valid_until before the line goes to the reference
 
@@ -109,7 +123,10 @@ NOW, FIRST, BEST, BEST_BASE, STOP, OFFER_ROWS = range(6)
 _OK, _NO_PRICE, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.NO_PRICE), int(LineStatus.BELOW_MINIMUM)
 _OUT_OF_RANGE, _INVALID_QUANTITY = int(LineStatus.OUT_OF_RANGE), int(LineStatus.INVALID_QUANTITY)
 _UNKNOWN_ITEM, _NOT_ENTITLED = int(LineStatus.UNKNOWN_ITEM), int(LineStatus.NOT_ENTITLED)
-_UNKNOWN_UOM = int(LineStatus.UNKNOWN_UOM)
+_UNKNOWN_UOM, _ERP_UNAVAILABLE = int(LineStatus.UNKNOWN_UOM), int(LineStatus.ERP_UNAVAILABLE)
+_PRICE_SOURCE_ERP, _REASON_NO_PRICE = int(ExceptionReason.PRICE_SOURCE_ERP), int(ExceptionReason.NO_PRICE)
+_OVER_THRESHOLD, _FLAGGED = int(ExceptionReason.OVER_THRESHOLD), int(ExceptionReason.FLAGGED)
+_AGREEMENT_EXPIRED = int(ExceptionReason.AGREEMENT_EXPIRED)
 _MODE_FIRST, _MODE_LOWEST = int(Mode.FIRST), int(Mode.LOWEST)
 _MODE_HIGHEST, _MODE_NEWEST = int(Mode.HIGHEST), int(Mode.NEWEST)
 _MERGE = int(Ladder.MERGE)
@@ -212,12 +229,23 @@ def _has_book(m, cell, book):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _speaks_of_item(m, work, keys, bundle):  # type: ignore[no-untyped-def]
+    for level in range(work[WORK_LEVELS]):  # noqa: SIM110 - numba compiles no generators
+        if find_cell(m, bundle, keys[level], level_flag(work, level)) >= 0:
+            return True
+    return False
+
+
+@njit(cache=True)
 def _consider_bundle(m, work, keys, frames, offers, stack, row, standing):  # type: ignore[no-untyped-def]
     """Ask every book of a stack row's bundle that speaks of the item at any level, each once."""
     bundle = m.attachments[stack[row, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE]
     book = m.bundles[bundle, mx.BUNDLE_BOOK]
     if book >= 0:
-        _consider(m, work, keys, frames, offers, stack, row, book, standing)
+        if _speaks_of_item(
+            m, work, keys, bundle
+        ):  # else its dates are no edge of this line's validity either
+            _consider(m, work, keys, frames, offers, stack, row, book, standing)
         return
     for level in range(work[WORK_LEVELS]):
         cell = find_cell(m, bundle, keys[level], level_flag(work, level))
@@ -287,7 +315,7 @@ def _price_at(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-
                 answer[ANSWER_MINIMUM] = offers[STOP, OFFER_MINIMUM]
                 return
             if row >= 0:
-                _write_answer(work, offers[row], stack[first, STACK_LAYER], answer)
+                _write_answer(m, work, offers[row], stack[first, STACK_LAYER], answer)
                 return
         first = end
     if work[WORK_MINIMUM] == INT64_MAX:
@@ -298,7 +326,7 @@ def _price_at(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-
 
 
 @njit(cache=True)
-def _write_answer(work, offer, layer, answer):  # type: ignore[no-untyped-def]
+def _write_answer(m, work, offer, layer, answer):  # type: ignore[no-untyped-def]
     unit_price, minor = offer[OFFER_ROUNDED], work[WORK_MINOR]
     answer[ANSWER_STATUS] = _OUT_OF_RANGE
     if unit_price < 0:
@@ -313,6 +341,7 @@ def _write_answer(work, offer, layer, answer):  # type: ignore[no-untyped-def]
     answer[ANSWER_LAYER] = layer
     answer[ANSWER_ENTRY] = offer[OFFER_ENTRY]
     answer[ANSWER_LIFTED] = offer[OFFER_LIFTED]
+    answer[ANSWER_CONVERTED] = m.books[offer[OFFER_BOOK], mx.BOOK_CURRENCY] != work[WORK_CURRENCY]
 
 
 @njit(cache=True)
@@ -330,6 +359,7 @@ def _price_line(m, work, keys, frames, offers, stack, answer, later, as_of):  # 
             later[ANSWER_STATUS] == answer[ANSWER_STATUS]
             and later[ANSWER_UNIT_PRICE] == answer[ANSWER_UNIT_PRICE]
             and later[ANSWER_ENTRY] == answer[ANSWER_ENTRY]
+            and later[ANSWER_MINIMUM] == answer[ANSWER_MINIMUM]
         )
         if not same:
             answer[ANSWER_VALID_UNTIL] = work[WORK_AS_OF]
@@ -408,21 +438,31 @@ def _expired_lately(m, work, keys, stack, grace):  # type: ignore[no-untyped-def
     return False
 
 
-@njit(cache=True, nogil=True)
-def price_batch(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, answers):  # type: ignore[no-untyped-def]
-    """Answer the lines of one request.
+@njit(cache=True)
+def _mark_exception(m, ask, work, keys, stack, answer):  # type: ignore[no-untyped-def]
+    """P13, but for flagged SKUs; an item of the ERP's without a price is ERP_UNAVAILABLE."""
+    status = answer[ANSWER_STATUS]
+    if status == _OUT_OF_RANGE:
+        return
+    if m.items[work[WORK_ITEM], mx.ITEM_FLAGS] & mx.ITEM_FLAG_ERP != 0:
+        answer[ANSWER_EXCEPTION] = _PRICE_SOURCE_ERP
+        if status != _OK:
+            answer[ANSWER_STATUS] = _ERP_UNAVAILABLE
+    elif status == _NO_PRICE:
+        answer[ANSWER_EXCEPTION] = _REASON_NO_PRICE
+    elif status == _OK and abs(answer[ANSWER_EXTENDED_PRICE]) > ask[ASK_THRESHOLD]:
+        answer[ANSWER_EXCEPTION] = _OVER_THRESHOLD
+    elif ask[ASK_GRACE] > 0 and _expired_lately(m, work, keys, stack, ask[ASK_GRACE]):
+        answer[ANSWER_EXCEPTION] = _AGREEMENT_EXPIRED
+    elif ask[ASK_FLAGGED] == 1:
+        answer[ANSWER_EXCEPTION] = _FLAGGED
 
-    `ask` (7,) int64; `skus`, `uom_text` u8 with `..._offsets` int64 (n + 1); `quantities` (n,) int64 micros;
-    `answers` (n, 11) int64, written. A line whose numbers need more than 127 bits gets status NEEDS_REFERENCE.
-    """
+
+@njit(cache=True)
+def _price_lines(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, scratch, answers):  # type: ignore[no-untyped-def]
+    """The lines of one request; `scratch` is (stack, owners, work, keys, frames, offers, later)."""
+    stack, owners, work, keys, frames, offers, later = scratch
     customer = ask[ASK_CUSTOMER]
-    stack = gather_stack(m, customer)
-    owners = entitlement_owners(m, customer)
-    work = np.zeros(WORK_SIZE, dtype=np.int64)
-    keys = np.zeros(GROUP_DEPTH_MAX + 2, dtype=np.int64)
-    frames = np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64)
-    offers = np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64)
-    later = np.zeros(ANSWER_SIZE, dtype=np.int64)
     work[WORK_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
     work[WORK_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
     work[WORK_BRANCH] = ask[ASK_BRANCH]
@@ -435,10 +475,7 @@ def price_batch(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, an
         )
     for i in range(len(quantities)):
         answer = answers[i]
-        answer[ANSWER_UNIT_PRICE:ANSWER_VALID_UNTIL] = 0
-        answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
-        answer[ANSWER_VALID_UNTIL] = NEVER_US
-        answer[ANSWER_LIFTED] = answer[ANSWER_EXPIRED] = 0
+        _clear(answer)
         if quantities[i] == 0 or quantities[i] == -INT64_MAX - 1:
             answer[ANSWER_STATUS] = _INVALID_QUANTITY
             continue
@@ -449,7 +486,7 @@ def price_batch(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, an
         work[WORK_ITEM] = item
         work[WORK_LEVELS] = _item_levels(m, item, keys)
         if len(owners) > 0 and not entitled(m, owners, keys, work[WORK_LEVELS]):
-            answer[ANSWER_STATUS] = _NOT_ENTITLED
+            answer[ANSWER_STATUS] = _NOT_ENTITLED if ask[ASK_SERVICE_DESK] == 1 else _UNKNOWN_ITEM
             continue
         uom = np.int64(-1)
         start, length = uom_offsets[i], uom_offsets[i + 1] - uom_offsets[i]
@@ -461,5 +498,66 @@ def price_batch(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, an
             answer[ANSWER_STATUS] = _UNKNOWN_UOM
             continue
         _price_line(m, work, keys, frames, offers, stack, answer, later, ask[ASK_AS_OF])
-        if ask[ASK_GRACE] > 0:
-            answer[ANSWER_EXPIRED] = _expired_lately(m, work, keys, stack, ask[ASK_GRACE])
+        if answer[ANSWER_STATUS] != NEEDS_REFERENCE:
+            _mark_exception(m, ask, work, keys, stack, answer)
+
+
+@njit(cache=True)
+def _clear(answer):  # type: ignore[no-untyped-def]
+    for column in range(ANSWER_SIZE):
+        if column != ANSWER_ITEM:
+            answer[column] = 0
+    answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
+    answer[ANSWER_VALID_UNTIL] = NEVER_US
+
+
+@njit(cache=True, nogil=True)
+def price_batch(descriptor, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, answers):  # type: ignore[no-untyped-def]
+    """Answer the lines of one request.
+
+    `descriptor` is `tables.describe` of a matrix; `ask` (9,) int64; `skus`, `uom_text` u8 with `..._offsets` int64
+    (n + 1); `quantities` (n,) int64 micros; `answers` (n, 12) int64, written. A line whose numbers need more than 127
+    bits gets status NEEDS_REFERENCE.
+    """
+    m = matrix_of(descriptor)
+    stack = gather_stack(m, ask[ASK_CUSTOMER])
+    owners = entitlement_owners(m, ask[ASK_CUSTOMER])
+    work = np.zeros(WORK_SIZE + GROUP_DEPTH_MAX + 2 + ANSWER_SIZE, dtype=np.int64)
+    frames = np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64)
+    offers = np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64)
+    scratch = (
+        table_of(stack),
+        table_of(owners),
+        table_of(work),
+        table_of(work[WORK_SIZE:]),
+        table_of(frames),
+        table_of(offers),
+        table_of(work[WORK_SIZE + GROUP_DEPTH_MAX + 2 :]),
+    )
+    _price_lines(
+        m,
+        table_of(ask),
+        table_of(skus),
+        table_of(sku_offsets),
+        table_of(quantities),
+        table_of(uom_text),
+        table_of(uom_offsets),
+        scratch,
+        table_of(answers),
+    )
+    return len(stack) + len(owners) + len(work) + len(frames) + len(offers)  # tables don't keep arrays alive
+
+
+@njit(cache=True)
+def price_batch_checked(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, answers):  # type: ignore[no-untyped-def]
+    """`price_batch` over a `Matrix` of plain arrays: slower, for runs in which numba checks every bound."""
+    scratch = (
+        gather_stack(m, ask[ASK_CUSTOMER]),
+        entitlement_owners(m, ask[ASK_CUSTOMER]),
+        np.zeros(WORK_SIZE, dtype=np.int64),
+        np.zeros(GROUP_DEPTH_MAX + 2, dtype=np.int64),
+        np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64),
+        np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64),
+        np.zeros(ANSWER_SIZE, dtype=np.int64),
+    )
+    _price_lines(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, scratch, answers)

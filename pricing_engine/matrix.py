@@ -133,7 +133,7 @@ class Matrix(NamedTuple):
     entitlements: Int64s
 
 
-_TABLES: Final = frozenset(
+TABLES: Final = frozenset(
     {
         "items",
         "uoms",
@@ -148,7 +148,7 @@ _TABLES: Final = frozenset(
     }
     | {"entitlements", "ladders", "records", "delta_ladders", "delta_records"}
 )  # two dimensions; all others have one
-_DTYPES: Final[Mapping[str, type[np.generic]]] = {
+DTYPES: Final[Mapping[str, type[np.generic]]] = {
     "sku_bytes": np.uint8,
     "customer_bytes": np.uint8,
     "uom_bytes": np.uint8,
@@ -162,7 +162,7 @@ def matrix_from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Matrix:
     fields = {}
     for name in Matrix._fields:
         array = np.asarray(arrays[name])
-        dtype, dimensions = np.dtype(_DTYPES.get(name, np.int64)), 2 if name in _TABLES else 1
+        dtype, dimensions = np.dtype(DTYPES.get(name, np.int64)), 2 if name in TABLES else 1
         if array.dtype != dtype or array.ndim != dimensions:
             raise TypeError(
                 f"array {name}: {array.dtype} in {array.ndim} dimensions, not {dtype} in {dimensions}"
@@ -187,6 +187,10 @@ class Names:
 
     def __getitem__(self, ordinal: int) -> str:
         return self._bytes[self._offsets[ordinal] : self._offsets[ordinal + 1]].tobytes().decode()
+
+    def ordinals(self) -> dict[str, int]:
+        """Every name with its ordinal: for small tables that are asked often."""
+        return {self[ordinal]: ordinal for ordinal in range(len(self))}
 
     def find(self, name: str) -> int:
         """The ordinal of `name`, -1 if it is none; the table is in byte order."""

@@ -81,4 +81,4 @@ class Resolution:
     def identity(self) -> tuple[object, ...]:
         """What must stay the same for the answer to be the same (P10)."""
         entry = self.offer.entry if self.offer else None
-        return self.status, self.unit_price_micros, entry
+        return self.status, self.unit_price_micros, entry, self.minimum_quantity_micros

@@ -99,9 +99,9 @@ def _find_entitlement(m, key):  # type: ignore[no-untyped-def]
 def entitled(m, owners, keys, levels):  # type: ignore[no-untyped-def]
     """P11 for the owners that have any rows, nearest first."""
     key_space = len(m.items) + len(m.group_parents) + 1
-    for owner in owners:
+    for place in range(len(owners)):
         for level in range(levels):
-            key = owner * key_space + keys[level]
+            key = owners[place] * key_space + keys[level]
             row = _find_entitlement(m, key)
             if row < len(m.entitlements) and m.entitlements[row, mx.ENTITLEMENT_KEY] == key:
                 return m.entitlements[row, mx.ENTITLEMENT_ALLOWED] == 1

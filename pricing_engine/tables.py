@@ -1,0 +1,220 @@
+"""Arrays as the kernels pass them around: a pointer with its shape, and all of a snapshot behind one pointer.
+
+A NumPy array or a tuple of arrays is counted on every call between compiled functions: for the thirty arrays of a
+`Matrix` that costs more than the lookup. A *table* is the same memory without the counting. Kernels are written once,
+against the common part (`m.books[row, column]`, `len(m.books)`), and compile for both: for tables in service, and for
+plain arrays, whose bounds numba can check, in tests and in the decoder.
+
+Whoever makes a table keeps its array alive.
+"""
+
+import operator
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.core import cgutils
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, overload, register_model
+from numpy.typing import NDArray
+
+from pricing_engine.matrix import DTYPES, TABLES, Matrix
+
+
+class TableType(types.Type):  # type: ignore[misc]
+    """Memory of one or two dimensions, C order."""
+
+    def __init__(self, dtype: types.Type, ndim: int) -> None:
+        self.dtype = dtype
+        self.ndim = ndim
+        super().__init__(f"Table({dtype}, {ndim})")
+
+
+class MatrixType(types.Type):  # type: ignore[misc]
+    """A pointer to the descriptor of a `Matrix`: address, rows and columns of each of its arrays."""
+
+    def __init__(self) -> None:
+        super().__init__("MatrixPointer")
+
+
+@register_model(TableType)
+class _TableModel(models.StructModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, table: TableType) -> None:
+        members = [("data", types.voidptr), ("rows", types.int64), ("columns", types.int64)]
+        super().__init__(manager, table, members)
+
+
+@register_model(MatrixType)
+class _MatrixModel(models.StructModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, matrix: MatrixType) -> None:
+        super().__init__(manager, matrix, [("descriptor", types.CPointer(types.int64))])
+
+
+def describe(matrix: Matrix) -> NDArray[np.int64]:
+    """The descriptor of a matrix, (arrays, 3) int64; valid as long as the matrix is alive."""
+    rows = [(each.ctypes.data, len(each), each.shape[1] if each.ndim == 2 else 1) for each in matrix]
+    return np.array(rows, dtype=np.int64)
+
+
+def _new(context: Any, builder: Any, table: TableType, data: Any, rows: Any, columns: Any) -> Any:
+    value = cgutils.create_struct_proxy(table)(context, builder)
+    value.data, value.rows, value.columns = data, rows, columns
+    return value._getvalue()  # noqa: SLF001 - numba's own name for it
+
+
+def _parts(context: Any, builder: Any, table: TableType, value: Any) -> Any:
+    return cgutils.create_struct_proxy(table)(context, builder, value=value)
+
+
+def _element(context: Any, builder: Any, table: TableType, parts: Any, index: Any) -> Any:
+    kind = context.get_data_type(table.dtype).as_pointer()
+    return builder.gep(builder.bitcast(parts.data, kind), [index])
+
+
+@intrinsic
+def _table_of(_: Any, array: Any) -> Any:
+    table = TableType(array.dtype, array.ndim)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = context.make_array(signature.args[0])(context, builder, args[0])
+        shape = cgutils.unpack_tuple(builder, value.shape)
+        columns = shape[1] if array.ndim == 2 else context.get_constant(types.int64, 1)
+        data = builder.bitcast(value.data, cgutils.voidptr_t)
+        return _new(context, builder, table, data, shape[0], columns)
+
+    return table(array), codegen
+
+
+@intrinsic
+def _matrix_of(_: Any, descriptor: Any) -> Any:
+    matrix = MatrixType()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        value = cgutils.create_struct_proxy(matrix)(context, builder)
+        value.descriptor = array.data
+        return value._getvalue()  # noqa: SLF001 - numba's own name for it
+
+    return matrix(descriptor), codegen
+
+
+# numba passes the typing context itself: to a type checker these take the other arguments
+table_of: Any = _table_of
+matrix_of: Any = _matrix_of
+
+
+@infer_getattr
+class _MatrixAttributes(AttributeTemplate):  # type: ignore[misc]
+    key = MatrixType
+
+    def generic_resolve(self, _: MatrixType, name: str) -> TableType | None:
+        if name not in Matrix._fields:
+            return None
+        dtype = types.int64 if name not in DTYPES else getattr(types, np.dtype(DTYPES[name]).name)
+        return TableType(dtype, 2 if name in TABLES else 1)
+
+
+@lower_getattr_generic(MatrixType)
+def _get_table(context: Any, builder: Any, matrix: MatrixType, value: Any, name: str) -> Any:
+    pointer = cgutils.create_struct_proxy(matrix)(context, builder, value=value).descriptor
+    first = 3 * Matrix._fields.index(name)
+    address, rows, columns = (
+        builder.load(builder.gep(pointer, [context.get_constant(types.intp, first + i)])) for i in range(3)
+    )
+    table = _MatrixAttributes(context.typing_context).generic_resolve(matrix, name)
+    return _new(context, builder, table, builder.inttoptr(address, cgutils.voidptr_t), rows, columns)
+
+
+@intrinsic
+def _load(_: Any, table: Any, row: Any, column: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = _parts(context, builder, table, args[0])
+        row_at, column_at = (context.cast(builder, args[i], signature.args[i], types.int64) for i in (1, 2))
+        index = builder.add(builder.mul(row_at, parts.columns), column_at)
+        return builder.load(_element(context, builder, table, parts, index))
+
+    return table.dtype(table, row, column), codegen
+
+
+@intrinsic
+def _store(_: Any, table: Any, row: Any, column: Any, new: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = _parts(context, builder, table, args[0])
+        row_at, column_at = (context.cast(builder, args[i], signature.args[i], types.int64) for i in (1, 2))
+        index = builder.add(builder.mul(row_at, parts.columns), column_at)
+        value = context.cast(builder, args[3], signature.args[3], table.dtype)
+        builder.store(value, _element(context, builder, table, parts, index))
+        return context.get_dummy_value()
+
+    return types.void(table, row, column, new), codegen
+
+
+@intrinsic
+def _row(_: Any, table: Any, row: Any) -> Any:
+    line = TableType(table.dtype, 1)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = _parts(context, builder, table, args[0])
+        at = context.cast(builder, args[1], signature.args[1], types.int64)
+        start = _element(context, builder, table, parts, builder.mul(at, parts.columns))
+        one = context.get_constant(types.int64, 1)
+        return _new(context, builder, line, builder.bitcast(start, cgutils.voidptr_t), parts.columns, one)
+
+    return line(table, row), codegen
+
+
+@intrinsic
+def _rows(_: Any, table: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        return _parts(context, builder, table, args[0]).rows
+
+    return types.int64(table), codegen
+
+
+_load_at: Any = _load
+_store_at: Any = _store
+_row_at: Any = _row
+_count: Any = _rows
+
+
+@overload(len)  # type: ignore[untyped-decorator]
+def _len(table):  # type: ignore[no-untyped-def]
+    if not isinstance(table, TableType):
+        return None
+
+    def implementation(table):  # type: ignore[no-untyped-def]
+        return _count(table)
+
+    return implementation
+
+
+@overload(operator.getitem)  # type: ignore[untyped-decorator]
+def _getitem(table, index):  # type: ignore[no-untyped-def]
+    if not isinstance(table, TableType):
+        return None
+    if isinstance(index, types.BaseTuple):
+        return lambda table, index: _load_at(table, index[0], index[1])
+    if table.ndim == 1:
+        return lambda table, index: _load_at(table, index, 0)
+
+    def row(table, index):  # type: ignore[no-untyped-def]
+        return _row_at(table, index)
+
+    return row
+
+
+@njit(cache=True)
+def _copy(target, source):  # type: ignore[no-untyped-def]
+    for i in range(len(source)):
+        target[i] = source[i]
+
+
+@overload(operator.setitem)  # type: ignore[untyped-decorator]
+def _setitem(table, index, value):  # type: ignore[no-untyped-def]
+    if not isinstance(table, TableType):
+        return None
+    if isinstance(index, types.BaseTuple):
+        return lambda table, index, value: _store_at(table, index[0], index[1], value)
+    if isinstance(value, TableType):
+        return lambda table, index, value: _copy(table[index], value)
+    return lambda table, index, value: _store_at(table, index, 0, value)
