@@ -342,9 +342,12 @@ def _keep_newest_stock(state: Validation) -> None:
 
 
 def _one_layer(state: Validation) -> None:
-    layer = pl.DataFrame({"layer": [DEFAULT_LAYER], "rank": [0], "mode": ["first"], "ladder": ["owner"]})
+    """Without layers all books are in one; it has the name that all of them give it, if they agree."""
+    names = state.frames["price_books"]["layer"].unique()
+    name = names[0] if len(names) == 1 else DEFAULT_LAYER
+    layer = pl.DataFrame({"layer": [name], "rank": [0], "mode": ["first"], "ladder": ["owner"]})
     state.frames["layers"] = layer.insert_column(0, pl.Series(ROW, [0], pl.UInt32))
-    state.frames["price_books"] = state.frames["price_books"].with_columns(layer=pl.lit(DEFAULT_LAYER))
+    state.frames["price_books"] = state.frames["price_books"].with_columns(layer=pl.lit(name))
 
 
 def _everyone(books: pl.DataFrame) -> pl.DataFrame:

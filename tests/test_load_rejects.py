@@ -430,3 +430,10 @@ def test_an_unknown_table_or_a_missing_column_stops_the_load() -> None:
         validate_tables({"prices": table("sku\nA")})
     with pytest.raises(DatasetError, match=r"items\.csv: required column base_uom is missing"):
         validate_tables({"items": table("sku\nA")})
+
+
+def test_without_layers_the_one_layer_has_the_name_that_all_books_give_it() -> None:
+    books = "book_id, layer, currency\nLIST, contract, EUR\nDEALER, contract, EUR"
+    dataset = loaded(drop=["layers"], changes={"price_books": books})
+
+    assert dataset.frames["layers"].rows() == [("contract", 0, "first", "owner")]
