@@ -1,0 +1,458 @@
+"""`AvailabilityEngine`: questions in, dense arrays out. Plain lines run in the compiled kernels; kits' step
+functions, rare policies, reserved items and what leaves int64 on the way are answered by the reference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atp import kernel
+from atp.decode import Reservations, decode_lanes, decode_rows
+from atp.explain import explain_pair
+from atp.model import (
+    INT64_MAX,
+    NO_INSTANT,
+    AvailabilityStatus,
+    CheckAnswers,
+    CheckAsk,
+    Freshness,
+    LinePromise,
+    PairAvailability,
+    PromiseAnswers,
+    PromiseAsk,
+    Steps,
+)
+from atp.parts import PartBuffer, merge_parts
+from atp.positions import Positions
+from atp.promising import OrderLine, Request, promise
+from atp.reference import Moment, check_pair
+from atp.rows import Rows
+from atp.windows import Windows
+
+NO_RESERVATIONS: Final[Reservations] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines with their names resolved: status so far, item ordinal, exact factor of the asked unit."""
+
+    status: NDArray[np.uint8]
+    item: NDArray[np.int32]
+    numerator: NDArray[np.int64]
+    denominator: NDArray[np.int64]
+    is_unit_asked: NDArray[np.bool_]
+
+
+class AvailabilityEngine:
+    """Answers over one snapshot's arrays. Threads may share it; it keeps nothing of a question but day windows."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        self.positions = Positions(arrays)
+        self.windows = Windows(self.positions)
+        self._uom_of = {name: ordinal for ordinal, name in enumerate(self.positions.uoms.all())}
+        self._branch_of = {name: ordinal for ordinal, name in enumerate(self.positions.branches.all())}
+        self._destination_of = {name: i for i, name in enumerate(self.positions.destinations.all())}
+
+    def sku(self, item: int) -> str:
+        """The SKU of an item ordinal."""
+        return self.positions.skus.name(item).decode()
+
+    def branch(self, branch: int) -> str:
+        """The name of a branch ordinal; '' for -1."""
+        return self.positions.branches.name(branch).decode()
+
+    def check(self, ask: CheckAsk, reservations: Reservations = NO_RESERVATIONS) -> CheckAnswers:
+        """How much of each line is free at each branch (A2)."""
+        lines = self._resolve(ask)
+        branches = self._branches(ask.branches)
+        supply = self.windows.supply(branches, ask.as_of_us, ask.supply)
+        results = len(lines.item) * len(branches)
+        status = np.repeat(lines.status, len(branches))
+        atp = np.zeros(results, dtype=np.int64)
+        dropped = np.zeros(results, dtype=np.int32)
+        fresh = np.full((results, 3), Freshness.UNKNOWN, dtype=np.uint8)
+        as_of = np.full((results, 3), NO_INSTANT, dtype=np.int64)
+        kernel.check_lines(
+            self.positions.tables,
+            supply,
+            lines.item,
+            lines.numerator,
+            lines.denominator,
+            lines.is_unit_asked,
+            status,
+            atp,
+            dropped,
+            fresh,
+            as_of,
+        )
+        again = self._again(ask, lines, branches, status, reservations)
+        answers = self._check_again(ask, again, lines, branches, reservations)
+        for at, answer in answers.items():
+            status[at] = answer.status
+            atp[at] = answer.atp_micros or 0
+            dropped[at] = answer.dropped_receipts
+            fresh[at], as_of[at] = answer.freshness, answer.source_as_of_us
+        ok = status == AvailabilityStatus.OK
+        available = np.where(ok, np.maximum(atp, 0), 0)
+        asked = np.repeat(np.asarray(ask.quantities_micros, dtype=np.int64), len(branches))
+        return CheckAnswers(
+            branches=supply.branch,
+            status=status,
+            atp_micros=atp,
+            available_micros=available,
+            shortage_micros=np.where(ok, np.maximum(asked - available, 0), 0),
+            dropped_receipts=dropped,
+            freshness=fresh,
+            source_as_of_us=as_of,
+            total_available_micros=_saturating_sums(available, len(lines.item), len(branches)),
+            projected=self._project(supply, lines, status, answers) if ask.projected else None,
+        )
+
+    def promise(self, ask: PromiseAsk, reservations: Reservations = NO_RESERVATIONS) -> PromiseAnswers:
+        """When, from where and how much of each line can be shipped (A7)."""
+        lines = self._resolve(ask)
+        asked = np.asarray(ask.quantities_micros, dtype=np.int64)
+        status = lines.status.copy()
+        origins = self._origins(ask)
+        if not origins or -1 in origins:
+            status[status == AvailabilityStatus.OK] = AvailabilityStatus.UNKNOWN_BRANCH
+        open_lines = status == AvailabilityStatus.OK
+        slow = np.zeros(len(asked), dtype=np.bool_)
+        if not self._is_plain(ask):
+            slow |= open_lines
+        elif open_lines.any():
+            slow |= open_lines & self._entangled(lines.item, open_lines, reservations)
+        shortage = np.where(status == AvailabilityStatus.INVALID_QUANTITY, 0, asked)
+        parts = PartBuffer.empty(len(asked))
+        if (open_lines & ~slow).any():
+            status[slow] = kernel.RECHECK
+            parts = self._promise_fast(ask, lines, asked, origins, status, shortage)
+        elif slow.any():
+            status[slow] = kernel.RECHECK
+        again = np.flatnonzero(status == kernel.RECHECK)
+        if ask.policy.ship_complete and len(again):
+            again = np.arange(len(status))  # a line at fault keeps all others from being complete
+        requested = np.where(status == AvailabilityStatus.INVALID_QUANTITY, 0, asked)
+        names = tuple(origins)
+        if not len(again):
+            return parts.answers(status, requested, shortage, lines.item, names)
+        answers = self._promise_again(ask, again, lines, names, reservations)
+        return merge_parts(
+            parts.answers(status, requested, shortage, lines.item, names), answers, self.ordinals
+        )
+
+    def explain(
+        self,
+        ask: CheckAsk | PromiseAsk,
+        line: int,
+        branch: bytes,
+        reservations: Reservations = NO_RESERVATIONS,
+    ) -> dict[str, object]:
+        """What decided the availability of one line at one branch, as JSON-able values (strings for decimals)."""
+        sku = _text(ask.skus[line])
+        item = self.find_item(sku)
+        ordinal = self._branch_of.get(branch, -1)
+        items, branches = ([item], [ordinal]) if ordinal >= 0 else ([item], [])
+        rows = decode_rows(self.positions, items, branches, reservations)
+        moment = Moment(ask.as_of_us, ask.supply, ask.exclude_reservation)
+        asked = OrderLine(sku, int(ask.quantities_micros[line]), _text(ask.uoms[line]))
+        return explain_pair(rows, asked, _text(branch), moment, self._hidden(ask))
+
+    def find_item(self, sku: str) -> int:
+        """The ordinal of a SKU, -1 if it is none."""
+        return int(self.positions.skus.find([sku.encode(errors="surrogateescape")])[0])
+
+    def ordinals(self, sku: str, branch: str) -> tuple[int, int]:
+        """The ordinals of an item and a branch, -1 for what does not exist."""
+        return self.find_item(sku), self._branch_of.get(branch.encode(), -1)
+
+    def substitutes(self, sku: bytes) -> list[bytes]:
+        """What superseded an item, nearest first: the caller checks that the customer may see them."""
+        chain, item = [], self.find_item(_text(sku))
+        seen = {-1}
+        while item not in seen:
+            seen.add(item)
+            item = self.positions.integer("item_superseded_by", item)
+            if item not in seen:
+                chain.append(self.positions.skus.name(item))
+        return chain
+
+    # ---- names to ordinals
+
+    def _hidden(self, ask: CheckAsk | PromiseAsk) -> dict[str, bool]:
+        return {_text(sku): ask.service_desk for sku in ask.hidden_skus}
+
+    def _resolve(self, ask: CheckAsk | PromiseAsk) -> Lines:
+        """Find items and units; the line's own faults in order of precedence."""
+        item = self.positions.skus.find(ask.skus)
+        count = len(item)
+        numerator, denominator = np.ones(count, dtype=np.int64), np.ones(count, dtype=np.int64)
+        is_unit_asked = np.zeros(count, dtype=np.bool_)
+        status = np.where(item < 0, AvailabilityStatus.UNKNOWN_ITEM, AvailabilityStatus.OK).astype(np.uint8)
+        for line, uom in enumerate(ask.uoms) if any(ask.uoms) else ():
+            if uom and item[line] >= 0:
+                is_unit_asked[line] = True
+                factor = self._factor(int(item[line]), uom)
+                if factor is None:
+                    status[line] = AvailabilityStatus.UNKNOWN_UOM
+                else:
+                    numerator[line], denominator[line] = factor
+        if ask.hidden_skus:
+            shown_as = (
+                AvailabilityStatus.NOT_ENTITLED if ask.service_desk else AvailabilityStatus.UNKNOWN_ITEM
+            )
+            hidden = np.isin(item, self.positions.skus.find(sorted(ask.hidden_skus)))
+            status[hidden & (item >= 0)] = shown_as
+        status[np.asarray(ask.quantities_micros) <= 0] = AvailabilityStatus.INVALID_QUANTITY
+        return Lines(status, item, numerator, denominator, is_unit_asked)
+
+    def _factor(self, item: int, uom: bytes) -> tuple[int, int] | None:
+        wanted = self._uom_of.get(uom, -1)
+        if wanted < 0:
+            return None
+        if self.positions.integer("item_base_uom", item) == wanted:
+            return 1, 1
+        for k in self.positions.span("uom_start", item):
+            if self.positions.integer("uom_name", k) == wanted:
+                return self.positions.integer("uom_numerator", k), self.positions.integer(
+                    "uom_denominator", k
+                )
+        return None
+
+    def _branches(self, names: Sequence[bytes]) -> tuple[int, ...]:
+        if not names:
+            return tuple(range(len(self.positions.branches)))
+        return tuple(self._branch_of.get(name, -1) for name in names)
+
+    def _origins(self, ask: PromiseAsk) -> dict[int, int]:
+        """Branch ordinal to transit days, in sourcing order (A7)."""
+        if not ask.ship_to:
+            return dict.fromkeys(self._branches(ask.branches), 0)
+        found: dict[int, int] = {}
+        destination = self._destination_of.get(ask.ship_to, -1)
+        for lane in self.positions.span("lane_start", destination) if destination >= 0 else ():
+            branch = self.positions.integer("lane_from", lane)
+            found.setdefault(branch, self.positions.integer("lane_transit_days", lane))
+        return found
+
+    # ---- availability
+
+    def _again(
+        self,
+        ask: CheckAsk,
+        lines: Lines,
+        branches: tuple[int, ...],
+        status: NDArray[np.uint8],
+        reservations: Reservations,
+    ) -> NDArray[np.bool_]:
+        """Which results the reference must answer."""
+        again: NDArray[np.bool_] = status == kernel.RECHECK
+        if not (ask.projected or reservations):
+            return again
+        touched = self._touches(lines.item, reservations)
+        if ask.projected:
+            touched |= (
+                lines.is_unit_asked | self._is_kit(lines.item) | (ask.supply.look_ahead_days is not None)
+            )
+        again |= np.repeat(touched, len(branches)) & (status == AvailabilityStatus.OK)
+        return again
+
+    def _is_kit(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
+        start = self.positions.tables.kit_start
+        is_kit = np.zeros(len(items), dtype=np.bool_)
+        known = items >= 0
+        is_kit[known] = start[items[known] + 1] > start[items[known]]
+        return is_kit
+
+    def _footprint(self, item: int) -> list[int]:
+        """The base items a line draws on."""
+        return [
+            self.positions.integer("kit_component", k) for k in self.positions.span("kit_start", item)
+        ] or [item]
+
+    def _touches(self, items: NDArray[np.int32], reservations: Reservations) -> NDArray[np.bool_]:
+        """Which lines draw on an item with a reservation."""
+        touched = np.zeros(len(items), dtype=np.bool_)
+        if not reservations:
+            return touched
+        reserved = set(
+            self.positions.skus.find([sku.encode() for sku in {pair[0] for pair in reservations}]).tolist()
+        )
+        for line, item in enumerate(items.tolist()):
+            touched[line] = item >= 0 and not reserved.isdisjoint(self._footprint(item))
+        return touched
+
+    def _check_again(
+        self,
+        ask: CheckAsk,
+        again: NDArray[np.bool_],
+        lines: Lines,
+        branches: tuple[int, ...],
+        reservations: Reservations,
+    ) -> dict[int, PairAvailability]:
+        moment = Moment(ask.as_of_us, ask.supply, ask.exclude_reservation)
+        answers = {}
+        for at in np.flatnonzero(again).tolist():
+            line, branch = at // len(branches), branches[at % len(branches)]
+            rows = decode_rows(self.positions, [int(lines.item[line])], [branch], reservations)
+            sku, uom = _text(ask.skus[line]), _text(ask.uoms[line])
+            quantity = int(ask.quantities_micros[line])
+            answers[at] = check_pair(rows, sku, quantity, uom, self.branch(branch), moment)
+        return answers
+
+    def _project(
+        self,
+        supply: kernel.Supply,
+        lines: Lines,
+        status: NDArray[np.uint8],
+        answers: Mapping[int, PairAvailability],
+    ) -> Steps:
+        """The step functions: the kernel's, with the reference's in their places."""
+        wanted = status == AvailabilityStatus.OK
+        wanted[list(answers)] = False
+        tables, results = self.positions.tables, len(status)
+        room = int(kernel.step_room(tables, supply.branch, lines.item).sum())
+        start, day = np.zeros(results + 1, dtype=np.int64), np.empty(room, dtype=np.int32)
+        atp, balance = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+        end = kernel.project_lines(tables, supply, lines.item, wanted, start, day, atp, balance)
+        steps = Steps(start, day[:end], atp[:end], balance[:end])
+        return _insert_steps(steps, answers) if answers else steps
+
+    # ---- promises
+
+    def _is_plain(self, ask: PromiseAsk) -> bool:
+        policy = ask.policy
+        return not (
+            policy.ship_complete
+            or policy.no_split
+            or policy.minimum_shipment_micros
+            or policy.allow_substitutes
+        )
+
+    def _entangled(
+        self, items: NDArray[np.int32], open_lines: NDArray[np.bool_], reservations: Reservations
+    ) -> NDArray[np.bool_]:
+        """Lines that are kits, draw on reserved items, or share an item with another line."""
+        entangled = self._is_kit(items) & open_lines
+        drawn = items[open_lines & ~entangled]
+        if entangled.any():
+            parts = [part for item in items[entangled].tolist() for part in self._footprint(item)]
+            drawn = np.concatenate([drawn, np.array(parts, dtype=np.int32)])
+        ordered = np.sort(drawn)
+        shared = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(shared):
+            entangled |= np.isin(items, shared)
+        return entangled | self._touches(items, reservations)
+
+    def _promise_fast(
+        self,
+        ask: PromiseAsk,
+        lines: Lines,
+        asked: NDArray[np.int64],
+        origins: Mapping[int, int],
+        status: NDArray[np.uint8],
+        shortage: NDArray[np.int64],
+    ) -> PartBuffer:
+        branches, transits = tuple(origins), tuple(origins.values())
+        supply = self.windows.supply(branches, ask.as_of_us, ask.supply)
+        picks = self.windows.picks(branches, transits, ask.as_of_us, ask.supply.horizon_days, ask.policy)
+        scratch = int(kernel.step_room(self.positions.tables, supply.branch, lines.item).max())
+        multiple = self.positions.arrays["item_multiple"][np.maximum(lines.item, 0)].astype(np.int64)
+        parts, line = PartBuffer.empty(len(asked)), 0
+        while line < len(asked):
+            line = kernel.promise_lines(
+                self.positions.tables,
+                supply,
+                picks,
+                lines.item,
+                asked,
+                lines.numerator,
+                lines.denominator,
+                lines.is_unit_asked,
+                multiple,
+                line,
+                scratch,
+                status,
+                shortage,
+                parts.end,
+                parts.place,
+                parts.quantity_micros,
+                parts.days,
+            )
+            if line < len(asked):
+                parts.grow(scratch)
+        return parts
+
+    def _promise_again(
+        self,
+        ask: PromiseAsk,
+        again: NDArray[np.int64],
+        lines: Lines,
+        branches: Sequence[int],
+        reservations: Reservations,
+    ) -> dict[int, LinePromise]:
+        """The reference's answers, in line order."""
+        rows = decode_rows(self.positions, (int(lines.item[line]) for line in again), branches, reservations)
+        request = Request(
+            Moment(ask.as_of_us, ask.supply, ask.exclude_reservation),
+            ask.policy,
+            [self.branch(branch) for branch in branches],
+            hidden=self._hidden(ask),
+        )
+        if ask.ship_to:
+            self._use_lanes(rows, request, ask)
+        asked = [
+            OrderLine(_text(ask.skus[line]), int(ask.quantities_micros[line]), _text(ask.uoms[line]))
+            for line in again.tolist()
+        ]
+        return dict(zip(again.tolist(), promise(rows, asked, request), strict=True))
+
+    def _use_lanes(self, rows: Rows, request: Request, ask: PromiseAsk) -> None:
+        request.branches, request.ship_to = (), ask.ship_to.decode()
+        decode_lanes(self.positions, rows, self._destination_of[ask.ship_to], request.ship_to)
+
+
+def _text(name: bytes) -> str:
+    """A name as text; what is no UTF-8 stays distinct and is known to nobody."""
+    return name.decode(errors="surrogateescape")
+
+
+def _saturating_sums(available: NDArray[np.int64], lines: int, branches: int) -> NDArray[np.int64]:
+    """Sum over branches of what is not negative, at most INT64_MAX."""
+    totals = np.zeros(lines, dtype=np.int64)
+    for column in available.reshape(lines, branches).T:
+        totals = np.where(
+            column > INT64_MAX - totals, INT64_MAX, totals + np.minimum(column, INT64_MAX - totals)
+        )
+    return totals
+
+
+def _insert_steps(steps: Steps, answers: Mapping[int, PairAvailability]) -> Steps:
+    """Put the reference's step functions in the places of their results."""
+    counts = np.diff(steps.start)
+    for at, answer in answers.items():
+        counts[at] = len(answer.projected)
+    start = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=start[1:])
+    total = int(start[-1])
+    merged = Steps(
+        start,
+        np.empty(total, dtype=np.int32),
+        np.empty(total, dtype=np.int64),
+        np.empty(total, dtype=np.int64),
+    )
+    for at in range(len(counts)):
+        place = slice(int(start[at]), int(start[at + 1]))
+        if at in answers:
+            found = answers[at].projected
+            merged.day[place] = [step.day for step in found]
+            merged.atp_micros[place] = [step.atp_micros for step in found]
+            merged.balance_micros[place] = [step.balance_micros for step in found]
+        else:
+            source = slice(int(steps.start[at]), int(steps.start[at + 1]))
+            merged.day[place] = steps.day[source]
+            merged.atp_micros[place] = steps.atp_micros[source]
+            merged.balance_micros[place] = steps.balance_micros[source]
+    return merged

@@ -1,0 +1,157 @@
+"""Which branch ships how much on which day: the plan of one line, in counts of its smallest shippable quantity.
+
+A `Slot` is a day on which a branch can pick, with the most it could have shipped in all by then. The capacities of a
+branch never fall from slot to slot, because ATP looks ahead. A plan is a list of shipments (slot, count) such that
+what a branch ships up to any slot stays within that slot's capacity.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Branch number `order` (its place in the sourcing order) may pick on `day` up to `capacity` in all."""
+
+    day: int
+    order: int
+    capacity: int
+
+
+Plan = list[tuple[Slot, int]]
+
+
+def plan_shipments(slots: Sequence[Slot], wanted: int, least: int = 1) -> Plan:
+    """As much of `wanted` as can be, then as early as can be, each shipment at least `least` (A7)."""
+    ordered = sorted(slots, key=lambda slot: (slot.day, slot.order))
+    return _plan_freely(ordered, wanted) if least <= 1 else _plan_with_least(ordered, wanted, least)
+
+
+def _plan_freely(slots: Sequence[Slot], wanted: int) -> Plan:
+    """Earliest day first, then the order of the branches: take what is there."""
+    used: dict[int, int] = {}
+    plan = []
+    for slot in slots:
+        count = min(wanted, slot.capacity - used.get(slot.order, 0))
+        if count > 0:
+            plan.append((slot, count))
+            used[slot.order] = used.get(slot.order, 0) + count
+            wanted -= count
+    return plan
+
+
+def _plan_with_least(slots: Sequence[Slot], wanted: int, least: int) -> Plan:
+    """Settle the total first, then day by day the most that still leaves the total within reach.
+
+    The total: a branch can give any count from `least` to its last capacity in one late shipment, so k branches reach
+    everything from k * least to the sum of their last capacities.
+    """
+    final = {slot.order: slot.capacity for slot in slots}
+    last_day = {slot.order: slot.day for slot in slots}
+    largest = sorted((count for count in final.values() if count >= least), reverse=True)
+    open_count = min(wanted, sum(largest[: wanted // least]))
+    used = dict.fromkeys(final, 0)
+    plan: Plan = []
+    for day in sorted({slot.day for slot in slots}):
+        today = {slot.order: slot for slot in slots if slot.day == day}
+        rooms = [
+            _Room(
+                order,
+                now=today[order].capacity - used[order] if order in today else 0,
+                later=final[order] - used[order] if last_day[order] > day else 0,
+            )
+            for order in sorted(final)
+        ]
+        for order, count in _best_day(rooms, open_count, least).items():
+            plan.append((today[order], count))
+            used[order] += count
+            open_count -= count
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    order: int
+    now: int
+    """What the branch can ship on this day."""
+    later: int
+    """What it could ship from the next day on if it shipped nothing today; 0 when this is its last slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which of the branches seen so far ship today and which later, and how much that can be."""
+
+    most_today: tuple[tuple[int, int], ...] = ()
+    """(order, the most it ships today)."""
+    later: int = 0
+    today_sum: int = 0
+    reach: int = 0
+    """What today and later can give together."""
+
+
+def _best_day(rooms: Sequence[_Room], open_count: int, least: int) -> dict[int, int]:
+    """The counts of one day: the most in all, then the most from the branches named first.
+
+    Choices with equally many shipments today and later are kept only if none gives more today and in all.
+    """
+    choices = [_Choice()]
+    for room in rooms:
+        choices = _undominated(
+            [after for before in choices for after in _extend(before, room, least)], open_count
+        )
+    best: tuple[int, list[int]] = (0, [])
+    result: dict[int, int] = {}
+    for choice in choices:
+        total = min(choice.today_sum, open_count - choice.later * least)
+        if choice.reach < open_count or total < max(1, len(choice.most_today) * least):
+            continue
+        shipped, rest = {}, total
+        for index, (order, most) in enumerate(choice.most_today):
+            shipped[order] = min(most, rest - least * (len(choice.most_today) - index - 1))
+            rest -= shipped[order]
+        rank = (total, [shipped.get(room.order, 0) for room in rooms])
+        if rank > best:
+            best, result = rank, shipped
+    return result
+
+
+def _extend(before: _Choice, room: _Room, least: int) -> list[_Choice]:
+    """The branch ships nothing, only today, only later, or both."""
+    choices = [before]
+    if room.later >= least:
+        choices.append(
+            _Choice(before.most_today, before.later + 1, before.today_sum, before.reach + room.later)
+        )
+    if room.now >= least:
+        most = (*before.most_today, (room.order, room.now))
+        choices.append(_Choice(most, before.later, before.today_sum + room.now, before.reach + room.now))
+    both = min(room.now, room.later - least)
+    if both >= least:
+        most = (*before.most_today, (room.order, both))
+        choices.append(_Choice(most, before.later + 1, before.today_sum + both, before.reach + room.later))
+    return choices
+
+
+def _undominated(choices: Sequence[_Choice], open_count: int) -> list[_Choice]:
+    kept: dict[tuple[int, int], list[_Choice]] = {}
+    for choice in choices:
+        group = kept.setdefault((len(choice.most_today), choice.later), [])
+        mine = _worth(choice, open_count)
+        if any(_covers(_worth(other, open_count), mine) for other in group):
+            continue
+        group[:] = [other for other in group if not _covers(mine, _worth(other, open_count))]
+        group.append(choice)
+    return [choice for group in kept.values() for choice in group]
+
+
+def _worth(choice: _Choice, open_count: int) -> tuple[int, int, list[tuple[int, int]]]:
+    """Today's sum and the reach as far as they matter, then the branches named first."""
+    early = [(-order, most) for order, most in choice.most_today]
+    return min(choice.today_sum, open_count), min(choice.reach, open_count), early
+
+
+def _covers(
+    one: tuple[int, int, list[tuple[int, int]]], other: tuple[int, int, list[tuple[int, int]]]
+) -> bool:
+    return one[0] >= other[0] and one[1] >= other[1] and one[2] >= other[2]
