@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atp import kernel
+from atp import kernel, promise_kernel
 from atp.decode import Reservations, decode_lanes, decode_rows
 from atp.explain import explain_pair
 from atp.model import (
@@ -362,7 +362,7 @@ class AvailabilityEngine:
         multiple = self.positions.arrays["item_multiple"][np.maximum(lines.item, 0)].astype(np.int64)
         parts, line = PartBuffer.empty(len(asked)), 0
         while line < len(asked):
-            line = kernel.promise_lines(
+            line = promise_kernel.promise_lines(
                 self.positions.tables,
                 supply,
                 picks,

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.days import add_working, calendar_days, local_moment, working_days
-from atp.kernel import Picks, Supply
+from atp.kernel import Supply
 from atp.model import PromisePolicy, SupplyPolicy, day_number
 from atp.positions import Positions
+from atp.promise_kernel import Picks
 
 KEPT_MAX: Final = 512
 """Windows kept of each kind; all are dropped when there are more."""
