@@ -107,12 +107,12 @@ class PriceAnswers:
     @property
     def floor_lifted(self) -> NDArray[np.bool_]:
         """Whether the floor margin lifted the price (P8)."""
-        return self.columns[:, kn.ANSWER_LIFTED] == 1
+        return np.equal(self.columns[:, kn.ANSWER_LIFTED], 1)
 
     @property
     def converted(self) -> NDArray[np.bool_]:
         """Whether the answering book has another currency (P3)."""
-        return self.columns[:, kn.ANSWER_CONVERTED] == 1
+        return np.equal(self.columns[:, kn.ANSWER_CONVERTED], 1)
 
 
 class PriceEngine:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pricing_engine.matrix import DTYPES, TABLES, Matrix
 
 
-class TableType(types.Type):  # type: ignore[misc]
+class TableType(types.Type):
     """Memory of one or two dimensions, C order."""
 
     def __init__(self, dtype: types.Type, ndim: int) -> None:
@@ -30,7 +30,7 @@ class TableType(types.Type):  # type: ignore[misc]
         super().__init__(f"Table({dtype}, {ndim})")
 
 
-class MatrixType(types.Type):  # type: ignore[misc]
+class MatrixType(types.Type):
     """A pointer to the descriptor of a `Matrix`: address, rows and columns of each of its arrays."""
 
     def __init__(self) -> None:
@@ -38,14 +38,14 @@ class MatrixType(types.Type):  # type: ignore[misc]
 
 
 @register_model(TableType)
-class _TableModel(models.StructModel):  # type: ignore[misc]
+class _TableModel(models.StructModel):
     def __init__(self, manager: Any, table: TableType) -> None:
         members = [("data", types.voidptr), ("rows", types.int64), ("columns", types.int64)]
         super().__init__(manager, table, members)
 
 
 @register_model(MatrixType)
-class _MatrixModel(models.StructModel):  # type: ignore[misc]
+class _MatrixModel(models.StructModel):
     def __init__(self, manager: Any, matrix: MatrixType) -> None:
         super().__init__(manager, matrix, [("descriptor", types.CPointer(types.int64))])
 
@@ -103,15 +103,17 @@ table_of: Any = _table_of
 matrix_of: Any = _matrix_of
 
 
+def _table_type(name: str) -> TableType:
+    dtype = types.int64 if name not in DTYPES else getattr(types, np.dtype(DTYPES[name]).name)
+    return TableType(dtype, 2 if name in TABLES else 1)
+
+
 @infer_getattr
-class _MatrixAttributes(AttributeTemplate):  # type: ignore[misc]
+class _MatrixAttributes(AttributeTemplate):
     key = MatrixType
 
-    def generic_resolve(self, _: MatrixType, name: str) -> TableType | None:
-        if name not in Matrix._fields:
-            return None
-        dtype = types.int64 if name not in DTYPES else getattr(types, np.dtype(DTYPES[name]).name)
-        return TableType(dtype, 2 if name in TABLES else 1)
+    def generic_resolve(self, _: Any, name: str) -> Any:
+        return _table_type(name) if name in Matrix._fields else None
 
 
 @lower_getattr_generic(MatrixType)
@@ -121,8 +123,9 @@ def _get_table(context: Any, builder: Any, matrix: MatrixType, value: Any, name:
     address, rows, columns = (
         builder.load(builder.gep(pointer, [context.get_constant(types.intp, first + i)])) for i in range(3)
     )
-    table = _MatrixAttributes(context.typing_context).generic_resolve(matrix, name)
-    return _new(context, builder, table, builder.inttoptr(address, cgutils.voidptr_t), rows, columns)
+    return _new(
+        context, builder, _table_type(name), builder.inttoptr(address, cgutils.voidptr_t), rows, columns
+    )
 
 
 @intrinsic
@@ -177,7 +180,7 @@ _row_at: Any = _row
 _count: Any = _rows
 
 
-@overload(len)  # type: ignore[untyped-decorator]
+@overload(len)
 def _len(table):  # type: ignore[no-untyped-def]
     if not isinstance(table, TableType):
         return None
@@ -188,7 +191,7 @@ def _len(table):  # type: ignore[no-untyped-def]
     return implementation
 
 
-@overload(operator.getitem)  # type: ignore[untyped-decorator]
+@overload(operator.getitem)
 def _getitem(table, index):  # type: ignore[no-untyped-def]
     if not isinstance(table, TableType):
         return None
@@ -209,7 +212,7 @@ def _copy(target, source):  # type: ignore[no-untyped-def]
         target[i] = source[i]
 
 
-@overload(operator.setitem)  # type: ignore[untyped-decorator]
+@overload(operator.setitem)
 def _setitem(table, index, value):  # type: ignore[no-untyped-def]
     if not isinstance(table, TableType):
         return None

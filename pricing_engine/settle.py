@@ -1,0 +1,212 @@
+"""Compiled: how one layer settles the offers of its books (P2, P3, P6)."""
+
+from numba import njit
+
+from pricing_engine import matrix as mx
+from pricing_engine.entries import (
+    BASE_FORM,
+    ENTRY,
+    EXACT_FORM,
+    NOTHING,
+    WORK_CURRENCY,
+    WORK_ESCALATE,
+    WORK_LEVELS,
+    book_valid,
+    find_cell,
+    first_record,
+    level_flag,
+    record_at,
+    records_of,
+    value_of,
+)
+from pricing_engine.exact import INT64_MAX, compare
+from pricing_engine.model import (
+    Ladder,
+    Mode,
+)
+from pricing_engine.offers import (
+    OFFER_CLASS_RANK,
+    OFFER_DENOMINATOR,
+    OFFER_FORM,
+    OFFER_HIGH,
+    OFFER_LEVEL,
+    OFFER_LOW,
+    OFFER_NEWEST,
+    OFFER_PRESENT,
+    OFFER_SLOT,
+    RANK_SIZE,
+    book_offer,
+    find_rate,
+)
+from pricing_engine.stack import (
+    STACK_ATTACHMENT,
+    STACK_DISTANCE,
+    STACK_LAYER,
+    priority_of,
+)
+
+# rows of the offers array: the one just made, the best in the order of candidates, the best of each form, the blocked
+NOW, FIRST, BEST, BEST_BASE, STOP, OFFER_ROWS = range(6)
+
+_MODE_FIRST, _MODE_LOWEST = int(Mode.FIRST), int(Mode.LOWEST)
+_MODE_HIGHEST, _MODE_NEWEST = int(Mode.HIGHEST), int(Mode.NEWEST)
+_MERGE = int(Ladder.MERGE)
+
+
+@njit(cache=True)
+def _ranks_before(a, b):  # type: ignore[no-untyped-def]
+    for i in range(RANK_SIZE):
+        if a[i] != b[i]:
+            return a[i] < b[i]
+    return False
+
+
+@njit(cache=True)
+def _rank(offer, mode, distance, priority):  # type: ignore[no-untyped-def]
+    """Write the offer's place in the order of candidates (P2) into its first seven numbers; book stands last."""
+    shift = 1 if mode == _MODE_NEWEST else 0
+    offer[shift] = distance
+    offer[shift + 1] = priority
+    offer[shift + 2] = offer[OFFER_LEVEL]
+    offer[shift + 3] = offer[OFFER_CLASS_RANK]
+    offer[shift + 4] = offer[OFFER_FORM]
+    offer[0 if shift else 5] = -offer[OFFER_NEWEST]
+
+
+@njit(cache=True)
+def _better(work, a, b, mode):  # type: ignore[no-untyped-def]
+    """Whether offer a settles before offer b: by price in `lowest` and `highest`, then by rank (P2)."""
+    if mode in (_MODE_LOWEST, _MODE_HIGHEST):
+        fits, sign = compare(
+            a[OFFER_HIGH],
+            a[OFFER_LOW],
+            a[OFFER_DENOMINATOR],
+            b[OFFER_HIGH],
+            b[OFFER_LOW],
+            b[OFFER_DENOMINATOR],
+        )
+        if not fits:
+            work[WORK_ESCALATE] = 1
+        if sign != 0:
+            return (sign < 0) == (mode == _MODE_LOWEST)
+    return _ranks_before(a, b)
+
+
+@njit(cache=True)
+def _take(work, offers, mode, ladder):  # type: ignore[no-untyped-def]
+    """Let the offer just made take over where it is better (P6)."""
+    now = offers[NOW]
+    now[OFFER_PRESENT] = 1
+    if offers[FIRST, OFFER_PRESENT] == 0 or _ranks_before(now, offers[FIRST]):
+        offers[FIRST] = now
+    row = BEST
+    if ladder == _MERGE:
+        row += now[OFFER_FORM]
+        if offers[row, OFFER_PRESENT] == 1 and now[OFFER_SLOT] != offers[row, OFFER_SLOT]:
+            if now[OFFER_SLOT] > offers[row, OFFER_SLOT]:
+                offers[row] = now
+            return
+    if offers[row, OFFER_PRESENT] == 0 or _better(work, now, offers[row], mode):
+        offers[row] = now
+
+
+@njit(cache=True)
+def _consider(m, work, keys, frames, offers, stack, row, book, standing):  # type: ignore[no-untyped-def]
+    """Ask one book of the stack for its offers (P3, P5) and let them compete."""
+    currency = m.books[book, mx.BOOK_CURRENCY]
+    if (currency == work[WORK_CURRENCY]) != (standing == 0):
+        return
+    priority = priority_of(m, work, stack, row, book)
+    if priority == INT64_MAX or not book_valid(m, work, book):
+        return
+    if standing == 1 and find_rate(m, work, currency, work[WORK_CURRENCY])[1] == 0:
+        return
+    mode = m.layers[stack[row, STACK_LAYER], mx.LAYER_MODE]
+    ladder = m.layers[stack[row, STACK_LAYER], mx.LAYER_LADDER]
+    both = mode in (_MODE_LOWEST, _MODE_HIGHEST)
+    for turn in range(2 if both else 1):
+        forms = EXACT_FORM | BASE_FORM
+        if both:
+            forms = EXACT_FORM if turn == 0 else BASE_FORM
+        said = book_offer(m, work, keys, frames, book, forms, offers[NOW])
+        if said == NOTHING:
+            continue
+        _rank(offers[NOW], mode, stack[row, STACK_DISTANCE], priority)
+        if said == ENTRY:
+            _take(work, offers, mode, ladder)
+        elif offers[STOP, OFFER_PRESENT] == 0 or _ranks_before(offers[NOW], offers[STOP]):
+            offers[STOP] = offers[NOW]
+            offers[STOP, OFFER_PRESENT] = 1
+
+
+@njit(cache=True)
+def has_book(m, cell, book):  # type: ignore[no-untyped-def]
+    """Whether a cell of records has any of a book."""
+    first, end = records_of(value_of(m, cell))
+    at = first_record(m, first, end, book << 32)
+    return at < end and record_at(m, at, mx.RECORD_BOOK_CLASS) >> 32 == book
+
+
+@njit(cache=True)
+def _speaks_of_item(m, work, keys, bundle):  # type: ignore[no-untyped-def]
+    for level in range(work[WORK_LEVELS]):  # noqa: SIM110 - numba compiles no generators
+        if find_cell(m, bundle, keys[level], level_flag(work, level)) >= 0:
+            return True
+    return False
+
+
+@njit(cache=True)
+def _consider_bundle(m, work, keys, frames, offers, stack, row, standing):  # type: ignore[no-untyped-def]
+    """Ask every book of a stack row's bundle that speaks of the item at any level, each once."""
+    bundle = m.attachments[stack[row, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE]
+    book = m.bundles[bundle, mx.BUNDLE_BOOK]
+    if book >= 0:
+        if _speaks_of_item(
+            m, work, keys, bundle
+        ):  # else its dates are no edge of this line's validity either
+            _consider(m, work, keys, frames, offers, stack, row, book, standing)
+        return
+    for level in range(work[WORK_LEVELS]):
+        cell = find_cell(m, bundle, keys[level], level_flag(work, level))
+        if cell < 0:
+            continue
+        at, end = records_of(value_of(m, cell))
+        while at < end:
+            book = record_at(m, at, mx.RECORD_BOOK_CLASS) >> 32
+            seen = False
+            for before in range(level):
+                other = find_cell(m, bundle, keys[before], level_flag(work, before))
+                if other >= 0 and has_book(m, other, book):
+                    seen = True
+            if not seen:
+                _consider(m, work, keys, frames, offers, stack, row, book, standing)
+            at = first_record(m, at, end, (book + 1) << 32)
+
+
+@njit(cache=True)
+def settle(m, work, keys, frames, offers, stack, first, end, standing):  # type: ignore[no-untyped-def]
+    """The layer's answer among books of one currency standing: its row in `offers`, STOP, or -1 (P2, P6)."""
+    for row in range(OFFER_ROWS):
+        offers[row, OFFER_PRESENT] = 0
+    layer = stack[first, STACK_LAYER]
+    mode, ladder = m.layers[layer, mx.LAYER_MODE], m.layers[layer, mx.LAYER_LADDER]
+    nearest_wins = mode == _MODE_FIRST and ladder != _MERGE
+    for row in range(first, end):
+        found = offers[FIRST, OFFER_PRESENT] == 1 or offers[STOP, OFFER_PRESENT] == 1
+        if found and nearest_wins and stack[row, STACK_DISTANCE] != stack[row - 1, STACK_DISTANCE]:
+            break
+        _consider_bundle(m, work, keys, frames, offers, stack, row, standing)
+        if work[WORK_ESCALATE] == 1:
+            return -1
+    stopped = offers[STOP, OFFER_PRESENT] == 1
+    if offers[FIRST, OFFER_PRESENT] == 0:
+        return STOP if stopped else -1
+    if stopped and _ranks_before(offers[STOP], offers[FIRST]):
+        return STOP
+    if ladder != _MERGE or offers[BEST_BASE, OFFER_PRESENT] == 0:
+        return BEST
+    if offers[BEST, OFFER_PRESENT] == 0:
+        return BEST_BASE
+    if mode in (_MODE_LOWEST, _MODE_HIGHEST):
+        return BEST if _better(work, offers[BEST], offers[BEST_BASE], mode) else BEST_BASE
+    return BEST + offers[FIRST, OFFER_FORM]
