@@ -112,8 +112,8 @@ def _table_type(name: str) -> TableType:
 class _MatrixAttributes(AttributeTemplate):
     key = MatrixType
 
-    def generic_resolve(self, _: Any, name: str) -> Any:
-        return _table_type(name) if name in Matrix._fields else None
+    def generic_resolve(self, value: Any, attr: Any) -> Any:  # noqa: ARG002 - numba's signature
+        return _table_type(attr) if attr in Matrix._fields else None
 
 
 @lower_getattr_generic(MatrixType)
