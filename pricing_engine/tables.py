@@ -112,7 +112,7 @@ def _table_type(name: str) -> TableType:
 class _MatrixAttributes(AttributeTemplate):
     key = MatrixType
 
-    def generic_resolve(self, value: Any, attr: Any) -> Any:  # noqa: ARG002 - numba's signature
+    def generic_resolve(self, value: Any, attr: Any) -> Any:  # type: ignore[override]  # noqa: ARG002 - numba says None
         return _table_type(attr) if attr in Matrix._fields else None
 
 
