@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from service.compile_cache import use_compile_cache
+
+use_compile_cache(os.environ)  # before any kernel is imported
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from loaders.compile_prices import compile_prices
 from loaders.decode_prices import decode_entries
 from loaders.delta import DeltaBase
+from loaders.ordinals import string_table, table_names
 from loaders.snapshots import snapshots_list
 from loaders.validate import validate_tables
 from pricing_engine.engine import PriceEngine
@@ -122,3 +123,8 @@ def _prices(store: Path, capsys) -> list[str | None]:
     capsys.readouterr()
     main(["quote", "--store", str(store), "--currency", "EUR", "--json", "A", "B", "C"])
     return [line["unit_price"] for line in json.loads(capsys.readouterr().out)]
+
+
+@pytest.mark.parametrize("names", [[], [""], ["a"], ["", "a", "ä\u20ac", ""], ["a\0b", "c"], ["\0"]])
+def test_a_string_table_gives_back_its_names(names: list[str]) -> None:
+    assert table_names(string_table("sku", names), "sku") == names

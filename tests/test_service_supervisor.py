@@ -9,7 +9,7 @@ import pytest
 
 from loaders.snapshot import activate, write_snapshot
 from pricing_engine.model import ExceptionPolicy
-from service.compile_cache import use_writable_compile_cache
+from service.compile_cache import sources_digest, use_compile_cache
 from service.supervisor import (
     ServeError,
     ServeOptions,
@@ -105,6 +105,15 @@ def test_a_pointer_that_is_gone_for_a_moment_changes_nothing(watcher, tmp_path):
 def test_the_compile_cache_stays_where_the_operator_put_it():
     environment = {"NUMBA_CACHE_DIR": "/somewhere"}
 
-    use_writable_compile_cache(environment)
+    use_compile_cache(environment)
 
     assert environment == {"NUMBA_CACHE_DIR": "/somewhere"}
+
+
+def test_the_compile_cache_is_another_one_when_a_source_changes(tmp_path):
+    (tmp_path / "callee.py").write_text("ANSWER = 1\n")
+    before = sources_digest([tmp_path])
+    same = sources_digest([tmp_path])
+    (tmp_path / "callee.py").write_text("ANSWER = 2\n")
+
+    assert before == same != sources_digest([tmp_path])

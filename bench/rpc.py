@@ -1,0 +1,161 @@
+"""`PriceLines` over real gRPC beside an echo of the same byte counts on the same core.
+
+`pricegrid serve --workers 1` and the echo server (`bench.echo_server`: grpcio, sync, as many threads) are pinned to
+one core, the load generator (`bench.http2_load`, 32 calls in flight) to another. They are asked in turn, several
+rounds, each round with the same requests; the figure is the median of the rounds' ratios of RPC rates. Requests are
+distinct ones of random customers and items ("mixed" of `bench.kernel`), sent in turn. Beside the rate stands the CPU
+time of the server process a call, which a busy machine disturbs less.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from bench import datasets as data
+from bench.echo_server import SERVICE
+from bench.http2_load import write_messages
+from bench.kernel import Questions, request_bytes
+from bench.measure import ROOT, Figure, child
+from service.limits import WORKER_THREADS
+
+METHOD = "/pricegrid.v1.PricingService/PriceLines"
+LINES = (1, 100, 1000)
+GOALS = {1: "≥ 0.90", 100: "≥ 0.85", 1000: "≥ 0.60"}
+IN_FLIGHT = 32
+_REQUESTS = {1: 4000, 100: 1000, 1000: 300}
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cores() -> tuple[int, int]:
+    """One core for servers, one for the load."""
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[0], usable[-1]
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _worker_of(pid: int) -> int:
+    """The process that answers: the spawned child of the supervisor."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return next(int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes())
+
+
+@contextmanager
+def _process(words: list[str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def pricegrid_server(store: Path, core: int) -> Iterator[tuple[str, int]]:
+    """Address and worker of a server whose processes are all on `core`."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})  # what it starts inherits it
+    try:
+        serve = _process(
+            ["service.cli", "serve", "--store", str(store), "--port", "0", "--workers", "1", "--json"]
+        )
+        process = serve.__enter__()
+    finally:
+        os.sched_setaffinity(0, before)
+    try:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        yield ready["address"], _worker_of(process.pid)
+    finally:
+        serve.__exit__(None, None, None)
+
+
+def _load(address: str, path: str, requests: Path, seconds: float, core: int, pid: int) -> dict[str, Any]:
+    before = _cpu_s(pid)
+    words = (address, path, str(requests), str(seconds), str(IN_FLIGHT), str(core))
+    done = child("bench.http2_load", *words)
+    done["server_cpu_us"] = (_cpu_s(pid) - before) / done["calls"] * 1e6
+    done["rate"] = done["calls"] / done["seconds"]
+    if done["resets"]:
+        raise RuntimeError(f"{done['resets']} calls were reset by {path}")
+    return done
+
+
+def _answer_bytes(address: str, raws: list[bytes]) -> int:
+    """Median size of the answers to some of the requests; raises if one is refused."""
+    with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", 1 << 26)]) as channel:
+        call = channel.unary_unary(METHOD)
+        return int(statistics.median(len(call(raw)) for raw in raws[:30]))
+
+
+def measure(size: data.Size, store: Path, folder: Path, rounds: int, seconds: float) -> list[Figure]:
+    """The ratios at each number of lines."""
+    server_core, load_core = cores()
+    questions = Questions(size, seed=5)
+    figures = []
+    with pricegrid_server(store, server_core) as (address, worker):
+        raws = {n: [request_bytes(questions.ask(n, "mixed")) for _ in range(_REQUESTS[n])] for n in LINES}
+        files = {n: write_messages(folder / f"requests-{n}", raws[n]) for n in LINES}
+        answers = {n: _answer_bytes(address, raws[n]) for n in LINES}
+        words = [str(w) for w in ("bench.echo_server", server_core, WORKER_THREADS, *answers.values())]
+        with _process(words) as echo:
+            assert echo.stdout is not None
+            echo_address = echo.stdout.readline().strip()
+            for lines in LINES:
+                pairs = []
+                for _ in range(rounds):
+                    floor = _load(
+                        echo_address,
+                        f"/{SERVICE}/{answers[lines]}",
+                        files[lines],
+                        seconds,
+                        load_core,
+                        echo.pid,
+                    )
+                    ours = _load(address, METHOD, files[lines], seconds, load_core, worker)
+                    _check(ours, answers[lines])
+                    pairs.append((ours, floor))
+                figures.extend(_figures(lines, pairs, len(raws[lines][0]), answers[lines]))
+    return figures
+
+
+def _check(done: dict[str, Any], answer_bytes: int) -> None:
+    """Refusals have no message: the bytes that came must be those of answers."""
+    if done["data_bytes"] < 0.8 * done["calls"] * answer_bytes:
+        raise RuntimeError(f"{done['data_bytes']} bytes in {done['calls']} answers: some were refused")
+
+
+def _figures(
+    lines: int, pairs: list[tuple[dict[str, Any], dict[str, Any]]], sent: int, got: int
+) -> list[Figure]:
+    def medians(key: str) -> tuple[float, float, float]:
+        ratio = statistics.median(ours[key] / floor[key] for ours, floor in pairs)
+        return statistics.median(o[key] for o, _ in pairs), statistics.median(f[key] for _, f in pairs), ratio
+
+    client = max(f["client_cpu_s"] / f["seconds"] for _, f in pairs)
+    ours, floor, ratio = medians("rate")
+    name = f"PriceLines over gRPC, {lines:,} line{'s' if lines > 1 else ''}"
+    spread = ", ".join(f"{o['rate'] / f['rate']:.3f}" for o, f in pairs)
+    note = f"{sent:,} B asked, {got:,} B answered; rounds {spread}; load generator {client:.0%} of its core"
+    rate = Figure(name, GOALS[lines], ours, floor, "grpcio echo, same bytes", "RPC/s", ratio, note)
+    ours, floor, ratio = medians("server_cpu_us")
+    cpu = Figure(f"{name}, server CPU a call", "", ours, floor, "grpcio echo, same bytes", "µs", ratio)
+    return [rate, cpu]

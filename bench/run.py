@@ -1,0 +1,134 @@
+"""Runs all benchmarks and writes what they say: `bench/results/` as JSON, the table in `docs/performance.md`.
+
+`--quick` runs each on small data in less than two minutes, to see that everything works; it writes
+`bench/results/quick.json` and leaves the table alone. Without it, `bench/results/latest.json` and one of the day.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(
+    ROOT
+)  # run as a script, from anywhere: `bench` is a folder of the repository, not installed
+
+from service.compile_cache import use_compile_cache  # noqa: E402
+
+use_compile_cache(os.environ)  # before any kernel is imported
+
+from bench import datasets as data  # noqa: E402
+from bench import kernel, loads, rpc  # noqa: E402
+from bench.measure import Figure, as_json, machine  # noqa: E402
+
+RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
+    """All figures, and the details behind them."""
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    world = data.TENTH if quick else data.ISSUE_2
+
+    def done(what: str, more: list[Figure]) -> None:
+        figures.extend(more)
+        for each in more:
+            print(
+                f"  {each.name}: {_number(each.reached)} {each.unit}, {_ratio(each)} of {each.floor_is}",
+                flush=True,
+            )
+        print(f"{what}: {time.perf_counter() - begin:.0f} s since the start", flush=True)
+
+    begin = time.perf_counter()
+    sizes = ["TENTH"] if quick else ["LOAD_1M", "LOAD_10M"]
+    for size in sizes:
+        of_size, details[size] = loads.measure(
+            size, folder / size, repeats=1 if quick or size == "LOAD_10M" else 3
+        )
+        done(f"loads {size}", of_size)
+    served = sizes[0]
+    rounds, seconds = (2, 0.5) if quick else (5, 2.0)
+    done("rpc", rpc.measure(getattr(data, served), folder / served / "store", folder, rounds, seconds))
+    done("bytes", kernel.bytes_a_cell(data.LIST_ONLY))
+    done("kernel", kernel.measure(world, f"{world.entries / 1e6:.1f} M entries", 0.2 if quick else 1.0))
+    if not quick:
+        done("growth", kernel.growth(data.TENTH, data.LOAD_10M))
+    return figures, details
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _ratio(each: Figure) -> str:
+    return (
+        "–" if each.ratio is None else f"{each.ratio:.3f}" if each.ratio < 0.1 else f"{_number(each.ratio)}×"
+    )
+
+
+def table(document: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    on = document["machine"]
+    lines = [
+        f"{document['made_at'][:10]}, {on['cpu']}, {on['cores']} cores, {on['memory_gb']} GB, Python {on['python']}, "
+        + ", ".join(f"{name} {number}" for name, number in on["versions"].items())
+        + f"; load average {on['load_before']:.1f} before the run.",
+        "",
+        "| what | goal | reached | floor | ratio |",
+        "|---|---|---|---|---|",
+    ]
+    for each in (Figure(**row) for row in document["figures"]):
+        floor = f"{_number(each.floor)} {each.unit} ({each.floor_is})"
+        lines.append(
+            f"| {each.name} | {each.goal} | {_number(each.reached)} {each.unit} | {floor} | {_ratio(each)} |"
+        )
+    return "\n".join(lines)
+
+
+def write(document: dict[str, Any], quick: bool) -> None:
+    """The JSON files, and the table between its marks."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    names = ["quick.json"] if quick else ["latest.json", f"{document['made_at'][:10]}.json"]
+    for name in names:
+        (RESULTS / name).write_text(text, encoding="utf-8")
+    if not quick:
+        page = PAGE.read_text(encoding="utf-8")
+        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        PAGE.write_text(f"{before}{BEGIN}\n{table(document)}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small data, less than two minutes")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="leave datasets and stores in this new directory"
+    )
+    args = parser.parse_args()
+    on = machine()
+    folder = args.keep or Path(tempfile.mkdtemp(prefix="pricegrid-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        figures, details = collect(args.quick, folder)
+    finally:
+        if args.keep is None:
+            shutil.rmtree(folder)
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    write({"made_at": made_at, "machine": on, "figures": as_json(figures), "details": details}, args.quick)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
