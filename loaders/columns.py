@@ -206,7 +206,7 @@ def wrong(column: Column) -> pl.Expr:
 
 
 def limits(column: Column) -> list[Rule]:
-    """The rules for `low` and `high` of a column."""
+    """The rules for `low`, `high` and `bytes_max` of a column."""
     rules: list[Rule] = []
     name, value = TEXT + column.name, pl.col(column.out)
     scale = 10 ** _DIGITS.get(column.kind, 0)
@@ -219,6 +219,9 @@ def limits(column: Column) -> list[Rule]:
             f"is not below {column.high // scale + 1}" if open_end else f"is more than {column.high // scale}"
         )
         rules.append(Rule(column.name, value > column.high, quoted(name, words)))
+    if column.bytes_max is not None:
+        longer = said(f"is longer than {column.bytes_max} bytes")
+        rules.append(Rule(column.name, value.str.len_bytes() > column.bytes_max, longer))
     return rules
 
 

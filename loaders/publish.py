@@ -29,7 +29,7 @@ from loaders.gates import (
     gate_rejects,
     gate_vanished,
 )
-from loaders.read import hash_file
+from loaders.hashing import hash_file
 from loaders.report import LoadReport, Progress
 from loaders.snapshot import (
     activate,
@@ -60,10 +60,20 @@ class LoadFunctions:
 
 def default_functions() -> LoadFunctions:
     """The compilers of this repository, imported only when a load runs."""
-    from loaders.compile_prices import compile_prices
     from loaders.delta import DeltaBase
 
-    return LoadFunctions(lambda frames, _: compile_prices(frames), delta_base=DeltaBase)
+    return LoadFunctions(compile_dataset, delta_base=DeltaBase)
+
+
+def compile_dataset(frames: Frames, time_zone: str) -> Arrays:
+    """Prices and positions as one snapshot's arrays; those of positions are named `atp_...`."""
+    from loaders.compile_positions import compile_positions
+    from loaders.compile_prices import compile_prices
+
+    prices, positions = compile_prices(frames), compile_positions(frames, time_zone=time_zone)
+    if shared := prices.keys() & positions.keys():
+        raise AssertionError(f"prices and positions both have arrays named {', '.join(sorted(shared))}")
+    return {**prices, **positions}
 
 
 def utc_now() -> datetime:

@@ -6,7 +6,6 @@ apart as a reject, and the rest of its file is read.
 
 import csv
 import gzip
-import hashlib
 import io
 import zlib
 from collections.abc import Mapping
@@ -23,7 +22,6 @@ from loaders.errors import DatasetError
 from loaders.tables import TABLES, Table
 
 _ENDINGS: Final = (".csv.gz", ".csv", ".parquet")
-_HASH_CHUNK: Final = 1 << 22
 _BOM: Final = b"\xef\xbb\xbf"
 
 REJECT_EXTRAS: Final = ("file", "line", "column", "reason")
@@ -79,15 +77,6 @@ def find_tables(directory: Path) -> tuple[dict[str, Path], list[str]]:
     if not found:
         raise DatasetError(f"dataset {directory} is empty: no NAME.csv, NAME.csv.gz or NAME.parquet in it")
     return found, warnings
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal, read in chunks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def read_table(path: Path, table: Table) -> RawTable:

@@ -35,7 +35,7 @@ from loaders.errors import (
     SnapshotError,
     SnapshotVersionError,
 )
-from loaders.read import hash_file
+from loaders.hashing import hash_file
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"

@@ -4,7 +4,7 @@ A column's kind says how its text is read and how it is called once read:
 
 | kind | text | becomes |
 |---|---|---|
-| NAME, TEXT, ZONE | any | the text, without outer blanks; blank is null |
+| NAME, TEXT, ZONE | any; a NAME of at most 128 bytes, of a unit 32 | the text, without outer blanks; blank is null |
 | WORD | one of `words` | the text |
 | CURRENCY | three upper-case letters | the text |
 | DECIMAL | `-12.5`, at most 6 decimal places | `NAME_micros`, int64 |
@@ -19,7 +19,7 @@ A column's kind says how its text is read and how it is called once read:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
@@ -36,6 +36,13 @@ DEFAULT_LAYER: Final = "default"
 STALE_AFTER_MIN: Final = 1440
 RATE_DIGITS: Final = 10
 """Decimal places of an exchange rate: published ones have up to eight."""
+
+
+NAME_BYTES_MAX: Final = 128
+"""UTF-8 bytes of a name: no request of the service may ask for a longer one (`service.limits`)."""
+
+UOM_BYTES_MAX: Final = 32
+"""UTF-8 bytes of the name of a unit of measure."""
 
 
 class Kind(Enum):
@@ -83,6 +90,8 @@ class Column:
     high: int | None = None
     """Largest allowed value, inclusive."""
     words: tuple[str, ...] = ()
+    bytes_max: int | None = None
+    """Most UTF-8 bytes of a text."""
 
     @property
     def out(self) -> str:
@@ -110,7 +119,8 @@ class Table:
 
 
 def _name(name: str, *, required: bool = False) -> Column:
-    return Column(name, Kind.NAME, required)
+    bytes_max = UOM_BYTES_MAX if name in {"uom", "base_uom"} else NAME_BYTES_MAX
+    return Column(name, Kind.NAME, required, bytes_max=bytes_max)
 
 
 def _word(name: str, words: str, *, required: bool = False, default: Default = None) -> Column:
@@ -372,10 +382,7 @@ def _delta_entries() -> Table:
     """`price_entries` with `deleted`; a deletion needs only the key of the entry it ends."""
     entries = TABLES["price_entries"]
     optional = {"method", "value"}
-    columns = tuple(
-        Column(c.name, c.kind, c.required and c.name not in optional, c.default, c.low, c.high, c.words)
-        for c in entries.columns
-    )
+    columns = tuple(replace(c, required=c.required and c.name not in optional) for c in entries.columns)
     deleted = Column("deleted", Kind.BOOLEAN, default=False)
     return Table("price_entries", (*columns, deleted), entries.key, entries.free)
 

@@ -1,6 +1,22 @@
 """Pricegrid's public face: the client and its values. The messages of the wire are in `pricegrid.v1`."""
 
-from pricegrid.client import LINES_MAX, Client, Line
+from pricegrid.availability import (
+    AvailabilityResult,
+    AvailabilityStatus,
+    AvailabilityStep,
+    BranchAvailability,
+    Freshness,
+    FreshnessState,
+    LineAvailability,
+    LinePromise,
+    PromisedPart,
+    PromiseResult,
+    QuoteAvailability,
+    QuoteLine,
+    QuoteResult,
+    SourceFreshness,
+)
+from pricegrid.client import Client
 from pricegrid.errors import (
     CustomerNotAllowedError,
     DeadlineExceededError,
@@ -10,6 +26,7 @@ from pricegrid.errors import (
     UnavailableError,
     UnknownSnapshotError,
 )
+from pricegrid.requests import LINES_MAX, Line, PromisePolicy, SupplyPolicy
 from pricegrid.results import (
     ExceptionReason,
     Explanation,
@@ -21,19 +38,35 @@ from pricegrid.results import (
 
 __all__ = [
     "LINES_MAX",
+    "AvailabilityResult",
+    "AvailabilityStatus",
+    "AvailabilityStep",
+    "BranchAvailability",
     "Client",
     "CustomerNotAllowedError",
     "DeadlineExceededError",
     "ExceptionReason",
     "Explanation",
+    "Freshness",
+    "FreshnessState",
     "InvalidRequestError",
     "Line",
+    "LineAvailability",
     "LinePrice",
+    "LinePromise",
     "LineStatus",
     "PriceResult",
     "PriceSource",
     "PricegridError",
+    "PromisePolicy",
+    "PromiseResult",
+    "PromisedPart",
+    "QuoteAvailability",
+    "QuoteLine",
+    "QuoteResult",
     "ServerError",
+    "SourceFreshness",
+    "SupplyPolicy",
     "UnavailableError",
     "UnknownSnapshotError",
 ]

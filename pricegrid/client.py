@@ -10,32 +10,36 @@ with pricegrid.Client("127.0.0.1:50051") as client:
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import date, datetime
 from typing import Self
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from pricegrid import v1
-from pricegrid.errors import InvalidRequestError, error_from_rpc
+from pricegrid.availability import (
+    AvailabilityResult,
+    PromiseResult,
+    QuoteResult,
+    availability_result,
+    promise_result,
+    quote_result,
+)
+from pricegrid.errors import error_from_rpc
+from pricegrid.requests import (
+    Line,
+    PromisePolicy,
+    SupplyPolicy,
+    availability_line_message,
+    check_line_count,
+    line_message,
+    promise_message,
+    set_as_of,
+    supply_message,
+)
 from pricegrid.results import Explanation, PriceResult, instant_from_us, line_price, price_result
 
-LINES_MAX = 10_000
 TIMEOUT_S = 5.0
 RECEIVE_BYTES_MAX = 64 * 1024 * 1024  # an answer of 10,000 lines with long book and entry ids
-_INT64_MAX = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line to ask: an item, how much of it, in which unit ('' is the item's base unit)."""
-
-    sku: str
-    quantity: Decimal | int = 1
-    """Negative is a return. 0, finer than 10^-6 or beyond 64 bits is answered INVALID_QUANTITY."""
-    uom: str = ""
 
 
 class Client:
@@ -51,6 +55,8 @@ class Client:
         options = [("grpc.max_receive_message_length", RECEIVE_BYTES_MAX)]
         self._channel = channel or grpc.insecure_channel(address, options=options)
         self._stub = v1.PricingServiceStub(self._channel)
+        self._availability = v1.AvailabilityServiceStub(self._channel)
+        self._quote = v1.QuoteServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -82,9 +88,7 @@ class Client:
             PricegridError: as `pricegrid.errors` draws it.
 
         """
-        if len(lines) > LINES_MAX:
-            message = f"{len(lines)} lines in one request; at most {LINES_MAX}: ask in several"
-            raise InvalidRequestError(message, reason="TOO_MANY_LINES")
+        check_line_count(lines)
         request = v1.PriceLinesRequest(
             customer_id=customer_id,
             lines=[line_message(line) for line in lines],
@@ -123,32 +127,108 @@ class Client:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
 
+    def quote_lines(
+        self,
+        customer_id: str,
+        lines: Sequence[Line],
+        *,
+        currency: str | None = None,
+        branches: Sequence[str] = (),
+        as_of: date | datetime | None = None,
+        snapshot_version: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> QuoteResult:
+        """Prices, availability over `branches` (default: the customer's own) and promise date of the same lines.
 
-def quantity_micros(quantity: Decimal | int) -> int:
-    """A quantity in 10^-6, or 0, which is answered INVALID_QUANTITY, where it can't be carried exactly."""
-    exact = Decimal(quantity)
-    if not exact.is_finite() or exact.adjusted() > 12:
-        return 0
-    numerator, denominator = exact.as_integer_ratio() if exact.as_tuple().exponent != 0 else (int(exact), 1)
-    micros, rest = divmod(numerator * 1_000_000, denominator)
-    return micros if rest == 0 and -_INT64_MAX <= micros <= _INT64_MAX else 0
+        The first branch's costs hold. Other arguments and errors as in `price_lines`.
+        """
+        check_line_count(lines)
+        request = v1.QuoteLinesRequest(
+            customer_id=customer_id,
+            lines=[line_message(line) for line in lines],
+            currency=currency or "",
+            branches=branches,
+            snapshot_version=snapshot_version or "",
+        )
+        set_as_of(request, as_of)
+        try:
+            return quote_result(self._quote.QuoteLines(request, timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
 
+    def check_availability(
+        self,
+        lines: Sequence[Line],
+        *,
+        customer_id: str = "",
+        branches: Sequence[str] = (),
+        as_of: date | datetime | None = None,
+        supply: SupplyPolicy | None = None,
+        projected: bool = False,
+        explain: bool = False,
+        exclude_reservation: str = "",
+        snapshot_version: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> AvailabilityResult:
+        """How much of 1 to 10,000 lines is free at each of `branches` (default: every branch).
 
-def line_message(line: Line) -> v1.PriceLine:
-    """The line as it goes over the wire."""
-    return v1.PriceLine(sku=line.sku, quantity_micros=quantity_micros(line.quantity), uom=line.uom)
+        `customer_id` hides what that customer may not buy. `projected` adds how the figures go on from day to day,
+        `explain` what was added up. Errors as in `price_lines`.
+        """
+        check_line_count(lines)
+        request = v1.CheckAvailabilityRequest(
+            customer_id=customer_id,
+            lines=[availability_line_message(line) for line in lines],
+            branches=branches,
+            snapshot_version=snapshot_version or "",
+            supply=None if supply is None else supply_message(supply),
+            projected=projected,
+            explain=explain,
+            exclude_reservation=exclude_reservation,
+        )
+        set_as_of(request, as_of)
+        try:
+            return availability_result(self._availability.CheckAvailability(request, timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
 
+    def promise_order(
+        self,
+        lines: Sequence[Line],
+        *,
+        customer_id: str = "",
+        branches: Sequence[str] = (),
+        ship_to: str = "",
+        as_of: date | datetime | None = None,
+        supply: SupplyPolicy | None = None,
+        policy: PromisePolicy | None = None,
+        explain: bool = False,
+        exclude_reservation: str = "",
+        snapshot_version: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> PromiseResult:
+        """When, from where and how much of the lines of one order can be shipped; nothing is held.
 
-def set_as_of(request: v1.PriceLinesRequest | v1.ExplainPriceRequest, as_of: date | datetime | None) -> None:
-    """Puts the instant or date asked about into a request; a datetime without zone raises `InvalidRequestError`."""
-    if isinstance(as_of, datetime):
-        if as_of.tzinfo is None:
-            raise InvalidRequestError("as_of needs a time zone", reason="INVALID_AS_OF")
-        stamp = Timestamp()
-        stamp.FromDatetime(as_of.astimezone(UTC))
-        request.as_of_time.CopyFrom(stamp)
-    elif as_of is not None:
-        request.as_of_date = as_of.isoformat()
+        From `branches` in that order (default: every branch), or from those that ship to `ship_to`. Other arguments and
+        errors as in `check_availability`.
+        """
+        check_line_count(lines)
+        request = v1.PromiseOrderRequest(
+            customer_id=customer_id,
+            lines=[availability_line_message(line) for line in lines],
+            branches=branches,
+            ship_to=ship_to,
+            snapshot_version=snapshot_version or "",
+            supply=None if supply is None else supply_message(supply),
+            policy=None if policy is None else promise_message(policy),
+            explain=explain,
+            exclude_reservation=exclude_reservation,
+        )
+        set_as_of(request, as_of)
+        try:
+            return promise_result(self._availability.PromiseOrder(request, timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
 
 
 def explanation(message: v1.ExplainPriceResponse) -> Explanation:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from types import MappingProxyType
 
 from service.cli_text import UsageError
-from service.compile_cache import use_writable_compile_cache
+from service.compile_cache import use_compile_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,10 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "list, compare and activate snapshots", "loaders.snapshots", "snapshots", intermixed=False
         ),
         "serve": Command("serve a store over gRPC", "service.cli_serve", "serve"),
-        "quote": Command("prices of a customer's lines", "service.cli_quote", "quote"),
+        "quote": Command("prices and availability of a customer's lines", "service.cli_quote", "quote"),
         "explain": Command("why the price of a line is what it is", "service.cli_quote", "explain"),
+        "availability": Command("what is free at which branch", "service.cli_availability", "availability"),
+        "promise": Command("when, from where and how much can be shipped", "service.cli_promise", "promise"),
     }
 )
 
@@ -44,7 +46,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    use_writable_compile_cache(os.environ)
+    use_compile_cache(os.environ)
     try:
         return _run(words)
     except SystemExit as end:  # argparse ends so, after it has said why
@@ -80,7 +82,7 @@ def _overview() -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
     parser = argparse.ArgumentParser(
         prog="pricegrid",
-        description="Contract prices for distributors, answered over gRPC from memory-mapped snapshots.",
+        description="Contract prices and availability for distributors, over gRPC from memory-mapped snapshots.",
         epilog="commands:\n"
         + "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
         + "\n\n`pricegrid COMMAND --help` says more. Exit codes: 0 done, 1 answered no, 2 bad usage.",

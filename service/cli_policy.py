@@ -3,9 +3,9 @@
 import argparse
 import re
 
-from pricegrid.client import quantity_micros
+from pricegrid.requests import quantity_micros
 from pricing_engine.model import ExceptionPolicy
-from service.cli_text import parse_decimal
+from service.cli_text import days_argument, parse_decimal
 
 _DAY_US = 86_400_000_000
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
@@ -25,7 +25,7 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--exception-grace-days",
         metavar="N",
-        type=_days,
+        type=days_argument,
         default=0,
         help="prices of a customer one of whose agreements ended less than N days ago (default 0: never)",
     )
@@ -67,9 +67,3 @@ def _threshold(text: str) -> tuple[str, int]:
     if micros < 0 or (micros == 0 and value != 0):
         raise argparse.ArgumentTypeError(f"{text!r}: the amount must be at least 0 with at most 6 decimals")
     return currency, micros
-
-
-def _days(text: str) -> int:
-    if not text.isdecimal() or len(text) > 5:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
-    return int(text)

@@ -15,6 +15,7 @@ from service.instants import parse_as_of
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DECIMAL_TEXT_MAX = 64
+_MICRO = Decimal("0.000001")
 
 
 class UsageError(Exception):
@@ -38,6 +39,39 @@ def parse_line(text: str) -> Line:
         return Line(sku, parse_decimal(quantity) if quantity else Decimal(1), uom)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}; lines are SKU[:QTY[:UOM]]") from error
+
+
+def parse_line_with_quantity(text: str) -> Line:
+    """A line `SKU:QTY[:UOM]`; for argparse."""
+    if not text.partition(":")[2].partition(":")[0]:
+        raise argparse.ArgumentTypeError(f"{text!r}: no quantity; lines are SKU:QTY[:UOM]")
+    return parse_line(text)
+
+
+def date_argument(text: str) -> date:
+    """A date YYYY-MM-DD; for argparse."""
+    found = as_of_argument(text)
+    if isinstance(found, datetime):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date YYYY-MM-DD")
+    return found
+
+
+def decimal_argument(text: str) -> Decimal:
+    """A decimal number of at most 6 decimals, not negative; for argparse."""
+    try:
+        value = parse_decimal(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if value < 0 or value != value.quantize(_MICRO):
+        raise argparse.ArgumentTypeError(f"{text!r} must be at least 0 with at most 6 decimals")
+    return value
+
+
+def days_argument(text: str) -> int:
+    """A number of days; for argparse."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+    return int(text)
 
 
 def as_of_argument(text: str) -> date | datetime:
@@ -76,6 +110,11 @@ def decimal_text(value: Decimal | int, digits_min: int = 0) -> str:
     whole, _, fraction = format(Decimal(value), "f").partition(".")
     fraction = fraction.rstrip("0").ljust(digits_min, "0")
     return f"{whole}.{fraction}" if fraction else whole
+
+
+def decimal_or_none(value: Decimal | None) -> str | None:
+    """A decimal in plain notation; None stays None."""
+    return None if value is None else decimal_text(value)
 
 
 def unit_price_text(price: Decimal | None, currency: str) -> str | None:

@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from loaders.demo_dataset import DemoDataset, generate
-from pricegrid import Client, Line
-from service.cli_quote import json_rows
+from loaders.demo_stock import BRANCHES
+from pricegrid import Client, Line, QuoteResult
+from service.cli_promise import print_promise
+from service.cli_quote import available_cells, json_rows
 from service.cli_text import (
     UsageError,
     decimal_text,
@@ -91,7 +94,7 @@ def run_demo(args: argparse.Namespace) -> int:
         say(f"   {ready['workers']} workers on {address}, {time.monotonic() - began_s:.1f} s")
         say(f"4. a basket of {dataset.customer_id}, over gRPC\n")
         with Client(str(address)) as client:
-            _price_basket(client, dataset, as_json=args.json)
+            _quote_basket(client, dataset, as_json=args.json)
         attended = sys.stdin.isatty() and sys.stdout.isatty()
         _suggest(say, dataset, f"--address {address}" if attended else f"--store {store}")
         if attended:
@@ -110,14 +113,14 @@ def _suggest(say: Callable[[str], None], dataset: DemoDataset, where: str) -> No
     line = f"{first.sku}:{first.quantity}" + (f":{first.uom}" if first.uom else "")
     as_of = dataset.as_of.strftime("%Y-%m-%dT%H:%M:%SZ")
     say("\nAsk more:")
-    for command in ("quote", "explain"):
+    for command in ("quote", "explain", "availability", "promise"):
         say(f"  pricegrid {command} {where} --customer {dataset.customer_id} --as-of {as_of} {line}")
 
 
-def _price_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> None:
+def _quote_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> None:
     lines = [Line(line.sku, parse_decimal(line.quantity), line.uom) for line in dataset.basket]
-    result = client.price_lines(
-        dataset.customer_id, lines, branch=dataset.branch, as_of=dataset.as_of, timeout_s=30
+    result = client.quote_lines(
+        dataset.customer_id, lines, branches=(dataset.branch,), as_of=dataset.as_of, timeout_s=30
     )
     if as_json:
         print_json_list(json_rows(lines, result))
@@ -127,24 +130,58 @@ def _price_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> Non
             line.sku,
             decimal_text(line.quantity),
             line.uom or "-",
-            unit_price_text(price.unit_price, result.currency) or price.status.value,
-            extended_price_text(price.extended_price, result.currency) or "-",
+            unit_price_text(quoted.price.unit_price, result.currency) or quoted.price.status.value,
+            extended_price_text(quoted.price.extended_price, result.currency) or "-",
             result.currency,
-            price.layer or "-",
+            *available_cells(quoted),
+            quoted.price.layer or "-",
             asked.caption,
         )
-        for asked, line, price in zip(dataset.basket, lines, result.lines, strict=True)
+        for asked, line, quoted in zip(dataset.basket, lines, result.lines, strict=True)
     ]
-    print_table(
-        ["SKU", "QUANTITY", "UOM", "UNIT PRICE", "EXTENDED", "CUR", "LAYER", "WHY"], rows, right=(1, 3, 4)
-    )
+    header = [
+        "SKU",
+        "QUANTITY",
+        "UOM",
+        "UNIT PRICE",
+        "EXTENDED",
+        "CUR",
+        "AVAILABLE",
+        "PROMISE",
+        "LAYER",
+        "WHY",
+    ]
+    print_table(header, rows, right=(1, 3, 4, 6))
+    _explain_one(client, dataset, lines, result)
+    _promise_one(client, dataset, lines[0])
+
+
+def _explain_one(client: Client, dataset: DemoDataset, lines: list[Line], result: QuoteResult) -> None:
+    prices = [line.price for line in result.lines]
     # A price that took some working out shows more than a net one.
-    told = max(range(len(lines)), key=lambda i: (result.lines[i].floor_lifted, result.lines[i].converted))
+    told = max(range(len(lines)), key=lambda i: (prices[i].floor_lifted, prices[i].converted))
     print(f"\n5. why {lines[told].sku} costs what it costs\n")
     explained = client.explain_price(
         dataset.customer_id, lines[told], branch=dataset.branch, as_of=dataset.as_of, timeout_s=30
     )
     print_waterfall(lines[told], explained)
+
+
+def _promise_one(client: Client, dataset: DemoDataset, line: Line) -> None:
+    """Promises more of a line than is free today, to where the suggested branch delivers first."""
+    zone = next(branch.zones[0][0] for branch in BRANCHES if branch.branch == dataset.branch)
+    asking: dict[str, Any] = {
+        "customer_id": dataset.customer_id,
+        "as_of": dataset.as_of,
+        "timeout_s": 30,
+    }
+    (free,) = client.check_availability([line], **asking).lines
+    wanted = Line(line.sku, (free.available or 0) + line.quantity, line.uom)
+    print(
+        f"\n6. {decimal_text(wanted.quantity)} of {wanted.sku} to {zone}: all that is free today and "
+        f"{decimal_text(line.quantity)} more\n"
+    )
+    print_promise([wanted], client.promise_order([wanted], ship_to=zone, **asking))
 
 
 @contextlib.contextmanager

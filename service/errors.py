@@ -8,6 +8,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+from atp.model import PolicyError
 from pricing_engine.errors import (
     CurrencyRequiredError,
     InvalidCurrencyError,
@@ -33,6 +34,11 @@ class Reason(enum.StrEnum):
     CURRENCY_REQUIRED = "CURRENCY_REQUIRED"
     INVALID_CURRENCY = "INVALID_CURRENCY"
     INVALID_AS_OF = "INVALID_AS_OF"
+    TOO_MANY_BRANCHES = "TOO_MANY_BRANCHES"
+    TOO_MANY_PAIRS = "TOO_MANY_PAIRS"
+    INVALID_POLICY = "INVALID_POLICY"
+    INVALID_DATE = "INVALID_DATE"
+    NO_AVAILABILITY_DATA = "NO_AVAILABILITY_DATA"
     CUSTOMER_NOT_ALLOWED = "CUSTOMER_NOT_ALLOWED"
     UNKNOWN_SNAPSHOT = "UNKNOWN_SNAPSHOT"
     SNAPSHOT_UNUSABLE = "SNAPSHOT_UNUSABLE"
@@ -51,6 +57,11 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
         Reason.CURRENCY_REQUIRED: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_CURRENCY: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_AS_OF: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TOO_MANY_BRANCHES: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TOO_MANY_PAIRS: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_POLICY: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_DATE: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.NO_AVAILABILITY_DATA: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.CUSTOMER_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
         Reason.UNKNOWN_SNAPSHOT: grpc.StatusCode.NOT_FOUND,
         Reason.SNAPSHOT_UNUSABLE: grpc.StatusCode.DATA_LOSS,
@@ -90,6 +101,8 @@ def refusal(error: Exception) -> RequestRefusedError:
     if isinstance(error, UnknownCustomerError):
         # Word for word what a customer gets who exists but is not the caller's: nobody can find out who is a customer.
         return RequestRefusedError(Reason.CUSTOMER_NOT_ALLOWED, "this customer may not be asked for")
+    if isinstance(error, PolicyError):
+        return RequestRefusedError(Reason.INVALID_POLICY, str(error))
     if isinstance(error, PricingError):
         return RequestRefusedError(_DOMAIN_REASONS[type(error)], str(error))
     return RequestRefusedError(Reason.INTERNAL_ERROR, "internal error; see the server's log")

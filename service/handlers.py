@@ -1,4 +1,4 @@
-"""The gRPC side of PricingService: one handler a method around the answer, with errors, overload and counting.
+"""The gRPC side of the services: one handler a method around the answer, with errors, overload and counting.
 
 No interceptors: each costs as much as an answer. Messages come and go as bytes (see `wire`).
 """
@@ -9,15 +9,16 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
 
-from pricegrid import v1
 from service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
+from service.exchange import Answer, Caller
 from service.limits import CORRELATION_ID_MAX, IN_FLIGHT_MAX, PUSHBACK_MS
 from service.metrics import Metrics
-from service.pricing_service import Answered, Caller, PricingService
+from service.services import Services
 
 CORRELATION_KEY = "x-correlation-id"
 
@@ -49,8 +50,8 @@ class CountingPool(ThreadPoolExecutor):
         return fn(*args, **kwargs)
 
 
-class PricingHandlers:
-    """Answers the calls of `pricegrid.v1.PricingService`.
+class Handlers:
+    """Answers the calls of `services`: for each service its methods, by name.
 
     When more than `in_flight_max` requests wait for a thread, those whose turn it is are sent away until the queue is
     short again: they have waited longest, and their callers are the likeliest to have given up.
@@ -58,38 +59,34 @@ class PricingHandlers:
 
     def __init__(
         self,
-        service: PricingService,
+        services: Services,
         metrics: Metrics,
         waiting: Callable[[], int],
         *,
         in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
-        self._service = service
+        self._services = services
         self._metrics = metrics
         self._waiting = waiting
         self._in_flight_max = in_flight_max
 
     def register(self, server: grpc.Server) -> None:
         """Adds the methods to a server."""
-        handlers = {
-            "PriceLines": grpc.unary_unary_rpc_method_handler(self.price_lines),
-            "ExplainPrice": grpc.unary_unary_rpc_method_handler(self.explain_price),
-        }
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(v1.PRICING_SERVICE, handlers)])
-        server.add_registered_method_handlers(v1.PRICING_SERVICE, handlers)  # type: ignore[attr-defined]
+        for service, methods in self._services.items():
+            handlers = {
+                method: grpc.unary_unary_rpc_method_handler(self.call(service, method)) for method in methods
+            }
+            server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+            server.add_registered_method_handlers(service, handlers)  # type: ignore[attr-defined]
 
-    def price_lines(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
-        """The PriceLines call."""
-        return self._answer("PriceLines", self._service.price_lines, raw, context)
-
-    def explain_price(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
-        """The ExplainPrice call."""
-        return self._answer("ExplainPrice", self._service.explain_price, raw, context)
+    def call(self, service: str, method: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        """What gRPC calls for a method."""
+        return partial(self._answer, method, self._services[service][method])
 
     def _answer(
         self,
         method: str,
-        answer: Callable[[bytes, Caller], Answered],
+        answer: Answer,
         raw: bytes,
         context: grpc.ServicerContext,
     ) -> bytes:
@@ -107,7 +104,7 @@ class PricingHandlers:
                 _log.exception("%s failed, correlation id %s", method, correlation_id)
             self._metrics.refused(method, refused.reason, time.perf_counter() - started_s)
             return abort(context, refused, correlation_id)
-        self._metrics.answered(method, answered.status, time.perf_counter() - started_s)
+        self._metrics.answered(method, answered, time.perf_counter() - started_s)
         return answered.raw
 
 

@@ -1,4 +1,4 @@
-"""A gRPC channel without a network: the client's calls answered by a `PricingService` of the same process."""
+"""A gRPC channel without a network: the client's calls answered by the services in the same process."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,13 +7,14 @@ from typing import Any, Never, Self
 
 import grpc
 
-from pricegrid import Client, v1
+from pricegrid import Client
 from pricing_engine.model import ExceptionPolicy
 from service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
+from service.exchange import Answer, Caller
 from service.handlers import correlation_id_of
 from service.instants import now_us
-from service.pricing_service import Answered, Caller, PricingService
 from service.runtime import load_snapshot, version_opener
+from service.services import Services, services
 from service.snapshots import SnapshotHolder
 
 
@@ -39,13 +40,14 @@ class InProcessError(grpc.RpcError):
 
 
 class InProcessChannel(grpc.Channel):
-    """Calls of `pricegrid.v1.PricingService` go to `service`, with or without the service-desk right."""
+    """Calls go to the methods of `services`, with or without the service-desk right."""
 
-    def __init__(self, service: PricingService, *, service_desk: bool) -> None:
+    def __init__(self, services: Services, *, service_desk: bool) -> None:
         self._service_desk = service_desk
-        self._answers: dict[str, Callable[[bytes, Caller], Answered]] = {
-            f"/{v1.PRICING_SERVICE}/PriceLines": service.price_lines,
-            f"/{v1.PRICING_SERVICE}/ExplainPrice": service.explain_price,
+        self._answers: dict[str, Answer] = {
+            f"/{service}/{method}": answer
+            for service, methods in services.items()
+            for method, answer in methods.items()
         }
 
     def unary_unary(
@@ -105,5 +107,5 @@ def store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]:
     """A client that answers from the store itself, with the service-desk right (P11); raises `SnapshotError`."""
     active = load_snapshot(store, None, policy)
     holder = SnapshotHolder(active, version_opener(store, policy, lambda _: False))
-    with Client(channel=InProcessChannel(PricingService(holder, now_us), service_desk=True)) as client:
+    with Client(channel=InProcessChannel(services(holder, now_us), service_desk=True)) as client:
         yield client

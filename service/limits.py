@@ -3,7 +3,11 @@
 LINES_MAX = 10_000  # lines of a request
 SKU_BYTES_MAX = 128  # UTF-8
 UOM_BYTES_MAX = 32  # UTF-8
-FIELD_BYTES_MAX = 128  # customer id, branch, UTF-8
+FIELD_BYTES_MAX = 128  # customer id, branch, ship-to, reservation, UTF-8
+BRANCHES_MAX = 1_000  # named in a request
+PAIRS_MAX = 100_000  # lines times branches of a request
+PROJECTED_PAIRS_MAX = 10_000  # of those that say how figures go on from day to day
+EXPLAINED_PAIRS_MAX = 100  # of those that explain themselves
 CORRELATION_ID_MAX = 128  # printable ASCII
 RECEIVE_BYTES_MAX = 4 * 1024 * 1024  # one request message
 SEND_BYTES_MAX = 64 * 1024 * 1024  # one answer message

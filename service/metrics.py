@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from atp.model import AvailabilityStatus
 from pricing_engine.model import LineStatus
 from service.errors import Reason
+from service.exchange import Answered
 
-METHODS = ("PriceLines", "ExplainPrice")
+METHODS = ("PriceLines", "ExplainPrice", "CheckAvailability", "PromiseOrder", "QuoteLines")
 BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class Metrics(Protocol):
     """What the handlers count."""
 
-    def answered(self, method: str, status: NDArray[np.uint8], seconds: float) -> None:
-        """A request that was answered, its line statuses and the time it took."""
+    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+        """A request that was answered, and the time it took."""
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """A request that was refused."""
@@ -30,7 +31,7 @@ class Metrics(Protocol):
 class NoMetrics:
     """Counts nothing."""
 
-    def answered(self, method: str, status: NDArray[np.uint8], seconds: float) -> None:
+    def answered(self, method: str, answered: Answered, seconds: float) -> None:
         """See `Metrics`."""
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
@@ -48,7 +49,10 @@ class PrometheusMetrics:
             "Requests by method and outcome: OK or the reason of the refusal.",
             ("method", "outcome"),
         )
-        lines = Counter("pricegrid_lines", "Lines answered by status.", ("status",))
+        lines = Counter("pricegrid_lines", "Lines priced by status.", ("status",))
+        availability = Counter(
+            "pricegrid_availability_lines", "Lines answered with availability by status.", ("status",)
+        )
         latency = Histogram(
             "pricegrid_request_seconds",
             "Time from decoding to the encoded answer.",
@@ -61,15 +65,17 @@ class PrometheusMetrics:
             for outcome in ("OK", *Reason)
         }
         self._lines = [lines.labels(status.name) for status in LineStatus]
+        self._availability = [availability.labels(status.name) for status in AvailabilityStatus]
         self._latency = {method: latency.labels(method) for method in METHODS}
 
-    def answered(self, method: str, status: NDArray[np.uint8], seconds: float) -> None:
+    def answered(self, method: str, answered: Answered, seconds: float) -> None:
         """See `Metrics`."""
         self._requests[method, "OK"].inc()
         self._latency[method].observe(seconds)
-        for value, count in enumerate(np.bincount(status).tolist()):
-            if count:
-                self._lines[value].inc(count)
+        for counters, status in ((self._lines, answered.status), (self._availability, answered.availability)):
+            for value, count in enumerate(np.bincount(status).tolist()):
+                if count:
+                    counters[value].inc(count)
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """See `Metrics`."""

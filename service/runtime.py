@@ -1,4 +1,4 @@
-"""Composition root: joins the snapshot store and the price engine to something that answers."""
+"""Composition root: joins the snapshot store and the engines to something that answers."""
 
 import contextlib
 import mmap
@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from atp.engine import AvailabilityEngine
+from atp.model import CheckAsk, PromiseAsk
+from atp.positions import PREFIX
 from loaders.errors import NoSnapshotError, SnapshotError
 from loaders.snapshot import Snapshot, open_snapshot
 from pricing_engine.engine import PriceAsk, PriceEngine
 from pricing_engine.errors import PricingError
+from pricing_engine.matrix import CUSTOMER_BRANCH, Names
 from pricing_engine.model import MICROS, ExceptionPolicy
 from service.errors import Reason, RequestRefusedError
 from service.instants import created_at_us
@@ -21,10 +25,11 @@ _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.1
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 
 
-def open_engine(
+def open_snapshot_engines(
     store: Path, version: str | None, policy: ExceptionPolicy, *, verify: bool = True
-) -> tuple[PriceEngine, Snapshot]:
-    """The engine over a snapshot of the store (None: the active one), its files checked against their hashes.
+) -> tuple[LoadedSnapshot, Mapping[str, np.ndarray]]:
+    """Both engines over a snapshot of the store (None: the active one), its files checked against their hashes, and
+    its arrays.
 
     Raises:
         NoSnapshotError: the store has none, or not that one.
@@ -33,7 +38,7 @@ def open_engine(
     """
     snapshot = open_snapshot(store, version, verify=verify)
     try:
-        return PriceEngine(snapshot.arrays, policy=policy), snapshot
+        return _engines(snapshot, policy), snapshot.arrays
     except (
         KeyError,
         TypeError,
@@ -42,24 +47,53 @@ def open_engine(
         raise SnapshotError(f"snapshot {snapshot.version} has other arrays, load again: {error}") from error
 
 
+def _engines(snapshot: Snapshot, policy: ExceptionPolicy) -> LoadedSnapshot:
+    arrays = {name: np.asarray(array) for name, array in snapshot.arrays.items()}  # memmap is slow to slice
+    has_positions = any(name.startswith(PREFIX) for name in arrays)
+    return LoadedSnapshot(
+        version=snapshot.version,
+        created_at_us=created_at_us(snapshot.version),
+        engine=PriceEngine(arrays, policy=policy),
+        time_zone=str(snapshot.manifest.get("time_zone", "UTC")),
+        availability=AvailabilityEngine(arrays) if has_positions else None,
+        branch_of=CustomerBranches(arrays),
+    )
+
+
+class CustomerBranches:
+    """The branch of each customer, from the arrays of the price side."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._customers = Names(arrays["customer_bytes"], arrays["customer_offsets"])
+        self._branches = Names(arrays["branch_bytes"], arrays["branch_offsets"])
+        self._rows = arrays["customers"]
+
+    def __call__(self, customer_id: str) -> str:
+        """The branch of a customer, '' for none, and for no such customer."""
+        customer = self._customers.find(customer_id) if customer_id else -1
+        branch = int(self._rows[customer, CUSTOMER_BRANCH]) if customer >= 0 else -1
+        return self._branches[branch] if branch >= 0 else ""
+
+
 def load_snapshot(
     store: Path, version: str | None, policy: ExceptionPolicy, *, verify: bool = True
 ) -> LoadedSnapshot:
-    """A snapshot ready to answer: mapped, its pages read in, its kernels compiled. Raises as `open_engine`."""
-    engine, snapshot = open_engine(store, version, policy, verify=verify)
-    populate(snapshot.arrays)
-    warm(engine)
-    return _loaded(engine, snapshot)
+    """A snapshot ready to answer: mapped, its pages read in, its kernels compiled. Raises as
+    `open_snapshot_engines`."""
+    loaded, arrays = open_snapshot_engines(store, version, policy, verify=verify)
+    populate(arrays)
+    warm(loaded)
+    return loaded
 
 
 def check_snapshot(store: Path, version: str | None, policy: ExceptionPolicy) -> str:
     """Checks that a snapshot (None: the active one) is whole and answers, and compiles what answers; its version.
 
-    Raises as `open_engine`.
+    Raises as `open_snapshot_engines`.
     """
-    engine, snapshot = open_engine(store, version, policy, verify=True)
-    warm(engine)
-    return snapshot.version
+    loaded, _ = open_snapshot_engines(store, version, policy, verify=True)
+    warm(loaded)
+    return loaded.version
 
 
 def populate(arrays: Mapping[str, np.ndarray]) -> None:
@@ -75,19 +109,24 @@ def populate(arrays: Mapping[str, np.ndarray]) -> None:
                 base.madvise(_MADV_POPULATE_READ)
 
 
-def warm(engine: PriceEngine) -> None:
-    """Compiles (or loads from the cache) what answers a request, by asking one."""
+def warm(loaded: LoadedSnapshot) -> None:
+    """Compiles (or loads from the cache) what answers a request, by asking one of each kind."""
+    one, no_uom = np.full(1, MICROS, np.int64), [b""]
     ask = PriceAsk(
-        customer_id="",
-        currency="XXX",
-        branch="",
-        as_of_us=0,
-        skus=[b"?"],
-        quantities_micros=np.full(1, MICROS, np.int64),
-        uoms=[b""],
+        customer_id="", currency="XXX", branch="", as_of_us=0, skus=[b"?"], quantities_micros=one, uoms=no_uom
     )
     with contextlib.suppress(PricingError):
-        engine.price(ask)
+        loaded.engine.price(ask)
+    engine = loaded.availability
+    if engine is None or not len(engine.positions.branches):
+        return
+    starts = engine.positions.tables.kit_start
+    plain = np.flatnonzero(starts[1:] == starts[:-1])  # a kit would not be answered by the kernels alone
+    skus = [engine.sku(int(plain[0])).encode() if len(plain) else b"?"]
+    branches = [engine.branch(0).encode()]
+    as_of_us = loaded.created_at_us
+    engine.check(CheckAsk(as_of_us, skus, one, no_uom, branches, projected=True))
+    engine.promise(PromiseAsk(as_of_us, skus, one, no_uom, branches))
 
 
 def version_opener(
@@ -102,22 +141,12 @@ def version_opener(
         if not _VERSION.fullmatch(version):  # it becomes part of a path
             raise unknown
         try:
-            engine, snapshot = open_engine(store, version, policy, verify=not is_verified(version))
+            return open_snapshot_engines(store, version, policy, verify=not is_verified(version))[0]
         except NoSnapshotError:
             raise unknown from None
         except SnapshotError as error:
             raise RequestRefusedError(
                 Reason.SNAPSHOT_UNUSABLE, "this snapshot is damaged", snapshot_version=version
             ) from error
-        return _loaded(engine, snapshot)
 
     return open_version
-
-
-def _loaded(engine: PriceEngine, snapshot: Snapshot) -> LoadedSnapshot:
-    return LoadedSnapshot(
-        version=snapshot.version,
-        created_at_us=created_at_us(snapshot.version),
-        engine=engine,
-        time_zone=str(snapshot.manifest.get("time_zone", "UTC")),
-    )

@@ -9,10 +9,15 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from atp.engine import AvailabilityEngine
 from pricing_engine.engine import PriceEngine
 from service.limits import KEPT_SNAPSHOTS_MAX
+
+
+def _no_branch(_: str) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -24,6 +29,10 @@ class LoadedSnapshot:
     engine: PriceEngine
     time_zone: str
     """Of the dataset: where a date begins (P10)."""
+    availability: AvailabilityEngine | None = None
+    """None: the snapshot was made without positions."""
+    branch_of: Callable[[str], str] = field(default=_no_branch)
+    """The branch of a customer, '' for none."""
 
 
 class SnapshotHolder:
@@ -40,7 +49,7 @@ class SnapshotHolder:
         self._open_version = open_version
         self._kept_max = kept_max
         self._kept: OrderedDict[str, LoadedSnapshot] = OrderedDict()
-        self._retired: list[tuple[weakref.ref[LoadedSnapshot], PriceEngine]] = []
+        self._retired: list[tuple[weakref.ref[LoadedSnapshot], tuple[object, ...]]] = []
         self._lock = threading.Lock()
 
     @property
@@ -94,5 +103,6 @@ class SnapshotHolder:
             self._retire(self._kept.popitem(last=False)[1])
 
     def _retire(self, loaded: LoadedSnapshot) -> None:
-        # The engine holds the maps. A request that still runs keeps `loaded` alive, which the weak reference shows.
-        self._retired.append((weakref.ref(loaded), loaded.engine))
+        # These hold the maps. A request that still runs keeps `loaded` alive, which the weak reference shows.
+        maps = (loaded.engine, loaded.availability, loaded.branch_of)
+        self._retired.append((weakref.ref(loaded), maps))

@@ -11,14 +11,13 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from pricegrid import v1
 from pricing_engine.model import ExceptionPolicy
-from service.handlers import CountingPool, PricingHandlers
+from service.handlers import CountingPool, Handlers
 from service.instants import now_us
 from service.limits import GRACE_S, HOUSEKEEPING_S, RECEIVE_BYTES_MAX, SEND_BYTES_MAX, WORKER_THREADS
 from service.metrics import Metrics, NoMetrics, PrometheusMetrics
-from service.pricing_service import PricingService
 from service.runtime import load_snapshot, version_opener
+from service.services import SERVICES, services
 from service.snapshots import SnapshotHolder
 
 _log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class SwapFailed:
 def build_server(
     holder: SnapshotHolder, metrics: Metrics, *, threads: int = WORKER_THREADS
 ) -> tuple[grpc.Server, health.HealthServicer]:
-    """A server, without a port yet, with PricingService, health and reflection."""
+    """A server, without a port yet, with all services, health and reflection."""
     pool = CountingPool(threads)
     server = grpc.server(
         pool,
@@ -78,11 +77,11 @@ def build_server(
             ("grpc.max_send_message_length", SEND_BYTES_MAX),
         ],
     )
-    PricingHandlers(PricingService(holder, now_us), metrics, lambda: pool.waiting).register(server)
+    offered = services(holder, now_us)
+    Handlers(offered, metrics, lambda: pool.waiting).register(server)
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    services = (v1.PRICING_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(services, server)
+    reflection.enable_server_reflection((*offered, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server, health_servicer
 
 
@@ -104,7 +103,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     )
     server.add_insecure_port(config.address)
     server.start()
-    for service in (health.OVERALL_HEALTH, v1.PRICING_SERVICE):
+    for service in (health.OVERALL_HEALTH, *SERVICES):
         health_servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
     del active
     try:

@@ -6,6 +6,7 @@ from typing import Never
 import grpc
 import numpy as np
 
+from pricing_engine import kernel as kn
 from pricing_engine.engine import PriceAnswers, PriceAsk
 from pricing_engine.errors import UnknownCustomerError
 from pricing_engine.model import NEVER_US, LineStatus
@@ -25,28 +26,19 @@ class FakeEngine:
         self.during()
         if ask.customer_id == "nobody":
             raise UnknownCustomerError(ask.customer_id)
-        status = np.full(len(ask.skus), LineStatus.OK, np.uint8)
-        for i, sku in enumerate(ask.skus):
-            status[i] = {b"?": LineStatus.UNKNOWN_ITEM, b"min": LineStatus.BELOW_MINIMUM}.get(
-                sku, LineStatus.OK
-            )
+        statuses = {b"?": LineStatus.UNKNOWN_ITEM, b"min": LineStatus.BELOW_MINIMUM}
+        status = np.array([statuses.get(sku, LineStatus.OK) for sku in ask.skus])
         ok = status == LineStatus.OK
-        none = np.where(ok, 0, -1)
-        no = np.zeros(len(ask.skus), bool)
-        return PriceAnswers(
-            currency=ask.currency or "EUR",
-            status=status,
-            exception=np.zeros(len(ask.skus), np.uint8),
-            unit_price_micros=np.where(ok, self.price_micros, 0),
-            extended_price_micros=np.where(ok, self.price_micros * ask.quantities_micros // 1_000_000, 0),
-            minimum_quantity_micros=np.where(status == LineStatus.BELOW_MINIMUM, 5_000_000, 0),
-            book=none.astype(np.int32),
-            layer=none.astype(np.int32),
-            entry=none.astype(np.int64),
-            valid_until_us=np.where(ok, 1_000_000, NEVER_US),
-            floor_lifted=no,
-            converted=no,
-        )
+        columns = np.zeros((len(ask.skus), kn.ANSWER_SIZE), np.int64)
+        columns[:, kn.ANSWER_STATUS] = status
+        columns[:, kn.ANSWER_UNIT_PRICE] = np.where(ok, self.price_micros, 0)
+        extended = self.price_micros * ask.quantities_micros // 1_000_000
+        columns[:, kn.ANSWER_EXTENDED_PRICE] = np.where(ok, extended, 0)
+        columns[:, kn.ANSWER_MINIMUM] = np.where(status == LineStatus.BELOW_MINIMUM, 5_000_000, 0)
+        for ordinal in (kn.ANSWER_BOOK, kn.ANSWER_LAYER, kn.ANSWER_ENTRY):
+            columns[:, ordinal] = np.where(ok, 0, -1)
+        columns[:, kn.ANSWER_VALID_UNTIL] = np.where(ok, 1_000_000, NEVER_US)
+        return PriceAnswers(ask.currency or "EUR", columns)
 
     def explain(self, ask: PriceAsk, line: int) -> dict[str, object]:
         return {"question": {"sku": ask.skus[line].decode()}, "answer": {}, "layers": [], "steps": []}

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loaders.compile_prices import compile_prices
+from loaders.publish import compile_dataset
 from loaders.snapshot import activate, write_snapshot
 from loaders.validate import validate_tables
 from tests.datasets import Rows, as_frames
@@ -56,13 +56,59 @@ def price_rows(price: str = "10") -> Rows:
     }
 
 
+def stocked_rows() -> Rows:
+    """The shop with stock: branches HAM and RTM in UTC, complete extracts at 6:00 on 2026-03-02, a Monday.
+
+    S4 has 10 at HAM and 3 at RTM, with 10 to HAM on the 7th; S5 is short by 3 at RTM and has 5 at HAM; S6 is not in
+    stock anywhere; KIT takes 4 of BOLT, a thousand at HAM, and 1 PANEL, as many; OLD, of which there is none, is
+    superseded by S4 and then by E1, which C1 may not buy. RTM delivers to the zone NORTH in 1 day, HAM in 2. C1 is
+    delivered from HAM.
+    """
+    rows = price_rows()
+    rows["items"] += [{"sku": sku, "base_uom": "EA"} for sku in ("KIT", "BOLT", "PANEL")]
+    rows["items"].append({"sku": "OLD", "base_uom": "EA", "superseded_by": "S4"})
+    next(item for item in rows["items"] if item["sku"] == "S4")["superseded_by"] = "E1"
+    rows["customers"][0]["branch"] = "HAM"
+    rows["branches"] = [{"branch": "HAM"}, {"branch": "RTM"}]
+    rows["lanes"] = [
+        {"from_branch": "RTM", "ship_zone": "NORTH", "transit_days": "1", "rank": "1"},
+        {"from_branch": "HAM", "ship_zone": "NORTH", "transit_days": "2", "rank": "2"},
+    ]
+    rows["feeds"] = [
+        {"branch": branch, "source": source, "as_of": "2026-03-02T06:00:00Z", "complete": "true"}
+        for branch in ("HAM", "RTM")
+        for source in ("erp", "wms", "transit")
+    ]
+    rows["stock"] = [
+        {"sku": sku, "branch": branch, "on_hand": on_hand, "as_of": "2026-03-02T06:00:00Z"}
+        for sku, branch, on_hand in (
+            ("S4", "HAM", "10"),
+            ("S4", "RTM", "3"),
+            ("S5", "HAM", "5"),
+            ("S5", "RTM", "-3"),
+            ("S2", "HAM", "30"),
+            ("BOLT", "HAM", "1000"),
+            ("PANEL", "HAM", "1000"),
+            ("E1", "HAM", "100"),
+        )
+    ]
+    rows["receipts"] = [
+        {"sku": "S4", "branch": "HAM", "quantity": "10", "expected_at": "2026-03-07", "reference": "PO-1"}
+    ]
+    rows["kits"] = [
+        {"kit_sku": "KIT", "component_sku": "BOLT", "quantity": "4"},
+        {"kit_sku": "KIT", "component_sku": "PANEL", "quantity": "1"},
+    ]
+    return rows
+
+
 def publish(store: Path, rows: Rows, *, minute: int = 0, time_zone: str = "UTC") -> str:
     """Publishes a snapshot of the rows, made at `minute` past midnight of 2026-01-01, and activates it."""
     dataset = validate_tables(as_frames(rows), time_zone)
     assert not any(frame.height for frame in dataset.rejects.values()), dataset.rejects
     version = write_snapshot(
         store,
-        compile_prices(dataset.frames),
+        compile_dataset(dataset.frames, time_zone),
         {"time_zone": time_zone},
         created_at=datetime(2026, 1, 1, 0, minute, tzinfo=UTC),
     )

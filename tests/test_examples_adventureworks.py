@@ -8,6 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from atp.engine import AvailabilityEngine
+from atp.model import CheckAsk, PromiseAsk
+from loaders.compile_positions import compile_positions
 from loaders.compile_prices import compile_prices
 from loaders.validate import read_dataset
 from pricing_engine.engine import PriceAsk, PriceEngine
@@ -118,3 +121,18 @@ def test_merged_locations_make_one_branch_with_all_stock(build, dataset, tmp_pat
 
     assert plant["branches"]["branch"].to_list() == ["PLANT"]
     assert plant["stock"]["on_hand_micros"].sum() == dataset.frames["stock"]["on_hand_micros"].sum()
+
+
+def test_cranksets_that_share_their_parts_are_promised_once(build, dataset, tmp_path):
+    build.build(DATA, tmp_path, merge_locations=True)
+    plant = AvailabilityEngine(
+        compile_positions(read_dataset(tmp_path, build.TIME_ZONE).frames, time_zone=build.TIME_ZONE)
+    )
+    noon_us = int(datetime(2025, 8, 12, 19, tzinfo=UTC).timestamp()) * MICROS
+    lines = [b"CS-4759", b"CS-9183"], np.array([30 * MICROS] * 2), [b"", b""]
+
+    free = plant.check(CheckAsk(noon_us, *lines))
+    promised = plant.promise(PromiseAsk(noon_us, *lines))
+
+    assert (free.available_micros // MICROS).tolist() == [45, 45]
+    assert (promised.shortage_micros // MICROS).tolist() == [0, 15]

@@ -4,8 +4,9 @@ import pytest
 
 from loaders.errors import DatasetError
 from loaders.graphs import cyclic_edges, long_edges
-from loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX
+from loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX, NAME_BYTES_MAX, UOM_BYTES_MAX
 from loaders.validate import TableCounts, validate_tables
+from service import limits
 from tests.load_tables import entries, loaded, rejected, table
 
 
@@ -194,6 +195,28 @@ def test_a_row_of_another_table_that_cannot_be_used(name: str, text: str, column
     found = rejected(dataset, name)
     assert [(line, where) for line, where, _ in found] == [(2, column)]
     assert reason in found[0][2]
+
+
+@pytest.mark.parametrize(
+    ("sku", "uom", "expected"),
+    [
+        ("S" * NAME_BYTES_MAX, "U" * UOM_BYTES_MAX, []),
+        ("S" * (NAME_BYTES_MAX + 1), "EA", [(5, "sku", "is longer than 128 bytes")]),
+        ("é" * 65, "EA", [(5, "sku", "is longer than 128 bytes")]),
+        ("S", "U" * (UOM_BYTES_MAX + 1), [(5, "base_uom", "is longer than 32 bytes")]),
+    ],
+)
+def test_a_name_that_no_request_could_ask_for(
+    sku: str, uom: str, expected: list[tuple[int, str, str]]
+) -> None:
+    items = table(f"sku, base_uom\nBOLT, EA\nNUT, EA\nDRILL, EA\n{sku}, {uom}")
+
+    assert rejected(validate_tables({"items": items}), "items") == expected
+
+
+def test_names_may_be_as_long_as_the_service_takes_them() -> None:
+    assert NAME_BYTES_MAX == limits.SKU_BYTES_MAX == limits.FIELD_BYTES_MAX
+    assert UOM_BYTES_MAX == limits.UOM_BYTES_MAX
 
 
 def test_rejections_cascade() -> None:

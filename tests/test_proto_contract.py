@@ -4,11 +4,18 @@ import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
-from pricegrid import results, v1
+from atp.model import AvailabilityStatus, Freshness
+from pricegrid import availability, results, v1
 from pricing_engine.model import ExceptionReason, LineStatus
 from service.errors import CODES, Reason
 
-FILES = ("pricegrid/v1/price.proto", "pricegrid/v1/pricing_service.proto")
+FILES = (
+    "pricegrid/v1/price.proto",
+    "pricegrid/v1/pricing_service.proto",
+    "pricegrid/v1/availability.proto",
+    "pricegrid/v1/availability_service.proto",
+    "pricegrid/v1/quote_service.proto",
+)
 FORBIDDEN = {
     FieldDescriptor.TYPE_UINT32,
     FieldDescriptor.TYPE_UINT64,
@@ -20,7 +27,7 @@ FORBIDDEN = {
 
 
 def file(name: str) -> FileDescriptor:
-    assert v1.PRICING_SERVICE_FILE is not None  # the import is what registers the files
+    assert v1.PRICING_SERVICE_FILE  # the import is what registers the files
     return descriptor_pool.Default().FindFileByName(name)
 
 
@@ -32,6 +39,26 @@ def test_line_statuses_are_the_engines_one_further():
     wire = {number - 1: name for name, number in v1.LineStatus.items() if number}
 
     assert wire == {status.value: f"LINE_STATUS_{status.name}" for status in LineStatus}
+
+
+def test_availability_statuses_are_the_engines_one_further():
+    wire = {number - 1: name for name, number in v1.AvailabilityStatus.items() if number}
+
+    assert wire == {status.value: f"AVAILABILITY_STATUS_{status.name}" for status in AvailabilityStatus}
+
+
+def test_freshness_states_are_the_engines_one_further():
+    wire = {number - 1: name for name, number in v1.FreshnessState.items() if number}
+
+    assert wire == {state.value: f"FRESHNESS_STATE_{state.name}" for state in Freshness}
+
+
+def test_a_line_is_the_same_on_the_wire_whoever_is_asked():
+    priced = v1.PriceLine(sku="A", quantity_micros=-5, uom="BOX")
+
+    assert v1.AvailabilityLine.FromString(priced.SerializeToString()) == v1.AvailabilityLine(
+        sku="A", quantity_micros=-5, uom="BOX"
+    )
 
 
 def test_exception_reasons_are_the_engines():
@@ -49,6 +76,8 @@ def test_client_knows_every_value_of_the_wire():
         (results.LineStatus, v1.LineStatus, "LINE_STATUS_"),
         (results.PriceSource, v1.PriceSource, "PRICE_SOURCE_"),
         (results.ExceptionReason, v1.ExceptionReason, "EXCEPTION_REASON_"),
+        (availability.AvailabilityStatus, v1.AvailabilityStatus, "AVAILABILITY_STATUS_"),
+        (availability.FreshnessState, v1.FreshnessState, "FRESHNESS_STATE_"),
     ):
         names = {name.removeprefix(prefix) for name, number in wire.items() if number}
         assert {member.value for member in client} == names
@@ -71,17 +100,23 @@ def test_numbers_carry_their_scale_in_their_name(message):
 
 
 def test_every_method_has_its_own_request_and_response():
-    methods = file(FILES[1]).services_by_name["PricingService"].methods
+    methods = [
+        method
+        for name in FILES
+        for service in file(name).services_by_name.values()
+        for method in service.methods
+    ]
 
+    assert len(methods) == 5
     for method in methods:
         assert method.input_type.name == f"{method.name}Request"
         assert method.output_type.name == f"{method.name}Response"
 
 
-def test_the_service_comment_names_every_reason(request):
-    text = (request.config.rootpath / "proto" / FILES[1]).read_text(encoding="utf-8")
+def test_the_service_comments_name_every_reason(request):
+    texts = [(request.config.rootpath / "proto" / name).read_text(encoding="utf-8") for name in FILES]
 
-    assert [reason for reason in Reason if reason not in text] == []
+    assert [reason for reason in Reason if not any(reason in text for text in texts)] == []
 
 
 def test_the_api_page_names_every_reason_with_its_code(request):

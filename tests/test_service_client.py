@@ -7,10 +7,10 @@ import pytest
 
 import pricegrid
 from pricegrid import Client, Line, v1
-from pricegrid.client import quantity_micros, set_as_of
+from pricegrid.requests import quantity_micros, set_as_of
 from pricegrid.results import decimal_from_micros, instant_from_us
 from service.inprocess import InProcessChannel
-from service.pricing_service import PricingService
+from service.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 
 QUANTITIES = [
@@ -59,8 +59,8 @@ def test_an_instant_needs_a_zone():
 
 @pytest.fixture
 def client():
-    service = PricingService(OneSnapshot(fake_snapshot()), lambda: 0)
-    with Client(channel=InProcessChannel(service, service_desk=True)) as connected:
+    offered = services(OneSnapshot(fake_snapshot()), lambda: 0)
+    with Client(channel=InProcessChannel(offered, service_desk=True)) as connected:
         yield connected
 
 

@@ -20,8 +20,10 @@ import pricegrid
 from loaders.snapshot import activate
 from pricegrid import Client, Line, LineStatus, v1
 from service.cli import main
+from service.services import SERVICES
+from tests.datasets import Rows
 from tests.servers import Server, running, until
-from tests.stores import SKUS, price_rows, publish
+from tests.stores import SKUS, price_rows, publish, stocked_rows
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def served_store(tmp_path_factory):
     store = tmp_path_factory.mktemp("served")
-    publish(store, price_rows("10"))
+    publish(store, stocked_rows())
     return str(store)
 
 
@@ -129,34 +131,39 @@ def test_prices_ten_thousand_lines(client):
     assert len(result.lines) == 10_000
 
 
-def test_the_command_prints_the_same_from_a_server_as_from_the_store(server, served_store, capsys):
-    words = [
-        "--customer",
-        "C1",
-        "--as-of",
-        "2026-03-01",
-        "--json",
-        "S3:4",
-        "S0:10",
-        "S1:2",
-        "S2:1.5:BOX",
-        "nope",
-        "S4:0",
-    ]
+SAME = [
+    ["quote", "--customer", "C1", "--as-of", "2026-03-01", "S3:4", "S0:10", "S1:2", "S2:1.5:BOX", "nope", "S4:0"],
+    ["quote", "--customer", "C1", "--branch", "RTM", "--branch", "HAM", "--as-of", "2026-03-02", "S4:15", "KIT:2"],
+    ["availability", "--as-of", "2026-03-02T12:00:00Z", "--explain", "S4:15", "KIT:2", "nope", "S5"],
+    ["promise", "--as-of", "2026-03-02T12:00:00Z", "--ship-to", "NORTH", "S4:15", "KIT:2", "nope:1", "S5:4"],
+]  # fmt: skip
 
-    codes = [
-        main(["quote", *where, *words])
-        for where in (["--address", server.address], ["--store", served_store])
-    ]
 
-    over_grpc, in_process = capsys.readouterr().out.split("]\n[")
-    assert codes == [1, 1]
-    assert json.loads(over_grpc + "]") == json.loads("[" + in_process)
+@pytest.mark.parametrize("words", SAME, ids=lambda words: words[0])
+def test_the_command_prints_the_same_from_a_server_as_from_the_store(server, served_store, capsys, words):
+    codes, printed = [], []
+    for where in (["--address", server.address], ["--store", served_store]):
+        codes.append(main([*words[:1], *where, "--json", *words[1:]]))
+        printed.append(json.loads(capsys.readouterr().out))
+
+    assert codes[0] == codes[1]
+    assert printed[0] == printed[1]
+    assert len(printed[0]) >= 2
+
+
+def test_prices_and_availability_come_in_one_call(client):
+    result = client.quote_lines(
+        "C1", [Line("S4", 15), Line("S6")], as_of=datetime(2026, 3, 2, 12, tzinfo=UTC)
+    )
+
+    assert [line.price.unit_price for line in result.lines] == [Decimal(10), Decimal(10)]
+    assert [line.availability.available for line in result.lines] == [Decimal(10), Decimal(0)]
+    assert [line.availability.promise_date for line in result.lines] == [date(2026, 3, 7), None]
 
 
 def test_says_that_it_serves(server):
     with grpc.insecure_channel(server.address) as channel:
-        for service in ("", v1.PRICING_SERVICE):
+        for service in ("", *SERVICES):
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
@@ -171,7 +178,7 @@ def test_tells_what_services_it_has(server):
             for service in answer.list_services_response.service
         }
 
-    assert {v1.PRICING_SERVICE, "grpc.health.v1.Health"} <= names
+    assert {*SERVICES, "grpc.health.v1.Health"} <= names
 
 
 def test_counts_requests_and_lines(server, client):
@@ -181,10 +188,12 @@ def test_counts_requests_and_lines(server, client):
             return answer.read().decode()
 
     client.price_lines("C1", [Line("S0"), Line("N1")])
+    client.check_availability([Line("nope")])
     text = metrics()
 
     assert 'pricegrid_requests_total{method="PriceLines",outcome="OK"}' in text
     assert 'pricegrid_lines_total{status="NO_PRICE"}' in text
+    assert 'pricegrid_availability_lines_total{status="UNKNOWN_ITEM"}' in text
     assert "pricegrid_snapshot_age_seconds" in text
 
 
@@ -200,9 +209,15 @@ def test_a_second_server_does_not_share_the_port(server, tmp_path):
     assert "in use" in second.stderr
 
 
+def stocked_like_priced(price: str) -> Rows:
+    """A shop whose stock of each item is as many as its price."""
+    stock = [{"sku": sku, "branch": "HAM", "on_hand": price, "as_of": "2026-01-01T00:00:00Z"} for sku in SKUS]
+    return price_rows(price) | {"branches": [{"branch": "HAM"}], "stock": stock}
+
+
 def test_a_swap_under_load_fails_nothing_and_mixes_nothing(tmp_path):
     price_of = {
-        publish(tmp_path, price_rows(price), minute=minute): Decimal(price)
+        publish(tmp_path, stocked_like_priced(price), minute=minute): Decimal(price)
         for minute, price in enumerate(("10", "20", "30"))
     }
     versions = list(price_of)
@@ -213,8 +228,10 @@ def test_a_swap_under_load_fails_nothing_and_mixes_nothing(tmp_path):
     def ask_on(connected: Client) -> int:
         asked = 0
         while not done:
-            result = connected.price_lines("C1", lines, timeout_s=30)
-            assert {line.unit_price for line in result.lines} == {price_of[result.snapshot_version]}
+            result = connected.quote_lines("C1", lines, branches=["HAM"], timeout_s=30)
+            expected = {price_of[result.snapshot_version]}
+            assert {line.price.unit_price for line in result.lines} == expected
+            assert {line.availability.available for line in result.lines} == expected
             seen.add(result.snapshot_version)
             asked += 1
         return asked

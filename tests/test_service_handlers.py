@@ -6,17 +6,21 @@ from google.rpc import error_details_pb2, status_pb2
 
 from pricegrid import v1
 from service.errors import DETAILS_KEY, PUSHBACK_KEY, Reason
-from service.handlers import CountingPool, PricingHandlers, correlation_id_of
-from service.metrics import NoMetrics
-from service.pricing_service import PricingService
+from service.handlers import CountingPool, Handlers, correlation_id_of
+from service.metrics import METHODS, NoMetrics
+from service.services import services
 from tests.fakes import AbortedError, FakeContext, OneSnapshot, fake_snapshot
 
 NOW_US = 1_800_000_000_000_000
 
 
-def handlers(loaded=None, *, waiting=0) -> PricingHandlers:
-    service = PricingService(OneSnapshot(loaded or fake_snapshot()), lambda: NOW_US)
-    return PricingHandlers(service, NoMetrics(), lambda: waiting, in_flight_max=10)
+def handlers(loaded=None, *, waiting=0) -> Handlers:
+    offered = services(OneSnapshot(loaded or fake_snapshot()), lambda: NOW_US)
+    return Handlers(offered, NoMetrics(), lambda: waiting, in_flight_max=10)
+
+
+def price_lines(raw: bytes, context: FakeContext, **options) -> bytes:
+    return handlers(**options).call(v1.PRICING_SERVICE, "PriceLines")(raw, context)
 
 
 def request(customer_id="C", sku="A", **fields) -> bytes:
@@ -26,7 +30,7 @@ def request(customer_id="C", sku="A", **fields) -> bytes:
 
 def refused(raw: bytes, context: FakeContext, **options) -> error_details_pb2.ErrorInfo:
     with pytest.raises(AbortedError):
-        handlers(**options).price_lines(raw, context)
+        price_lines(raw, context, **options)
     status = status_pb2.Status.FromString(context.trailing[DETAILS_KEY])
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
@@ -37,7 +41,7 @@ def refused(raw: bytes, context: FakeContext, **options) -> error_details_pb2.Er
 
 def test_answers_with_the_callers_correlation_id():
     answer = v1.PriceLinesResponse.FromString(
-        handlers().price_lines(request(), FakeContext(("x-correlation-id", "web-17")))
+        price_lines(request(), FakeContext(("x-correlation-id", "web-17")))
     )
 
     assert answer.correlation_id == "web-17"
@@ -59,7 +63,7 @@ def test_a_correlation_id_that_could_spoil_a_log_is_replaced(unfit):
 
 
 def test_a_date_begins_in_the_time_zone_of_the_dataset():
-    answer = handlers().price_lines(request(as_of_date="2026-07-01"), FakeContext())
+    answer = price_lines(request(as_of_date="2026-07-01"), FakeContext())
 
     berlin_midnight_us = 1_782_856_800_000_000  # 2026-06-30T22:00:00Z
     assert v1.PriceLinesResponse.FromString(answer).as_of_us == berlin_midnight_us
@@ -111,7 +115,7 @@ def test_too_many_waiting_requests_are_sent_away_with_the_time_to_come_back():
 
 
 def test_as_many_waiting_requests_as_allowed_are_answered():
-    assert handlers(waiting=10).price_lines(request(), FakeContext())
+    assert price_lines(request(), FakeContext(), waiting=10)
 
 
 def test_only_overload_pushes_back():
@@ -125,7 +129,7 @@ def test_only_overload_pushes_back():
 def test_callers_over_the_network_have_no_service_desk_right():
     loaded = fake_snapshot()
 
-    handlers(loaded).price_lines(request(), FakeContext())
+    price_lines(request(), FakeContext(), loaded=loaded)
 
     assert [ask.service_desk for ask in loaded.engine.asked] == [False]
 
@@ -135,7 +139,9 @@ def test_an_explanation_answers_the_line_and_names_its_snapshot():
         customer_id="C", line=v1.PriceLine(sku="A", quantity_micros=1_000_000)
     ).SerializeToString()
 
-    answer = v1.ExplainPriceResponse.FromString(handlers().explain_price(raw, FakeContext()))
+    answer = v1.ExplainPriceResponse.FromString(
+        handlers().call(v1.PRICING_SERVICE, "ExplainPrice")(raw, FakeContext())
+    )
 
     assert answer.result.unit_price_micros == 1_500_000
     assert '"snapshot_version": "20260101T000000Z-00000000"' in answer.explanation_json
@@ -173,8 +179,15 @@ def test_every_reason_is_counted_by_its_name():
             self.reasons.append(reason)
 
     recorder = Recorder()
-    service = PricingService(OneSnapshot(fake_snapshot()), lambda: NOW_US)
+    offered = services(OneSnapshot(fake_snapshot()), lambda: NOW_US)
+    call = Handlers(offered, recorder, lambda: 0).call(v1.PRICING_SERVICE, "PriceLines")
     with pytest.raises(AbortedError):
-        PricingHandlers(service, recorder, lambda: 0).price_lines(request("nobody"), FakeContext())
+        call(request("nobody"), FakeContext())
 
     assert recorder.reasons == [Reason.CUSTOMER_NOT_ALLOWED]
+
+
+def test_every_method_is_counted():
+    offered = services(OneSnapshot(fake_snapshot()), lambda: NOW_US)
+
+    assert {method for methods in offered.values() for method in methods} == set(METHODS)

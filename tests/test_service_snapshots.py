@@ -1,6 +1,8 @@
 """Which snapshot answers, and how one takes over from another."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -104,3 +106,10 @@ def test_a_second_copy_of_the_active_version_takes_its_place(holder):
 
     assert holder.get("v1") is again
     assert holder.kept("v1") is None
+
+
+def test_a_worker_needs_no_loader():
+    """What opens snapshots must not bring Polars into every worker."""
+    code = "import sys, service.worker; sys.exit('polars' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

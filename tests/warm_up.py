@@ -1,13 +1,15 @@
 """Compiles the kernels, so that what runs next finds them in the cache."""
 
-from loaders.compile_prices import compile_prices
-from loaders.validate import validate_tables
-from pricing_engine.engine import PriceEngine
-from service.runtime import warm
-from tests.datasets import as_frames
-from tests.stores import price_rows
+import tempfile
+from pathlib import Path
+
+from pricing_engine.model import ExceptionPolicy
+from service.runtime import check_snapshot
+from tests.stores import publish, stocked_rows
 
 
 def compile_kernels() -> None:
-    """Compiles what answers a price request."""
-    warm(PriceEngine(compile_prices(validate_tables(as_frames(price_rows())).frames)))
+    """Compiles what answers a request."""
+    with tempfile.TemporaryDirectory() as store:
+        publish(Path(store), stocked_rows())
+        check_snapshot(Path(store), None, ExceptionPolicy())

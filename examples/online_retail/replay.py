@@ -46,6 +46,8 @@ class Answer:
     status: str
     unit_price_micros: int | None
     layer: str
+    reproduced: bool | None = None
+    """Whether its explanation gives the price again from its own numbers; None: not asked for."""
 
 
 Asker = Callable[[str, int, Sequence[str], Sequence[int]], list[Answer]]  # customer, at_us, skus, quantities
@@ -61,6 +63,8 @@ class Report:
     explained: Counter[str] = field(default_factory=Counter)
     unexplained: int = 0
     errors: int = 0
+    reproduced: int = 0
+    not_reproduced: int = 0
     exact_by_layer: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -75,6 +79,8 @@ class Report:
             "explained": {name: self.explained[name] for name in REASONS},
             "unexplained": self.unexplained,
             "errors": self.errors,
+            "reproduced": self.reproduced,
+            "not_reproduced": self.not_reproduced,
             "exact_by_layer": dict(self.exact_by_layer.most_common()),
             "statuses": dict(self.statuses.most_common()),
             "seconds": round(self.seconds, 2),
@@ -159,6 +165,8 @@ def judge(report: Report, explainer: Explainer, row: tuple[str, int, str, int, i
     """Count one answer."""
     customer, at_us, sku, _, paid_micros = row
     report.statuses[answer.status] += 1
+    report.reproduced += answer.reproduced is True
+    report.not_reproduced += answer.reproduced is False
     if answer.unit_price_micros == paid_micros:
         report.exact += 1
         report.exact_by_layer[answer.layer] += 1
@@ -208,36 +216,35 @@ def server_asker(address: str) -> Asker:
     return ask
 
 
-def store_asker(store: Path) -> Asker:
-    """Asks the active snapshot of a store in this process, without a server."""
+def store_asker(store: Path, *, explain: bool = False) -> Asker:
+    """Asks the active snapshot of a store in this process, without a server; with `explain` explains every price."""
     from loaders.snapshot import open_snapshot
-    from pricing_engine.engine import PriceAsk, PriceEngine
+    from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
+    from pricing_engine.explain import reproduce
     from pricing_engine.model import LineStatus
 
     engine = PriceEngine(open_snapshot(store).arrays)
 
     def ask(customer: str, at_us: int, skus: Sequence[str], quantities: Sequence[int]) -> list[Answer]:
-        answers = engine.price(
-            PriceAsk(
-                customer_id=customer,
-                currency=CURRENCY,
-                branch="",
-                as_of_us=at_us,
-                skus=[sku.encode() for sku in skus],
-                quantities_micros=np.array(quantities, dtype=np.int64) * MICROS,
-                uoms=[b""] * len(skus),
-            )
+        question = PriceAsk(
+            customer_id=customer,
+            currency=CURRENCY,
+            branch="",
+            as_of_us=at_us,
+            skus=[sku.encode() for sku in skus],
+            quantities_micros=np.array(quantities, dtype=np.int64) * MICROS,
+            uoms=[b""] * len(skus),
         )
-        found = zip(
-            answers.status.tolist(), answers.unit_price_micros.tolist(), answers.layer.tolist(), strict=True
-        )
-        return [
-            Answer(LineStatus(status).name, price if status == LineStatus.OK else None, layer_name(layer))
-            for status, price, layer in found
-        ]
+        answers = engine.price(question)
+        return [answer(question, answers, line) for line in range(len(skus))]
 
-    def layer_name(layer: int) -> str:
-        return engine.layer_name(layer) if layer >= 0 else ""
+    def answer(question: PriceAsk, answers: PriceAnswers, line: int) -> Answer:
+        status = LineStatus(answers.status[line])
+        if status != LineStatus.OK:
+            return Answer(status.name, None, "")
+        unit, extended = int(answers.unit_price_micros[line]), int(answers.extended_price_micros[line])
+        reproduced = reproduce(engine.explain(question, line)) == (unit, extended) if explain else None
+        return Answer(status.name, unit, engine.layer_name(int(answers.layer[line])), reproduced)
 
     return ask
 
@@ -260,6 +267,9 @@ def print_report(report: Report) -> None:
         print(f"{report.explained[name]:>15,}  {text}")
     print(f"{report.unexplained:>9,}  not, unexplained")
     print(f"{report.errors:>9,}  in requests that failed")
+    if report.reproduced or report.not_reproduced:
+        print(f"{report.reproduced:>9,}  prices that their explanation gives again from its own numbers")
+        print(f"{report.not_reproduced:>9,}  prices that it does not")
     for example in report.examples:
         print("         ", json.dumps(example))
 
@@ -271,15 +281,20 @@ def main() -> int:
     where.add_argument("--address", help="HOST:PORT of a running server")
     where.add_argument("--store", type=Path, help="answer in this process from the store's active snapshot")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--explain", action="store_true", help="with --store: explain every price as well, and check"
+    )
     args = parser.parse_args()
+    if args.explain and not args.store:
+        parser.error("--explain goes with --store")
     lines = read_lines(args.data)
-    ask = server_asker(args.address) if args.address else store_asker(args.store)
+    ask = server_asker(args.address) if args.address else store_asker(args.store, explain=args.explain)
     report = replay(lines, ask, progress=lambda done: print_progress(done, lines.height))
     if args.json:
         print(json.dumps(report.as_json()))
     else:
         print_report(report)
-    return 1 if report.errors or report.unexplained else 0
+    return 1 if report.errors or report.unexplained or report.not_reproduced else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,28 @@
 """The messages and stubs of `pricegrid.v1`, from the generated modules; import them from here."""
 
+from pricegrid.v1.availability_pb2 import (
+    AvailabilityLine,
+    AvailabilityStatus,
+    AvailabilityStep,
+    BranchAvailability,
+    Freshness,
+    FreshnessState,
+    PromisedPart,
+    PromisePolicy,
+    SupplyPolicy,
+)
+from pricegrid.v1.availability_service_pb2 import (
+    DESCRIPTOR as AVAILABILITY_SERVICE_FILE,
+)
+from pricegrid.v1.availability_service_pb2 import (
+    CheckAvailabilityRequest,
+    CheckAvailabilityResponse,
+    LineAvailability,
+    LinePromise,
+    PromiseOrderRequest,
+    PromiseOrderResponse,
+)
+from pricegrid.v1.availability_service_pb2_grpc import AvailabilityServiceStub
 from pricegrid.v1.price_pb2 import ExceptionReason, LineStatus, PriceLine, PriceLineResult, PriceSource
 from pricegrid.v1.pricing_service_pb2 import (
     DESCRIPTOR as PRICING_SERVICE_FILE,
@@ -11,15 +34,42 @@ from pricegrid.v1.pricing_service_pb2 import (
     PriceLinesResponse,
 )
 from pricegrid.v1.pricing_service_pb2_grpc import PricingServiceStub
+from pricegrid.v1.quote_service_pb2 import (
+    DESCRIPTOR as QUOTE_SERVICE_FILE,
+)
+from pricegrid.v1.quote_service_pb2 import (
+    QuoteAvailability,
+    QuoteLineResult,
+    QuoteLinesRequest,
+    QuoteLinesResponse,
+)
+from pricegrid.v1.quote_service_pb2_grpc import QuoteServiceStub
 
+AVAILABILITY_SERVICE = "pricegrid.v1.AvailabilityService"
 PRICING_SERVICE = "pricegrid.v1.PricingService"
+QUOTE_SERVICE = "pricegrid.v1.QuoteService"
 
 __all__ = [
+    "AVAILABILITY_SERVICE",
+    "AVAILABILITY_SERVICE_FILE",
     "PRICING_SERVICE",
     "PRICING_SERVICE_FILE",
+    "QUOTE_SERVICE",
+    "QUOTE_SERVICE_FILE",
+    "AvailabilityLine",
+    "AvailabilityServiceStub",
+    "AvailabilityStatus",
+    "AvailabilityStep",
+    "BranchAvailability",
+    "CheckAvailabilityRequest",
+    "CheckAvailabilityResponse",
     "ExceptionReason",
     "ExplainPriceRequest",
     "ExplainPriceResponse",
+    "Freshness",
+    "FreshnessState",
+    "LineAvailability",
+    "LinePromise",
     "LineStatus",
     "PriceLine",
     "PriceLineResult",
@@ -27,4 +77,14 @@ __all__ = [
     "PriceLinesResponse",
     "PriceSource",
     "PricingServiceStub",
+    "PromiseOrderRequest",
+    "PromiseOrderResponse",
+    "PromisePolicy",
+    "PromisedPart",
+    "QuoteAvailability",
+    "QuoteLineResult",
+    "QuoteLinesRequest",
+    "QuoteLinesResponse",
+    "QuoteServiceStub",
+    "SupplyPolicy",
 ]

@@ -1,0 +1,85 @@
+"""QuoteService: price, availability and promise date of the same lines, from one snapshot at one instant."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, AvailabilityStatus, CheckAsk, PromiseAnswers, PromiseAsk
+from pricing_engine.engine import PriceAsk
+from pricing_engine.model import LineStatus
+from service import wire_quote as wire
+from service.availability_service import check_pairs
+from service.exchange import Answered, Caller, SnapshotSource, header_of
+from service.snapshots import LoadedSnapshot
+from service.totals import line_totals
+
+
+class QuoteService:
+    """Answers `QuoteLines`; safe to call from many threads."""
+
+    def __init__(self, snapshots: SnapshotSource, now_us: Callable[[], int]) -> None:
+        self._snapshots = snapshots
+        self._now_us = now_us
+
+    def quote_lines(self, raw: bytes, caller: Caller) -> Answered:
+        """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
+        query = wire.decode_quote_lines(raw)
+        loaded = self._snapshots.get(query.snapshot_version)
+        header = header_of(loaded, query.as_of, self._now_us(), caller)
+        ask = PriceAsk(
+            customer_id=query.customer_id,
+            currency=query.currency,
+            branch=query.branches[0].decode() if query.branches else "",
+            as_of_us=header.as_of_us,
+            skus=query.lines.skus,
+            quantities_micros=query.lines.quantities_micros,
+            uoms=query.lines.uoms,
+            service_desk=True,  # to know what to hide of the availability too; hidden below
+        )
+        prices = loaded.engine.price(ask)
+        denied = prices.status == LineStatus.NOT_ENTITLED
+        availability = _availability(loaded, query, ask, denied, caller)
+        if not caller.service_desk:
+            prices.status[denied] = LineStatus.UNKNOWN_ITEM
+        encoded = wire.encode_quote_lines(loaded.engine, prices, availability, header)
+        if availability is None:
+            return Answered(encoded, prices.status)
+        return Answered(encoded, prices.status, availability.totals.status)
+
+
+def _availability(
+    loaded: LoadedSnapshot, query: wire.QuoteQuery, ask: PriceAsk, denied: NDArray[np.bool_], caller: Caller
+) -> wire.QuoteAvailability | None:
+    engine = loaded.availability
+    own = loaded.branch_of(query.customer_id).encode()
+    branches = query.branches or ((own,) if own else ())
+    if (
+        engine is None
+        or not branches
+        or not len(engine.positions.branches)
+        or not AS_OF_MIN_US <= ask.as_of_us < AS_OF_MAX_US
+    ):
+        return None
+    check_pairs(len(ask.skus) * len(branches))
+    hidden = frozenset(ask.skus[line] for line in np.flatnonzero(denied).tolist())
+    question = (ask.as_of_us, ask.skus, ask.quantities_micros, ask.uoms)
+    checked = engine.check(
+        CheckAsk(*question, branches=branches, hidden_skus=hidden, service_desk=caller.service_desk)
+    )
+    totals = line_totals(checked, ask.quantities_micros)
+    known = [name for name, branch in zip(branches, checked.branches.tolist(), strict=True) if branch >= 0]
+    if not known:
+        return wire.QuoteAvailability(totals, [wire.NO_DAY] * len(ask.skus))
+    promised = engine.promise(PromiseAsk(*question, branches=known, hidden_skus=hidden))
+    return wire.QuoteAvailability(totals, _promise_days(promised))
+
+
+def _promise_days(promised: PromiseAnswers) -> list[int]:
+    """The last pick day of each line that is promised in full."""
+    starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
+    full = (promised.status == AvailabilityStatus.OK) & (promised.shortage_micros == 0)
+    return [
+        max(picks[starts[line] : starts[line + 1]], default=wire.NO_DAY) if is_full else wire.NO_DAY
+        for line, is_full in enumerate(full.tolist())
+    ]
