@@ -36,6 +36,8 @@ class Size:
     contract_entries: int
     """Entries of each customer's contract."""
     breaks: bool = True
+    branches: int = 0
+    """Branches that stock every item; 0: a dataset of prices only."""
 
     @property
     def entries(self) -> int:
@@ -49,6 +51,9 @@ ISSUE_2 = Size(items=720_000, class_entries=20_000, customers=50_000, contract_e
 TENTH = Size(items=72_000, class_entries=2_000, customers=5_000, contract_entries=20)
 LOAD_1M = Size(items=500_000, class_entries=20_000, customers=5_000, contract_entries=20)
 LOAD_10M = Size(items=1_000_000, class_entries=20_000, customers=42_000, contract_entries=200)
+QUOTES = Size(items=1_000_000, class_entries=20_000, customers=10_000, contract_entries=20, branches=2)
+"""What a quote is asked of: a million items in two branches."""
+QUOTES_TENTH = Size(items=100_000, class_entries=2_000, customers=1_000, contract_entries=20, branches=2)
 LIST_ONLY = Size(items=1_000_000, class_entries=0, customers=10, contract_entries=0, breaks=False)
 
 
@@ -110,10 +115,47 @@ def raw_tables(size: Size, seed: int = SEED) -> Tables:
     }
 
 
+AS_OF_US = 1_767_225_600_000_000  # 2026-01-01
+
+
+def branch_names(size: Size) -> list[str]:
+    """The branches, in order."""
+    return [f"BR{n}" for n in range(size.branches)]
+
+
+def stock_tables(size: Size, seed: int = SEED) -> Tables:
+    """Every item in every branch, a receipt and a demand for about a third of these pairs each."""
+    rng, branches = np.random.default_rng(seed + 2), branch_names(size)
+    pairs = pl.DataFrame({"sku": item_skus(size)}).join(pl.DataFrame({"branch": branches}), how="cross")
+    as_of = pl.lit(AS_OF_US).cast(pl.Datetime("us", "UTC"))
+
+    def some(column: str, quantity_max: int) -> pl.DataFrame:
+        third = pairs.filter(pl.Series(rng.integers(0, 3, pairs.height) == 0))
+        days = pl.Series(rng.integers(1, 60, third.height))
+        return third.with_columns(
+            pl.Series("quantity", rng.integers(1, quantity_max, third.height)),
+            (as_of + pl.duration(days=days)).alias(column),
+        )
+
+    feeds = [(branch, source) for branch in branches for source in ("erp", "wms", "transit")]
+    return {
+        "branches": pl.DataFrame({"branch": branches}),
+        "feeds": pl.DataFrame(feeds, schema=["branch", "source"], orient="row").with_columns(
+            as_of.alias("as_of"), complete=pl.lit(value=True)
+        ),
+        "stock": pairs.with_columns(
+            pl.Series("on_hand", rng.integers(0, 500, pairs.height)), as_of.alias("as_of")
+        ),
+        "receipts": some("expected_at", 300),
+        "demands": some("due_at", 100),
+    }
+
+
 def write_dataset(size: Size, folder: Path, seed: int = SEED) -> Path:
     """The tables as Parquet files in `folder`, which is made."""
     folder.mkdir(parents=True)
-    for name, table in raw_tables(size, seed).items():
+    tables = raw_tables(size, seed) | (stock_tables(size, seed) if size.branches else {})
+    for name, table in tables.items():
         table.write_parquet(folder / f"{name}.parquet")
     return folder
 

@@ -11,7 +11,7 @@ price, `valid_until`.
 
 import contextlib
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ from service.pricing_service import Caller, PricingService
 from service.snapshots import LoadedSnapshot
 
 LINES = (1, 10, 100, 1000)
-AS_OF_US = 1_767_225_600_000_000  # 2026-01-01
 _CALLS = {1: 2000, 10: 1000, 100: 400, 1000: 120}
 
 Asks = Iterator[PriceAsk]
@@ -56,7 +55,7 @@ class Questions:
             customer,
             "EUR",
             "",
-            AS_OF_US,
+            data.AS_OF_US,
             [self._skus[place] for place in places],
             rng.integers(1, 150, lines) * MICROS,
             [b""] * lines,
@@ -73,6 +72,15 @@ def request_bytes(ask: PriceAsk) -> bytes:
     raw: bytes = v1.PriceLinesRequest(
         customer_id=ask.customer_id, currency=ask.currency, lines=lines
     ).SerializeToString()
+    return raw
+
+
+def quote_bytes(ask: PriceAsk, branches: Sequence[str]) -> bytes:
+    """The ask as a serialised QuoteLinesRequest."""
+    request = v1.QuoteLinesRequest.FromString(request_bytes(ask))
+    request.branches.extend(branches)
+    request.as_of_time.FromMicroseconds(ask.as_of_us)
+    raw: bytes = request.SerializeToString()
     return raw
 
 
@@ -121,7 +129,7 @@ def _layers_of_a_call(
     engine: PriceEngine, questions: Questions, kind: str, lines: int, calls: int
 ) -> dict[str, float]:
     """Median µs of the kernel, the engine, and the service from bytes to bytes."""
-    service, caller = PricingService(_One(engine), lambda: AS_OF_US), Caller("bench")
+    service, caller = PricingService(_One(engine), lambda: data.AS_OF_US), Caller("bench")
 
     def asks() -> Asks:
         return (questions.ask(lines, kind) for _ in range(calls))
@@ -139,7 +147,7 @@ def measure(size: data.Size, label: str, scale: float = 1.0) -> list[Figure]:
     arrays = compile_prices(data.frames(size))
     engine, questions, rng = PriceEngine(arrays), Questions(size), np.random.default_rng(2)
     engine.price(questions.ask(1, "mixed"))
-    PricingService(_One(engine), lambda: AS_OF_US).price_lines(
+    PricingService(_One(engine), lambda: data.AS_OF_US).price_lines(
         request_bytes(questions.ask(1, "mixed")), Caller("bench")
     )
     figures = []

@@ -68,5 +68,12 @@ def measure(size: str, folder: Path, repeats: int) -> tuple[list[Figure], dict[s
     return figures, {"full": full, "floor": floor, "delta": delta, "cold": cold}
 
 
+def publish(size: str, folder: Path) -> Path:
+    """Loads a dataset of that size, unmeasured; its store."""
+    child(CHILD, "write", size, str(folder / "dataset"))
+    child(CHILD, "load", str(folder / "dataset"), str(folder / "store"))
+    return folder / "store"
+
+
 def _phases(full: dict[str, Any]) -> str:
     return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in full["phases"].items())

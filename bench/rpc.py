@@ -1,4 +1,4 @@
-"""`PriceLines` over real gRPC beside an echo of the same byte counts on the same core.
+"""`PriceLines` and `QuoteLines` over real gRPC beside an echo of the same byte counts on the same core.
 
 `pricegrid serve --workers 1` and the echo server (`bench.echo_server`: grpcio, sync, as many threads) are pinned to
 one core, the load generator (`bench.http2_load`, 32 calls in flight) to another. They are asked in turn, several
@@ -13,8 +13,9 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,33 @@ import grpc
 from bench import datasets as data
 from bench.echo_server import SERVICE
 from bench.http2_load import write_messages
-from bench.kernel import Questions, request_bytes
+from bench.kernel import Questions, quote_bytes, request_bytes
 from bench.measure import ROOT, Figure, child
+from pricing_engine.engine import PriceAsk
 from service.limits import WORKER_THREADS
 
-METHOD = "/pricegrid.v1.PricingService/PriceLines"
 LINES = (1, 100, 1000)
-GOALS = {1: "≥ 0.90", 100: "≥ 0.85", 1000: "≥ 0.60"}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method under test."""
+
+    name: str
+    path: str
+    request: Callable[[data.Size, PriceAsk], bytes]
+    goals: Mapping[int, str]
+
+
+PRICE_LINES = Method(
+    "PriceLines", "/pricegrid.v1.PricingService/PriceLines", lambda _, ask: request_bytes(ask), {}
+)
+QUOTE_LINES = Method(
+    "QuoteLines",
+    "/pricegrid.v1.QuoteService/QuoteLines",
+    lambda size, ask: quote_bytes(ask, data.branch_names(size)[:1]),
+    {1: "≥ 0.90", 100: "≥ 0.85", 1000: "≥ 0.60"},
+)
 IN_FLIGHT = 32
 _REQUESTS = {1: 4000, 100: 1000, 1000: 300}
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -99,22 +120,26 @@ def _load(address: str, path: str, requests: Path, seconds: float, core: int, pi
     return done
 
 
-def _answer_bytes(address: str, raws: list[bytes]) -> int:
+def _answer_bytes(address: str, path: str, raws: list[bytes]) -> int:
     """Median size of the answers to some of the requests; raises if one is refused."""
     with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", 1 << 26)]) as channel:
-        call = channel.unary_unary(METHOD)
+        call = channel.unary_unary(path)
         return int(statistics.median(len(call(raw)) for raw in raws[:30]))
 
 
-def measure(size: data.Size, store: Path, folder: Path, rounds: int, seconds: float) -> list[Figure]:
+def measure(
+    method: Method, size: data.Size, store: Path, folder: Path, rounds: int, seconds: float
+) -> list[Figure]:
     """The ratios at each number of lines."""
     server_core, load_core = cores()
     questions = Questions(size, seed=5)
     figures = []
     with pricegrid_server(store, server_core) as (address, worker):
-        raws = {n: [request_bytes(questions.ask(n, "mixed")) for _ in range(_REQUESTS[n])] for n in LINES}
-        files = {n: write_messages(folder / f"requests-{n}", raws[n]) for n in LINES}
-        answers = {n: _answer_bytes(address, raws[n]) for n in LINES}
+        raws = {
+            n: [method.request(size, questions.ask(n, "mixed")) for _ in range(_REQUESTS[n])] for n in LINES
+        }
+        files = {n: write_messages(folder / f"{method.name}-{n}", raws[n]) for n in LINES}
+        answers = {n: _answer_bytes(address, method.path, raws[n]) for n in LINES}
         words = [str(w) for w in ("bench.echo_server", server_core, WORKER_THREADS, *answers.values())]
         with _process(words) as echo:
             assert echo.stdout is not None
@@ -130,10 +155,10 @@ def measure(size: data.Size, store: Path, folder: Path, rounds: int, seconds: fl
                         load_core,
                         echo.pid,
                     )
-                    ours = _load(address, METHOD, files[lines], seconds, load_core, worker)
+                    ours = _load(address, method.path, files[lines], seconds, load_core, worker)
                     _check(ours, answers[lines])
                     pairs.append((ours, floor))
-                figures.extend(_figures(lines, pairs, len(raws[lines][0]), answers[lines]))
+                figures.extend(_figures(method, lines, pairs, len(raws[lines][0]), answers[lines]))
     return figures
 
 
@@ -144,7 +169,7 @@ def _check(done: dict[str, Any], answer_bytes: int) -> None:
 
 
 def _figures(
-    lines: int, pairs: list[tuple[dict[str, Any], dict[str, Any]]], sent: int, got: int
+    method: Method, lines: int, pairs: list[tuple[dict[str, Any], dict[str, Any]]], sent: int, got: int
 ) -> list[Figure]:
     def medians(key: str) -> tuple[float, float, float]:
         ratio = statistics.median(ours[key] / floor[key] for ours, floor in pairs)
@@ -152,10 +177,12 @@ def _figures(
 
     client = max(f["client_cpu_s"] / f["seconds"] for _, f in pairs)
     ours, floor, ratio = medians("rate")
-    name = f"PriceLines over gRPC, {lines:,} line{'s' if lines > 1 else ''}"
+    name = f"{method.name} over gRPC, {lines:,} line{'s' if lines > 1 else ''}"
     spread = ", ".join(f"{o['rate'] / f['rate']:.3f}" for o, f in pairs)
     note = f"{sent:,} B asked, {got:,} B answered; rounds {spread}; load generator {client:.0%} of its core"
-    rate = Figure(name, GOALS[lines], ours, floor, "grpcio echo, same bytes", "RPC/s", ratio, note)
+    rate = Figure(
+        name, method.goals.get(lines, ""), ours, floor, "grpcio echo, same bytes", "RPC/s", ratio, note
+    )
     ours, floor, ratio = medians("server_cpu_us")
     cpu = Figure(f"{name}, server CPU a call", "", ours, floor, "grpcio echo, same bytes", "µs", ratio)
     return [rate, cpu]

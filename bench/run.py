@@ -24,8 +24,8 @@ from service.compile_cache import use_compile_cache  # noqa: E402
 
 use_compile_cache(os.environ)  # before any kernel is imported
 
+from bench import availability, kernel, loads, rpc  # noqa: E402
 from bench import datasets as data  # noqa: E402
-from bench import kernel, loads, rpc  # noqa: E402
 from bench.measure import Figure, as_json, machine  # noqa: E402
 
 RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "performance.md"
@@ -56,7 +56,12 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
         done(f"loads {size}", of_size)
     served = sizes[0]
     rounds, seconds = (2, 0.5) if quick else (5, 2.0)
-    done("rpc", rpc.measure(getattr(data, served), folder / served / "store", folder, rounds, seconds))
+    store = folder / served / "store"
+    done("prices", rpc.measure(rpc.PRICE_LINES, getattr(data, served), store, folder, rounds, seconds))
+    quoted = "QUOTES_TENTH" if quick else "QUOTES"
+    store = loads.publish(quoted, folder / quoted)
+    done("quotes", rpc.measure(rpc.QUOTE_LINES, getattr(data, quoted), store, folder, rounds, seconds))
+    done("availability", availability.measure(getattr(data, quoted), store, 5 if quick else 40))
     done("bytes", kernel.bytes_a_cell(data.LIST_ONLY))
     done("kernel", kernel.measure(world, f"{world.entries / 1e6:.1f} M entries", 0.2 if quick else 1.0))
     if not quick:
