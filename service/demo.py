@@ -31,6 +31,8 @@ from service.cli_waterfall import print_waterfall
 
 SEED = 7
 STOP_S = 15.0
+EVERYTHING = 1_000_000
+"""More than any branch will ever hold."""
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -153,7 +155,7 @@ def _quote_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> Non
     ]
     print_table(header, rows, right=(1, 3, 4, 6))
     _explain_one(client, dataset, lines, result)
-    _promise_one(client, dataset, lines[0])
+    _promise_one(client, dataset, lines)
 
 
 def _explain_one(client: Client, dataset: DemoDataset, lines: list[Line], result: QuoteResult) -> None:
@@ -167,21 +169,26 @@ def _explain_one(client: Client, dataset: DemoDataset, lines: list[Line], result
     print_waterfall(lines[told], explained)
 
 
-def _promise_one(client: Client, dataset: DemoDataset, line: Line) -> None:
+def _promise_one(client: Client, dataset: DemoDataset, lines: list[Line]) -> None:
     """Promises more of a line than is free today, to where the suggested branch delivers first."""
     zone = next(branch.zones[0][0] for branch in BRANCHES if branch.branch == dataset.branch)
     asking: dict[str, Any] = {
         "customer_id": dataset.customer_id,
         "as_of": dataset.as_of,
+        "ship_to": zone,
         "timeout_s": 30,
     }
-    (free,) = client.check_availability([line], **asking).lines
-    wanted = Line(line.sku, (free.available or 0) + line.quantity, line.uom)
-    print(
-        f"\n6. {decimal_text(wanted.quantity)} of {wanted.sku} to {zone}: all that is free today and "
-        f"{decimal_text(line.quantity)} more\n"
-    )
-    print_promise([wanted], client.promise_order([wanted], ship_to=zone, **asking))
+    everything = [Line(line.sku, EVERYTHING, line.uom) for line in lines]
+    for line, all_of_it in zip(lines, client.promise_order(everything, **asking).lines, strict=True):
+        days = sorted({part.pick_date for part in all_of_it.promised})
+        if len(days) > 1:  # some is free now, more comes later
+            total = sum(part.quantity for part in all_of_it.promised if part.pick_date <= days[1])
+            wanted = Line(line.sku, total, line.uom)
+            print(
+                f"\n6. {decimal_text(total)} of {line.sku} to {zone}: all that is free now and what comes next\n"
+            )
+            print_promise([wanted], client.promise_order([wanted], **asking))
+            return
 
 
 @contextlib.contextmanager
