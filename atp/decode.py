@@ -11,6 +11,7 @@ from atp.positions import (
     ON_HAND,
     SAFETY,
     UNAVAILABLE,
+    UNKNOWN_STOCK_ROW,
     Positions,
 )
 from atp.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Pair, Receipt, Rows, Stock
@@ -124,6 +125,8 @@ def _decode_pair(
     record = [int(figure) for figure in positions.arrays["pair_record"][pair]]
     if record[ERP_AS_OF] != NO_INSTANT:
         rows.stock[key] = Stock(record[ON_HAND], record[ERP_AS_OF], record[UNAVAILABLE])
+    if record[UNKNOWN_STOCK_ROW]:
+        rows.unknown_stock.add(key)
     rows.safety_stock[key] = record[SAFETY]
     rows.gaps.update((*key, source) for source in Source if record[GAPS] >> source & 1)
     rows.allocations[key] = [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from atp.jit import compiled, inlined
 from atp.model import MICROS, NO_INSTANT
-from atp.positions import ALLOCATED, ERP_AS_OF, GAPS, ON_HAND, SAFETY, UNAVAILABLE, Tables
+from atp.positions import ALLOCATED, ERP_AS_OF, GAPS, ON_HAND, SAFETY, UNAVAILABLE, UNKNOWN_STOCK_ROW, Tables
 
 OK: Final = 0
 UNKNOWN_BRANCH: Final = 5
@@ -115,7 +115,8 @@ def walk(
     """
     branch = supply.branch[place]
     is_row = pair >= 0 and tables.pair_record[pair, ERP_AS_OF] != NO_INSTANT
-    if not is_row and not tables.feed_complete[branch, 0]:
+    is_lost = pair >= 0 and tables.pair_record[pair, UNKNOWN_STOCK_ROW] == 1
+    if not is_row and (is_lost or not tables.feed_complete[branch, 0]):
         return UNKNOWN_STOCK, 0, 0, 0, 0
     if pair < 0:
         if keep:
@@ -128,9 +129,8 @@ def walk(
         return RECHECK, 0, 0, 0, 0
     receipts = tables.receipt_start[pair + 1]
     demand, demands = tables.demand_start[pair], tables.demand_start[pair + 1]
-    late_day = FAR
-    if late > 0 and supply.past_due_offset_days < supply.horizon_days:
-        late_day = supply.usable[place, supply.past_due_offset_days]
+    counts = late > 0 and supply.past_due_offset_days < supply.horizon_days
+    late_day = supply.usable[place, supply.past_due_offset_days] if counts else FAR
     day, lowest, highest, steps = 0, MAX, -MAX, 0
     while day < supply.horizon_days:
         if late_day == day:

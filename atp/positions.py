@@ -24,6 +24,8 @@ WMS_AS_OF: Final = 5
 """The newest allocation row's instant; NO_INSTANT: there is none."""
 GAPS: Final = 6
 """Bit `1 << source` is set while events of that source are missing (A10): the data counts as STALE."""
+UNKNOWN_STOCK_ROW: Final = 7
+"""1: there is a stock row that could not be used, so not even a complete feed says how much there is (A11)."""
 RECORD_COLUMNS: Final = 8
 
 PREFIX: Final = "atp_"

@@ -152,6 +152,8 @@ def net_demands(rows: Rows, sku: str, branch: str, moment: Moment) -> list[tuple
 def is_known(rows: Rows, sku: str, branch: str) -> bool:
     """Whether on-hand is a figure: a stock row, or a complete ERP extract that has none (A11)."""
     feed = rows.feeds.get((branch, Source.ERP))
+    if (sku, branch) in rows.unknown_stock:
+        return False
     return (sku, branch) in rows.stock or (feed is not None and feed.complete)
 
 

@@ -118,6 +118,8 @@ class Rows:
     calendars: dict[str, Calendar] = field(default_factory=dict)
     lanes: list[Lane] = field(default_factory=list)
     stock: dict[Pair, Stock] = field(default_factory=dict)
+    unknown_stock: set[Pair] = field(default_factory=set)
+    """Pairs with a stock row that could not be used: unknown even where the feed is complete (A11)."""
     allocations: dict[Pair, list[Allocation]] = field(default_factory=dict)
     receipts: dict[Pair, list[Receipt]] = field(default_factory=dict)
     demands: dict[Pair, list[Demand]] = field(default_factory=dict)

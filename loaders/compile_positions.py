@@ -370,13 +370,16 @@ def _records(
     )
     held = safety.group_by("key").agg(safety=_saturated_sum("quantity_micros"))
     frame = pl.DataFrame({"key": keys}, schema={"key": pl.Int64})
-    for other in (stock.drop("sku", "branch"), held, sums):
+    stock = stock.drop("sku", "branch").with_columns(
+        unknown=pl.col("on_hand_micros").is_null().cast(pl.Int64)
+    )
+    for other in (stock, held, sums):
         frame = frame.join(other, on="key", how="left", maintain_order="left")
     records = frame.select(
         pl.col("on_hand_micros", "unavailable_micros", "allocated", "safety").fill_null(0),
         pl.col("as_of_us", "wms_as_of").fill_null(NO_INSTANT),
         gaps=pl.lit(0, dtype=pl.Int64),
-        spare=pl.lit(0, dtype=pl.Int64),
+        unknown=pl.col("unknown").fill_null(0),
     )
     return records.to_numpy().astype(np.int64, order="C").reshape(len(keys), 8)
 

@@ -185,7 +185,35 @@ def _dataset(
         counts[name] = TableCounts(raw.rows, accepted, rejected, state.repeated[name])
         if raw.rows != accepted + rejected + state.repeated[name]:
             raise AssertionError(f"{name}: {counts[name]} loses a row")
+    if rejects.keys() & {"stock", "kits"}:
+        frames = frames | {"stock": _with_unknown_pairs(frames, rejects)}
     return Dataset(frames, rejects, state.warnings, counts, reader.zone_name, files)
+
+
+def _with_unknown_pairs(
+    frames: Mapping[str, pl.DataFrame], rejects: Mapping[str, pl.DataFrame]
+) -> pl.DataFrame:
+    """`stock` with a row without a figure for every pair whose row was rejected, and for rejected kits at every branch.
+
+    A complete feed says that a missing row means 0; a row that was there and can't be used means unknown (A11). The
+    stock rows of a rejected kit are its own, which never count (A6).
+    """
+    stock = frames["stock"]
+    tables = ("branches", "stock", "feeds", "receipts", "demands")
+    branches = frames["branches"].select("branch")
+    if branches.is_empty():
+        branches = pl.concat([frames[table].select("branch") for table in tables]).unique()
+    pair = ["sku", "branch"]
+    unknown = stock.clear().select(pair)
+    if "stock" in rejects:
+        lost = rejects["stock"].select(pl.col(pair).str.strip_chars()).join(stock, on=pair, how="anti")
+        unknown = pl.concat([unknown, lost.join(branches, on="branch", how="semi")])
+    if "kits" in rejects:
+        kits = rejects["kits"].select(sku=pl.col("kit_sku").str.strip_chars()).unique()
+        stock = stock.join(kits, on="sku", how="anti")
+        unknown = pl.concat([unknown, kits.join(branches, how="cross").select(pair)])
+    unknown = unknown.join(frames["items"], on="sku", how="semi").unique(maintain_order=True)
+    return pl.concat([stock, unknown], how="diagonal").with_columns(pl.col("unavailable_micros").fill_null(0))
 
 
 def _read_rows(state: Validation, table: Table, reader: InstantReader) -> None:

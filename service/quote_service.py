@@ -68,10 +68,9 @@ def _availability(
         CheckAsk(*question, branches=branches, hidden_skus=hidden, service_desk=caller.service_desk)
     )
     totals = line_totals(checked, ask.quantities_micros)
-    known = [name for name, branch in zip(branches, checked.branches.tolist(), strict=True) if branch >= 0]
-    if not known:
+    if checked.branches.min() < 0:  # one of them doesn't exist: the lines say so, and nothing is promised
         return wire.QuoteAvailability(totals, [wire.NO_DAY] * len(ask.skus))
-    promised = engine.promise(PromiseAsk(*question, branches=known, hidden_skus=hidden))
+    promised = engine.promise(PromiseAsk(*question, branches=branches, hidden_skus=hidden))
     return wire.QuoteAvailability(totals, _promise_days(promised))
 
 

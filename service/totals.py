@@ -36,7 +36,12 @@ def line_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> 
     total = answers.total_available_micros
     # a sum beyond is held at the greatest
     beyond = (each == AvailabilityStatus.OUT_OF_RANGE).any(axis=1) | (total == INT64_MAX)
-    status = np.where(beyond, AvailabilityStatus.OUT_OF_RANGE, each.min(axis=1)).astype(np.uint8)
+    worst = (
+        AvailabilityStatus.UNKNOWN_BRANCH
+    )  # a branch that doesn't exist is a mistake of the question, no zero
+    mistaken = (each == worst).any(axis=1)
+    least = np.where(mistaken & (each.min(axis=1) == AvailabilityStatus.OK), worst, each.min(axis=1))
+    status = np.where(beyond & ~mistaken, AvailabilityStatus.OUT_OF_RANGE, least).astype(np.uint8)
     ok = status == AvailabilityStatus.OK
     available = np.where(ok, total, 0)
     return LineTotals(
