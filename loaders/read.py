@@ -99,6 +99,10 @@ def check_header(file: str, columns: list[str], table: Table) -> tuple[str, ...]
     if "" in columns:
         raise DatasetError(f"{file}: column {columns.index('') + 1} of the header has no name")
     known = {c.name for c in table.columns}
+    if "deleted" in columns and "deleted" not in known:
+        raise DatasetError(
+            f"{file}: column deleted belongs to a delta: in a full load its entries would be in force"
+        )
     return tuple(f'{file}: unknown column "{name}" is ignored' for name in columns if name not in known)
 
 

@@ -45,6 +45,9 @@ from pricing_engine.model import (
 from pricing_engine.money import convert, extended_price_micros, method_ratio, round_price
 from pricing_engine.resolution import Blocked, Considered, Offer, Rank, Resolution, Step
 
+NO_PRICE_MADE = "has no cost, basis price or rate, or is zero without explicit_zero"
+ENDED = "the line ended below a minimum in an earlier layer"
+
 
 @dataclass(slots=True)
 class _Line:
@@ -140,7 +143,9 @@ def _price(line: _Line, quantity_micros: int) -> Resolution:
     for layer in sorted(line.data.layers.values(), key=lambda each: (each.rank, each.name)):
         if winner or blocked:
             considered += [
-                Considered(layer.name, book_id, stack[book_id][0], "an earlier layer answered")
+                Considered(
+                    layer.name, book_id, stack[book_id][0], "an earlier layer answered" if winner else ENDED
+                )
                 for book_id in sorted(stack)
                 if line.data.books[book_id].layer == layer.name
             ]
@@ -210,6 +215,8 @@ def _settle_layer(
             answer = _settle_offers(layer, offers, first)
         for offer in offers:
             reason = "answers" if offer is answer else _why_lost(layer, offer, answer)
+            if offer.passed_over:
+                reason += f"; before it: {'; '.join(offer.passed_over)}"
             notes.append(
                 Considered(
                     layer.name,
@@ -303,7 +310,7 @@ def _class_rank(entry: Entry) -> int:
 
 def _book_offer(line: _Line, book: Book, forms: tuple[Form, ...], links: int) -> Offer | Blocked | str:
     """The most specific tier of the book that gives a price (P4-P6); `links` is the depth in a basis chain (P7)."""
-    reason = "no entry for this item, class, unit and time"
+    passed_over: list[str] = []
     for level, class_rank, form, newest_us, tier in _tiers(line, book, forms):
         quantity = Fraction(line.quantity_micros) * (line.factor if form == Form.BASE else 1)
         reached = [e for e in tier if e.min_quantity_micros <= quantity]
@@ -313,7 +320,7 @@ def _book_offer(line: _Line, book: Book, forms: tuple[Form, ...], links: int) ->
             per_asked = line.factor if form == Form.BASE else Fraction(1)
             minimum = min(INT64_MAX, -((-lowest * per_asked.denominator) // per_asked.numerator))
             line.minimums.append(minimum)
-            reason = "the quantity is below its first break"
+            passed_over.append("the quantity is below its first break")
             if book.below_minimum == BelowMinimum.NO_PRICE:
                 return Blocked(book, level, class_rank, form, newest_us, minimum)
             if book.below_minimum == BelowMinimum.FALL_THROUGH:
@@ -324,15 +331,25 @@ def _book_offer(line: _Line, book: Book, forms: tuple[Form, ...], links: int) ->
         for entry in reached:
             made = _evaluate(line, book, entry, form, links)
             if made is None:
-                reason = "its entry cannot give a price (no cost, basis price or rate, or zero without explicit_zero)"
+                passed_over.append(
+                    f"{_named(entry)} has no cost, basis price or rate, or is zero without explicit_zero"
+                )
                 continue
             steps, lifted = made
             price = steps[-1].price_micros
             rounded = round_price(price, book, lifted)
             if links == 0 and rounded == 0 and not entry.explicit_zero:
+                passed_over.append(f"{_named(entry)} rounds to zero without explicit_zero")
                 continue
-            return Offer(book, entry, form, level, newest_us, slots[entry], price, rounded, lifted, steps)
-    return reason
+            skipped = tuple(dict.fromkeys(passed_over))
+            return Offer(
+                book, entry, form, level, newest_us, slots[entry], price, rounded, lifted, steps, skipped
+            )
+    return "; ".join(dict.fromkeys(passed_over)) or "no entry for this item, class, unit and time"
+
+
+def _named(entry: Entry) -> str:
+    return f"{entry.method.name.lower()} of {entry.sku or entry.product_group or 'every item'}"
 
 
 def _tiers(

@@ -33,6 +33,7 @@ class Offer:
     rounded_micros: int
     lifted: bool
     steps: tuple[Step, ...]
+    passed_over: tuple[str, ...] = ()  # its book's more specific entries, and why each gave no price
     rank: Rank = ()
 
 
