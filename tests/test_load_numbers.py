@@ -32,7 +32,9 @@ def read_on_hand(values: pl.Series) -> tuple[list[int], list[tuple[int, str]]]:
     items = pl.DataFrame({"sku": stock["sku"], "base_uom": ["EA"] * n})
     dataset = validate_tables({"items": items, "stock": stock})
     return (
-        dataset.frames["stock"]["on_hand_micros"].to_list(),
+        dataset.frames["stock"]["on_hand_micros"]
+        .drop_nulls()
+        .to_list(),  # a rejected row is there, as unknown
         [(line, reason) for line, _, reason in rejected(dataset, "stock")],
     )
 

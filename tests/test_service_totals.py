@@ -36,7 +36,7 @@ SUMS = [
     ("five and minus three", [(OK, 5), (OK, -3)], OK, 5, 3),
     ("enough together", [(OK, 5), (OK, 6)], OK, 11, 0),
     ("one is unknown", [(STOCK, 0), (OK, 5)], OK, 5, 3),
-    ("one does not exist", [(OK, 5), (BRANCH, 0)], OK, 5, 3),
+    ("one does not exist", [(OK, 5), (BRANCH, 0)], BRANCH, 0, 0),
     ("all are unknown", [(STOCK, 0), (STOCK, 0)], STOCK, 0, 0),
     ("none is known", [(STOCK, 0), (BRANCH, 0)], BRANCH, 0, 0),
     ("no such item", [(UNKNOWN, 0), (UNKNOWN, 0)], UNKNOWN, 0, 0),
