@@ -32,11 +32,6 @@ def instant_text(instant_us: int) -> str | None:
     return (_EPOCH + timedelta(microseconds=instant_us)).isoformat().replace("+00:00", "Z")
 
 
-def exact_text(value: Fraction) -> str:
-    """A fraction of whole units as 'a' or 'a/b', in lowest terms."""
-    return str(value)
-
-
 def explanation(question: PriceQuestion, resolution: Resolution) -> dict[str, object]:
     """The whole explanation of one line, JSON-able."""
     offer = resolution.offer
@@ -103,8 +98,8 @@ def _steps(question: PriceQuestion, resolution: Resolution, offer: Offer) -> lis
         {
             "step": step.name,
             "detail": step.detail,
-            "value": exact_text(step.operand / MICROS if step.name in _AMOUNTS else step.operand),
-            "price": exact_text(step.price_micros / MICROS),
+            "value": str(step.operand / MICROS if step.name in _AMOUNTS else step.operand),
+            "price": str(step.price_micros / MICROS),
             "currency": step.currency,
         }
         for step in offer.steps

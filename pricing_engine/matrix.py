@@ -1,7 +1,7 @@
 """The compiled form of the price side: names as string tables, rows as flat arrays of ordinals and micros.
 
 The layout of every array is described in `docs/snapshot-format.md`; the column numbers below are its only other copy.
-An `Matrix` is what the kernels take: read-only arrays, memory-mapped or not, all of the dtypes given here.
+A `Matrix` is what the kernels take: read-only arrays, memory-mapped or not, all of the dtypes given here.
 """
 
 from collections.abc import Mapping
