@@ -1,0 +1,1 @@
+"""What several servers and restarts share: one small protocol, embedded (SQLite) or Redis."""
