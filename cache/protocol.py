@@ -161,7 +161,7 @@ class ValueCache(Protocol):
     """Values that expire, written through. Safe to use by many threads; nothing here ever waits past its budget."""
 
     def get(self, owner: str, keys: Sequence[str], now_us: int) -> list[Value | None]:
-        """What is known in memory, or could be fetched within the budget; None for absent, expired or not the owner's."""
+        """What is in memory or comes within the budget; None for absent, expired or not the owner's."""
         ...
 
     def put(self, values: Sequence[Value]) -> None:
