@@ -31,6 +31,7 @@ class Reason(enum.StrEnum):
     UOM_TOO_LONG = "UOM_TOO_LONG"
     FIELD_TOO_LONG = "FIELD_TOO_LONG"
     MALFORMED_REQUEST = "MALFORMED_REQUEST"
+    TOO_MANY_EVENTS = "TOO_MANY_EVENTS"
     CURRENCY_REQUIRED = "CURRENCY_REQUIRED"
     INVALID_CURRENCY = "INVALID_CURRENCY"
     INVALID_AS_OF = "INVALID_AS_OF"
@@ -54,6 +55,7 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
         Reason.UOM_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.FIELD_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.MALFORMED_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TOO_MANY_EVENTS: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.CURRENCY_REQUIRED: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_CURRENCY: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_AS_OF: grpc.StatusCode.INVALID_ARGUMENT,

@@ -8,6 +8,10 @@ BRANCHES_MAX = 1_000  # named in a request
 PAIRS_MAX = 100_000  # lines times branches of a request
 PROJECTED_PAIRS_MAX = 10_000  # of those that say how figures go on from day to day
 EXPLAINED_PAIRS_MAX = 100  # of those that explain themselves
+EVENTS_MAX = 5_000  # of one message of PublishEvents
+EVENT_OVERHEAD_BYTES_MAX = 128  # tags, lengths and numbers of one event on the wire
+UNREADABLE_BYTES_MAX = 65_536  # kept of the text of an event that its sender could not read, UTF-8
+UNREADABLE_DETAIL_BYTES_MAX = 1_024  # kept of what the sender found wrong with it, UTF-8
 CORRELATION_ID_MAX = 128  # printable ASCII
 RECEIVE_BYTES_MAX = 4 * 1024 * 1024  # one request message
 SEND_BYTES_MAX = 64 * 1024 * 1024  # one answer message
@@ -28,3 +32,5 @@ HEALTHY_AFTER_S = 30.0  # a worker that lived as long starts with a clean record
 
 if RECEIVE_BYTES_MAX < LINES_MAX * (SKU_BYTES_MAX + UOM_BYTES_MAX + LINE_OVERHEAD_BYTES_MAX):
     raise AssertionError("a request within the line limits must fit into a message")
+if RECEIVE_BYTES_MAX < EVENTS_MAX * (SKU_BYTES_MAX + 3 * FIELD_BYTES_MAX + EVENT_OVERHEAD_BYTES_MAX):
+    raise AssertionError("events within their limits must fit into a message")

@@ -23,6 +23,20 @@ from pricegrid.v1.availability_service_pb2 import (
     PromiseOrderResponse,
 )
 from pricegrid.v1.availability_service_pb2_grpc import AvailabilityServiceStub
+from pricegrid.v1.inventory_event_pb2 import (
+    InventoryEvent,
+    InventoryEventKind,
+    InventoryMeasure,
+    InventorySource,
+)
+from pricegrid.v1.inventory_feed_service_pb2 import (
+    DESCRIPTOR as INVENTORY_FEED_SERVICE_FILE,
+)
+from pricegrid.v1.inventory_feed_service_pb2 import (
+    PublishEventsRequest,
+    PublishEventsResponse,
+)
+from pricegrid.v1.inventory_feed_service_pb2_grpc import InventoryFeedServiceStub
 from pricegrid.v1.price_pb2 import ExceptionReason, LineStatus, PriceLine, PriceLineResult, PriceSource
 from pricegrid.v1.pricing_service_pb2 import (
     DESCRIPTOR as PRICING_SERVICE_FILE,
@@ -46,12 +60,15 @@ from pricegrid.v1.quote_service_pb2 import (
 from pricegrid.v1.quote_service_pb2_grpc import QuoteServiceStub
 
 AVAILABILITY_SERVICE = "pricegrid.v1.AvailabilityService"
+INVENTORY_FEED_SERVICE = "pricegrid.v1.InventoryFeedService"
 PRICING_SERVICE = "pricegrid.v1.PricingService"
 QUOTE_SERVICE = "pricegrid.v1.QuoteService"
 
 __all__ = [
     "AVAILABILITY_SERVICE",
     "AVAILABILITY_SERVICE_FILE",
+    "INVENTORY_FEED_SERVICE",
+    "INVENTORY_FEED_SERVICE_FILE",
     "PRICING_SERVICE",
     "PRICING_SERVICE_FILE",
     "QUOTE_SERVICE",
@@ -68,6 +85,11 @@ __all__ = [
     "ExplainPriceResponse",
     "Freshness",
     "FreshnessState",
+    "InventoryEvent",
+    "InventoryEventKind",
+    "InventoryFeedServiceStub",
+    "InventoryMeasure",
+    "InventorySource",
     "LineAvailability",
     "LinePromise",
     "LineStatus",
@@ -81,6 +103,8 @@ __all__ = [
     "PromiseOrderResponse",
     "PromisePolicy",
     "PromisedPart",
+    "PublishEventsRequest",
+    "PublishEventsResponse",
     "QuoteAvailability",
     "QuoteLineResult",
     "QuoteLinesRequest",
