@@ -28,7 +28,8 @@ if _version_not_supported:
 class InventoryFeedServiceStub:
     """Takes in inventory events.
 
-    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT). What was applied by
+    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
+    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
     then stays applied: send all of it again, what is known already counts as duplicate.
     """
 
@@ -48,7 +49,8 @@ class InventoryFeedServiceStub:
 class InventoryFeedServiceServicer:
     """Takes in inventory events.
 
-    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT). What was applied by
+    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
+    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
     then stays applied: send all of it again, what is known already counts as duplicate.
     """
 
@@ -79,7 +81,8 @@ def add_InventoryFeedServiceServicer_to_server(servicer, server):
 class InventoryFeedService:
     """Takes in inventory events.
 
-    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT). What was applied by
+    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
+    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
     then stays applied: send all of it again, what is known already counts as duplicate.
     """
 

@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class InventoryFeedServiceStub:
     """Takes in inventory events.
 
-    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT). What was applied by
+    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
+    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
     then stays applied: send all of it again, what is known already counts as duplicate.
     """
 
@@ -46,7 +47,8 @@ class InventoryFeedServiceStub:
 class InventoryFeedServiceAsyncStub(InventoryFeedServiceStub):
     """Takes in inventory events.
 
-    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT). What was applied by
+    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
+    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
     then stays applied: send all of it again, what is known already counts as duplicate.
     """
 
@@ -59,7 +61,8 @@ class InventoryFeedServiceAsyncStub(InventoryFeedServiceStub):
 class InventoryFeedServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes in inventory events.
 
-    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT). What was applied by
+    A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
+    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
     then stays applied: send all of it again, what is known already counts as duplicate.
     """
 
