@@ -5,11 +5,15 @@ the same state. Sequences decide among the events of one stream (source, item, b
 snapshot holds: a loaded row is a set at its instant, events at or before it are in it already.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, Self
 
-from atp.model import Source
+import numpy as np
+from numpy.typing import NDArray
+
+from atp.model import NO_INSTANT, Source
 
 
 class Measure(IntEnum):
@@ -59,6 +63,65 @@ class Event:
     order_line: str = ""
     version: int = 0
     """Of the order line, as the warehouse counts it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EventBatch:
+    """Many events as columns of equal length, in the order they came; `Event` says what each means."""
+
+    source: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    effective_us: NDArray[np.int64]
+    measure: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    sku: Sequence[str]
+    branch: Sequence[str]
+    quantity_micros: NDArray[np.int64]
+    expected_at_us: NDArray[np.int64]
+    """NO_INSTANT where the event does not say one."""
+    order_ref: Sequence[str]
+    order_line: Sequence[str]
+    version: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sku)
+
+    def event(self, index: int) -> Event:
+        """One of them."""
+        expected_at_us = int(self.expected_at_us[index])
+        return Event(
+            source=Source(int(self.source[index])),
+            sequence=int(self.sequence[index]),
+            effective_us=int(self.effective_us[index]),
+            measure=Measure(int(self.measure[index])),
+            kind=Kind(int(self.kind[index])),
+            sku=self.sku[index],
+            branch=self.branch[index],
+            quantity_micros=int(self.quantity_micros[index]),
+            expected_at_us=None if expected_at_us == NO_INSTANT else expected_at_us,
+            order_ref=self.order_ref[index],
+            order_line=self.order_line[index],
+            version=int(self.version[index]),
+        )
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Self:
+        """The events as columns; figures must fit into 64 bits."""
+        dates = [NO_INSTANT if event.expected_at_us is None else event.expected_at_us for event in events]
+        return cls(
+            source=np.array([event.source for event in events], np.int64),
+            sequence=np.array([event.sequence for event in events], np.int64),
+            effective_us=np.array([event.effective_us for event in events], np.int64),
+            measure=np.array([event.measure for event in events], np.int64),
+            kind=np.array([event.kind for event in events], np.int64),
+            sku=[event.sku for event in events],
+            branch=[event.branch for event in events],
+            quantity_micros=np.array([event.quantity_micros for event in events], np.int64),
+            expected_at_us=np.array(dates, np.int64),
+            order_ref=[event.order_ref for event in events],
+            order_line=[event.order_line for event in events],
+            version=np.array([event.version for event in events], np.int64),
+        )
 
 
 class EventStatus(IntEnum):
