@@ -44,6 +44,8 @@ KEEPALIVE_MS = 30_000  # a connection without calls or answers is asked whether 
 KEEPALIVE_TIMEOUT_MS = 10_000
 WRITER_THREADS = 16  # of the writer process
 WRITER_TIMEOUT_S = 30.0  # the longest that a worker waits for the writer when its caller would wait longer
+COMMIT_TRIES_MAX = 16  # against other servers that change the same pairs, before the caller is sent away
+FOLLOW_CHANGES_MAX = 500  # changes of the cache taken in at a time
 PUSHBACK_MS = 250  # when one sent away should ask again
 
 KEPT_SNAPSHOTS_MAX = 2  # snapshots mapped beside the active one, for `snapshot_version` in requests
