@@ -140,7 +140,7 @@ def _opened(name: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        file = Path(name).open("rb")
+        file = Path(name).open("rb")  # noqa: SIM115 -- closed below; a failure to open is told apart from one to read
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from error
     with file:
