@@ -290,7 +290,10 @@ def test_a_change_ends_the_wait():
 
 def test_being_over_ends_the_wait_and_the_pause():
     changes = PolledChanges(lambda: 0, poll_s=DEADLINE_S)
-    for pausing in (lambda is_over: changes.wait(0, DEADLINE_S, is_over), lambda is_over: changes.pause(DEADLINE_S, is_over)):  # fmt: skip
+    for pausing in (
+        lambda is_over: changes.wait(0, DEADLINE_S, is_over),
+        lambda is_over: changes.pause(DEADLINE_S, is_over),
+    ):
         over, ended = threading.Event(), threading.Event()
 
         def wait(pausing=pausing, over=over, ended=ended) -> None:
