@@ -11,6 +11,7 @@ from service.errors import Reason, RequestRefusedError
 from service.live_service import live_methods
 from tests.live_memory import NOW_US, MemoryLive, held_reservation
 from tests.live_servers import grpc_server
+from tests.supply_stores import Stores, supply
 
 GOOD = {
     "source": "erp",
@@ -279,3 +280,36 @@ def test_each_command_has_help(name, capsys):
 def test_a_server_that_is_not_there_is_told(capsys):
     assert main(["reservations", "--address", "127.0.0.1:1"]) == 1
     assert "UNAVAILABLE" in capsys.readouterr().err
+
+
+# ---- watching
+
+
+def test_a_watch_prints_what_is_free_until_its_time_is_over(tmp_path_factory, capsys):
+    store = Stores(tmp_path_factory)(**supply(on_hand=10))
+    capsys.readouterr()
+    words = [
+        "availability",
+        "--store",
+        store,
+        "--watch",
+        "--for",
+        "0.2",
+        "--branch",
+        "MAIN",
+        "--branch",
+        "NOPE",
+    ]
+
+    assert main([*words, "--json", "X:12"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert main([*words, "X:12"]) == 0
+    text = capsys.readouterr().out
+
+    assert [(row["branch"], row["status"], row["available"], row["shortage"]) for row in rows] == [
+        ("MAIN", "OK", "10", "2"),
+        ("NOPE", "UNKNOWN_BRANCH", None, None),
+    ]
+    assert rows[0]["freshness"]["erp"] == "STALE"
+    assert "X at MAIN: 10 available, 2 short (erp STALE" in text
+    assert "X at NOPE: UNKNOWN_BRANCH" in text
