@@ -38,6 +38,19 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "quote": Command("prices and availability of a customer's lines", "service.cli_quote", "quote"),
         "explain": Command("why the price of a line is what it is", "service.cli_quote", "explain"),
         "availability": Command("what is free at which branch", "service.cli_availability", "availability"),
+        "reserve": Command("hold stock for a customer", "service.cli_reservations", "reserve"),
+        "confirm": Command(
+            "make a reservation permanent, for an order", "service.cli_reservations", "confirm"
+        ),
+        "release": Command("give back a reservation, or part of it", "service.cli_reservations", "release"),
+        "reservations": Command("what is reserved", "service.cli_reservations", "reservations"),
+        "events": Command("publish inventory events", "service.cli_events", "events", intermixed=False),
+        "dead-letters": Command(
+            "what could not be applied: list, show, replay, drop",
+            "service.cli_dead_letters",
+            "dead_letters",
+            intermixed=False,
+        ),
         "promise": Command("when, from where and how much can be shipped", "service.cli_promise", "promise"),
     }
 )
