@@ -64,7 +64,7 @@ def live_client(args: argparse.Namespace) -> Iterator[Client]:
         return
     from service.inprocess import store_client
 
-    with store_client(args.store, ExceptionPolicy()) as client:
+    with store_client(args.store, ExceptionPolicy(), changes_live_state=True) as client:
         yield client
 
 
