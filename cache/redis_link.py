@@ -224,6 +224,24 @@ class Link:
                 raise LinkError(f"{self.options}: the slot moved in the middle: {elsewhere[0]}", sent=True)
         raise LinkError(f"{self.options}: sent from node to node", sent=False)
 
+    def run_each(self, items: Sequence[tuple[str, Command]]) -> list[Any]:
+        """The replies to single commands, each with the key that it concerns: one exchange a node."""
+        replies: list[Any] = [None] * len(items)
+        by_node: dict[Address, tuple[Node, list[int]]] = {}
+        for index, (key, _) in enumerate(items):
+            node = self._node(key)
+            by_node.setdefault(node.address, (node, []))[1].append(index)
+        for node, indices in by_node.values():
+            try:
+                said = node.exchange([items[index][1] for index in indices])
+            except LinkError:
+                self._forget(node)
+                raise
+            for index, reply in zip(indices, said, strict=True):
+                moved = isinstance(reply, (AskError, ReadOnlyError))
+                replies[index] = self.run(items[index][0], [items[index][1]])[0] if moved else reply
+        return replies
+
     def _learn(self, key: str, node: Node, reply: ResponseError) -> None:
         if isinstance(reply, MovedError):
             self._slots[key_slot(key.encode())] = (reply.host or node.address[0], reply.port)
