@@ -38,6 +38,7 @@ class IoThread:
         self._wake = threading.Condition()
         self._closed = False
         self._idle_at_s = 0.0
+        self._woken = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -64,7 +65,7 @@ class IoThread:
     def wake(self) -> None:
         """Call `idle` soon."""
         with self._wake:
-            self._idle_at_s = 0.0
+            self._idle_at_s, self._woken = 0.0, True
             self._wake.notify()
 
     def _run(self) -> None:
@@ -87,12 +88,15 @@ class IoThread:
     def _do_idle(self) -> None:
         if self._closed:
             return
+        self._woken = False
         try:
             pause_s = self._idle()
         except Exception:
             logger.exception("the connection to Redis met an error that it does not know")
             pause_s = PAUSE_AFTER_ERROR_S
-        self._idle_at_s = time.monotonic() + pause_s
+        with self._wake:
+            # Woken while it was at it: what that was about may have been too late for this round.
+            self._idle_at_s = 0.0 if self._woken else time.monotonic() + pause_s
 
     @staticmethod
     def _do(future: "Future[Any]", work: Callable[[], Any]) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 
@@ -70,20 +70,9 @@ class RedisServer:
     def start(self) -> "RedisServer":
         """Starts it; also again on the same port, with what it had saved (nothing, unless it was told to)."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        command = [executable()]
-        if self.sentinel:
-            command.append(str(self.directory / "sentinel.conf"))
-        command += ["--port", str(self.port), "--bind", HOST, "--dir", str(self.directory), "--save", ""]
-        if self.sentinel:
-            command = command[:2] + [
-                "--port",
-                str(self.port),
-                "--bind",
-                HOST,
-                "--dir",
-                str(self.directory),
-                "--sentinel",
-            ]
+        configuration = [str(self.directory / "sentinel.conf")] if self.sentinel else []
+        command = [executable(), *configuration, "--port", str(self.port), "--bind", HOST]
+        command += ["--dir", str(self.directory), *(["--sentinel"] if self.sentinel else ["--save", ""])]
         command += self.arguments
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -234,7 +223,7 @@ class Proxy:
         self._listener = self._listen(0)
         self.port = self._listener.getsockname()[1]
 
-    def __enter__(self) -> "Proxy":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
