@@ -11,6 +11,8 @@ Address = tuple[str, int]
 
 PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
+LOG_CHANGES_MIN: Final = 1000
+"""More than one call of `commit` sends at once: whoever made commits must find them in the log."""
 
 
 class Layout(Enum):
@@ -88,8 +90,8 @@ class RedisOptions:
             raise ValueError("retry_max_s must lie between retry_first_s and heal_window_s")
         if self.wait_timeout_s >= self.command_timeout_s:
             raise ValueError("wait_timeout_s must be below command_timeout_s")
-        if self.wait_replicas < 0 or self.log_changes_max < 1:
-            raise ValueError("wait_replicas must be at least 0, log_changes_max at least 1")
+        if self.wait_replicas < 0 or self.log_changes_max < LOG_CHANGES_MIN:
+            raise ValueError(f"wait_replicas must be at least 0, log_changes_max at least {LOG_CHANGES_MIN}")
 
     def _check_parts(self) -> None:
         if not self.nodes:

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -210,8 +211,10 @@ def _follows(node: RedisServer, identity: str) -> bool:
 class Proxy:
     """Passes bytes on between clients and a server, and does what goes wrong on networks when told to."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
+        """With `tls` it ends TLS before a server that was built without."""
         self.target = target
+        self._tls = tls
         self.delay_s = 0.0
         """Held back in each direction."""
         self.black_hole = False
@@ -227,6 +230,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.black_hole = False
         self.refuse()
 
     @property
@@ -243,8 +247,15 @@ class Proxy:
             try:
                 client, _ = listener.accept()
             except OSError:
+                listener.close()
                 return
             self.accepted += 1
+            if self._tls:
+                try:
+                    client = self._tls.wrap_socket(client, server_side=True)
+                except OSError:
+                    client.close()
+                    continue
             try:
                 server = socket.create_connection(self.target, timeout=5)
             except OSError:
@@ -255,10 +266,11 @@ class Proxy:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._pairs.add((client, server))
+            open_ends = [client, server]
             for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=(source, sink, open_ends), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket, open_ends: list[socket.socket]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 if self.delay_s:
@@ -266,9 +278,14 @@ class Proxy:
                 while self.black_hole:
                     time.sleep(0.01)
                 sink.sendall(data)
+        with self._lock:
+            open_ends.pop()
+            last = not open_ends
         for one in (source, sink):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RD)
+            if last:
+                one.close()
 
     def refuse(self) -> None:
         """Nobody listens any more, and what was open is cut."""
@@ -287,8 +304,7 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     if reset:
                         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                        one.close()
-                    one.shutdown(socket.SHUT_RDWR)
+                    one.shutdown(socket.SHUT_RD)
 
     def restore(self) -> None:
         """As if nothing had been."""
