@@ -1,7 +1,10 @@
 """From a configuration to its adapter."""
 
+import asyncio
+from pathlib import Path
+
 from erp.protocol import ErpAdapter
-from erp.settings import ErpSettings
+from erp.settings import ErpSettings, read_settings
 
 
 def make_adapter(settings: ErpSettings) -> ErpAdapter:
@@ -13,3 +16,14 @@ def make_adapter(settings: ErpSettings) -> ErpAdapter:
     from erp.http_json import HttpJsonAdapter
 
     return HttpJsonAdapter(settings)
+
+
+def check_config(path: Path) -> ErpSettings:
+    """Reads a configuration with its adapter's part; raises ErpConfigError. Asks nothing."""
+    settings = read_settings(path)
+
+    async def make() -> None:
+        await make_adapter(settings).close()
+
+    asyncio.run(make())
+    return settings

@@ -21,6 +21,7 @@ from erp.protocol import (
     ErpTimeoutError,
     ErpUnavailableError,
     Refusal,
+    UnauthorisedError,
 )
 
 EXCERPT_BYTES_MAX: Final = 2_000
@@ -29,19 +30,24 @@ _TOO_MANY, _SERVER_ERROR = 429, 500
 _UNAUTHORISED: Final = (401, 403)
 
 
-class UnauthorisedError(ErpRefusedError):
-    """The ERP does not know us, or not any more."""
-
-
 class JsonClient:
     """Exchanges JSON with one server. Made and used inside one event loop."""
 
-    def __init__(self, *, answer_bytes_max: int, connections_max: int, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        answer_bytes_max: int,
+        connections_max: int,
+        ca_file: str | None = None,
+        cookies: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._answer_bytes_max = answer_bytes_max
         context = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections_max, ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar(),
+            headers=headers,
             trust_env=False,  # a proxy of the environment would see prices
         )
 
@@ -65,6 +71,7 @@ class JsonClient:
         deadline_s: float,
         body: object | None = None,
         headers: Mapping[str, str] | None = None,
+        may_be_empty: bool = False,
     ) -> Any:
         """The decoded answer. Raises ErpTimeoutError, ErpUnavailableError, ErpBusyError, ErpRefusedError (401 and 403:
         UnauthorisedError) and ErpAnswerError."""
@@ -93,7 +100,7 @@ class JsonClient:
             raise ErpUnavailableError(f"{type(error).__name__}: {error}") from None
         except (OSError, ValueError) as error:  # ValueError: a URL or header that is none
             raise ErpUnavailableError(f"{type(error).__name__}: {error}") from None
-        return decode(raw)
+        return None if may_be_empty and not raw.strip() else decode(raw)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         limit = self._answer_bytes_max

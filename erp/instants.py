@@ -19,3 +19,8 @@ def business_date(instant_us: int, zone: ZoneInfo) -> date:
 def first_instant_us(day: date, zone: ZoneInfo) -> int:
     """When a date begins in a zone; a midnight that a change of the clock leaves out begins with the change."""
     return (datetime.combine(day, time.min, zone).astimezone(UTC) - _EPOCH) // _MICROSECOND
+
+
+def instant_us(instant: datetime) -> int:
+    """Microseconds since the epoch of an aware datetime."""
+    return (instant - _EPOCH) // _MICROSECOND

@@ -7,7 +7,8 @@
     │   ├── ErpBusyError        our own bulkhead or rate limit, or the ERP's (HTTP 429)
     │   └── CircuitOpenError    lately it did not answer, so it was not asked
     ├── ErpAnswerError          it answered what can't be used as a whole: schema, size, redirect
-    └── ErpRefusedError         it understood and refused: credentials, rights, a malformed question
+    └── ErpRefusedError         it understood and refused: rights, a malformed question
+        └── UnauthorisedError   it does not know us: credentials, or a session that has ended
 
 Instants are microseconds since the epoch (`..._us`), deadlines seconds of the monotonic clock (`deadline_s`),
 quantities 10^-6 units (`..._micros`). Prices and quantities of answers are exact decimals, as the ERP wrote them.
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from pricing_engine.model import PriceQuestion
 
@@ -68,7 +70,7 @@ class ErpTimeoutError(ErpUnavailableError):
 
 
 class ErpBusyError(ErpUnavailableError):
-    """A limit is reached, ours or the ERP's: it was not asked, or sent us away."""
+    """A limit is reached, ours or the ERP's: it was not asked, or sent us away. Not to be retried."""
 
 
 class CircuitOpenError(ErpUnavailableError):
@@ -87,6 +89,10 @@ class ErpAnswerError(ErpError):
 
 class ErpRefusedError(ErpError):
     """The ERP refused the question; asking again changes nothing."""
+
+
+class UnauthorisedError(ErpRefusedError):
+    """The ERP does not know us, or not any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,8 @@ class ErpAdapter(Protocol):
 
     name: str
     """Of the ERP, for logs and metrics."""
+    time_zone: ZoneInfo
+    """Of its business dates."""
 
     def price_batches(self, questions: Sequence[PriceQuestion]) -> list[list[int]]:
         """Places of questions that one call may answer together; every place once."""

@@ -93,6 +93,25 @@ class Section:
             raise ErpConfigError(f"{self.name(key)} must be a table of texts")
         return dict(value)
 
+    def prefix(self, key: str, default: str) -> str:
+        """A text that may be empty."""
+        value = self._take(key)
+        value = default if value is None else value
+        if not isinstance(value, str):
+            raise ErpConfigError(f"{self.name(key)} must be a text")
+        return value
+
+    def table(self, key: str) -> Mapping[str, Any] | None:
+        """A table of anything, None where there is none."""
+        value = self._take(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise ErpConfigError(f"{self.name(key)} must be a table")
+        return value
+
+    def names(self) -> tuple[str, ...]:
+        """The names of its members."""
+        return tuple(self._members)
+
     def section(self, key: str) -> "Section":
         """A table inside; an empty one where there is none."""
         value = self._take(key)
@@ -151,6 +170,8 @@ class GuardSettings:
 
     timeout_ms: int = 800
     """Longest wait for one call, whatever the caller's deadline."""
+    request_wait_ms: int = 1500
+    """Longest wait of one request for all its calls, whatever its deadline."""
     concurrent_max: int = 4
     """Calls under way at once, of each serving process."""
     waiting_max: int = 64
@@ -268,6 +289,7 @@ def _settings(top: Section) -> ErpSettings:
 _GUARD_POSITIVE = frozenset(
     {
         "timeout_ms",
+        "request_wait_ms",
         "concurrent_max",
         "requests_max",
         "calls_per_s",
@@ -293,7 +315,7 @@ def _integers(
 
 def _validation(section: Section) -> ValidationSettings:
     highest = {}
-    for currency, amount in section.section("unit_price_max")._members.items():  # noqa: SLF001
+    for currency, amount in (section.table("unit_price_max") or {}).items():
         name = section.name(f"unit_price_max.{currency}")
         try:
             number = Decimal(str(amount))

@@ -66,6 +66,7 @@ class TrytonAdapter:
     def __init__(self, settings: ErpSettings) -> None:
         self.name = settings.name
         self._settings = TrytonSettings.read(settings.source)
+        self.time_zone = self._settings.time_zone
         self._client = JsonClient(
             answer_bytes_max=settings.limits.answer_bytes_max,
             connections_max=settings.limits.concurrent_max + 1,

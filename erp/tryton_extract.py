@@ -19,6 +19,8 @@ from erp.tryton_stock import open_moves, quantities
 LAYER: Final = "price_list"
 LIST_BOOK: Final = "LIST"
 _FACTOR_MAX: Final = 9_000_000_000_000
+_RATE_DENOMINATOR_MAX: Final = 1000
+"""An inch is 0.0254 m exactly; its rate, 39.370078740157, is a rounded number and no ratio for a table."""
 Row = dict[str, str]
 Rows = list[dict[str, Any]]
 
@@ -308,11 +310,11 @@ def book_id(price_list: int) -> str:
 
 
 def unit_factor(row: Mapping[str, Any]) -> Fraction:
-    """Base units of its category in one unit, from the more accurate of Tryton's two numbers."""
+    """Base units of its category in one unit: Tryton's more accurate number, or the one that a table can hold."""
     factor, rate = Fraction(row["factor"]), Fraction(row["rate"])
     if factor <= 0 or rate <= 0:
         raise ErpAnswerError(Refusal.SCHEMA, f"unit {row['name']!r} has a factor of {row['factor']}")
-    return 1 / rate if rate > factor else factor
+    return 1 / rate if rate > factor and rate.denominator <= _RATE_DENOMINATOR_MAX else factor
 
 
 def _rate_at(dated: list[tuple[date, Decimal]], day: date) -> Decimal | None:

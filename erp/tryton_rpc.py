@@ -16,8 +16,15 @@ from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from erp.http_client import JsonClient, UnauthorisedError
-from erp.protocol import ErpAnswerError, ErpConfigError, ErpRefusedError, ErpUnavailableError, Refusal
+from erp.http_client import JsonClient
+from erp.protocol import (
+    ErpAnswerError,
+    ErpConfigError,
+    ErpRefusedError,
+    ErpUnavailableError,
+    Refusal,
+    UnauthorisedError,
+)
 from erp.settings import Secret, Section
 
 LOGIN_PAUSE_S: Final = 5.0

@@ -306,7 +306,9 @@ def _extracted(args: argparse.Namespace, clock: Callable[[], datetime], progress
     with progress.phase("extract"):
         extract = extract_dataset(job, clock, progress.say)
     if args.time_zone not in (extract.time_zone, "UTC"):
-        raise DatasetError(f"--time-zone {args.time_zone} is not that of the ERP's dates, {extract.time_zone}")
+        raise DatasetError(
+            f"--time-zone {args.time_zone} is not that of the ERP's dates, {extract.time_zone}"
+        )
     return extract
 
 

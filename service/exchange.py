@@ -20,12 +20,18 @@ class SnapshotSource(Protocol):
         """The snapshot of that version, '' for the active one; raises `RequestRefusedError`."""
 
 
+def _no_deadline() -> float | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: what names the exchange, and what they may see (P11)."""
 
     correlation_id: str
     service_desk: bool = False
+    time_left: Callable[[], float | None] = _no_deadline
+    """Seconds to the deadline of the call, None for none."""
 
 
 def _no_lines() -> NDArray[np.uint8]:

@@ -97,7 +97,7 @@ class Handlers:
                 raise RequestRefusedError(
                     Reason.OVERLOADED, f"too many requests; ask again in {PUSHBACK_MS} ms"
                 )
-            answered = answer(raw, Caller(correlation_id))
+            answered = answer(raw, Caller(correlation_id, time_left=context.time_remaining))
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a status and we keep serving
             refused = refusal(error)
             if refused.reason is Reason.INTERNAL_ERROR:

@@ -61,6 +61,8 @@ class ServeOptions:
     allow_remote: bool = False
     """Without it, only a loopback address is served: there is no authentication yet."""
     grace_s: float = GRACE_S
+    erp: Path | None = None
+    """The configuration of an ERP for exceptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,7 @@ class Supervisor:
             metrics=options.metrics_port is not None,
             threads=options.threads,
             grace_s=options.grace_s,
+            erp=options.erp,
         )
         process = self._context.Process(target=run_worker, args=(config, theirs), daemon=True)
         process.start()

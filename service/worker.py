@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from pricing_engine.model import ExceptionPolicy
+from service.erp_fallback import ErpFallback, open_worker_erp
 from service.handlers import CountingPool, Handlers
 from service.instants import now_us
 from service.limits import GRACE_S, HOUSEKEEPING_S, RECEIVE_BYTES_MAX, SEND_BYTES_MAX, WORKER_THREADS
@@ -35,6 +36,8 @@ class WorkerConfig:
     metrics: bool = False
     threads: int = WORKER_THREADS
     grace_s: float = GRACE_S
+    erp: Path | None = None
+    """The configuration of an ERP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,11 @@ class SwapFailed:
 
 
 def build_server(
-    holder: SnapshotHolder, metrics: Metrics, *, threads: int = WORKER_THREADS
+    holder: SnapshotHolder,
+    metrics: Metrics,
+    *,
+    threads: int = WORKER_THREADS,
+    erp: ErpFallback | None = None,
 ) -> tuple[grpc.Server, health.HealthServicer]:
     """A server, without a port yet, with all services, health and reflection."""
     pool = CountingPool(threads)
@@ -77,7 +84,7 @@ def build_server(
             ("grpc.max_send_message_length", SEND_BYTES_MAX),
         ],
     )
-    offered = services(holder, now_us)
+    offered = services(holder, now_us, erp)
     Handlers(offered, metrics, lambda: pool.waiting).register(server)
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -98,8 +105,9 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     verified = {config.snapshot_version}
     active = load_snapshot(config.store, config.snapshot_version, config.policy, verify=False)
     holder = SnapshotHolder(active, version_opener(config.store, config.policy, verified.__contains__))
+    erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
     server, health_servicer = build_server(
-        holder, PrometheusMetrics() if config.metrics else NoMetrics(), threads=config.threads
+        holder, PrometheusMetrics() if config.metrics else NoMetrics(), threads=config.threads, erp=erp
     )
     server.add_insecure_port(config.address)
     server.start()
@@ -122,6 +130,8 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
         _log.warning("the supervisor is gone; stopping")
     health_servicer.enter_graceful_shutdown()
     server.stop(config.grace_s).wait()
+    if erp:
+        erp.close()
 
 
 def _swap(holder: SnapshotHolder, config: WorkerConfig, version: str) -> Serving | SwapFailed:

@@ -84,6 +84,9 @@ class FakeContext:
         self.details = ""
         self.trailing: dict[str, str | bytes] = {}
 
+    def time_remaining(self) -> float | None:
+        return None
+
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self._metadata
 
