@@ -161,11 +161,35 @@ class SampledSnapshot(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
+    """One ordinary answer to be compared."""
+
     version: str
     book_id: str
     entry_id: str
     check: PriceCheck
+
+
+def make_sample(loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers, line: int) -> Sample:
+    """One answered line, ready to be compared."""
+    engine: SampledEngine = loaded.engine
+    sku = ask.skus[line].decode()
+    question = PriceQuestion(
+        customer_id=ask.customer_id,
+        sku=sku,
+        quantity_micros=int(ask.quantities_micros[line]),
+        as_of_us=ask.as_of_us,
+        uom=ask.uoms[line].decode() or engine.base_uom(sku),
+        currency=answers.currency,
+        branch=ask.branch,
+    )
+    book, entry = int(answers.book[line]), int(answers.entry[line])
+    return Sample(
+        version=loaded.version,
+        book_id=engine.book_id(book) if book >= 0 else "",
+        entry_id=engine.entry_id(entry) if entry >= 0 else "",
+        check=PriceCheck(question, int(answers.unit_price_micros[line])),
+    )
 
 
 @dataclass(slots=True)
@@ -179,7 +203,7 @@ class ParitySampler:
     metrics: ErpMetrics
     now_us: Callable[[], int]
     chance: Callable[[], float] = random.random
-    _queue: "queue.Queue[_Sample]" = field(default_factory=lambda: queue.Queue(WAITING_MAX))
+    _queue: "queue.Queue[Sample]" = field(default_factory=lambda: queue.Queue(WAITING_MAX))
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -202,24 +226,7 @@ class ParitySampler:
         line = int(self.chance() * len(ask.skus))
         if answers.status[line] != LineStatus.OK or answers.exception[line] != ExceptionReason.NONE:
             return
-        engine: SampledEngine = loaded.engine
-        sku = ask.skus[line].decode()
-        question = PriceQuestion(
-            customer_id=ask.customer_id,
-            sku=sku,
-            quantity_micros=int(ask.quantities_micros[line]),
-            as_of_us=ask.as_of_us,
-            uom=ask.uoms[line].decode() or engine.base_uom(sku),
-            currency=answers.currency,
-            branch=ask.branch,
-        )
-        book, entry = int(answers.book[line]), int(answers.entry[line])
-        sample = _Sample(
-            version=loaded.version,
-            book_id=engine.book_id(book) if book >= 0 else "",
-            entry_id=engine.entry_id(entry) if entry >= 0 else "",
-            check=PriceCheck(question, int(answers.unit_price_micros[line])),
-        )
+        sample = make_sample(loaded, ask, answers, line)
         try:
             self._queue.put_nowait(sample)
         except queue.Full:
@@ -239,7 +246,7 @@ class ParitySampler:
             except Exception:  # noqa: BLE001 -- whatever is wrong with one, the next is compared
                 _log.exception("a price could not be compared with the ERP")
 
-    def compare(self, samples: Sequence[_Sample]) -> None:
+    def compare(self, samples: Sequence[Sample]) -> None:
         """Compares samples now; what the ERP does not answer counts as not compared."""
         found = self.gateway.compare([each.check for each in samples], monotonic() + COMPARE_TIMEOUT_S)
         for sample, answer in zip(samples, found, strict=True):
@@ -252,7 +259,7 @@ class ParitySampler:
             self.metrics.compared(sample.book_id, equal=mismatch is None)
             self._judge(sample, self.file.add(sample.version, sample.book_id, mismatch))
 
-    def _judge(self, sample: _Sample, book: BookParity) -> None:
+    def _judge(self, sample: Sample, book: BookParity) -> None:
         settings = self.settings
         if book.checked < settings.checks_min or book.mismatch_pct <= settings.mismatch_pct_max:
             return
@@ -264,7 +271,7 @@ class ParitySampler:
             _log.error("book %s: %s; its prices are exceptions until the next load", sample.book_id, reason)
 
 
-def _mismatch(sample: _Sample, theirs_micros: int | None, now_us: int) -> Mismatch:
+def _mismatch(sample: Sample, theirs_micros: int | None, now_us: int) -> Mismatch:
     question = sample.check.question
     return Mismatch(
         snapshot_version=sample.version,

@@ -3,12 +3,15 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any, Never, Self
 
 import grpc
 
+from erp.settings import read_settings
 from pricegrid import Client
 from pricing_engine.model import ExceptionPolicy
+from service.erp_fallback import open_erp
 from service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
 from service.exchange import Answer, Caller
 from service.handlers import correlation_id_of
@@ -62,8 +65,13 @@ class InProcessChannel(grpc.Channel):
         assert response_deserializer is not None  # noqa: S101
         answer = self._answers[method]
 
-        def call(request: Any, timeout: float | None = None) -> Any:  # noqa: ARG001
-            caller = Caller(correlation_id_of(None), service_desk=self._service_desk)
+        def call(request: Any, timeout: float | None = None) -> Any:
+            until_s = None if timeout is None else monotonic() + timeout
+            caller = Caller(
+                correlation_id_of(None),
+                service_desk=self._service_desk,
+                time_left=lambda: None if until_s is None else until_s - monotonic(),
+            )
             try:
                 return response_deserializer(answer(request_serializer(request), caller).raw)
             except Exception as error:
@@ -103,9 +111,15 @@ class InProcessChannel(grpc.Channel):
 
 
 @contextlib.contextmanager
-def store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]:
-    """A client that answers from the store itself, with the service-desk right (P11); raises `SnapshotError`."""
+def store_client(store: Path, policy: ExceptionPolicy, erp_config: Path | None = None) -> Iterator[Client]:
+    """A client that answers from the store itself, with the service-desk right (P11), and with an ERP where one is
+    configured. Raises `SnapshotError` and `ErpConfigError`."""
     active = load_snapshot(store, None, policy)
     holder = SnapshotHolder(active, version_opener(store, policy, lambda _: False))
-    with Client(channel=InProcessChannel(services(holder, now_us), service_desk=True)) as client:
-        yield client
+    with contextlib.ExitStack() as stack:
+        erp = None
+        if erp_config is not None:
+            erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
+            stack.callback(erp.close)
+        channel = InProcessChannel(services(holder, now_us, erp), service_desk=True)
+        yield stack.enter_context(Client(channel=channel))
