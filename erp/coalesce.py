@@ -4,17 +4,27 @@ Who asks what is already being asked waits for that answer. A call goes on when 
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from erp.guard import Guard
 from erp.observe import ErpMetrics
-from erp.protocol import ErpAnswerError, ErpError, ErpRefusedError, ErpTimeoutError, Refusal
+from erp.protocol import (
+    ErpAnswerError,
+    ErpError,
+    ErpRefusedError,
+    ErpTimeoutError,
+    ErpUnavailableError,
+    Refusal,
+)
 
 Q = TypeVar("Q")
 R = TypeVar("R")
 A = TypeVar("A")
+
+_log = logging.getLogger(__name__)
 
 WORTH_ASKING_S: Final = 0.02
 """Left of a deadline, for asking again after another caller's shorter one ended the call."""
@@ -69,6 +79,8 @@ class Coalescer(Generic[Q, R, A]):
     async def _once(
         self, questions: Sequence[tuple[Hashable, Q]], deadline_s: float, now_s: Callable[[], float]
     ) -> list[A | Failure]:
+        if not questions:
+            return []
         loop = asyncio.get_running_loop()
         futures = []
         mine: list[tuple[Hashable, Q]] = []
@@ -94,11 +106,17 @@ class Coalescer(Generic[Q, R, A]):
     async def _answer(self, batch: list[tuple[Hashable, Q]], deadline_s: float) -> None:
         try:
             answers = await self._call([question for _, question in batch], deadline_s, first=True)
-        except BaseException as error:
-            failed = error if isinstance(error, ErpError) else ErpAnswerError(Refusal.SCHEMA, repr(error))
-            self._deliver(batch, [Failure(failed, deadline_s)] * len(batch))
+        except asyncio.CancelledError:
+            self._fail(batch, ErpUnavailableError("the gateway is closing"), deadline_s)
             raise
-        self._deliver(batch, answers)
+        except Exception as error:  # noqa: BLE001 -- whoever waits must hear of it, and the loop goes on
+            _log.exception("the ERP's answer could not be handled")
+            self._fail(batch, ErpAnswerError(Refusal.SCHEMA, repr(error)), deadline_s)
+        else:
+            self._deliver(batch, answers)
+
+    def _fail(self, batch: list[tuple[Hashable, Q]], error: ErpError, deadline_s: float) -> None:
+        self._deliver(batch, [Failure(error, deadline_s)] * len(batch))
 
     def _deliver(self, batch: list[tuple[Hashable, Q]], answers: Sequence[A | Failure]) -> None:
         for (key, _), answer in zip(batch, answers, strict=True):

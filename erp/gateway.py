@@ -90,7 +90,8 @@ class ErpGateway:
         self._invalidated = invalidated
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="erp", daemon=True)
-        self._requests = threading.BoundedSemaphore(settings.limits.requests_max)
+        self._asking = 0
+        self._asking_lock = threading.Lock()
         self._letters: OrderedDict[str, int] = OrderedDict()
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "erp-dead-letters")
         self._writing = threading.BoundedSemaphore(LETTERS_WAITING_MAX)
@@ -112,6 +113,11 @@ class ErpGateway:
     def state(self) -> BreakerState:
         """Of the breaker."""
         return self._guard.state
+
+    @property
+    def asking(self) -> int:
+        """Requests that wait for the ERP now."""
+        return self._asking
 
     @property
     def has_room(self) -> bool:
@@ -197,9 +203,11 @@ class ErpGateway:
         if self.state is BreakerState.OPEN:
             self._metrics.turned_away(Turned.CIRCUIT)
             return None
-        if not self._requests.acquire(blocking=False):
-            self._metrics.turned_away(Turned.REQUESTS)
-            return None
+        with self._asking_lock:
+            if self._asking >= self.settings.limits.requests_max:
+                self._metrics.turned_away(Turned.REQUESTS)
+                return None
+            self._asking += 1
         try:
             asking = asyncio.run_coroutine_threadsafe(ask(), self._loop)
             try:
@@ -207,9 +215,13 @@ class ErpGateway:
             except concurrent.futures.TimeoutError:
                 asking.cancel()
                 return None
+            except Exception:  # noqa: BLE001 -- the other lines of the request are answered whatever happens here
+                _log.exception("the ERP could not be asked")
+                return None
             return answers
         finally:
-            self._requests.release()
+            with self._asking_lock:
+                self._asking -= 1
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
