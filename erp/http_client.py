@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
+from yarl import URL
 
 from erp.protocol import (
     ErpAnswerError,
@@ -86,7 +87,7 @@ class JsonClient:
         try:
             async with self._session.request(
                 method,
-                url,
+                URL(url, encoded=True),  # quoted already: requoted, a quoted & of a value would part it
                 data=data,
                 headers=sent,
                 allow_redirects=False,

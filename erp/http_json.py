@@ -41,7 +41,9 @@ _PRICE_FIELDS: Final = (
     "min_quantity",
     "valid_from",
 )
-_STOCK_FIELDS: Final = ("sku", "branch", "on_hand", "available")
+_STOCK_FIELDS: Final = ("sku", "branch", "on_hand", "available", "committed")
+_OPTIONAL: Final = frozenset({"min_quantity", "valid_from", "valid_until"})
+"""Members that may be missing from a row: there is no such limit then."""
 PAGES_MAX: Final = 100_000
 
 Values = dict[str, Any]
@@ -116,6 +118,8 @@ class HttpJsonSettings:
     tables: Mapping[str, Endpoint]
     ping: str
     headers: Mapping[str, str]
+    uoms: Mapping[str, str | int] | None
+    """The ERP's names of our units; None: the same, else one that is not there is not asked."""
     ca_file: str | None
 
     @classmethod
@@ -139,6 +143,7 @@ class HttpJsonSettings:
             tables={name: Endpoint.read(tables.section(name), (), None) for name in tables.names()},
             ping=section.text("ping", prices.path.partition("?")[0]),
             headers=section.texts("headers"),
+            uoms=_uoms(section),
             ca_file=section.optional("ca_file"),
         )
         check_template(section.name("ping"), settings.ping, ())
@@ -154,6 +159,14 @@ class HttpJsonSettings:
                 )
         section.done()
         return settings
+
+
+def _uoms(section: Section) -> Mapping[str, str | int] | None:
+    uoms = section.table("uoms")
+    for name, value in (uoms or {}).items():
+        if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
+            raise ErpConfigError(f"{section.name('uoms')}.{name} must be a text or a whole number")
+    return uoms
 
 
 class HttpJsonAdapter:
@@ -199,11 +212,15 @@ class HttpJsonAdapter:
         return {
             "sku": question.sku,
             "customer_id": question.customer_id,
-            "uom": question.uom,
+            "uom": self._uom(question),
             "currency": question.currency,
             "quantity": (Decimal(abs(question.quantity_micros)) / MICROS).normalize() + 0,
             "date": business_date(question.as_of_us, self._settings.time_zone).isoformat(),
         }
+
+    def _uom(self, question: PriceQuestion) -> str | int:
+        uoms = self._settings.uoms
+        return question.uom if uoms is None else uoms.get(question.uom, "")
 
     def _stock_values(self, question: StockQuestion) -> Values:
         day = business_date(question.as_of_us, self._settings.time_zone)
@@ -213,9 +230,17 @@ class HttpJsonAdapter:
         self, questions: Sequence[PriceQuestion], deadline_s: float
     ) -> list[PriceReply | LineFailure]:
         """See `ErpAdapter`."""
-        values = [self._price_values(question) for question in questions]
-        rows = await self._ask(self._settings.prices, values, deadline_s)
-        return [self._price(question, rows) for question in questions]
+        asked = [question for question in questions if self._uom(question) != ""]
+        rows: Sequence[Any] = ()
+        if asked:
+            values = [self._price_values(question) for question in asked]
+            rows = await self._ask(self._settings.prices, values, deadline_s)
+        return [
+            self._price(question, rows)
+            if self._uom(question) != ""
+            else LineFailure(Refusal.UNIT, f"the mapping has no unit {question.uom}")
+            for question in questions
+        ]
 
     async def stock(
         self, questions: Sequence[StockQuestion], deadline_s: float
@@ -239,20 +264,24 @@ class HttpJsonAdapter:
     def _price(self, question: PriceQuestion, rows: Sequence[Any]) -> PriceReply | LineFailure:
         endpoint, zone = self._settings.prices, self._settings.time_zone
         try:
-            row = _price_row(endpoint, question, rows, business_date(question.as_of_us, zone))
+            day = business_date(question.as_of_us, zone)
+            row = _price_row(endpoint, question, rows, day, text_of(self._uom(question)))
             if row is None:
                 return _no_row(endpoint, question)
             until = _member(endpoint, row, "valid_until")
             return PriceReply(
                 sku=_echo(endpoint, row, "sku"),
                 customer_id=_echo(endpoint, row, "customer_id"),
-                uom=_echo(endpoint, row, "uom"),
+                uom=self._our_uom(question, _echo(endpoint, row, "uom")),
                 currency=_echo(endpoint, row, "currency"),
                 unit_price=_number(endpoint, row, "unit_price"),
                 valid_until_us=None if until in {None, ""} else _until_us(str(until), zone),
             )
         except _UnreadableError as error:
             return LineFailure(error.reason, str(error))
+
+    def _our_uom(self, question: PriceQuestion, told: str | None) -> str | None:
+        return question.uom if told == text_of(self._uom(question)) else told
 
     async def extract(self, as_of_us: int, deadline_s: float) -> Extract:
         """Reads every mapped table, page after page."""
@@ -266,7 +295,7 @@ class HttpJsonAdapter:
 
     async def _table(self, endpoint: Endpoint, deadline_s: float) -> list[dict[str, str]]:
         found: list[dict[str, str]] = []
-        url = self._settings.base_url + endpoint.path
+        url = self._settings.base_url + fill_url(endpoint.path, {})
         for _ in range(PAGES_MAX):
             answer = await self._login.exchange(endpoint.method, url, endpoint.body, deadline_s)
             for row in rows_of(endpoint, answer):
@@ -285,7 +314,9 @@ class HttpJsonAdapter:
 
     async def ping(self, deadline_s: float) -> None:
         """GETs the `ping` path."""
-        await self._login.exchange("GET", self._settings.base_url + self._settings.ping, None, deadline_s)
+        await self._login.exchange(
+            "GET", self._settings.base_url + fill_url(self._settings.ping, {}), None, deadline_s
+        )
 
     async def close(self) -> None:
         """Ends connections."""
@@ -316,6 +347,8 @@ def _member(endpoint: Endpoint, row: Any, name: str) -> Any:
     if name not in endpoint.fields:
         return None
     value = at_path(row, endpoint.fields[name])
+    if value is MISSING and name in _OPTIONAL:
+        return None
     if value is MISSING:
         raise _UnreadableError(Refusal.SCHEMA, f"the answer has no {endpoint.fields[name]!r} ({name})")
     return value
@@ -349,7 +382,7 @@ def _until_us(text: str, zone: ZoneInfo) -> int:
         raise _UnreadableError(Refusal.SCHEMA, f"valid_until is {text[:80]!r}") from None
 
 
-def _price_row(endpoint: Endpoint, question: PriceQuestion, rows: Sequence[Any], day: date) -> Any:
+def _price_row(endpoint: Endpoint, question: PriceQuestion, rows: Sequence[Any], day: date, uom: str) -> Any:
     """The row that answers: of the item and unit, valid on the day, with the highest break that is reached.
 
     Where none is of the item, the first is taken: its validation says what is wrong with it.
@@ -357,7 +390,7 @@ def _price_row(endpoint: Endpoint, question: PriceQuestion, rows: Sequence[Any],
     mine = [row for row in rows if _echo(endpoint, row, "sku") in {None, question.sku}]
     if not mine:
         return rows[0] if rows else None
-    for name, wanted in (("uom", question.uom), ("currency", question.currency)):
+    for name, wanted in (("uom", uom), ("currency", question.currency)):
         mine = [row for row in mine if _echo(endpoint, row, name) in {None, wanted}] or mine
     if "valid_from" in endpoint.fields:
         mine = [row for row in mine if _date(endpoint, row, "valid_from", date.min) <= day]
@@ -393,8 +426,10 @@ def _stock(endpoint: Endpoint, question: StockQuestion, rows: Sequence[Any]) -> 
             return LineFailure(Refusal.SCHEMA, f"the answer has no row for {question.sku}")
         on_hand = _number(endpoint, mine[0], "on_hand")
         available = _number(endpoint, mine[0], "available") if "available" in endpoint.fields else on_hand
-        if on_hand is None or available is None:
+        committed = _number(endpoint, mine[0], "committed") if "committed" in endpoint.fields else Decimal(0)
+        if on_hand is None or available is None or committed is None:
             return LineFailure(Refusal.SCHEMA, f"the answer has no quantity for {question.sku}")
+        available -= committed
         echoed = (_echo(endpoint, mine[0], "sku"), _echo(endpoint, mine[0], "branch"))
         return StockReply(*echoed, on_hand, available)
     except _UnreadableError as error:

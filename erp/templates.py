@@ -53,7 +53,16 @@ def fill_url(template: str, values: Mapping[str, Value]) -> str:
         text = ",".join(value) if isinstance(value, list) else text_of(value)
         return quote(_literal(text) if form == "odata" else text, safe="")
 
-    return _PLACEHOLDER.sub(one, template)
+    parts, end = [], 0
+    for match in _PLACEHOLDER.finditer(template):
+        parts += [_quoted(template[end : match.start()]), one(match)]
+        end = match.end()
+    return "".join([*parts, _quoted(template[end:])])
+
+
+def _quoted(text: str) -> str:
+    """What stands in the template itself: blanks and the like are quoted, its own separators stay."""
+    return quote(text, safe="/?&=$'(),:@%;+~!*-._[]")
 
 
 def fill_body(template: Any, values: Mapping[str, Value]) -> Any:
@@ -87,16 +96,20 @@ MISSING: Final = object()
 
 
 def at_path(document: Any, path: str) -> Any:
-    """What is at `a.b.0.c` of a document, MISSING if there is nothing; '' is the document."""
-    found = document
-    for step in path.split(".") if path else ():
-        if isinstance(found, dict) and step in found:
-            found = found[step]
-        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
-            found = found[int(step)]
-        else:
-            return MISSING
-    return found
+    """What is at `a.b.0.c` of a document, MISSING if there is nothing; '' is the document.
+
+    A member whose own name has points, such as OData's `@odata.nextLink`, is found before the path is taken apart.
+    """
+    if not path:
+        return document
+    if isinstance(document, dict) and path in document:
+        return document[path]
+    step, _, rest = path.partition(".")
+    if isinstance(document, dict) and step in document:
+        return at_path(document[step], rest)
+    if isinstance(document, list) and step.isdecimal() and int(step) < len(document):
+        return at_path(document[int(step)], rest)
+    return MISSING
 
 
 def put_at(document: dict[str, Any], path: str, value: object) -> None:
