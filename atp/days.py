@@ -23,7 +23,7 @@ def local_moment(instant_us: int, time_zone: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=100_000)
-def _day_start_us(day: int, time_zone: str) -> int:
+def day_start_us(day: int, time_zone: str) -> int:
     """The first instant whose local date is `day`, found by bisection: exact also where midnight is skipped or
     happens twice."""
     date = day_date(day)
@@ -46,8 +46,8 @@ def local_days(instants_us: NDArray[np.int64], time_zone: str) -> NDArray[np.int
     guesses = (instants_us // DAY_US).astype(np.int64)
     result = guesses.astype(np.int32)
     days, place = np.unique(guesses, return_inverse=True)
-    start = np.array([_day_start_us(int(day), time_zone) for day in days], dtype=np.int64)
-    after = np.array([_day_start_us(int(day) + 1, time_zone) for day in days], dtype=np.int64)
+    start = np.array([day_start_us(int(day), time_zone) for day in days], dtype=np.int64)
+    after = np.array([day_start_us(int(day) + 1, time_zone) for day in days], dtype=np.int64)
     result -= (instants_us < start[place]).astype(np.int32)
     result += (instants_us >= after[place]).astype(np.int32)
     return result

@@ -1,9 +1,12 @@
 """From arrays back to plain rows: the few pairs a rare question needs, for the reference to answer."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 
-from atp.model import MICROS, NO_INSTANT, Reservation, Source
+from atp.live import look
+from atp.live_layout import LINK_LOST
+from atp.model import MICROS, NO_INSTANT, Source
+from atp.pair_rows import PairRows, decode_pair
 from atp.positions import (
     ERP_AS_OF,
     GAPS,
@@ -14,17 +17,13 @@ from atp.positions import (
     UNKNOWN_STOCK_ROW,
     Positions,
 )
-from atp.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Pair, Receipt, Rows, Stock
-
-Reservations = Mapping[Pair, Sequence[Reservation]]
-"""Live reservations by (sku, branch)."""
+from atp.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Receipt, Rows, Stock
 
 
-def decode_rows(
-    positions: Positions, items: Iterable[int], branches: Iterable[int], reservations: Reservations
-) -> Rows:
-    """Everything about some items, what supersedes them, and their components, at some branches."""
-    rows = Rows()
+def decode_rows(positions: Positions, items: Iterable[int], branches: Iterable[int]) -> Rows:
+    """Everything about some items, what supersedes them, and their components, at some branches: what is live of them,
+    otherwise what the snapshot holds."""
+    rows = Rows(link_lost=bool(positions.live.live_head[LINK_LOST]))
     wanted = list(dict.fromkeys(branches))
     for branch in wanted:
         _decode_branch(positions, rows, branch)
@@ -39,7 +38,10 @@ def decode_rows(
         open_items.append(positions.integer("item_superseded_by", item))
         open_items.extend(positions.integer("kit_component", k) for k in positions.span("kit_start", item))
         for branch in wanted:
-            _decode_pair(positions, rows, item, branch, reservations)
+            pair = positions.skus.name(item).decode(), _text(positions, branch)
+            found = live_pair(positions, item, branch) or snapshot_pair(positions, item, branch)
+            if found is not None:
+                found.put_into(rows, pair)
     return rows
 
 
@@ -113,48 +115,54 @@ def _find_pair(positions: Positions, item: int, branch: int) -> int:
     return -1
 
 
-def _decode_pair(
-    positions: Positions, rows: Rows, item: int, branch: int, reservations: Reservations
-) -> None:
-    key = positions.skus.name(item).decode(), _text(positions, branch)
-    if key in reservations:
-        rows.reservations[key] = list(reservations[key])
+def live_pair(positions: Positions, item: int, branch: int) -> PairRows | None:
+    """One whole live state of a pair; None: nothing has changed it since the snapshot."""
+    seen = look(positions.live, item, branch)
+    if seen is None:
+        return None
+    pair = positions.skus.name(item).decode(), _text(positions, branch)
+    return decode_pair(seen.figures, seen.detail, pair)
+
+
+def snapshot_pair(positions: Positions, item: int, branch: int) -> PairRows | None:
+    """What the snapshot holds of a pair; None: nothing."""
     pair = _find_pair(positions, item, branch)
     if pair < 0:
-        return
+        return None
     record = [int(figure) for figure in positions.arrays["pair_record"][pair]]
-    if record[ERP_AS_OF] != NO_INSTANT:
-        rows.stock[key] = Stock(record[ON_HAND], record[ERP_AS_OF], record[UNAVAILABLE])
-    if record[UNKNOWN_STOCK_ROW]:
-        rows.unknown_stock.add(key)
-    rows.safety_stock[key] = record[SAFETY]
-    rows.gaps.update((*key, source) for source in Source if record[GAPS] >> source & 1)
-    rows.allocations[key] = [
-        Allocation(
-            positions.integer("allocation_quantity", k),
-            positions.integer("allocation_as_of", k),
-            _order(positions, "allocation_order", k),
-        )
-        for k in positions.span("allocation_start", pair)
-    ]
-    rows.receipts[key] = [
-        Receipt(
-            positions.integer("receipt_quantity", k),
-            positions.integer("receipt_at", k),
-            positions.integer("receipt_confidence", k),
-            KINDS[positions.integer("receipt_kind", k)],
-            positions.references.name(positions.integer("receipt_reference", k)).decode() or None,
-        )
-        for k in positions.span("receipt_start", pair)
-    ]
-    rows.demands[key] = [
-        Demand(
-            positions.integer("demand_quantity", k),
-            positions.integer("demand_at", k),
-            _order(positions, "demand_order", k),
-        )
-        for k in positions.span("demand_start", pair)
-    ]
+    is_row = record[ERP_AS_OF] != NO_INSTANT
+    return PairRows(
+        stock=Stock(record[ON_HAND], record[ERP_AS_OF], record[UNAVAILABLE]) if is_row else None,
+        is_unknown=bool(record[UNKNOWN_STOCK_ROW]),
+        safety_micros=record[SAFETY],
+        allocations=tuple(
+            Allocation(
+                positions.integer("allocation_quantity", k),
+                positions.integer("allocation_as_of", k),
+                _order(positions, "allocation_order", k),
+            )
+            for k in positions.span("allocation_start", pair)
+        ),
+        receipts=tuple(
+            Receipt(
+                positions.integer("receipt_quantity", k),
+                positions.integer("receipt_at", k),
+                positions.integer("receipt_confidence", k),
+                KINDS[positions.integer("receipt_kind", k)],
+                positions.references.name(positions.integer("receipt_reference", k)).decode() or None,
+            )
+            for k in positions.span("receipt_start", pair)
+        ),
+        demands=tuple(
+            Demand(
+                positions.integer("demand_quantity", k),
+                positions.integer("demand_at", k),
+                _order(positions, "demand_order", k),
+            )
+            for k in positions.span("demand_start", pair)
+        ),
+        gaps=frozenset(source for source in Source if record[GAPS] >> source & 1),
+    )
 
 
 def _order(positions: Positions, column: str, index: int) -> str | None:

@@ -1,15 +1,14 @@
 """`AvailabilityEngine`: questions in, dense arrays out. Plain lines run in the compiled kernels; kits' step
-functions, rare policies, reserved items and what leaves int64 on the way are answered by the reference."""
+functions, rare policies and what leaves int64 on the way are answered by the reference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atp import kernel, promise_kernel
-from atp.decode import Reservations, decode_lanes, decode_rows
+from atp.decode import decode_lanes, decode_rows
 from atp.explain import explain_pair
 from atp.model import (
     INT64_MAX,
@@ -24,14 +23,13 @@ from atp.model import (
     PromiseAsk,
     Steps,
 )
+from atp.pair_rows import reservation_number
 from atp.parts import PartBuffer, merge_parts
 from atp.positions import Positions
 from atp.promising import OrderLine, Request, promise
 from atp.reference import Moment, check_pair
 from atp.rows import Rows
 from atp.windows import Windows
-
-NO_RESERVATIONS: Final[Reservations] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +61,12 @@ class AvailabilityEngine:
         """The name of a branch ordinal; '' for -1."""
         return self.positions.branches.name(branch).decode()
 
-    def check(self, ask: CheckAsk, reservations: Reservations = NO_RESERVATIONS) -> CheckAnswers:
+    def check(self, ask: CheckAsk) -> CheckAnswers:
         """How much of each line is free at each branch (A2)."""
         lines = self._resolve(ask)
         branches = self._branches(ask.branches)
-        supply = self.windows.supply(branches, ask.as_of_us, ask.supply)
+        excluded = reservation_number(ask.exclude_reservation)
+        supply = self.windows.supply(branches, ask.as_of_us, ask.supply, excluded)
         results = len(lines.item) * len(branches)
         status = np.repeat(lines.status, len(branches))
         atp = np.zeros(results, dtype=np.int64)
@@ -87,8 +86,15 @@ class AvailabilityEngine:
             fresh,
             as_of,
         )
-        again = self._again(ask, lines, branches, status, reservations)
-        answers = self._check_again(ask, again, lines, branches, reservations)
+        steps, again = None, status == kernel.RECHECK
+        if ask.projected:
+            again |= np.repeat(self._has_slow_steps(ask, lines), len(branches)) & (
+                status == AvailabilityStatus.OK
+            )
+            wanted = ~again & (status == AvailabilityStatus.OK)
+            steps = self._project(supply, lines, wanted, status, atp, dropped, fresh, as_of)
+            again |= status == kernel.RECHECK
+        answers = self._check_again(ask, again, lines, branches)
         for at, answer in answers.items():
             status[at] = answer.status
             atp[at] = answer.atp_micros or 0
@@ -107,10 +113,10 @@ class AvailabilityEngine:
             freshness=fresh,
             source_as_of_us=as_of,
             total_available_micros=_saturating_sums(available, len(lines.item), len(branches)),
-            projected=self._project(supply, lines, status, answers) if ask.projected else None,
+            projected=_insert_steps(steps, answers) if steps is not None and answers else steps,
         )
 
-    def promise(self, ask: PromiseAsk, reservations: Reservations = NO_RESERVATIONS) -> PromiseAnswers:
+    def promise(self, ask: PromiseAsk) -> PromiseAnswers:
         """When, from where and how much of each line can be shipped (A7)."""
         lines = self._resolve(ask)
         asked = np.asarray(ask.quantities_micros, dtype=np.int64)
@@ -123,7 +129,7 @@ class AvailabilityEngine:
         if not self._is_plain(ask):
             slow |= open_lines
         elif open_lines.any():
-            slow |= open_lines & self._entangled(lines.item, open_lines, reservations)
+            slow |= open_lines & self._entangled(lines.item, open_lines)
         shortage = np.where(status == AvailabilityStatus.INVALID_QUANTITY, 0, asked)
         parts = PartBuffer.empty(len(asked))
         if (open_lines & ~slow).any():
@@ -138,7 +144,7 @@ class AvailabilityEngine:
         names = tuple(origins)
         if not len(again):
             return parts.answers(status, requested, shortage, lines.item, names)
-        answers = self._promise_again(ask, again, lines, names, reservations)
+        answers = self._promise_again(ask, again, lines, names)
         return merge_parts(
             parts.answers(status, requested, shortage, lines.item, names), answers, self.ordinals
         )
@@ -148,14 +154,13 @@ class AvailabilityEngine:
         ask: CheckAsk | PromiseAsk,
         line: int,
         branch: bytes,
-        reservations: Reservations = NO_RESERVATIONS,
     ) -> dict[str, object]:
         """What decided the availability of one line at one branch, as JSON-able values (strings for decimals)."""
         sku = _text(ask.skus[line])
         item = self.find_item(sku)
         ordinal = self._branch_of.get(branch, -1)
         items, branches = ([item], [ordinal]) if ordinal >= 0 else ([item], [])
-        rows = decode_rows(self.positions, items, branches, reservations)
+        rows = decode_rows(self.positions, items, branches)
         moment = Moment(ask.as_of_us, ask.supply, ask.exclude_reservation)
         asked = OrderLine(sku, int(ask.quantities_micros[line]), _text(ask.uoms[line]))
         return explain_pair(rows, asked, _text(branch), moment, self._hidden(ask))
@@ -239,25 +244,9 @@ class AvailabilityEngine:
 
     # ---- availability
 
-    def _again(
-        self,
-        ask: CheckAsk,
-        lines: Lines,
-        branches: tuple[int, ...],
-        status: NDArray[np.uint8],
-        reservations: Reservations,
-    ) -> NDArray[np.bool_]:
-        """Which results the reference must answer."""
-        again: NDArray[np.bool_] = status == kernel.RECHECK
-        if not (ask.projected or reservations):
-            return again
-        touched = self._touches(lines.item, reservations)
-        if ask.projected:
-            touched |= (
-                lines.is_unit_asked | self._is_kit(lines.item) | (ask.supply.look_ahead_days is not None)
-            )
-        again |= np.repeat(touched, len(branches)) & (status == AvailabilityStatus.OK)
-        return again
+    def _has_slow_steps(self, ask: CheckAsk, lines: Lines) -> NDArray[np.bool_]:
+        """Lines whose step functions only the reference can tell."""
+        return lines.is_unit_asked | self._is_kit(lines.item) | (ask.supply.look_ahead_days is not None)
 
     def _is_kit(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
         start = self.positions.tables.kit_start
@@ -272,31 +261,18 @@ class AvailabilityEngine:
             self.positions.integer("kit_component", k) for k in self.positions.span("kit_start", item)
         ] or [item]
 
-    def _touches(self, items: NDArray[np.int32], reservations: Reservations) -> NDArray[np.bool_]:
-        """Which lines draw on an item with a reservation."""
-        touched = np.zeros(len(items), dtype=np.bool_)
-        if not reservations:
-            return touched
-        reserved = set(
-            self.positions.skus.find([sku.encode() for sku in {pair[0] for pair in reservations}]).tolist()
-        )
-        for line, item in enumerate(items.tolist()):
-            touched[line] = item >= 0 and not reserved.isdisjoint(self._footprint(item))
-        return touched
-
     def _check_again(
         self,
         ask: CheckAsk,
         again: NDArray[np.bool_],
         lines: Lines,
         branches: tuple[int, ...],
-        reservations: Reservations,
     ) -> dict[int, PairAvailability]:
         moment = Moment(ask.as_of_us, ask.supply, ask.exclude_reservation)
         answers = {}
         for at in np.flatnonzero(again).tolist():
             line, branch = at // len(branches), branches[at % len(branches)]
-            rows = decode_rows(self.positions, [int(lines.item[line])], [branch], reservations)
+            rows = decode_rows(self.positions, [int(lines.item[line])], [branch])
             sku, uom = _text(ask.skus[line]), _text(ask.uoms[line])
             quantity = int(ask.quantities_micros[line])
             answers[at] = check_pair(rows, sku, quantity, uom, self.branch(branch), moment)
@@ -306,19 +282,21 @@ class AvailabilityEngine:
         self,
         supply: kernel.Supply,
         lines: Lines,
+        wanted: NDArray[np.bool_],
         status: NDArray[np.uint8],
-        answers: Mapping[int, PairAvailability],
+        now_atp: NDArray[np.int64],
+        dropped: NDArray[np.int32],
+        fresh: NDArray[np.uint8],
+        as_of: NDArray[np.int64],
     ) -> Steps:
-        """The step functions: the kernel's, with the reference's in their places."""
-        wanted = status == AvailabilityStatus.OK
-        wanted[list(answers)] = False
-        tables, results = self.positions.tables, len(status)
+        """The kernel's step functions; the figures and ages of these results are told anew, of the same states."""
+        tables, results = self.positions.tables, len(wanted)
         room = int(kernel.step_room(tables, supply.branch, lines.item).sum())
         start, day = np.zeros(results + 1, dtype=np.int64), np.empty(room, dtype=np.int32)
         atp, balance = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-        end = kernel.project_lines(tables, supply, lines.item, wanted, start, day, atp, balance)
-        steps = Steps(start, day[:end], atp[:end], balance[:end])
-        return _insert_steps(steps, answers) if answers else steps
+        told = (status, now_atp, dropped, fresh, as_of)
+        end = kernel.project_lines(tables, supply, lines.item, wanted, *told, start, day, atp, balance)
+        return Steps(start, day[:end], atp[:end], balance[:end])
 
     # ---- promises
 
@@ -331,10 +309,8 @@ class AvailabilityEngine:
             or policy.allow_substitutes
         )
 
-    def _entangled(
-        self, items: NDArray[np.int32], open_lines: NDArray[np.bool_], reservations: Reservations
-    ) -> NDArray[np.bool_]:
-        """Lines that are kits, draw on reserved items, or share an item with another line."""
+    def _entangled(self, items: NDArray[np.int32], open_lines: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Lines that are kits, or share an item with another line."""
         entangled = self._is_kit(items) & open_lines
         drawn = items[open_lines & ~entangled]
         if entangled.any():
@@ -344,7 +320,7 @@ class AvailabilityEngine:
         shared = ordered[1:][ordered[1:] == ordered[:-1]]
         if len(shared):
             entangled |= np.isin(items, shared)
-        return entangled | self._touches(items, reservations)
+        return entangled
 
     def _promise_fast(
         self,
@@ -356,7 +332,8 @@ class AvailabilityEngine:
         shortage: NDArray[np.int64],
     ) -> PartBuffer:
         branches, transits = tuple(origins), tuple(origins.values())
-        supply = self.windows.supply(branches, ask.as_of_us, ask.supply)
+        excluded = reservation_number(ask.exclude_reservation)
+        supply = self.windows.supply(branches, ask.as_of_us, ask.supply, excluded)
         picks = self.windows.picks(branches, transits, ask.as_of_us, ask.supply.horizon_days, ask.policy)
         scratch = int(kernel.step_room(self.positions.tables, supply.branch, lines.item).max())
         multiple = self.positions.arrays["item_multiple"][np.maximum(lines.item, 0)].astype(np.int64)
@@ -391,10 +368,9 @@ class AvailabilityEngine:
         again: NDArray[np.int64],
         lines: Lines,
         branches: Sequence[int],
-        reservations: Reservations,
     ) -> dict[int, LinePromise]:
         """The reference's answers, in line order."""
-        rows = decode_rows(self.positions, (int(lines.item[line]) for line in again), branches, reservations)
+        rows = decode_rows(self.positions, (int(lines.item[line]) for line in again), branches)
         request = Request(
             Moment(ask.as_of_us, ask.supply, ask.exclude_reservation),
             ask.policy,

@@ -11,7 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.jit import compiled, inlined
+from atp.live_layout import LINK_LOST, LIVE, TRANSIT_AS_OF
 from atp.model import MICROS, NO_INSTANT
+from atp.pair_access import (
+    Lists,
+    demand_of,
+    figure,
+    find_pair,
+    held_of,
+    is_unchanged,
+    lists_of,
+    receipt_of,
+    settled,
+)
 from atp.positions import ALLOCATED, ERP_AS_OF, GAPS, ON_HAND, SAFETY, UNAVAILABLE, UNKNOWN_STOCK_ROW, Tables
 
 OK: Final = 0
@@ -41,22 +53,8 @@ class Supply(NamedTuple):
     """(b,) local as_of day since 1970-01-01."""
     usable: NDArray[np.int32]
     """(b, horizon): the day offset from which a receipt of that day offset can be picked; FAR or more: never."""
-
-
-@inlined
-def find_pair(tables: Tables, item: int, branch: int) -> int:
-    """Binary search among the item's branches; -1: no row of any table speaks of the pair."""
-    low, high = tables.pair_start[item], tables.pair_start[item + 1] - 1
-    while low <= high:
-        middle = (low + high) // 2
-        value = tables.pair_branch[middle]
-        if value == branch:
-            return int(middle)
-        if value < branch:
-            low = middle + 1
-        else:
-            high = middle - 1
-    return -1
+    exclude_reservation: int
+    """The number of a reservation that does not count; 0: none."""
 
 
 @inlined
@@ -70,9 +68,9 @@ def _overflows(one: int, other: int) -> bool:
 @inlined
 def _opening(tables: Tables, pair: int, is_row: bool) -> tuple[bool, int]:
     """(fits, on-hand less what is unavailable, allocated and kept as safety stock) (A1)."""
-    balance = tables.pair_record[pair, ON_HAND] if is_row else 0
+    balance = figure(tables, pair, ON_HAND) if is_row else 0
     for column in (UNAVAILABLE, ALLOCATED, SAFETY):
-        taken = tables.pair_record[pair, column] if is_row or column != UNAVAILABLE else 0
+        taken = figure(tables, pair, column) if is_row or column != UNAVAILABLE else 0
         if _overflows(balance, -taken):
             return False, 0
         balance -= taken
@@ -80,20 +78,77 @@ def _opening(tables: Tables, pair: int, is_row: bool) -> tuple[bool, int]:
 
 
 @inlined
-def _late_receipts(tables: Tables, supply: Supply, pair: int, today: int) -> tuple[bool, int, int, int]:
+def _late_receipts(tables: Tables, supply: Supply, lists: Lists, today: int) -> tuple[bool, int, int, int]:
     """(fits, quantity of receipts before today that still count, how many no longer do, the first other one) (A3)."""
-    receipt, receipts = tables.receipt_start[pair], tables.receipt_start[pair + 1]
+    receipt = lists.receipt
     late, dropped = 0, 0
-    while receipt < receipts and tables.receipt_day[receipt] < today:
-        if tables.receipt_confidence[receipt] >= supply.min_confidence_micros:
-            if today - tables.receipt_day[receipt] > supply.past_due_max_days:
+    while receipt < lists.receipts:
+        day, quantity, confidence = receipt_of(tables, lists, receipt)
+        if day >= today:
+            break
+        if confidence >= supply.min_confidence_micros:
+            if today - day > supply.past_due_max_days:
                 dropped += 1
             else:
-                if _overflows(late, tables.receipt_quantity[receipt]):
+                if _overflows(late, quantity):
                     return False, 0, 0, 0
-                late += tables.receipt_quantity[receipt]
+                late += quantity
         receipt += 1
     return True, late, dropped, receipt
+
+
+@inlined
+def _take_held(
+    tables: Tables, supply: Supply, lists: Lists, held: int, today: int, day: int, balance: int
+) -> tuple[bool, int, int, int]:
+    """(fits, the next reservation, its day offset, balance) after those that hold from `day` on or before (A8)."""
+    while held < lists.helds:
+        first_day, expires_us, quantity, number = held_of(tables, lists, held)
+        if first_day - today > day:
+            return True, held, first_day - today, balance
+        if supply.exclude_reservation == number and expires_us == MAX:
+            return False, held, FAR, balance  # a confirmed one nets demands: the reference must look
+        if supply.as_of_us < expires_us and supply.exclude_reservation != number:
+            if _overflows(balance, -quantity):
+                return False, held, FAR, balance
+            balance -= quantity
+        held += 1
+    return True, held, FAR, balance
+
+
+@inlined
+def _take_receipts(
+    tables: Tables, supply: Supply, place: int, lists: Lists, receipt: int, today: int, day: int, balance: int
+) -> tuple[bool, int, int, int]:
+    """(fits, the next receipt, the day offset it can be picked on, balance) after those of `day` or before."""
+    while receipt < lists.receipts:
+        expected, quantity, confidence = receipt_of(tables, lists, receipt)
+        usable = expected - today
+        usable = supply.usable[place, usable] if usable < supply.horizon_days else FAR
+        if usable > day:
+            return True, receipt, usable, balance
+        if confidence >= supply.min_confidence_micros:
+            if _overflows(balance, quantity):
+                return False, receipt, FAR, balance
+            balance += quantity
+        receipt += 1
+    return True, receipt, FAR, balance
+
+
+@inlined
+def _take_demands(
+    tables: Tables, lists: Lists, demand: int, today: int, day: int, balance: int
+) -> tuple[bool, int, int, int]:
+    """(fits, the next demand, its day offset, balance) after those due on `day` or before."""
+    while demand < lists.demands:
+        due, net = demand_of(tables, lists, demand)
+        if due - today > day:
+            return True, demand, due - today, balance
+        if _overflows(balance, -net):
+            return False, demand, FAR, balance
+        balance -= net
+        demand += 1
+    return True, demand, FAR, balance
 
 
 @inlined
@@ -110,12 +165,12 @@ def walk(
     """Walk the balance of a pair at branch number `place` over its receipts and demands (A1 to A5).
 
     Returns (code, lowest balance of the first look_days, highest of all, dropped receipts, steps). With `keep` the
-    days on which the balance changes and the balances from then on are written from `base` on: at most receipts +
-    demands + 2 of them.
+    days on which the balance changes and the balances from then on are written from `base` on, at most as many as
+    `step_room` says; RECHECK when the room ends before, as it can when a live pair changes.
     """
     branch = supply.branch[place]
-    is_row = pair >= 0 and tables.pair_record[pair, ERP_AS_OF] != NO_INSTANT
-    is_lost = pair >= 0 and tables.pair_record[pair, UNKNOWN_STOCK_ROW] == 1
+    is_row = pair >= 0 and figure(tables, pair, ERP_AS_OF) != NO_INSTANT
+    is_lost = pair >= 0 and figure(tables, pair, UNKNOWN_STOCK_ROW) == 1
     if not is_row and (is_lost or not tables.feed_complete[branch, 0]):
         return UNKNOWN_STOCK, 0, 0, 0, 0
     if pair < 0:
@@ -124,13 +179,15 @@ def walk(
         return OK, 0, 0, 0, 1
     today = supply.today[place]
     fits, balance = _opening(tables, pair, is_row)
-    on_time, late, dropped, receipt = _late_receipts(tables, supply, pair, today)
-    if not (fits and on_time):
+    in_place, lists = lists_of(tables, pair)
+    if not (fits and in_place):
         return RECHECK, 0, 0, 0, 0
-    receipts = tables.receipt_start[pair + 1]
-    demand, demands = tables.demand_start[pair], tables.demand_start[pair + 1]
+    on_time, late, dropped, receipt = _late_receipts(tables, supply, lists, today)
+    if not on_time:
+        return RECHECK, 0, 0, 0, 0
     counts = late > 0 and supply.past_due_offset_days < supply.horizon_days
     late_day = supply.usable[place, supply.past_due_offset_days] if counts else FAR
+    demand, held = lists.demand, lists.held
     day, lowest, highest, steps = 0, MAX, -MAX, 0
     while day < supply.horizon_days:
         if late_day == day:
@@ -138,31 +195,23 @@ def walk(
                 return RECHECK, 0, 0, 0, 0
             balance += late
             late_day = FAR
-        following = late_day
-        while receipt < receipts:
-            usable = tables.receipt_day[receipt] - today
-            usable = supply.usable[place, usable] if usable < supply.horizon_days else FAR
-            if usable > day:
-                following = min(following, usable)
-                break
-            if tables.receipt_confidence[receipt] >= supply.min_confidence_micros:
-                if _overflows(balance, tables.receipt_quantity[receipt]):
-                    return RECHECK, 0, 0, 0, 0
-                balance += tables.receipt_quantity[receipt]
-            receipt += 1
-        while demand < demands:
-            due = tables.demand_day[demand] - today
-            if due > day:
-                following = min(following, due)
-                break
-            if _overflows(balance, -tables.demand_net[demand]):
-                return RECHECK, 0, 0, 0, 0
-            balance -= tables.demand_net[demand]
-            demand += 1
+        fits, held, following, balance = _take_held(tables, supply, lists, held, today, day, balance)
+        if not fits:
+            return RECHECK, 0, 0, 0, 0
+        following = min(following, late_day)
+        fits, receipt, next_receipt, balance = _take_receipts(
+            tables, supply, place, lists, receipt, today, day, balance
+        )
+        came, demand, next_demand, balance = _take_demands(tables, lists, demand, today, day, balance)
+        if not (fits and came):
+            return RECHECK, 0, 0, 0, 0
+        following = min(following, next_receipt, next_demand)
         if day < supply.look_days:
             lowest = min(lowest, balance)
         highest = max(highest, balance)
         if keep:
+            if base + steps >= len(days):
+                return RECHECK, 0, 0, 0, 0
             days[base + steps], balances[base + steps] = day, balance
         steps += 1
         day = following
@@ -182,18 +231,21 @@ def _ages(
 ) -> None:
     """Freshness and instant by source (A11), the worse and older of what `fresh` and `as_of` hold already."""
     branch = supply.branch[place]
+    is_lost = tables.live_head[LINK_LOST] != 0
     for source in range(3):
         said = np.int64(NO_INSTANT)
         if pair >= 0 and source < 2:
-            said = tables.pair_record[pair, ERP_AS_OF + source]
+            said = np.int64(figure(tables, pair, ERP_AS_OF + source))
+        elif pair >= LIVE:
+            said = np.int64(figure(tables, pair, TRANSIT_AS_OF))
         feed = tables.feed_as_of[branch, source]
         if tables.feed_complete[branch, source] or (said == NO_INSTANT and source != 0):
             said = max(said, feed)
         state = 0
-        has_gap = pair >= 0 and (tables.pair_record[pair, GAPS] >> source) & 1
+        has_gap = pair >= 0 and (figure(tables, pair, GAPS) >> source) & 1
         if said == NO_INSTANT:
             state = UNKNOWN
-        elif has_gap or supply.as_of_us - said >= tables.feed_stale_us[branch, source]:
+        elif is_lost or has_gap or supply.as_of_us - said >= tables.feed_stale_us[branch, source]:
             state = STALE
         if is_first:
             fresh[at, source] = state
@@ -218,6 +270,32 @@ def _whole(micros: int, need: int, per: int, numerator: int, denominator: int) -
 
 
 @inlined
+def _read(
+    tables: Tables,
+    supply: Supply,
+    place: int,
+    pair: int,
+    is_first: bool,
+    at: int,
+    fresh: NDArray[np.uint8],
+    as_of: NDArray[np.int64],
+    no_days: NDArray[np.int32],
+    no_balances: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """(code, lowest, highest, dropped receipts) of `walk` and the ages, of one state of the pair."""
+    before_fresh = (fresh[at, 0], fresh[at, 1], fresh[at, 2])
+    before_as_of = (as_of[at, 0], as_of[at, 1], as_of[at, 2])
+    while True:
+        pair, version = settled(tables, pair)
+        _ages(tables, supply, place, pair, is_first, at, fresh, as_of)
+        code, lowest, highest, dropped, _ = walk(tables, supply, place, pair, no_days, no_balances, 0, False)
+        if is_unchanged(tables, pair, version):
+            return code, lowest, highest, dropped
+        for source in range(3):
+            fresh[at, source], as_of[at, source] = before_fresh[source], before_as_of[source]
+
+
+@inlined
 def _check_line(
     tables: Tables,
     supply: Supply,
@@ -238,8 +316,9 @@ def _check_line(
     worst, least, dropped = OK, MAX, 0
     for k in range(first, last if is_kit else first + 1):
         pair = find_pair(tables, tables.kit_component[k] if is_kit else item, supply.branch[place])
-        _ages(tables, supply, place, pair, k == first, at, fresh, as_of)
-        code, atp, highest, more, _ = walk(tables, supply, place, pair, no_days, no_balances, 0, False)
+        code, atp, highest, more = _read(
+            tables, supply, place, pair, k == first, at, fresh, as_of, no_days, no_balances
+        )
         dropped += more
         if code == OK and (is_kit or is_unit_asked):
             need = tables.kit_numerator[k] if is_kit else 1
@@ -312,8 +391,11 @@ def step_room(tables: Tables, branch: NDArray[np.int32], items: NDArray[np.int32
             if items[i] >= 0 and branch[place] >= 0:
                 pair = find_pair(tables, items[i], branch[place])
                 if pair >= 0:
-                    room[i] += tables.receipt_start[pair + 1] - tables.receipt_start[pair]
-                    room[i] += tables.demand_start[pair + 1] - tables.demand_start[pair]
+                    in_place, lists = lists_of(tables, pair)
+                    if in_place:
+                        room[i] += lists.receipts - lists.receipt
+                        room[i] += lists.demands - lists.demand
+                        room[i] += lists.helds - lists.held
     return room
 
 
@@ -323,12 +405,20 @@ def project_lines(
     supply: Supply,
     items: NDArray[np.int32],
     wanted: NDArray[np.bool_],
+    status: NDArray[np.uint8],
+    now_atp: NDArray[np.int64],
+    dropped: NDArray[np.int32],
+    fresh: NDArray[np.uint8],
+    as_of: NDArray[np.int64],
     start: NDArray[np.int64],
     days: NDArray[np.int32],
     atp: NDArray[np.int64],
     balances: NDArray[np.int64],
 ) -> int:
-    """Write the step functions of the wanted results one after another; returns how many steps were written."""
+    """Write the step functions of the wanted results one after another; returns how many steps were written.
+
+    What is told of these results is of the same state of their pairs: their figures and ages are written again.
+    """
     branches = len(supply.branch)
     end = 0
     for i in range(len(items)):
@@ -338,7 +428,13 @@ def project_lines(
             if not wanted[at]:
                 continue
             pair = find_pair(tables, items[i], supply.branch[place])
-            _, _, _, _, steps = walk(tables, supply, place, pair, days, balances, end, True)
+            while True:
+                pair, version = settled(tables, pair)
+                _ages(tables, supply, place, pair, True, at, fresh, as_of)
+                code, now, _, lost, steps = walk(tables, supply, place, pair, days, balances, end, True)
+                if is_unchanged(tables, pair, version):
+                    break
+            status[at], now_atp[at], dropped[at] = code, now, lost
             lowest = MAX
             for k in range(end + steps - 1, end - 1, -1):
                 lowest = min(lowest, balances[k])

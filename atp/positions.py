@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.jit import compiled
+from atp.live_layout import NOTHING_LIVE, LiveArrays
 
 ON_HAND: Final = 0
 UNAVAILABLE: Final = 1
@@ -101,6 +102,10 @@ class Tables(NamedTuple):
     feed_as_of: NDArray[np.int64]
     feed_complete: NDArray[np.bool_]
     feed_stale_us: NDArray[np.int64]
+    live_head: NDArray[np.int64]
+    live_slots: NDArray[np.int64]
+    live_rows: NDArray[np.int64]
+    live_blocks: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +202,8 @@ class Positions:
         self.destinations, self.orders = tables["destination"], tables["order"]
         self.references = tables["reference"]
         self._check_lengths()
-        self.tables = Tables(**{column: self.arrays[column] for column in Tables._fields})  # type: ignore[arg-type]
+        columns = {column: self.arrays[column] for column in Tables._fields if column in self.arrays}
+        self.tables = Tables(**columns, **NOTHING_LIVE._asdict())  # type: ignore[arg-type]
 
     def _check_lengths(self) -> None:
         """The kernels check no bounds: every offset must lead to what is there."""
@@ -233,6 +239,15 @@ class Positions:
                 )
         if self.arrays["pair_record"].shape != (pairs, RECORD_COLUMNS):
             raise ValueError(f"{PREFIX}pair_record must have {RECORD_COLUMNS} columns")
+
+    def follow(self, live: LiveArrays) -> None:
+        """From now on, look at what is live first. Requests under way go on with what they have."""
+        self.tables = self.tables._replace(**live._asdict())
+
+    @property
+    def live(self) -> LiveArrays:
+        """What is live now."""
+        return LiveArrays(*(getattr(self.tables, name) for name in LiveArrays._fields))
 
     def integer(self, column: str, index: int) -> int:
         """One element of a column as a Python int."""

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.jit import compiled, inlined
-from atp.kernel import FAR, MAX, OK, RECHECK, UNKNOWN_STOCK, Supply, find_pair, walk
+from atp.kernel import FAR, MAX, OK, RECHECK, UNKNOWN_STOCK, Supply, walk
 from atp.model import MICROS
+from atp.pair_access import find_pair, is_unchanged, settled
 from atp.positions import Tables
 
 
@@ -89,7 +90,11 @@ def _lay_out(
     known, base = 0, 0
     for place in range(len(supply.branch)):
         pair = find_pair(tables, item, supply.branch[place])
-        code, _, _, _, steps = walk(tables, supply, place, pair, days, atp, base, True)
+        while True:
+            pair, version = settled(tables, pair)
+            code, _, _, _, steps = walk(tables, supply, place, pair, days, atp, base, True)
+            if is_unchanged(tables, pair, version):
+                break
         if code == RECHECK:
             return RECHECK, 0
         known += code == OK

@@ -155,7 +155,7 @@ def _days_of(rows: Rows, sku: str, branch: str, request: Request) -> PairDays | 
     return request.days[pair]
 
 
-def _free_micros(days: PairDays, taken: Sequence[tuple[int, int]]) -> list[int]:
+def free_micros(days: PairDays, taken: Sequence[tuple[int, int]]) -> list[int]:
     """What can still be promised from each day on, never below 0, after what the request has taken."""
     if not taken:
         return [max(0, atp) for atp in days.atp_micros]
@@ -249,7 +249,7 @@ def _slots(
     ):
         return []
     free = {
-        sku: _free_micros(pair, request.taken.get((sku, origin.branch), ())) for sku, pair in pairs.items()
+        sku: free_micros(pair, request.taken.get((sku, origin.branch), ())) for sku, pair in pairs.items()
     }
     today = next(iter(pairs.values())).first_day
     slots: list[Slot] = []

@@ -42,6 +42,9 @@ class Moment:
     exclude_reservation: str = ""
 
 
+EPOCH_MOMENT = Moment(0)
+
+
 @dataclass(slots=True)
 class PairDays:
     """One pair, day by day from the as_of day to the horizon, and what made it so."""
@@ -220,7 +223,9 @@ def source_freshness(rows: Rows, sku: str, branch: str, as_of_us: int) -> dict[S
     said = {
         Source.ERP: [stock.as_of_us] if stock else [],
         Source.WMS: [as_of for _, as_of, _ in allocations_of(rows, sku, branch)],
-        Source.TRANSIT: [],
+        Source.TRANSIT: [rows.transit_as_of_us[sku, branch]]
+        if (sku, branch) in rows.transit_as_of_us
+        else [],
     }
     result = {}
     for source, instants in said.items():
@@ -231,7 +236,8 @@ def source_freshness(rows: Rows, sku: str, branch: str, as_of_us: int) -> dict[S
             result[source] = (Freshness.UNKNOWN, NO_INSTANT)
             continue
         stale_after_us = (feed.stale_after_min if feed else STALE_AFTER_MIN) * 60 * MICROS
-        is_stale = as_of_us - max(instants) >= stale_after_us or (sku, branch, source) in rows.gaps
+        is_old = as_of_us - max(instants) >= stale_after_us
+        is_stale = is_old or rows.link_lost or (sku, branch, source) in rows.gaps
         result[source] = (Freshness.STALE if is_stale else Freshness.FRESH, max(instants))
     return result
 

@@ -129,6 +129,10 @@ class Rows:
     reservations: dict[Pair, list[Reservation]] = field(default_factory=dict)
     gaps: set[tuple[str, str, Source]] = field(default_factory=set)
     """Pairs of which events of a source are missing: STALE until its next set (A10)."""
+    transit_as_of_us: dict[Pair, int] = field(default_factory=dict)
+    """The newest receipt or demand event of a pair."""
+    link_lost: bool = False
+    """Other servers can't be heard: all that is known may be old (A11)."""
 
     def components(self, sku: str) -> dict[str, Fraction]:
         """Base components of one base unit of `sku`, equal ones added (A6); itself when it is no kit.

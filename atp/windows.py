@@ -55,7 +55,9 @@ class Windows:
             result.append(by_zone[zone])
         return result
 
-    def supply(self, branches: tuple[int, ...], as_of_us: int, policy: SupplyPolicy) -> Supply:
+    def supply(
+        self, branches: tuple[int, ...], as_of_us: int, policy: SupplyPolicy, exclude_reservation: int = 0
+    ) -> Supply:
         """The kernels' form of a supply policy at an instant."""
         todays = tuple(day for day, _ in self.moments(branches, as_of_us))
         horizon = policy.horizon_days
@@ -71,6 +73,7 @@ class Windows:
             policy.past_due_max_days,
             policy.min_confidence_micros,
             *arrays,
+            exclude_reservation,
         )
 
     def _supply_arrays(

@@ -1,5 +1,10 @@
 """The protocol of the cache: versioned records, a log of their changes, and values that expire.
 
+    CacheError
+    ├── CacheUnavailableError      what was asked for was not done; trying again later may help
+    │   └── CommitUnknownError     ... or it was done: the answer did not come; the records tell
+    └── CacheCorruptError          what is stored is damaged or of another release: an operator has to act
+
 Two implementations hold it: `cache.embedded` (SQLite in the store, the workers of one host) and `cache.redis_store`
 (shared by hosts). The domain decides what the bytes mean; the cache decides nothing but which commit came first.
 
@@ -18,7 +23,8 @@ START: Final = ""
 """The position before the first change of a log."""
 
 Key = tuple[str, str]
-"""(space, name): 'reservation', 'pair', 'dead_letter', 'offset', 'snapshot', ..."""
+"""(space, name): 'reservation', 'pair', 'dead_letter', 'offset', 'snapshot', ... A space has no NUL and does not begin
+with '~'."""
 
 
 class CacheError(Exception):
@@ -27,6 +33,13 @@ class CacheError(Exception):
 
 class CacheUnavailableError(CacheError):
     """Nothing can be promised to be shared now; nothing was changed. The text says what was tried."""
+
+
+class CommitUnknownError(CacheUnavailableError):
+    """The commits were sent, or written, and no word came back in time: each was made in full or not at all.
+
+    Asking again with the same expected versions is safe: a commit that was made turns it into a Conflict.
+    """
 
 
 class CacheCorruptError(CacheError):
@@ -69,7 +82,7 @@ class Commit:
     expected: Mapping[Key, int] = field(default_factory=dict)
     """The version that each of these must have (0: never written). All of them are raised by one, put or not."""
     puts: Sequence[Put] = ()
-    """A key that is not expected is overwritten whatever its version."""
+    """A key that is not expected is overwritten whatever its version. Of several puts of one key the last counts."""
     notes: Sequence[bytes] = ()
     """Logged in order with the records; not kept as records themselves."""
 
@@ -81,7 +94,7 @@ class Committed:
     position: str
     """Of its change in the log. START when it was deferred: see `StateCache.commit`."""
     versions: Mapping[Key, int]
-    """The versions that the expected and put keys have now."""
+    """The versions that the expected and put keys have now; empty when it was deferred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,9 @@ class Change:
     records: Sequence[Record]
     """The expected and put keys as they were after it."""
     notes: Sequence[bytes]
+    complete: bool = True
+    """False: it stands for changes that are no longer known one by one (trimmed here, or lost by Redis). The records
+    are what became of them, the notes are gone: whoever lives by notes must read the records again."""
 
 
 class StateCache(Protocol):
@@ -109,17 +125,24 @@ class StateCache(Protocol):
         """Make several commits, each atomic by itself, in order, made durable together.
 
         A commit that expects nothing is never refused for want of the shared side: it is kept here, told to the others
-        once they can be reached, and answered with position START. One that expects something raises
-        CacheUnavailableError (and then none of the conditional ones of this call was made).
+        once they can be reached, in order and once, and answered with position START. It joins the log (also of this
+        host) when it has been told; `get` and `scan` show its values at once.
+
+        One that expects something raises CacheUnavailableError (and then none of the conditional ones of this call was
+        made, while the others were kept), or CommitUnknownError when that can't be told.
         """
         ...
 
     def changes(self, after: str, limit: int) -> list[Change]:
-        """The next changes after a position, oldest first; changes made through this object are among them."""
+        """The next changes after a position, oldest first; changes made through this object are among them.
+
+        A position stays good for ever on the host that gave it out. Versions tell which of two records is newer: a
+        change may repeat what an incomplete one before it has already brought.
+        """
         ...
 
     def position(self) -> str:
-        """The position of the newest change."""
+        """The position of the newest change. To load everything: take it, `scan`, then follow the changes after it."""
         ...
 
     def get(self, keys: Sequence[Key]) -> list[Record]:
@@ -127,11 +150,14 @@ class StateCache(Protocol):
         ...
 
     def scan(self, space: str) -> Iterator[Record]:
-        """Every record of a space that has a value, by name."""
+        """Every record of a space that has a value, by name. Each is as it is when reached: not one instant."""
         ...
 
     def trim(self, before: str) -> int:
-        """Forget the notes of changes up to and including a position; how many changes went."""
+        """Forget the notes of changes up to and including a position; how many changes went.
+
+        Who follows from further back then gets those changes as incomplete ones.
+        """
         ...
 
     @property
@@ -161,7 +187,7 @@ class ValueCache(Protocol):
     """Values that expire, written through. Safe to use by many threads; nothing here ever waits past its budget."""
 
     def get(self, owner: str, keys: Sequence[str], now_us: int) -> list[Value | None]:
-        """What is known in memory, or could be fetched within the budget; None for absent, expired or not the owner's."""
+        """What is known, or could be fetched within the budget; None for absent, expired or not the owner's."""
         ...
 
     def put(self, values: Sequence[Value]) -> None:

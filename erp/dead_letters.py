@@ -112,7 +112,6 @@ class DeadLetterFile:
     def _open(self) -> Iterator[sqlite3.Connection]:
         db = sqlite3.connect(self._path, timeout=5.0)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
             db.execute(_SCHEMA)
             with db:
                 yield db

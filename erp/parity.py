@@ -120,8 +120,6 @@ class ParityFile:
     def _open(self) -> Iterator[sqlite3.Connection]:
         db = sqlite3.connect(self._path, timeout=5.0)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
             db.execute(
                 "CREATE TABLE IF NOT EXISTS books (version TEXT, book TEXT, checked INTEGER, "
                 "mismatched INTEGER, PRIMARY KEY (version, book))"

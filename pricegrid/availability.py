@@ -176,10 +176,10 @@ def availability_result(message: v1.CheckAvailabilityResponse) -> AvailabilityRe
     return AvailabilityResult(
         lines=tuple(
             LineAvailability(
-                status=_status(line.status),
+                status=availability_status(line.status),
                 available=_decimal(line, "available_micros"),
                 shortage=_decimal(line, "shortage_micros"),
-                branches=tuple(_branch(branch) for branch in line.branches),
+                branches=tuple(branch_availability(branch) for branch in line.branches),
             )
             for line in message.results
         ),
@@ -195,7 +195,7 @@ def promise_result(message: v1.PromiseOrderResponse) -> PromiseResult:
     return PromiseResult(
         lines=tuple(
             LinePromise(
-                status=_status(line.status),
+                status=availability_status(line.status),
                 promised=tuple(_part(part) for part in line.promised),
                 shortage=_decimal(line, "shortage_micros"),
                 explanation=_document(line.explanation_json),
@@ -227,10 +227,11 @@ def quote_result(message: v1.QuoteLinesResponse) -> QuoteResult:
     )
 
 
-def _branch(message: v1.BranchAvailability) -> BranchAvailability:
+def branch_availability(message: v1.BranchAvailability) -> BranchAvailability:
+    """Reads a `BranchAvailability`."""
     return BranchAvailability(
         branch=message.branch,
-        status=_status(message.status),
+        status=availability_status(message.status),
         available=_decimal(message, "available_micros"),
         shortage=_decimal(message, "shortage_micros"),
         freshness=_freshness(message.freshness),
@@ -260,7 +261,7 @@ def _part(message: v1.PromisedPart) -> PromisedPart:
 
 def _quoted(message: v1.QuoteAvailability) -> QuoteAvailability:
     return QuoteAvailability(
-        status=_status(message.status),
+        status=availability_status(message.status),
         available=_decimal(message, "available_micros"),
         shortage=_decimal(message, "shortage_micros"),
         promise_date=date.fromisoformat(message.promise_date) if message.promise_date else None,
@@ -278,7 +279,8 @@ def _freshness(message: v1.Freshness) -> Freshness:
     return Freshness(source("erp"), source("wms"), source("transit"))
 
 
-def _status(number: v1.AvailabilityStatus) -> AvailabilityStatus:
+def availability_status(number: v1.AvailabilityStatus) -> AvailabilityStatus:
+    """Reads an `AvailabilityStatus`."""
     return AvailabilityStatus(v1.AvailabilityStatus.Name(number).removeprefix("AVAILABILITY_STATUS_"))
 
 

@@ -25,6 +25,7 @@ from pricegrid.availability import (
     quote_result,
 )
 from pricegrid.errors import error_from_rpc
+from pricegrid.live_client import TIMEOUT_S, LiveClient
 from pricegrid.requests import (
     Line,
     PromisePolicy,
@@ -38,11 +39,10 @@ from pricegrid.requests import (
 )
 from pricegrid.results import Explanation, PriceResult, instant_from_us, line_price, price_result
 
-TIMEOUT_S = 5.0
 RECEIVE_BYTES_MAX = 64 * 1024 * 1024  # an answer of 10,000 lines with long book and entry ids
 
 
-class Client:
+class Client(LiveClient):
     """A connection to a Pricegrid server at `address`, "host:port"; safe to share between threads.
 
     It connects when first asked, and again by itself when the server comes back. Pass `channel` to bring your own.
@@ -54,8 +54,8 @@ class Client:
             raise ValueError("give either an address or a channel")
         options = [("grpc.max_receive_message_length", RECEIVE_BYTES_MAX)]
         self._channel = channel or grpc.insecure_channel(address, options=options)
+        super().__init__(self._channel)
         self._stub = v1.PricingServiceStub(self._channel)
-        self._availability = v1.AvailabilityServiceStub(self._channel)
         self._quote = v1.QuoteServiceStub(self._channel)
 
     def __enter__(self) -> Self:

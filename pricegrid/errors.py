@@ -3,8 +3,10 @@
 PricegridError
 ├── InvalidRequestError        mend the request: NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, CURRENCY_REQUIRED ...
 ├── CustomerNotAllowedError    the customer does not exist, or the caller may not ask: CUSTOMER_NOT_ALLOWED
-├── UnknownSnapshotError       the server does not keep that snapshot: UNKNOWN_SNAPSHOT
-├── UnavailableError           ask again later: OVERLOADED, or no server there
+├── NotFoundError              there is no such thing: RESERVATION_NOT_FOUND, DEAD_LETTER_NOT_FOUND
+│   └── UnknownSnapshotError   the server does not keep that snapshot: UNKNOWN_SNAPSHOT
+├── ConflictError              it is not in a state in which that can be done: RESERVATION_EXPIRED, KEY_REUSED ...
+├── UnavailableError           ask again later: OVERLOADED, LIVE_STATE_UNAVAILABLE, or no server there
 ├── DeadlineExceededError      no answer within `timeout_s`
 └── ServerError                the server failed: INTERNAL_ERROR, SNAPSHOT_UNUSABLE; tell its operator
 """
@@ -46,7 +48,16 @@ class CustomerNotAllowedError(PricegridError):
     """The customer does not exist or may not be asked for by this caller; which of both is not said."""
 
 
-class UnknownSnapshotError(PricegridError):
+class NotFoundError(PricegridError):
+    """There is nothing of the name given, or it is another customer's; which of both is not said."""
+
+
+class ConflictError(PricegridError):
+    """What was asked contradicts what was done before: a reservation has expired or ended, a key was used for something
+    else, the reservation is for another order. Nothing was changed."""
+
+
+class UnknownSnapshotError(NotFoundError):
     """The snapshot version named is not one that the server keeps."""
 
 
@@ -67,10 +78,19 @@ class ServerError(PricegridError):
 _BY_CODE: Mapping[grpc.StatusCode, type[PricegridError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.PERMISSION_DENIED: CustomerNotAllowedError,
-    grpc.StatusCode.NOT_FOUND: UnknownSnapshotError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: ConflictError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
 }
+_BY_REASON: Mapping[str, type[PricegridError]] = {
+    "UNKNOWN_SNAPSHOT": UnknownSnapshotError,
+    "RESERVATION_EXPIRED": ConflictError,
+    "RESERVATION_ENDED": ConflictError,
+    "ORDER_MISMATCH": ConflictError,
+    "TOO_MANY_STREAMS": UnavailableError,
+}
+"""Those whose code says too little."""
 
 
 def error_from_rpc(error: grpc.RpcError) -> PricegridError:
@@ -81,9 +101,8 @@ def error_from_rpc(error: grpc.RpcError) -> PricegridError:
     code: grpc.StatusCode = call.code()
     trailing = dict(call.trailing_metadata() or ())
     reason, metadata = _error_info(trailing.get(DETAILS_KEY))
-    found = _BY_CODE.get(code, ServerError)(
-        call.details() or "", reason=reason or code.name, metadata=metadata
-    )
+    kind = _BY_REASON.get(reason) or _BY_CODE.get(code, ServerError)
+    found = kind(call.details() or "", reason=reason or code.name, metadata=metadata)
     pushback_ms = trailing.get("grpc-retry-pushback-ms")
     if isinstance(found, UnavailableError) and isinstance(pushback_ms, str) and pushback_ms.isdecimal():
         found.retry_after_s = int(pushback_ms) / 1000

@@ -102,7 +102,7 @@ class ErpPrices:
 def erp_deadline_s(caller: Caller, gateway: ErpGateway) -> float:
     """Until when a request waits for the ERP, of the monotonic clock: within what is left to the caller."""
     wait_s = gateway.settings.limits.request_wait_ms / 1000
-    left_s = caller.time_left()
+    left_s = caller.left_s()
     if left_s is not None:
         wait_s = min(wait_s, left_s - max(ENCODING_S, left_s / 10))
     return monotonic() + wait_s

@@ -31,6 +31,7 @@ class Reason(enum.StrEnum):
     UOM_TOO_LONG = "UOM_TOO_LONG"
     FIELD_TOO_LONG = "FIELD_TOO_LONG"
     MALFORMED_REQUEST = "MALFORMED_REQUEST"
+    TOO_MANY_EVENTS = "TOO_MANY_EVENTS"
     CURRENCY_REQUIRED = "CURRENCY_REQUIRED"
     INVALID_CURRENCY = "INVALID_CURRENCY"
     INVALID_AS_OF = "INVALID_AS_OF"
@@ -38,10 +39,27 @@ class Reason(enum.StrEnum):
     TOO_MANY_PAIRS = "TOO_MANY_PAIRS"
     INVALID_POLICY = "INVALID_POLICY"
     INVALID_DATE = "INVALID_DATE"
+    KEY_REQUIRED = "KEY_REQUIRED"
+    INVALID_TTL = "INVALID_TTL"
+    INVALID_RESERVATION = "INVALID_RESERVATION"
+    INVALID_WATCH = "INVALID_WATCH"
+    INVALID_LIMIT = "INVALID_LIMIT"
+    INVALID_UNREPORTED_FOR = "INVALID_UNREPORTED_FOR"
+    NO_IDS = "NO_IDS"
+    TOO_MANY_IDS = "TOO_MANY_IDS"
     NO_AVAILABILITY_DATA = "NO_AVAILABILITY_DATA"
     CUSTOMER_NOT_ALLOWED = "CUSTOMER_NOT_ALLOWED"
     UNKNOWN_SNAPSHOT = "UNKNOWN_SNAPSHOT"
+    RESERVATION_NOT_FOUND = "RESERVATION_NOT_FOUND"
+    RESERVATION_EXPIRED = "RESERVATION_EXPIRED"
+    RESERVATION_ENDED = "RESERVATION_ENDED"
+    KEY_REUSED = "KEY_REUSED"
+    ORDER_MISMATCH = "ORDER_MISMATCH"
+    DEAD_LETTER_NOT_FOUND = "DEAD_LETTER_NOT_FOUND"
     SNAPSHOT_UNUSABLE = "SNAPSHOT_UNUSABLE"
+    TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
+    LIVE_STATE_UNAVAILABLE = "LIVE_STATE_UNAVAILABLE"
+    SERVER_STOPPING = "SERVER_STOPPING"
     OVERLOADED = "OVERLOADED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
@@ -54,6 +72,7 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
         Reason.UOM_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.FIELD_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.MALFORMED_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TOO_MANY_EVENTS: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.CURRENCY_REQUIRED: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_CURRENCY: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_AS_OF: grpc.StatusCode.INVALID_ARGUMENT,
@@ -61,14 +80,36 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
         Reason.TOO_MANY_PAIRS: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_POLICY: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_DATE: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.KEY_REQUIRED: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_TTL: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_RESERVATION: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_WATCH: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_LIMIT: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_UNREPORTED_FOR: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.NO_IDS: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.TOO_MANY_IDS: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.NO_AVAILABILITY_DATA: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.CUSTOMER_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
         Reason.UNKNOWN_SNAPSHOT: grpc.StatusCode.NOT_FOUND,
+        Reason.RESERVATION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+        Reason.RESERVATION_EXPIRED: grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.RESERVATION_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.KEY_REUSED: grpc.StatusCode.ALREADY_EXISTS,
+        Reason.ORDER_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.DEAD_LETTER_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         Reason.SNAPSHOT_UNUSABLE: grpc.StatusCode.DATA_LOSS,
+        Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Reason.LIVE_STATE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+        Reason.SERVER_STOPPING: grpc.StatusCode.UNAVAILABLE,
         Reason.OVERLOADED: grpc.StatusCode.UNAVAILABLE,
         Reason.INTERNAL_ERROR: grpc.StatusCode.INTERNAL,
     }
 )
+
+PUSHED_BACK = frozenset(
+    {Reason.OVERLOADED, Reason.TOO_MANY_STREAMS, Reason.LIVE_STATE_UNAVAILABLE, Reason.SERVER_STOPPING}
+)
+"""They pass by themselves: the caller is told when to ask again."""
 
 _DOMAIN_REASONS: Mapping[type[PricingError], Reason] = MappingProxyType(
     {
@@ -111,7 +152,7 @@ def refusal(error: Exception) -> RequestRefusedError:
 def trailing_metadata(
     refused: RequestRefusedError, correlation_id: str
 ) -> tuple[tuple[str, str | bytes], ...]:
-    """The trailing metadata of a refusal: `google.rpc.Status` with one `ErrorInfo`, and push-back when overloaded."""
+    """The trailing metadata of a refusal: `google.rpc.Status` with one `ErrorInfo`, and push-back where it passes."""
     info = error_details_pb2.ErrorInfo(
         reason=refused.reason, domain=DOMAIN, metadata={**refused.metadata, "correlation_id": correlation_id}
     )
@@ -119,6 +160,6 @@ def trailing_metadata(
     detail.Pack(info)
     status = status_pb2.Status(code=refused.code.value[0], message=refused.message, details=[detail])
     trailing: tuple[tuple[str, str | bytes], ...] = ((DETAILS_KEY, status.SerializeToString()),)
-    if refused.reason is Reason.OVERLOADED:
+    if refused.reason in PUSHED_BACK:
         trailing += ((PUSHBACK_KEY, str(PUSHBACK_MS)),)
     return trailing

@@ -1,6 +1,7 @@
 """What every service of the package shares: who asks, from which snapshot, about which instant, and what they get."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
@@ -20,18 +21,18 @@ class SnapshotSource(Protocol):
         """The snapshot of that version, '' for the active one; raises `RequestRefusedError`."""
 
 
-def _no_deadline() -> float | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: what names the exchange, and what they may see (P11)."""
 
     correlation_id: str
     service_desk: bool = False
-    time_left: Callable[[], float | None] = _no_deadline
-    """Seconds to the deadline of the call, None for none."""
+    deadline_s: float | None = None
+    """When they stop to wait, on the monotonic clock; None: never."""
+
+    def left_s(self) -> float | None:
+        """How long they still wait, at least 0; None: as long as it takes."""
+        return None if self.deadline_s is None else max(0.0, self.deadline_s - time.monotonic())
 
 
 def _no_lines() -> NDArray[np.uint8]:
@@ -51,6 +52,34 @@ class Answered:
 
 Answer = Callable[[bytes, Caller], Answered]
 """A method of a service; raises `RequestRefusedError` and the errors of the domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A method that changes live state: it may have to wait for other processes, and must not keep reads waiting."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A method that takes in a stream of messages and answers once."""
+
+    answer: Callable[[Iterator[bytes], Caller], Answered]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A method that answers again and again, until `is_over` or the caller has enough."""
+
+    answers: Callable[[bytes, Caller, Callable[[], bool]], Iterator[bytes]]
+    wake: Callable[[], None]
+    """Makes every stream look whether it is over."""
+
+
+Method = Answer | Mutation | Intake | Watch
+Services = Mapping[str, Mapping[str, Method]]
+"""The methods of each service, by their names in the protos."""
 
 
 @dataclass(frozen=True, slots=True)

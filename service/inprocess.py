@@ -1,10 +1,10 @@
 """A gRPC channel without a network: the client's calls answered by the services in the same process."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic
-from typing import Any, Never, Self
+from typing import Any, Never, Self, cast
 
 import grpc
 
@@ -12,34 +12,77 @@ from erp.settings import read_settings
 from pricegrid import Client
 from pricing_engine.model import ExceptionPolicy
 from service.erp_fallback import open_erp
-from service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
-from service.exchange import Answer, Caller
+from service.errors import Reason, refusal, trailing_metadata
+from service.exchange import Answer, Caller, Intake, Mutation, Services, Watch
 from service.handlers import correlation_id_of
 from service.instants import now_us
 from service.runtime import load_snapshot, version_opener
-from service.services import Services, services
+from service.services import services
 from service.snapshots import SnapshotHolder
 
 
 class InProcessError(grpc.RpcError):
     """A refusal, with the status and metadata it would have over the wire."""
 
-    def __init__(self, refused: RequestRefusedError, correlation_id: str) -> None:
-        super().__init__(refused.message)
-        self._refused = refused
-        self._trailing = trailing_metadata(refused, correlation_id)
+    def __init__(self, code: grpc.StatusCode, message: str, trailing: Any = ()) -> None:
+        super().__init__(message)
+        self._code = code
+        self._message = message
+        self._trailing = trailing
 
     def code(self) -> grpc.StatusCode:
         """The status code."""
-        return self._refused.code
+        return self._code
 
     def details(self) -> str:
         """The message."""
-        return self._refused.message
+        return self._message
 
     def trailing_metadata(self) -> Any:
         """The trailing metadata."""
         return self._trailing
+
+
+class InProcessStream:
+    """The answers of a call that has many; ends as one over the wire does."""
+
+    def __init__(self, watch: Watch, raw: bytes, caller: Caller, read: Callable[[bytes], Any]) -> None:
+        self._is_cancelled = False
+        self._wake = watch.wake
+        self._caller = caller
+        self._answers = watch.answers(raw, caller, self._is_over)
+        self._read = read
+
+    def cancel(self) -> None:
+        """Ends it; safe from another thread."""
+        self._is_cancelled = True
+        self._wake()
+
+    def _is_over(self) -> bool:
+        return self._is_cancelled or self._caller.left_s() == 0.0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        with _as_over_the_wire(self._caller):
+            for raw in self._answers:
+                return self._read(raw)
+        if self._is_cancelled:
+            raise InProcessError(grpc.StatusCode.CANCELLED, "the caller cancelled")
+        raise InProcessError(grpc.StatusCode.DEADLINE_EXCEEDED, "the caller's time is over")
+
+
+@contextlib.contextmanager
+def _as_over_the_wire(caller: Caller) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        refused = refusal(error)
+        if refused.reason is Reason.INTERNAL_ERROR:
+            raise  # in one's own process an unexpected error is best seen whole
+        trailing = trailing_metadata(refused, caller.correlation_id)
+        raise InProcessError(refused.code, refused.message, trailing) from error
 
 
 class InProcessChannel(grpc.Channel):
@@ -47,10 +90,10 @@ class InProcessChannel(grpc.Channel):
 
     def __init__(self, services: Services, *, service_desk: bool) -> None:
         self._service_desk = service_desk
-        self._answers: dict[str, Answer] = {
-            f"/{service}/{method}": answer
+        self._methods = {
+            f"/{service}/{name}": method
             for service, methods in services.items()
-            for method, answer in methods.items()
+            for name, method in methods.items()
         }
 
     def unary_unary(
@@ -61,26 +104,54 @@ class InProcessChannel(grpc.Channel):
         _registered_method: bool | None = False,
     ) -> Any:
         """The call of one method."""
-        assert request_serializer is not None  # noqa: S101 -- generated stubs always give both
-        assert response_deserializer is not None  # noqa: S101
-        answer = self._answers[method]
+        write, read = _codec(request_serializer, response_deserializer)
+        offered = self._methods[method]
+        answer = cast("Answer", offered.answer if isinstance(offered, Mutation) else offered)
 
         def call(request: Any, timeout: float | None = None) -> Any:
-            until_s = None if timeout is None else monotonic() + timeout
-            caller = Caller(
-                correlation_id_of(None),
-                service_desk=self._service_desk,
-                time_left=lambda: None if until_s is None else until_s - monotonic(),
-            )
-            try:
-                return response_deserializer(answer(request_serializer(request), caller).raw)
-            except Exception as error:
-                refused = refusal(error)
-                if refused.reason is Reason.INTERNAL_ERROR:
-                    raise  # in one's own process an unexpected error is best seen whole
-                raise InProcessError(refused, caller.correlation_id) from error
+            caller = self._caller(timeout)
+            with _as_over_the_wire(caller):
+                return read(answer(write(request), caller).raw)
 
         return call
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        """The call of a method that takes in a stream."""
+        write, read = _codec(request_serializer, response_deserializer)
+        take_in = cast("Intake", self._methods[method]).answer
+
+        def call(requests: Iterator[Any], timeout: float | None = None) -> Any:
+            caller = self._caller(timeout)
+            with _as_over_the_wire(caller):
+                return read(take_in(map(write, requests), caller).raw)
+
+        return call
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        """The call of a method that answers with a stream."""
+        write, read = _codec(request_serializer, response_deserializer)
+        watch = cast("Watch", self._methods[method])
+
+        def call(request: Any, timeout: float | None = None) -> Any:
+            return InProcessStream(watch, write(request), self._caller(timeout), read)
+
+        return call
+
+    def _caller(self, timeout_s: float | None) -> Caller:
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        return Caller(correlation_id_of(None), service_desk=self._service_desk, deadline_s=deadline_s)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -91,14 +162,6 @@ class InProcessChannel(grpc.Channel):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def unary_stream(self, *_: Any, **__: Any) -> Never:
-        """Not offered."""
-        raise NotImplementedError
-
-    def stream_unary(self, *_: Any, **__: Any) -> Never:
-        """Not offered."""
-        raise NotImplementedError
-
     def stream_stream(self, *_: Any, **__: Any) -> Never:
         """Not offered."""
         raise NotImplementedError
@@ -108,6 +171,14 @@ class InProcessChannel(grpc.Channel):
 
     def unsubscribe(self, *_: Any, **__: Any) -> None:
         """It is always connected."""
+
+
+def _codec(
+    write: Callable[[Any], bytes] | None, read: Callable[[bytes], Any] | None
+) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    assert write is not None  # noqa: S101 -- generated stubs always give both
+    assert read is not None  # noqa: S101
+    return write, read
 
 
 @contextlib.contextmanager
@@ -121,5 +192,5 @@ def store_client(store: Path, policy: ExceptionPolicy, erp_config: Path | None =
         if erp_config is not None:
             erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
             stack.callback(erp.close)
-        channel = InProcessChannel(services(holder, now_us, erp), service_desk=True)
+        channel = InProcessChannel(services(holder, now_us, erp=erp), service_desk=True)
         yield stack.enter_context(Client(channel=channel))

@@ -8,6 +8,18 @@ BRANCHES_MAX = 1_000  # named in a request
 PAIRS_MAX = 100_000  # lines times branches of a request
 PROJECTED_PAIRS_MAX = 10_000  # of those that say how figures go on from day to day
 EXPLAINED_PAIRS_MAX = 100  # of those that explain themselves
+EVENTS_MAX = 5_000  # of one message of PublishEvents
+EVENT_OVERHEAD_BYTES_MAX = 128  # tags, lengths and numbers of one event on the wire
+UNREADABLE_BYTES_MAX = 65_536  # kept of the text of an event that its sender could not read, UTF-8
+UNREADABLE_DETAIL_BYTES_MAX = 1_024  # kept of what the sender found wrong with it, UTF-8
+DEAD_LETTER_IDS_MAX = 1_000  # named in one answer of PublishEvents
+RESERVE_LINES_MAX = 1_000  # of one reservation
+TTL_MS_DEFAULT = 900_000  # a reservation of which nothing else is said
+TTL_MS_MIN = 1_000
+TTL_MS_MAX = 30 * 86_400_000
+LIST_DEFAULT = 1_000  # dead letters or reservations of an answer, if nothing else is said
+LIST_MAX = 10_000
+IDS_MAX = 10_000  # dead letters named in a request
 CORRELATION_ID_MAX = 128  # printable ASCII
 RECEIVE_BYTES_MAX = 4 * 1024 * 1024  # one request message
 SEND_BYTES_MAX = 64 * 1024 * 1024  # one answer message
@@ -15,6 +27,25 @@ LINE_OVERHEAD_BYTES_MAX = 24  # tags, lengths and quantity of one line on the wi
 
 WORKER_THREADS = 8  # performance: between 2 and 16 threads nothing changes, one is slower
 IN_FLIGHT_MAX = 256  # requests that wait for a thread of one worker before the next is sent away
+MUTATION_THREADS = 8  # of a worker, waiting for the writer: none of them serves reads
+MUTATIONS_WAITING_MAX = 256  # for one of these threads, before the next is sent away
+PUBLISH_STREAMS_MAX = 8  # that publish events through one worker
+WATCHES_MAX = 32  # streams of one worker that watch availability
+SPARE_THREADS = 2  # beside those of streams, to refuse more of them
+WATCH_PAIRS_MAX = 1_000  # lines times branches of a watch
+HEARTBEAT_MS_DEFAULT = 15_000  # of a watch on which nothing changes
+HEARTBEAT_MS_MIN = 1_000
+HEARTBEAT_MS_MAX = 300_000
+CHANGE_POLL_S = 0.05  # how often a worker looks whether positions have changed, while anybody watches
+WATCH_PAUSE_FACTOR = (
+    2 * WATCHES_MAX
+)  # a watch rests so many times what its last answer took: all take half a core
+KEEPALIVE_MS = 30_000  # a connection without calls or answers is asked whether it is still there
+KEEPALIVE_TIMEOUT_MS = 10_000
+WRITER_THREADS = 16  # of the writer process
+WRITER_TIMEOUT_S = 30.0  # the longest that a worker waits for the writer when its caller would wait longer
+COMMIT_TRIES_MAX = 16  # against other servers that change the same pairs, before the caller is sent away
+FOLLOW_CHANGES_MAX = 500  # changes of the cache taken in at a time
 PUSHBACK_MS = 250  # when one sent away should ask again
 
 KEPT_SNAPSHOTS_MAX = 2  # snapshots mapped beside the active one, for `snapshot_version` in requests
@@ -28,3 +59,5 @@ HEALTHY_AFTER_S = 30.0  # a worker that lived as long starts with a clean record
 
 if RECEIVE_BYTES_MAX < LINES_MAX * (SKU_BYTES_MAX + UOM_BYTES_MAX + LINE_OVERHEAD_BYTES_MAX):
     raise AssertionError("a request within the line limits must fit into a message")
+if RECEIVE_BYTES_MAX < EVENTS_MAX * (SKU_BYTES_MAX + 3 * FIELD_BYTES_MAX + EVENT_OVERHEAD_BYTES_MAX):
+    raise AssertionError("events within their limits must fit into a message")

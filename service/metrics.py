@@ -14,7 +14,23 @@ from pricing_engine.model import LineStatus
 from service.errors import Reason
 from service.exchange import Answered
 
-METHODS = ("PriceLines", "ExplainPrice", "CheckAvailability", "PromiseOrder", "QuoteLines")
+METHODS = (
+    "PriceLines",
+    "ExplainPrice",
+    "CheckAvailability",
+    "PromiseOrder",
+    "QuoteLines",
+    "PublishEvents",
+    "Reserve",
+    "ConfirmReservation",
+    "ReleaseReservation",
+    "WatchAvailability",
+    "ListDeadLetters",
+    "GetDeadLetter",
+    "ReplayDeadLetters",
+    "DropDeadLetters",
+    "ListReservations",
+)
 BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 

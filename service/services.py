@@ -1,32 +1,55 @@
 """Which services there are and what answers each method: the same over gRPC and in-process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from pricegrid import v1
 from service.availability_service import AvailabilityService
 from service.erp_fallback import ErpFallback
-from service.exchange import Answer, SnapshotSource
+from service.exchange import Services, SnapshotSource
+from service.live_service import no_live_methods
 from service.pricing_service import PricingService
 from service.quote_service import QuoteService
+from service.watching import Changes, PolledChanges, WatchService
 
-Services = Mapping[str, Mapping[str, Answer]]
-"""The methods of each service, by their names in the protos."""
-
-SERVICES = (v1.PRICING_SERVICE, v1.AVAILABILITY_SERVICE, v1.QUOTE_SERVICE)
+SERVICES = (
+    v1.PRICING_SERVICE,
+    v1.AVAILABILITY_SERVICE,
+    v1.QUOTE_SERVICE,
+    v1.INVENTORY_FEED_SERVICE,
+    v1.ADMIN_SERVICE,
+)
 
 
 def services(
-    snapshots: SnapshotSource, now_us: Callable[[], int], erp: ErpFallback | None = None
+    snapshots: SnapshotSource,
+    now_us: Callable[[], int],
+    *,
+    live: Services | None = None,
+    changes: Changes | None = None,
+    erp: ErpFallback | None = None,
 ) -> Services:
-    """All services over a source of snapshots, with an ERP for what these can't answer alone."""
+    """All services over a source of snapshots.
+
+    `live` are the methods that change live state (`live_methods` where that is in this process, those of a
+    `WriterLink` where it is in another; None: they refuse), `changes` says when availability is another one (None: when
+    another snapshot is active), `erp` answers what the snapshot can't answer alone.
+    """
     pricing = PricingService(snapshots, now_us, erp.prices if erp else None)
     availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None)
     quote = QuoteService(snapshots, now_us, erp)
+    watch = WatchService(
+        availability.check_availability, changes or PolledChanges(lambda: snapshots.get("").version)
+    )
+    mutating = no_live_methods() if live is None else live
     return {
         v1.PRICING_SERVICE: {"PriceLines": pricing.price_lines, "ExplainPrice": pricing.explain_price},
         v1.AVAILABILITY_SERVICE: {
             "CheckAvailability": availability.check_availability,
             "PromiseOrder": availability.promise_order,
+            **mutating[v1.AVAILABILITY_SERVICE],
+            "WatchAvailability": watch.method,
         },
         v1.QUOTE_SERVICE: {"QuoteLines": quote.quote_lines},
+        v1.INVENTORY_FEED_SERVICE: mutating[v1.INVENTORY_FEED_SERVICE],
+        v1.ADMIN_SERVICE: mutating[v1.ADMIN_SERVICE],
     }

@@ -13,13 +13,23 @@ from grpc_reflection.v1alpha import reflection
 
 from pricing_engine.model import ExceptionPolicy
 from service.erp_fallback import ErpFallback, open_worker_erp
+from service.exchange import Services
 from service.handlers import CountingPool, Handlers
 from service.instants import now_us
-from service.limits import GRACE_S, HOUSEKEEPING_S, RECEIVE_BYTES_MAX, SEND_BYTES_MAX, WORKER_THREADS
+from service.limits import (
+    GRACE_S,
+    HOUSEKEEPING_S,
+    KEEPALIVE_MS,
+    KEEPALIVE_TIMEOUT_MS,
+    RECEIVE_BYTES_MAX,
+    SEND_BYTES_MAX,
+    WORKER_THREADS,
+)
 from service.metrics import Metrics, NoMetrics, PrometheusMetrics
 from service.runtime import load_snapshot, version_opener
 from service.services import SERVICES, services
 from service.snapshots import SnapshotHolder
+from service.watching import Changes
 
 _log = logging.getLogger(__name__)
 
@@ -72,9 +82,11 @@ def build_server(
     metrics: Metrics,
     *,
     threads: int = WORKER_THREADS,
+    live: Services | None = None,
+    changes: Changes | None = None,
     erp: ErpFallback | None = None,
-) -> tuple[grpc.Server, health.HealthServicer]:
-    """A server, without a port yet, with all services, health and reflection."""
+) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
+    """A server, without a port yet, with all services, health and reflection; the last three as in `services`."""
     pool = CountingPool(threads)
     server = grpc.server(
         pool,
@@ -82,14 +94,17 @@ def build_server(
             ("grpc.so_reuseport", 1),
             ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
             ("grpc.max_send_message_length", SEND_BYTES_MAX),
+            ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ],
     )
-    offered = services(holder, now_us, erp)
-    Handlers(offered, metrics, lambda: pool.waiting).register(server)
+    offered = services(holder, now_us, live=live, changes=changes, erp=erp)
+    handlers = Handlers(offered, metrics, lambda: pool.waiting)
+    handlers.register(server)
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((*offered, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return server, health_servicer
+    return server, health_servicer, handlers
 
 
 def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
@@ -106,7 +121,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     active = load_snapshot(config.store, config.snapshot_version, config.policy, verify=False)
     holder = SnapshotHolder(active, version_opener(config.store, config.policy, verified.__contains__))
     erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
-    server, health_servicer = build_server(
+    server, health_servicer, handlers = build_server(
         holder, PrometheusMetrics() if config.metrics else NoMetrics(), threads=config.threads, erp=erp
     )
     server.add_insecure_port(config.address)
@@ -129,6 +144,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         _log.warning("the supervisor is gone; stopping")
     health_servicer.enter_graceful_shutdown()
+    handlers.end_watches()
     server.stop(config.grace_s).wait()
     if erp:
         erp.close()

@@ -1,13 +1,14 @@
 """Availability worlds for tests: plain rows for the reference, the same rows as frames and arrays for the engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
 import polars as pl
 
-from atp.decode import Reservations
 from atp.engine import AvailabilityEngine
+from atp.live import LiveWriter
 from atp.model import (
     MICROS,
     AvailabilityStatus,
@@ -23,9 +24,10 @@ from atp.model import (
     day_date,
     day_number,
 )
+from atp.pair_rows import image_of, pair_rows_of
 from atp.promising import OrderLine, Request, promise
-from atp.reference import Moment, check_pair
-from atp.rows import Branch, Feed, Item, Rows, Stock
+from atp.reference import Moment, allocations_of, check_pair, demands_of
+from atp.rows import Allocation, Branch, Feed, Item, Pair, Rows, Stock
 from loaders.compile_positions import compile_positions
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
@@ -138,11 +140,25 @@ def _table(columns: str, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
 
 def engine_of(rows: Rows) -> AvailabilityEngine:
     """The compiled engine over the same rows."""
-    return AvailabilityEngine(compile_positions(frames_of(rows)))
+    engine = AvailabilityEngine(compile_positions(frames_of(rows)))
+    if rows.reservations:
+        follow_live(engine, rows, rows.reservations)
+    return engine
 
 
-def reservations_of(rows: Rows) -> Reservations:
-    return rows.reservations
+def follow_live(engine: AvailabilityEngine, rows: Rows, pairs: Iterable[Pair]) -> LiveWriter:
+    """Let the engine see these pairs live, as the rows have them."""
+    writer = LiveWriter.in_memory()
+    for pair in pairs:
+        item, branch = engine.ordinals(*pair)
+        of_kits = replace(
+            pair_rows_of(rows, pair),
+            allocations=tuple(Allocation(*each) for each in allocations_of(rows, *pair)),
+            demands=tuple(demands_of(rows, *pair)),
+        )
+        writer.put(item, branch, image_of(of_kits, pair, rows.branches[pair[1]].time_zone))
+    engine.positions.follow(writer.readable())
+    return writer
 
 
 # ---- one question, asked of both
@@ -189,11 +205,9 @@ def reference_check(rows: Rows, ask: CheckAsk) -> list[PairAvailability]:
     ]
 
 
-def line_promises(
-    engine: AvailabilityEngine, ask: PromiseAsk, reservations: Reservations
-) -> list[LinePromise]:
+def line_promises(engine: AvailabilityEngine, ask: PromiseAsk) -> list[LinePromise]:
     """The engine's promises in the reference's form."""
-    a = engine.promise(ask, reservations)
+    a = engine.promise(ask)
     return [
         LinePromise(
             AvailabilityStatus(a.status[i]),
@@ -241,7 +255,7 @@ def check_both(rows: Rows, lines: Sequence[tuple[str, int, str]], **ask: object)
     """Ask both, insist that they agree, and give the answer."""
     question = CheckAsk(**{"as_of_us": at(0), "projected": True, **line_columns(lines), **ask})
     engine = engine_of(rows)
-    found = pair_answers(engine, engine.check(question, reservations_of(rows)))
+    found = pair_answers(engine, engine.check(question))
     assert found == reference_check(rows, question)
     return found
 
@@ -249,7 +263,7 @@ def check_both(rows: Rows, lines: Sequence[tuple[str, int, str]], **ask: object)
 def promise_both(rows: Rows, lines: Sequence[tuple[str, int, str]], **ask: object) -> list[LinePromise]:
     """Ask both, insist that they agree, and give the answer."""
     question = PromiseAsk(**{"as_of_us": at(0), **line_columns(lines), **ask})
-    found = line_promises(engine_of(rows), question, reservations_of(rows))
+    found = line_promises(engine_of(rows), question)
     assert found == reference_promise(rows, question)
     return found
 

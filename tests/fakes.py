@@ -84,11 +84,11 @@ class FakeContext:
         self.details = ""
         self.trailing: dict[str, str | bytes] = {}
 
-    def time_remaining(self) -> float | None:
-        return None
-
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self._metadata
+
+    def time_remaining(self) -> float:
+        return 1e10  # as gRPC says where there is no deadline
 
     def set_trailing_metadata(self, trailing: tuple[tuple[str, str | bytes], ...]) -> None:
         self.trailing = dict(trailing)

@@ -91,7 +91,7 @@ def promised(
     """What the engine's promises take of each base pair, day by day."""
     ask = PromiseAsk(at(0), **line_columns(lines), policy=policy)
     taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    for line in line_promises(engine_of(rows), ask, {}):
+    for line in line_promises(engine_of(rows), ask):
         assert (
             line.shortage_micros
             == line.requested_micros - sum(part.quantity_micros for part in line.parts)

@@ -63,7 +63,7 @@ def open_desk(store: Path, config: Path, policy: ExceptionPolicy | None = None) 
     holder = SnapshotHolder(
         load_snapshot(store, None, policy), version_opener(store, policy, lambda _: False)
     )
-    channel = InProcessChannel(services(holder, now_us, erp), service_desk=False)
+    channel = InProcessChannel(services(holder, now_us, erp=erp), service_desk=False)
     return Desk(Client(channel=channel), erp, letters)
 
 

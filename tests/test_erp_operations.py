@@ -168,7 +168,7 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
     erp = open_erp(read_settings(config), store, now_us)
     active = load_snapshot(store, None, ExceptionPolicy())
     holder = SnapshotHolder(active, version_opener(store, ExceptionPolicy(), lambda _: False))
-    client = Client(channel=InProcessChannel(services(holder, now_us, erp), service_desk=False))
+    client = Client(channel=InProcessChannel(services(holder, now_us, erp=erp), service_desk=False))
 
     def compared() -> tuple[int, int]:
         price(client, "S4"), price(client, "S5")

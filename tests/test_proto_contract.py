@@ -4,7 +4,8 @@ import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
-from atp.model import AvailabilityStatus, Freshness
+from atp.events import Kind, Measure
+from atp.model import AvailabilityStatus, Freshness, Source
 from pricegrid import availability, results, v1
 from pricing_engine.model import ExceptionReason, LineStatus
 from service.errors import CODES, Reason
@@ -15,7 +16,13 @@ FILES = (
     "pricegrid/v1/availability.proto",
     "pricegrid/v1/availability_service.proto",
     "pricegrid/v1/quote_service.proto",
+    "pricegrid/v1/inventory_event.proto",
+    "pricegrid/v1/inventory_feed_service.proto",
+    "pricegrid/v1/reservation.proto",
+    "pricegrid/v1/admin_service.proto",
 )
+ORDINALS = {"sequence", "version"}
+"""Numbers that count nothing and measure nothing: they have no unit."""
 FORBIDDEN = {
     FieldDescriptor.TYPE_UINT32,
     FieldDescriptor.TYPE_UINT64,
@@ -51,6 +58,20 @@ def test_freshness_states_are_the_engines_one_further():
     wire = {number - 1: name for name, number in v1.FreshnessState.items() if number}
 
     assert wire == {state.value: f"FRESHNESS_STATE_{state.name}" for state in Freshness}
+
+
+@pytest.mark.parametrize(
+    ("wire", "domain", "prefix"),
+    [
+        (v1.InventorySource, Source, "INVENTORY_SOURCE_"),
+        (v1.InventoryMeasure, Measure, "INVENTORY_MEASURE_"),
+        (v1.InventoryEventKind, Kind, "INVENTORY_EVENT_KIND_"),
+    ],
+)
+def test_the_words_of_events_are_the_domains_one_further(wire, domain, prefix):
+    names = {number - 1: name for name, number in wire.items() if number}
+
+    assert names == {value.value: f"{prefix}{value.name}" for value in domain}
 
 
 def test_a_line_is_the_same_on_the_wire_whoever_is_asked():
@@ -96,7 +117,8 @@ def test_numbers_carry_their_scale_in_their_name(message):
         if f.type in {FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_SFIXED64}
     ]
 
-    assert [name for name in numbers if not name.endswith(("_micros", "_us", "_ms"))] == []
+    without = [name for name in numbers if not name.endswith(("_micros", "_us", "_ms", "_count"))]
+    assert [name for name in without if name not in ORDINALS] == []
 
 
 def test_every_method_has_its_own_request_and_response():
@@ -107,7 +129,7 @@ def test_every_method_has_its_own_request_and_response():
         for method in service.methods
     ]
 
-    assert len(methods) == 5
+    assert len(methods) == 15
     for method in methods:
         assert method.input_type.name == f"{method.name}Request"
         assert method.output_type.name == f"{method.name}Response"

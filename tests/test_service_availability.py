@@ -324,10 +324,10 @@ def test_refuses(client, ask, reason):
         (b"\x12\x04\x0a\x02\xff\xfe", Reason.MALFORMED_REQUEST),  # a SKU that is not UTF-8
     ],
 )
-def test_every_method_refuses_bytes_that_are_no_question(offered, raw, reason):
+def test_every_method_that_reads_refuses_bytes_that_are_no_question(offered, raw, reason):
     found = set()
     for methods in offered.values():
-        for answer in methods.values():
+        for answer in filter(callable, methods.values()):
             with pytest.raises(RequestRefusedError) as refused:
                 answer(raw, Caller("id"))
             found.add(refused.value.reason)

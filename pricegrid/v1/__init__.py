@@ -1,5 +1,22 @@
 """The messages and stubs of `pricegrid.v1`, from the generated modules; import them from here."""
 
+from pricegrid.v1.admin_service_pb2 import DESCRIPTOR as ADMIN_SERVICE_FILE
+from pricegrid.v1.admin_service_pb2 import (
+    DeadLetter,
+    DropDeadLettersRequest,
+    DropDeadLettersResponse,
+    GetDeadLetterRequest,
+    GetDeadLetterResponse,
+    ListDeadLettersRequest,
+    ListDeadLettersResponse,
+    ListReservationsRequest,
+    ListReservationsResponse,
+    ReplayDeadLettersRequest,
+    ReplayDeadLettersResponse,
+)
+from pricegrid.v1.admin_service_pb2_grpc import (
+    AdminServiceStub,
+)
 from pricegrid.v1.availability_pb2 import (
     AvailabilityLine,
     AvailabilityStatus,
@@ -15,14 +32,39 @@ from pricegrid.v1.availability_service_pb2 import (
     DESCRIPTOR as AVAILABILITY_SERVICE_FILE,
 )
 from pricegrid.v1.availability_service_pb2 import (
+    AvailabilityChange,
     CheckAvailabilityRequest,
     CheckAvailabilityResponse,
+    ConfirmReservationRequest,
+    ConfirmReservationResponse,
     LineAvailability,
     LinePromise,
     PromiseOrderRequest,
     PromiseOrderResponse,
+    ReleasedPart,
+    ReleaseReservationRequest,
+    ReleaseReservationResponse,
+    ReserveRequest,
+    ReserveResponse,
+    WatchAvailabilityRequest,
+    WatchAvailabilityResponse,
+    WatchedLine,
 )
 from pricegrid.v1.availability_service_pb2_grpc import AvailabilityServiceStub
+from pricegrid.v1.inventory_event_pb2 import (
+    InventoryEvent,
+    InventoryEventKind,
+    InventoryMeasure,
+    InventorySource,
+)
+from pricegrid.v1.inventory_feed_service_pb2 import (
+    DESCRIPTOR as INVENTORY_FEED_SERVICE_FILE,
+)
+from pricegrid.v1.inventory_feed_service_pb2 import (
+    PublishEventsRequest,
+    PublishEventsResponse,
+)
+from pricegrid.v1.inventory_feed_service_pb2_grpc import InventoryFeedServiceStub
 from pricegrid.v1.price_pb2 import ExceptionReason, LineStatus, PriceLine, PriceLineResult, PriceSource
 from pricegrid.v1.pricing_service_pb2 import (
     DESCRIPTOR as PRICING_SERVICE_FILE,
@@ -44,18 +86,33 @@ from pricegrid.v1.quote_service_pb2 import (
     QuoteLinesResponse,
 )
 from pricegrid.v1.quote_service_pb2_grpc import QuoteServiceStub
+from pricegrid.v1.reservation_pb2 import (
+    Reservation,
+    ReservationStatus,
+    ReservedLine,
+    ReservedPart,
+    ReserveLine,
+)
 
+ADMIN_SERVICE = "pricegrid.v1.AdminService"
 AVAILABILITY_SERVICE = "pricegrid.v1.AvailabilityService"
+INVENTORY_FEED_SERVICE = "pricegrid.v1.InventoryFeedService"
 PRICING_SERVICE = "pricegrid.v1.PricingService"
 QUOTE_SERVICE = "pricegrid.v1.QuoteService"
 
 __all__ = [
+    "ADMIN_SERVICE",
+    "ADMIN_SERVICE_FILE",
     "AVAILABILITY_SERVICE",
     "AVAILABILITY_SERVICE_FILE",
+    "INVENTORY_FEED_SERVICE",
+    "INVENTORY_FEED_SERVICE_FILE",
     "PRICING_SERVICE",
     "PRICING_SERVICE_FILE",
     "QUOTE_SERVICE",
     "QUOTE_SERVICE_FILE",
+    "AdminServiceStub",
+    "AvailabilityChange",
     "AvailabilityLine",
     "AvailabilityServiceStub",
     "AvailabilityStatus",
@@ -63,14 +120,30 @@ __all__ = [
     "BranchAvailability",
     "CheckAvailabilityRequest",
     "CheckAvailabilityResponse",
+    "ConfirmReservationRequest",
+    "ConfirmReservationResponse",
+    "DeadLetter",
+    "DropDeadLettersRequest",
+    "DropDeadLettersResponse",
     "ExceptionReason",
     "ExplainPriceRequest",
     "ExplainPriceResponse",
     "Freshness",
     "FreshnessState",
+    "GetDeadLetterRequest",
+    "GetDeadLetterResponse",
+    "InventoryEvent",
+    "InventoryEventKind",
+    "InventoryFeedServiceStub",
+    "InventoryMeasure",
+    "InventorySource",
     "LineAvailability",
     "LinePromise",
     "LineStatus",
+    "ListDeadLettersRequest",
+    "ListDeadLettersResponse",
+    "ListReservationsRequest",
+    "ListReservationsResponse",
     "PriceLine",
     "PriceLineResult",
     "PriceLinesRequest",
@@ -81,10 +154,27 @@ __all__ = [
     "PromiseOrderResponse",
     "PromisePolicy",
     "PromisedPart",
+    "PublishEventsRequest",
+    "PublishEventsResponse",
     "QuoteAvailability",
     "QuoteLineResult",
     "QuoteLinesRequest",
     "QuoteLinesResponse",
     "QuoteServiceStub",
+    "ReleaseReservationRequest",
+    "ReleaseReservationResponse",
+    "ReleasedPart",
+    "ReplayDeadLettersRequest",
+    "ReplayDeadLettersResponse",
+    "Reservation",
+    "ReservationStatus",
+    "ReserveLine",
+    "ReserveRequest",
+    "ReserveResponse",
+    "ReservedLine",
+    "ReservedPart",
     "SupplyPolicy",
+    "WatchAvailabilityRequest",
+    "WatchAvailabilityResponse",
+    "WatchedLine",
 ]

@@ -24,27 +24,50 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from pricegrid.v1 import availability_pb2 as pricegrid_dot_v1_dot_availability__pb2
+from pricegrid.v1 import reservation_pb2 as pricegrid_dot_v1_dot_reservation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'pricegrid/v1/availability_service.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpricegrid/v1/availability.proto\"\xc8\x02\n\x18\x43heckAvailabilityRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12\x30\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x05 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x06 \x01(\t\x12*\n\x06supply\x18\x07 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12\x11\n\tprojected\x18\x08 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x1b\n\x13\x65xclude_reservation\x18\n \x01(\tB\x07\n\x05\x61s_of\"\xa9\x01\n\x19\x43heckAvailabilityResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.pricegrid.v1.LineAvailability\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\xde\x01\n\x10LineAvailability\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x1d\n\x10\x61vailable_micros\x18\x02 \x01(\x10H\x00\x88\x01\x01\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x01\x88\x01\x01\x12\x32\n\x08\x62ranches\x18\x04 \x03(\x0b\x32 .pricegrid.v1.BranchAvailabilityB\x13\n\x11_available_microsB\x12\n\x10_shortage_micros\"\xee\x02\n\x13PromiseOrderRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12\x0f\n\x07ship_to\x18\x04 \x01(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\t\x12*\n\x06supply\x18\x08 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12+\n\x06policy\x18\t \x01(\x0b\x32\x1b.pricegrid.v1.PromisePolicy\x12\x0f\n\x07\x65xplain\x18\n \x01(\x08\x12\x1b\n\x13\x65xclude_reservation\x18\x0b \x01(\tB\x07\n\x05\x61s_of\"\x9f\x01\n\x14PromiseOrderResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.pricegrid.v1.LinePromise\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\xb9\x01\n\x0bLinePromise\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12,\n\x08promised\x18\x02 \x03(\x0b\x32\x1a.pricegrid.v1.PromisedPart\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x00\x88\x01\x01\x12\x18\n\x10\x65xplanation_json\x18\x04 \x01(\tB\x12\n\x10_shortage_micros2\xd2\x01\n\x13\x41vailabilityService\x12\x64\n\x11\x43heckAvailability\x12&.pricegrid.v1.CheckAvailabilityRequest\x1a\'.pricegrid.v1.CheckAvailabilityResponse\x12U\n\x0cPromiseOrder\x12!.pricegrid.v1.PromiseOrderRequest\x1a\".pricegrid.v1.PromiseOrderResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'pricegrid/v1/availability_service.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpricegrid/v1/availability.proto\x1a\x1epricegrid/v1/reservation.proto\"\xc8\x02\n\x18\x43heckAvailabilityRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12\x30\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x05 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x06 \x01(\t\x12*\n\x06supply\x18\x07 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12\x11\n\tprojected\x18\x08 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x1b\n\x13\x65xclude_reservation\x18\n \x01(\tB\x07\n\x05\x61s_of\"\xa9\x01\n\x19\x43heckAvailabilityResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.pricegrid.v1.LineAvailability\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\xde\x01\n\x10LineAvailability\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x1d\n\x10\x61vailable_micros\x18\x02 \x01(\x10H\x00\x88\x01\x01\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x01\x88\x01\x01\x12\x32\n\x08\x62ranches\x18\x04 \x03(\x0b\x32 .pricegrid.v1.BranchAvailabilityB\x13\n\x11_available_microsB\x12\n\x10_shortage_micros\"\xee\x02\n\x13PromiseOrderRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12\x0f\n\x07ship_to\x18\x04 \x01(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\t\x12*\n\x06supply\x18\x08 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12+\n\x06policy\x18\t \x01(\x0b\x32\x1b.pricegrid.v1.PromisePolicy\x12\x0f\n\x07\x65xplain\x18\n \x01(\x08\x12\x1b\n\x13\x65xclude_reservation\x18\x0b \x01(\tB\x07\n\x05\x61s_of\"\x9f\x01\n\x14PromiseOrderResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.pricegrid.v1.LinePromise\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\xb9\x01\n\x0bLinePromise\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12,\n\x08promised\x18\x02 \x03(\x0b\x32\x1a.pricegrid.v1.PromisedPart\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x00\x88\x01\x01\x12\x18\n\x10\x65xplanation_json\x18\x04 \x01(\tB\x12\n\x10_shortage_micros\"\xba\x01\n\x0eReserveRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12(\n\x05lines\x18\x03 \x03(\x0b\x32\x19.pricegrid.v1.ReserveLine\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\x15\n\rallow_partial\x18\x05 \x01(\x08\x12\x16\n\x0e\x61ll_or_nothing\x18\x06 \x01(\x08\x12\x11\n\torder_ref\x18\x07 \x01(\t\"\x9f\x01\n\x0fReserveResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x11\n\tis_repeat\x18\x02 \x01(\x08\x12\x18\n\x10snapshot_version\x18\x03 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"p\n\x19\x43onfirmReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x11\n\torder_ref\x18\x03 \x01(\t\x12\x13\n\x0border_lines\x18\x04 \x03(\t\"d\n\x1a\x43onfirmReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"s\n\x19ReleaseReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12)\n\x05parts\x18\x03 \x03(\x0b\x32\x1a.pricegrid.v1.ReleasedPart\";\n\x0cReleasedPart\x12\x12\n\nline_index\x18\x01 \x01(\x05\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\"d\n\x1aReleaseReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"\xca\x01\n\x18WatchAvailabilityRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12(\n\x05lines\x18\x02 \x03(\x0b\x32\x19.pricegrid.v1.WatchedLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12*\n\x06supply\x18\x04 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12\x1b\n\x13\x65xclude_reservation\x18\x05 \x01(\t\x12\x14\n\x0cheartbeat_ms\x18\x06 \x01(\x03\"o\n\x0bWatchedLine\x12,\n\x04line\x18\x01 \x01(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x1d\n\x10threshold_micros\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_threshold_micros\"\xab\x01\n\x19WatchAvailabilityResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .pricegrid.v1.AvailabilityChange\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"`\n\x12\x41vailabilityChange\x12\x12\n\nline_index\x18\x01 \x01(\x05\x12\x36\n\x0c\x61vailability\x18\x02 \x01(\x0b\x32 .pricegrid.v1.BranchAvailability2\xd4\x04\n\x13\x41vailabilityService\x12\x64\n\x11\x43heckAvailability\x12&.pricegrid.v1.CheckAvailabilityRequest\x1a\'.pricegrid.v1.CheckAvailabilityResponse\x12U\n\x0cPromiseOrder\x12!.pricegrid.v1.PromiseOrderRequest\x1a\".pricegrid.v1.PromiseOrderResponse\x12\x46\n\x07Reserve\x12\x1c.pricegrid.v1.ReserveRequest\x1a\x1d.pricegrid.v1.ReserveResponse\x12g\n\x12\x43onfirmReservation\x12\'.pricegrid.v1.ConfirmReservationRequest\x1a(.pricegrid.v1.ConfirmReservationResponse\x12g\n\x12ReleaseReservation\x12\'.pricegrid.v1.ReleaseReservationRequest\x1a(.pricegrid.v1.ReleaseReservationResponse\x12\x66\n\x11WatchAvailability\x12&.pricegrid.v1.WatchAvailabilityRequest\x1a\'.pricegrid.v1.WatchAvailabilityResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pricegrid.v1.availability_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECKAVAILABILITYREQUEST']._serialized_start=124
-  _globals['_CHECKAVAILABILITYREQUEST']._serialized_end=452
-  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_start=455
-  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_end=624
-  _globals['_LINEAVAILABILITY']._serialized_start=627
-  _globals['_LINEAVAILABILITY']._serialized_end=849
-  _globals['_PROMISEORDERREQUEST']._serialized_start=852
-  _globals['_PROMISEORDERREQUEST']._serialized_end=1218
-  _globals['_PROMISEORDERRESPONSE']._serialized_start=1221
-  _globals['_PROMISEORDERRESPONSE']._serialized_end=1380
-  _globals['_LINEPROMISE']._serialized_start=1383
-  _globals['_LINEPROMISE']._serialized_end=1568
-  _globals['_AVAILABILITYSERVICE']._serialized_start=1571
-  _globals['_AVAILABILITYSERVICE']._serialized_end=1781
+  _globals['_CHECKAVAILABILITYREQUEST']._serialized_start=156
+  _globals['_CHECKAVAILABILITYREQUEST']._serialized_end=484
+  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_start=487
+  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_end=656
+  _globals['_LINEAVAILABILITY']._serialized_start=659
+  _globals['_LINEAVAILABILITY']._serialized_end=881
+  _globals['_PROMISEORDERREQUEST']._serialized_start=884
+  _globals['_PROMISEORDERREQUEST']._serialized_end=1250
+  _globals['_PROMISEORDERRESPONSE']._serialized_start=1253
+  _globals['_PROMISEORDERRESPONSE']._serialized_end=1412
+  _globals['_LINEPROMISE']._serialized_start=1415
+  _globals['_LINEPROMISE']._serialized_end=1600
+  _globals['_RESERVEREQUEST']._serialized_start=1603
+  _globals['_RESERVEREQUEST']._serialized_end=1789
+  _globals['_RESERVERESPONSE']._serialized_start=1792
+  _globals['_RESERVERESPONSE']._serialized_end=1951
+  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_start=1953
+  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_end=2065
+  _globals['_CONFIRMRESERVATIONRESPONSE']._serialized_start=2067
+  _globals['_CONFIRMRESERVATIONRESPONSE']._serialized_end=2167
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_start=2169
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_end=2284
+  _globals['_RELEASEDPART']._serialized_start=2286
+  _globals['_RELEASEDPART']._serialized_end=2345
+  _globals['_RELEASERESERVATIONRESPONSE']._serialized_start=2347
+  _globals['_RELEASERESERVATIONRESPONSE']._serialized_end=2447
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_start=2450
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_end=2652
+  _globals['_WATCHEDLINE']._serialized_start=2654
+  _globals['_WATCHEDLINE']._serialized_end=2765
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_start=2768
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_end=2939
+  _globals['_AVAILABILITYCHANGE']._serialized_start=2941
+  _globals['_AVAILABILITYCHANGE']._serialized_end=3037
+  _globals['_AVAILABILITYSERVICE']._serialized_start=3040
+  _globals['_AVAILABILITYSERVICE']._serialized_end=3636
 # @@protoc_insertion_point(module_scope)

@@ -30,6 +30,12 @@ class AvailabilityServiceStub:
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
     INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+
+    What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
+    INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED
+    (ALREADY_EXISTS), RESERVATION_EXPIRED, RESERVATION_ENDED, ORDER_MISMATCH (FAILED_PRECONDITION) and
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE: ask again with the same key, the answer is that of the first time). A call whose
+    caller goes away is carried out all the same.
     """
 
     def __init__(self, channel):
@@ -48,6 +54,26 @@ class AvailabilityServiceStub:
                 request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.PromiseOrderRequest.SerializeToString,
                 response_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.PromiseOrderResponse.FromString,
                 _registered_method=True)
+        self.Reserve = channel.unary_unary(
+                '/pricegrid.v1.AvailabilityService/Reserve',
+                request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ReserveRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ReserveResponse.FromString,
+                _registered_method=True)
+        self.ConfirmReservation = channel.unary_unary(
+                '/pricegrid.v1.AvailabilityService/ConfirmReservation',
+                request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ConfirmReservationRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ConfirmReservationResponse.FromString,
+                _registered_method=True)
+        self.ReleaseReservation = channel.unary_unary(
+                '/pricegrid.v1.AvailabilityService/ReleaseReservation',
+                request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationResponse.FromString,
+                _registered_method=True)
+        self.WatchAvailability = channel.unary_stream(
+                '/pricegrid.v1.AvailabilityService/WatchAvailability',
+                request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.FromString,
+                _registered_method=True)
 
 
 class AvailabilityServiceServicer:
@@ -55,6 +81,12 @@ class AvailabilityServiceServicer:
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
     INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+
+    What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
+    INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED
+    (ALREADY_EXISTS), RESERVATION_EXPIRED, RESERVATION_ENDED, ORDER_MISMATCH (FAILED_PRECONDITION) and
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE: ask again with the same key, the answer is that of the first time). A call whose
+    caller goes away is carried out all the same.
     """
 
     def CheckAvailability(self, request, context):
@@ -73,6 +105,37 @@ class AvailabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reserve(self, request, context):
+        """Holds stock for a while (design rule A8): whatever else happens at the same time, nothing is held twice. Asked again
+        with the same key and content, it answers with what that reservation holds now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmReservation(self, request, context):
+        """Makes a held reservation permanent, for an order. The same again is answered the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseReservation(self, request, context):
+        """Gives back all of a reservation, or some of some lines. All of it again is answered the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAvailability(self, request, context):
+        """Says how much of each line is free at each branch, at once and then whenever that changes. Ends with the caller's
+        deadline. Refused with TOO_MANY_STREAMS (RESOURCE_EXHAUSTED) when too many watch already, ended with SERVER_STOPPING
+        (UNAVAILABLE) when the server stops.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AvailabilityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -85,6 +148,26 @@ def add_AvailabilityServiceServicer_to_server(servicer, server):
                     servicer.PromiseOrder,
                     request_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.PromiseOrderRequest.FromString,
                     response_serializer=pricegrid_dot_v1_dot_availability__service__pb2.PromiseOrderResponse.SerializeToString,
+            ),
+            'Reserve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reserve,
+                    request_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ReserveRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ReserveResponse.SerializeToString,
+            ),
+            'ConfirmReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmReservation,
+                    request_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ConfirmReservationRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ConfirmReservationResponse.SerializeToString,
+            ),
+            'ReleaseReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseReservation,
+                    request_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationResponse.SerializeToString,
+            ),
+            'WatchAvailability': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAvailability,
+                    request_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -99,6 +182,12 @@ class AvailabilityService:
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
     INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+
+    What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
+    INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED
+    (ALREADY_EXISTS), RESERVATION_EXPIRED, RESERVATION_ENDED, ORDER_MISMATCH (FAILED_PRECONDITION) and
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE: ask again with the same key, the answer is that of the first time). A call whose
+    caller goes away is carried out all the same.
     """
 
     @staticmethod
@@ -145,6 +234,114 @@ class AvailabilityService:
             '/pricegrid.v1.AvailabilityService/PromiseOrder',
             pricegrid_dot_v1_dot_availability__service__pb2.PromiseOrderRequest.SerializeToString,
             pricegrid_dot_v1_dot_availability__service__pb2.PromiseOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reserve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricegrid.v1.AvailabilityService/Reserve',
+            pricegrid_dot_v1_dot_availability__service__pb2.ReserveRequest.SerializeToString,
+            pricegrid_dot_v1_dot_availability__service__pb2.ReserveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricegrid.v1.AvailabilityService/ConfirmReservation',
+            pricegrid_dot_v1_dot_availability__service__pb2.ConfirmReservationRequest.SerializeToString,
+            pricegrid_dot_v1_dot_availability__service__pb2.ConfirmReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricegrid.v1.AvailabilityService/ReleaseReservation',
+            pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationRequest.SerializeToString,
+            pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAvailability(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pricegrid.v1.AvailabilityService/WatchAvailability',
+            pricegrid_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
+            pricegrid_dot_v1_dot_availability__service__pb2.WatchAvailabilityResponse.FromString,
             options,
             channel_credentials,
             insecure,

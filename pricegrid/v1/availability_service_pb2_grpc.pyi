@@ -31,6 +31,12 @@ class AvailabilityServiceStub:
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
     INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+
+    What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
+    INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED
+    (ALREADY_EXISTS), RESERVATION_EXPIRED, RESERVATION_ENDED, ORDER_MISMATCH (FAILED_PRECONDITION) and
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE: ask again with the same key, the answer is that of the first time). A call whose
+    caller goes away is carried out all the same.
     """
 
     @_typing.overload
@@ -45,6 +51,19 @@ class AvailabilityServiceStub:
     """Says when, from where and how much of each line can be shipped. Lines use up stock one after the other: the same item
     twice, or two kits that share a component, are not promised twice. Nothing is held.
     """
+    Reserve: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.ReserveRequest, _availability_service_pb2.ReserveResponse]
+    """Holds stock for a while (design rule A8): whatever else happens at the same time, nothing is held twice. Asked again
+    with the same key and content, it answers with what that reservation holds now.
+    """
+    ConfirmReservation: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.ConfirmReservationRequest, _availability_service_pb2.ConfirmReservationResponse]
+    """Makes a held reservation permanent, for an order. The same again is answered the same."""
+    ReleaseReservation: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.ReleaseReservationRequest, _availability_service_pb2.ReleaseReservationResponse]
+    """Gives back all of a reservation, or some of some lines. All of it again is answered the same."""
+    WatchAvailability: _grpc.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]
+    """Says how much of each line is free at each branch, at once and then whenever that changes. Ends with the caller's
+    deadline. Refused with TOO_MANY_STREAMS (RESOURCE_EXHAUSTED) when too many watch already, ended with SERVER_STOPPING
+    (UNAVAILABLE) when the server stops.
+    """
 
 @_typing.type_check_only
 class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
@@ -52,6 +71,12 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
     INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+
+    What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
+    INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED
+    (ALREADY_EXISTS), RESERVATION_EXPIRED, RESERVATION_ENDED, ORDER_MISMATCH (FAILED_PRECONDITION) and
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE: ask again with the same key, the answer is that of the first time). A call whose
+    caller goes away is carried out all the same.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -63,12 +88,31 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     """Says when, from where and how much of each line can be shipped. Lines use up stock one after the other: the same item
     twice, or two kits that share a component, are not promised twice. Nothing is held.
     """
+    Reserve: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.ReserveRequest, _availability_service_pb2.ReserveResponse]  # type: ignore[assignment]
+    """Holds stock for a while (design rule A8): whatever else happens at the same time, nothing is held twice. Asked again
+    with the same key and content, it answers with what that reservation holds now.
+    """
+    ConfirmReservation: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.ConfirmReservationRequest, _availability_service_pb2.ConfirmReservationResponse]  # type: ignore[assignment]
+    """Makes a held reservation permanent, for an order. The same again is answered the same."""
+    ReleaseReservation: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.ReleaseReservationRequest, _availability_service_pb2.ReleaseReservationResponse]  # type: ignore[assignment]
+    """Gives back all of a reservation, or some of some lines. All of it again is answered the same."""
+    WatchAvailability: _aio.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
+    """Says how much of each line is free at each branch, at once and then whenever that changes. Ends with the caller's
+    deadline. Refused with TOO_MANY_STREAMS (RESOURCE_EXHAUSTED) when too many watch already, ended with SERVER_STOPPING
+    (UNAVAILABLE) when the server stops.
+    """
 
 class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
     INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+
+    What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
+    INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED
+    (ALREADY_EXISTS), RESERVATION_EXPIRED, RESERVATION_ENDED, ORDER_MISMATCH (FAILED_PRECONDITION) and
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE: ask again with the same key, the answer is that of the first time). A call whose
+    caller goes away is carried out all the same.
     """
 
     @_abc_1.abstractmethod
@@ -89,6 +133,43 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_availability_service_pb2.PromiseOrderResponse, _abc.Awaitable[_availability_service_pb2.PromiseOrderResponse]]:
         """Says when, from where and how much of each line can be shipped. Lines use up stock one after the other: the same item
         twice, or two kits that share a component, are not promised twice. Nothing is held.
+        """
+
+    @_abc_1.abstractmethod
+    def Reserve(
+        self,
+        request: _availability_service_pb2.ReserveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_availability_service_pb2.ReserveResponse, _abc.Awaitable[_availability_service_pb2.ReserveResponse]]:
+        """Holds stock for a while (design rule A8): whatever else happens at the same time, nothing is held twice. Asked again
+        with the same key and content, it answers with what that reservation holds now.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmReservation(
+        self,
+        request: _availability_service_pb2.ConfirmReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_availability_service_pb2.ConfirmReservationResponse, _abc.Awaitable[_availability_service_pb2.ConfirmReservationResponse]]:
+        """Makes a held reservation permanent, for an order. The same again is answered the same."""
+
+    @_abc_1.abstractmethod
+    def ReleaseReservation(
+        self,
+        request: _availability_service_pb2.ReleaseReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_availability_service_pb2.ReleaseReservationResponse, _abc.Awaitable[_availability_service_pb2.ReleaseReservationResponse]]:
+        """Gives back all of a reservation, or some of some lines. All of it again is answered the same."""
+
+    @_abc_1.abstractmethod
+    def WatchAvailability(
+        self,
+        request: _availability_service_pb2.WatchAvailabilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_availability_service_pb2.WatchAvailabilityResponse], _abc.AsyncIterator[_availability_service_pb2.WatchAvailabilityResponse]]:
+        """Says how much of each line is free at each branch, at once and then whenever that changes. Ends with the caller's
+        deadline. Refused with TOO_MANY_STREAMS (RESOURCE_EXHAUSTED) when too many watch already, ended with SERVER_STOPPING
+        (UNAVAILABLE) when the server stops.
         """
 
 def add_AvailabilityServiceServicer_to_server(servicer: AvailabilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,150 @@
+"""One pair's rows, whole: from a snapshot or live, to the reference and to the image that the kernels read."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from atp.live import PairImage
+from atp.model import INT64_MAX, INT64_MIN, NO_INSTANT, Reservation, Source
+from atp.reference import EPOCH_MOMENT, local_day, net_demands
+from atp.rows import Allocation, Demand, Pair, Receipt, Rows, Stock
+
+
+@dataclass(frozen=True, slots=True)
+class PairRows:
+    """All that is known of one item at one branch."""
+
+    stock: Stock | None = None
+    is_unknown: bool = False
+    """A stock row that could not be used, or a figure that left int64 (A11)."""
+    safety_micros: int = 0
+    allocations: tuple[Allocation, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    demands: tuple[Demand, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    gaps: frozenset[Source] = frozenset()
+    transit_as_of_us: int = NO_INSTANT
+
+    def put_into(self, rows: Rows, pair: Pair) -> None:
+        """Make these the rows of the pair."""
+        if self.stock is not None:
+            rows.stock[pair] = self.stock
+        if self.is_unknown:
+            rows.unknown_stock.add(pair)
+        rows.safety_stock[pair] = self.safety_micros
+        rows.allocations[pair] = list(self.allocations)
+        rows.receipts[pair] = list(self.receipts)
+        rows.demands[pair] = list(self.demands)
+        if self.reservations:
+            rows.reservations[pair] = list(self.reservations)
+        rows.gaps.update((*pair, source) for source in self.gaps)
+        if self.transit_as_of_us != NO_INSTANT:
+            rows.transit_as_of_us[pair] = self.transit_as_of_us
+
+
+def pair_rows_of(rows: Rows, pair: Pair) -> PairRows:
+    """The rows of one pair; kits' rows are not looked at."""
+    return PairRows(
+        rows.stock.get(pair),
+        pair in rows.unknown_stock,
+        rows.safety_stock.get(pair, 0),
+        tuple(rows.allocations.get(pair, ())),
+        tuple(rows.receipts.get(pair, ())),
+        tuple(rows.demands.get(pair, ())),
+        tuple(rows.reservations.get(pair, ())),
+        frozenset(source for source in Source if (*pair, source) in rows.gaps),
+        rows.transit_as_of_us.get(pair, NO_INSTANT),
+    )
+
+
+def reservation_number(reservation_id: str) -> int:
+    """The number that kernels know a reservation by: its hexadecimal digits; 0 for what is no id of ours."""
+    digits = reservation_id.removeprefix("R")
+    if len(digits) != len(reservation_id) - 1 or not 0 < len(digits) <= 15:
+        return 0
+    try:
+        return int(digits, 16)
+    except ValueError:
+        return 0
+
+
+def image_of(pair_rows: PairRows, pair: Pair, time_zone: str) -> PairImage:
+    """What the kernels read of a pair. A figure that leaves int64 makes the pair unknown."""
+    rows = Rows()
+    pair_rows.put_into(rows, pair)
+    stock = pair_rows.stock
+    allocated = min(INT64_MAX, sum(a.allocated_micros for a in pair_rows.allocations))
+    wms_as_of_us = max((a.as_of_us for a in pair_rows.allocations), default=NO_INSTANT)
+    is_unknown = pair_rows.is_unknown
+    if stock and not all(
+        INT64_MIN <= each <= INT64_MAX for each in (stock.on_hand_micros, stock.unavailable_micros)
+    ):
+        stock, is_unknown = None, True
+    figures = (
+        stock.on_hand_micros if stock else 0,
+        stock.unavailable_micros if stock else 0,
+        allocated,
+        pair_rows.safety_micros,
+        stock.as_of_us if stock else NO_INSTANT,
+        wms_as_of_us,
+        sum(1 << source for source in pair_rows.gaps),
+        int(is_unknown),
+        pair_rows.transit_as_of_us,
+    )
+    nets = [
+        (local_day(demand.due_at_us, time_zone), net)
+        for net, demand in net_demands(rows, *pair, EPOCH_MOMENT)
+    ]
+    return PairImage(
+        figures,
+        sorted(
+            (local_day(r.expected_at_us, time_zone), r.quantity_micros, r.confidence_micros)
+            for r in pair_rows.receipts
+        ),
+        sorted(nets, key=lambda day_net: day_net[0]),
+        sorted(_held(pair_rows.reservations, time_zone)),
+        encode_detail(pair_rows),
+    )
+
+
+def _held(reservations: Iterable[Reservation], time_zone: str) -> Iterable[tuple[int, int, int, int]]:
+    for each in reservations:
+        day = local_day(each.holds_from_us, time_zone) if each.holds_from_us > 0 else 0
+        yield day, each.expires_us, each.quantity_micros, reservation_number(each.reservation_id)
+
+
+def encode_detail(pair_rows: PairRows) -> bytes:
+    """The lists of a pair as bytes; b'' when all are empty."""
+    lists = {
+        "a": [(a.allocated_micros, a.as_of_us, a.order_ref) for a in pair_rows.allocations],
+        "r": [
+            (r.quantity_micros, r.expected_at_us, r.confidence_micros, r.kind, r.reference)
+            for r in pair_rows.receipts
+        ],
+        "d": [(d.quantity_micros, d.due_at_us, d.order_ref) for d in pair_rows.demands],
+        "v": [
+            (v.reservation_id, v.quantity_micros, v.order_ref, v.confirmed, v.holds_from_us, v.expires_us)
+            for v in pair_rows.reservations
+        ],
+    }
+    return json.dumps(lists, separators=(",", ":")).encode() if any(lists.values()) else b""
+
+
+def decode_pair(figures: tuple[int, ...], detail: bytes, pair: Pair) -> PairRows:
+    """Back from what is live to rows."""
+    on_hand, unavailable, _, safety, erp_as_of, _, gaps, unknown, transit_as_of = figures
+    lists = json.loads(detail) if detail else {"a": (), "r": (), "d": (), "v": ()}
+    return PairRows(
+        Stock(on_hand, erp_as_of, unavailable) if erp_as_of != NO_INSTANT else None,
+        bool(unknown),
+        safety,
+        tuple(Allocation(*row) for row in lists["a"]),
+        tuple(Receipt(*row) for row in lists["r"]),
+        tuple(Demand(*row) for row in lists["d"]),
+        tuple(
+            Reservation(number, *pair, quantity, order, confirmed, holds_from, expires)
+            for number, quantity, order, confirmed, holds_from, expires in lists["v"]
+        ),
+        frozenset(source for source in Source if gaps >> source & 1),
+        transit_as_of,
+    )

@@ -1,0 +1,93 @@
+"""Reservations (A8, A9): what is asked, what is held, and how one goes from held to confirmed, consumed, gone.
+
+A reservation is HELD until it is confirmed, released, or its time ends (EXPIRED). A CONFIRMED one stays until the
+warehouse has allocated all of it (CONSUMED) or it is released (RELEASED).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import IntEnum
+
+from atp.model import AvailabilityStatus
+
+
+class ReservationStatus(IntEnum):
+    """Where a reservation is in its life."""
+
+    HELD = 0
+    CONFIRMED = 1
+    CONSUMED = 2
+    RELEASED = 3
+    EXPIRED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveLine:
+    """One line to hold."""
+
+    sku: str
+    quantity_micros: int
+    """In the asked unit."""
+    branch: str
+    uom: str = ""
+    """'' is the base unit."""
+    from_date: date | None = None
+    """The first day, local to the branch, on which it holds; None: at once."""
+    order_line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveAsk:
+    """Holds several lines under one key."""
+
+    key: str
+    """The caller's own, for idempotency: the same key asks for the same reservation."""
+    customer_id: str
+    lines: Sequence[ReserveLine]
+    ttl_us: int
+    allow_partial: bool = False
+    """A line may be held in part; otherwise in full or not at all."""
+    all_or_nothing: bool = False
+    """Every line in full, or none."""
+    order_ref: str = ""
+    """The order it is for, where that is known already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a line takes of one base item at its branch, in micros of the base unit."""
+
+    sku: str
+    quantity_micros: int
+    cleared_micros: int = 0
+    """How much of it the warehouse has taken over; it only grows (A9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedLine:
+    """One line as it is held."""
+
+    line: ReserveLine
+    status: AvailabilityStatus
+    held_micros: int
+    """In the asked unit; what was released is taken off."""
+    granted_micros: int
+    """In the asked unit, as first granted."""
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldReservation:
+    """A reservation as it stands."""
+
+    reservation_id: str
+    key: str
+    customer_id: str
+    status: ReservationStatus
+    lines: tuple[ReservedLine, ...]
+    created_us: int
+    expires_us: int
+    """It counts while the instant is before; meaningless once it is confirmed."""
+    order_ref: str = ""
+    confirmed_us: int | None = None

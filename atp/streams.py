@@ -1,0 +1,278 @@
+"""What a set of inventory events makes of one pair (A10): plain rows in, plain rows out.
+
+Each source numbers what it says of a pair: a *stream*. The result depends on which events are there, never on when
+they came. A set replaces a figure, later deltas (by sequence) are added to it; events at or before the instant of a
+loaded row are in that row. Sequence numbers missing between those that are there are a *gap*: whatever a source's
+measures say is doubtful until each of them is set again, or what is missing arrives.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+
+from atp.events import DeadReason, Event, EventStatus, Kind, Measure, Outcome
+from atp.model import NO_INSTANT, Source
+from atp.pair_rows import PairRows
+from atp.rows import Allocation, Demand, Receipt, Stock
+
+_by_sequence = attrgetter("sequence")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a snapshot says of a pair, and up to when its sources had been heard."""
+
+    rows: PairRows
+    erp_us: int = NO_INSTANT
+    """Of the stock row; without one, of a complete extract, which means 0; NO_INSTANT: on-hand is unknown."""
+    wms_us: int = NO_INSTANT
+    """Of allocations without a row of their own."""
+    transit_us: int = NO_INSTANT
+    """Of receipts and demands."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """The events of one source about one pair that may still matter."""
+
+    events: list[Event] = field(default_factory=list)
+    """By sequence; those that a later set has replaced for good are gone."""
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    """The sequences received, as (first, last), ascending and apart."""
+
+    def add(self, event: Event) -> Outcome:
+        """Take in one event; the stream stays what the set of its events makes it."""
+        if self._has(event.sequence):
+            at = bisect_left(self.events, event.sequence, key=_by_sequence)
+            kept = self.events[at] if at < len(self.events) else None
+            if kept is not None and kept.sequence == event.sequence and kept != event:
+                return Outcome(EventStatus.DEAD_LETTER, DeadReason.SEQUENCE_REUSED)
+            return Outcome(EventStatus.DUPLICATE)
+        self._note(event.sequence)
+        if self._is_replaced(event):
+            return Outcome(EventStatus.OLDER)
+        if not self.events or self.events[-1].sequence < event.sequence:
+            self.events.append(event)
+        else:
+            insort(self.events, event, key=_by_sequence)
+        if event.kind is Kind.SET and event.measure in _PLAIN:
+            self.events = [
+                each
+                for each in self.events
+                if each.measure is not event.measure or each.sequence >= event.sequence
+            ]
+        return Outcome(EventStatus.APPLIED)
+
+    def _has(self, sequence: int) -> bool:
+        if self.spans and self.spans[-1][0] <= sequence:
+            return sequence <= self.spans[-1][1]
+        return any(first <= sequence <= last for first, last in self.spans)
+
+    def _note(self, sequence: int) -> None:
+        spans = self.spans
+        if spans and spans[-1][1] + 1 == sequence:
+            spans[-1] = (spans[-1][0], sequence)
+            return
+        insort(spans, (sequence, sequence))
+        at = bisect_left(spans, (sequence, sequence))
+        if at + 1 < len(spans) and spans[at + 1][0] == sequence + 1:
+            spans[at : at + 2] = [(sequence, spans[at + 1][1])]
+        if at and spans[at - 1][1] + 1 == spans[at][0]:
+            spans[at - 1 : at + 1] = [(spans[at - 1][0], spans[at][1])]
+
+    def _is_replaced(self, event: Event) -> bool:
+        """A later set of the same plain figure says all. Other measures keep their history: see `peaks`."""
+        if event.measure not in _PLAIN:
+            return False
+        return any(
+            each.kind is Kind.SET and each.measure is event.measure and each.sequence > event.sequence
+            for each in reversed(self.events)
+        )
+
+    def has_gap(self, after_us: int) -> bool:
+        """Whether something is missing that no later set, and no loaded row of instant `after_us`, makes up for."""
+        if len(self.spans) < 2:
+            return False
+        missing = self.spans[-1][0] - 1
+        last_set: dict[Measure, int] = {}
+        for each in self.events:
+            if each.effective_us <= after_us and each.sequence > missing:
+                return False
+            last = last_set.get(each.measure, 0)
+            last_set[each.measure] = each.sequence if each.kind is Kind.SET else last
+        return any(sequence < missing for sequence in last_set.values())
+
+
+_PLAIN = frozenset({Measure.ON_HAND, Measure.UNAVAILABLE})
+"""Measures of one figure a pair; the others have one for each order or reference."""
+
+
+def figures_of(base: Base, streams: dict[Source, Stream]) -> PairRows:
+    """The rows of the pair: what the snapshot says, and what the events have made of it."""
+    rows = base.rows
+    if Source.ERP in streams:
+        rows = _with_stock(rows, base.erp_us, streams[Source.ERP].events)
+    if Source.WMS in streams:
+        rows = replace(rows, allocations=_allocations(base, streams[Source.WMS].events))
+    if Source.TRANSIT in streams:
+        rows = _with_transit(rows, base.transit_us, streams[Source.TRANSIT].events)
+    after = {Source.ERP: base.erp_us, Source.WMS: base.wms_us, Source.TRANSIT: base.transit_us}
+    gaps = {source for source, stream in streams.items() if stream.has_gap(after[source])}
+    return replace(rows, gaps=frozenset(gaps)) if gaps else rows
+
+
+def _value(loaded: int | None, events: Iterable[Event]) -> int | None:
+    """The last set and the deltas after it; a delta on what nobody knows leaves it unknown."""
+    value = loaded
+    for event in events:
+        if event.kind is Kind.SET:
+            value = event.quantity_micros
+        elif value is not None:
+            value += event.quantity_micros
+    return value
+
+
+def _with_stock(rows: PairRows, after_us: int, events: Sequence[Event]) -> PairRows:
+    counted = [event for event in events if event.effective_us > after_us]
+    if not counted:
+        return rows
+    is_known = after_us != NO_INSTANT and not rows.is_unknown
+    stock = rows.stock or Stock(0, after_us)
+    on_hand = _value(
+        stock.on_hand_micros if is_known else None, (e for e in counted if e.measure is Measure.ON_HAND)
+    )
+    unavailable = _value(stock.unavailable_micros, (e for e in counted if e.measure is Measure.UNAVAILABLE))
+    if on_hand is None:
+        return rows
+    as_of_us = max(after_us, *(event.effective_us for event in counted))
+    return replace(rows, stock=Stock(on_hand, as_of_us, max(0, unavailable or 0)), is_unknown=False)
+
+
+def _by_line(events: Iterable[Event]) -> dict[str, dict[str, list[Event]]]:
+    """Events by order reference, then by its line."""
+    found: dict[str, dict[str, list[Event]]] = {}
+    for event in events:
+        found.setdefault(event.order_ref, {}).setdefault(event.order_line, []).append(event)
+    return found
+
+
+def _allocations(base: Base, events: Sequence[Event]) -> tuple[Allocation, ...]:
+    """One row for each order. A set of any line of an order takes the place of the order's loaded rows, which know no
+    lines."""
+    loaded: dict[str, list[Allocation]] = {}
+    for row in base.rows.allocations:
+        loaded.setdefault(row.order_ref or "", []).append(row)
+    found = _by_line(events)
+    result = []
+    for order_ref in dict.fromkeys([*loaded, *found]):
+        before = loaded.get(order_ref, [])
+        after_us = max((row.as_of_us for row in before), default=base.wms_us)
+        lines = {
+            line: counted
+            for line, each in found.get(order_ref, {}).items()
+            if (counted := [event for event in each if event.effective_us > after_us])
+        }
+        if not lines:
+            result += before
+            continue
+        is_replaced = any(event.kind is Kind.SET for each in lines.values() for event in each)
+        total = 0 if is_replaced else sum(row.allocated_micros for row in before)
+        total += sum(_value(0, each) or 0 for each in lines.values())
+        as_of_us = max(event.effective_us for each in lines.values() for event in each)
+        result.append(Allocation(max(0, total), as_of_us, order_ref or None))
+    return tuple(result)
+
+
+def peaks(base: Base, events: Sequence[Event]) -> dict[tuple[str, str], int]:
+    """The most that was ever allocated at once to each (order, line), and under line '' to the order as a whole (A9).
+
+    By sequence, whatever the instants: what a later load no longer shows was allocated all the same.
+    """
+    loaded: dict[str, int] = {}
+    for row in base.rows.allocations:
+        if row.order_ref:
+            loaded[row.order_ref] = loaded.get(row.order_ref, 0) + row.allocated_micros
+    highest = {(order_ref, ""): micros for order_ref, micros in loaded.items()}
+    now: dict[str, dict[str, int]] = {}
+    for event in events:
+        if not event.order_ref:
+            continue
+        lines = now.setdefault(event.order_ref, {})
+        before = 0 if event.kind is Kind.SET else lines.get(event.order_line, 0)
+        lines[event.order_line] = before + event.quantity_micros
+        for line, micros in ((event.order_line, lines[event.order_line]), ("", sum(lines.values()))):
+            key = (event.order_ref, line)
+            highest[key] = max(highest.get(key, 0), micros)
+    return highest
+
+
+@dataclass(slots=True)
+class _Dated:
+    """An open quantity of one reference on one instant."""
+
+    at_us: int
+    micros: int
+
+
+def _dated(loaded: Sequence[tuple[int, int]], lines: dict[str, list[Event]]) -> list[_Dated]:
+    """What is open of one reference: (instant, quantity) of its loaded rows, and what its events have made of them.
+
+    A set of any line takes the place of the loaded rows. A delta that takes away takes from its own instant, else from
+    the earliest; one that adds goes to its own instant, else to the latest; where there is none it says nothing.
+    """
+    is_replaced = any(event.kind is Kind.SET for each in lines.values() for event in each)
+    start = [] if is_replaced else [_Dated(*row) for row in sorted(loaded)]
+    events = sorted((event for each in lines.values() for event in each), key=_by_sequence)
+    by_line: dict[str, list[_Dated]] = {}
+    for event in events:
+        open_rows = by_line.setdefault(event.order_line, []) if is_replaced else start
+        if event.kind is Kind.SET:
+            latest = max((row.at_us for row in open_rows), default=None)
+            at_us = event.expected_at_us if event.expected_at_us is not None else latest
+            open_rows[:] = [] if at_us is None else [_Dated(at_us, event.quantity_micros)]
+        else:
+            _change(open_rows, event)
+    rows = [row for each in by_line.values() for row in each] if is_replaced else start
+    return sorted((row for row in rows if row.micros > 0), key=attrgetter("at_us", "micros"))
+
+
+def _change(open_rows: list[_Dated], event: Event) -> None:
+    at_us, micros = event.expected_at_us, event.quantity_micros
+    if micros >= 0:
+        at_us = at_us if at_us is not None else max((row.at_us for row in open_rows), default=None)
+        if at_us is not None:
+            open_rows.append(_Dated(at_us, micros))
+        return
+    for row in sorted(open_rows, key=lambda row: (row.at_us != at_us, row.at_us)):
+        taken = min(row.micros, -micros)
+        row.micros -= taken
+        micros += taken
+
+
+def _with_transit(rows: PairRows, after_us: int, events: Sequence[Event]) -> PairRows:
+    counted = [event for event in events if event.effective_us > after_us]
+    if not counted:
+        return rows
+    receipts = _by_line(event for event in counted if event.measure is Measure.RECEIPT)
+    demands = _by_line(event for event in counted if event.measure is Measure.DEMAND)
+    kept_receipts = [row for row in rows.receipts if (row.reference or "") not in receipts]
+    kept_demands = [row for row in rows.demands if (row.order_ref or "") not in demands]
+    for reference, lines in receipts.items():
+        before = [row for row in rows.receipts if (row.reference or "") == reference]
+        like = before[0] if before else Receipt(0, 0)
+        kept_receipts += [
+            Receipt(row.micros, row.at_us, like.confidence_micros, like.kind, reference or None)
+            for row in _dated([(row.expected_at_us, row.quantity_micros) for row in before], lines)
+        ]
+    for order_ref, lines in demands.items():
+        due = [
+            (row.due_at_us, row.quantity_micros) for row in rows.demands if (row.order_ref or "") == order_ref
+        ]
+        kept_demands += [Demand(row.micros, row.at_us, order_ref or None) for row in _dated(due, lines)]
+    return replace(
+        rows,
+        receipts=tuple(kept_receipts),
+        demands=tuple(sorted(kept_demands, key=attrgetter("due_at_us"))),
+        transit_as_of_us=max(event.effective_us for event in counted),
+    )

@@ -1,0 +1,153 @@
+"""One SQLite file: opened, checked, written in transactions, its errors in the words of this package."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from cache.protocol import CacheCorruptError, CacheError, CacheUnavailableError, CommitUnknownError
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long a writer waits for the writer of another process."""
+CHECKED_BYTES_MAX: Final = 1 << 30
+"""Larger files are checked as they are read, not when they are opened."""
+
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_SYNCED: Final = {True: "FULL", False: "NORMAL"}
+
+
+class Database:
+    """A connection to a file, for one thread at a time. Several processes may have the same file open."""
+
+    def __init__(
+        self, path: Path, schema: str, application: int, *, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> None:
+        """`schema` creates what a new file holds; `application` (31 bits) marks files as ours, and of this release."""
+        self.path = path
+        self._durable: bool | None = None
+        with self.errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._sqlite = sqlite3.connect(
+                path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with self.errors():
+                self._prepare(schema, application, time.monotonic() + busy_timeout_s)
+        except BaseException:
+            self._sqlite.close()
+            raise
+
+    def _prepare(self, schema: str, application: int, deadline_s: float) -> None:
+        found = self._pragma("application_id")
+        if found not in {0, application} or (found == 0 and self._pragma("schema_version")):
+            raise CacheCorruptError(
+                f"{self.path}: not a file of this release (mark {found}, not {application})"
+            )
+        while True:
+            try:
+                self._sqlite.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                # Changing the journal does not wait for its turn by itself, unlike all else.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.01)
+            else:
+                break
+        if self.path.stat().st_size <= CHECKED_BYTES_MAX:
+            verdict = self._pragma("quick_check(1)")
+            if verdict != "ok":
+                raise CacheCorruptError(f"{self.path}: damaged: {verdict}")
+        with self.transaction(durable=True):
+            if self._pragma("application_id") == 0:
+                for statement in schema.split(";"):
+                    self._sqlite.execute(statement)
+                self._sqlite.execute(f"PRAGMA application_id={application}")
+        directory = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _pragma(self, name: str) -> Any:
+        return self._sqlite.execute(f"PRAGMA {name}").fetchone()[0]
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """What SQLite or the file system say, as an error of this package that names the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._told(error) from error
+        except OSError as error:
+            raise CacheUnavailableError(f"{self.path}: {error}") from error
+
+    def _told(self, error: sqlite3.Error) -> CacheError:
+        code = getattr(error, "sqlite_errorcode", 0)
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        text = f"{self.path}: {error} ({name})"
+        return CacheCorruptError(text) if code & 0xFF in _DAMAGED else CacheUnavailableError(text)
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        """All that is written inside, or nothing. Durable: on the disk at its end; otherwise it survives the end of
+        the process, and the next durable one puts it on the disk as well."""
+        with self.errors():
+            if durable is not self._durable:
+                self._sqlite.execute(f"PRAGMA synchronous={_SYNCED[durable]}")
+                self._durable = durable
+            self._sqlite.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._roll_back()
+                raise
+            self._commit()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one instant."""
+        with self.errors():
+            self._sqlite.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._roll_back()
+
+    def _commit(self) -> None:
+        try:
+            self._sqlite.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
+                # All of it may be in the write-ahead log by now: a crash before the next commit would bring it up.
+                raise CommitUnknownError(f"{self._told(error)}") from error
+            raise
+
+    def _roll_back(self) -> None:
+        if self._sqlite.in_transaction:
+            self._sqlite.execute("ROLLBACK")
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """What a query answers."""
+        with self.errors():
+            return self._sqlite.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """The only row, or None."""
+        return self._sqlite.execute(sql, parameters).fetchone()
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """One statement, inside a transaction."""
+        return self._sqlite.execute(sql, parameters)
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """One statement for many rows, inside a transaction."""
+        self._sqlite.executemany(sql, rows)
+
+    def close(self) -> None:
+        """End; the last process to close the file folds its write-ahead log into it."""
+        with self.errors():
+            self._sqlite.close()

@@ -1,0 +1,68 @@
+"""The state cache in one SQLite file of the store: shared by the processes of one host, and by no one else."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cache.coding import field_of, joined
+from cache.ledger import Ledger, Row
+from cache.protocol import Change, Commit, Committed, Conflict, Health, Key, Record
+
+
+class EmbeddedStateCache:
+    """Records and their log in `directory`/state.sqlite, which is made when it is missing.
+
+    A call of `commit` is one transaction and one fsync. Nothing is deferred here: a full disk or a failing one raises
+    for every commit of the call.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._ledger = Ledger(directory)
+
+    def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
+        """Make several commits; see `StateCache.commit`."""
+        with self._ledger.database.transaction(durable=True):
+            return [self._made(commit) for commit in commits]
+
+    def _made(self, commit: Commit) -> Committed | Conflict:
+        standing: dict[Key, Row] = {key: self._ledger.row(field_of(key)) for key in commit.expected}
+        if any(standing[key][1] != version for key, version in commit.expected.items()):
+            return Conflict({key: row[1] for key, row in standing.items()})
+        written = {key: (field, version + 1, value) for key, (field, version, value) in standing.items()}
+        for put in commit.puts:
+            key = (put.space, put.name)
+            if key in written:
+                written[key] = (*written[key][:2], put.value)
+            else:
+                field = field_of(key)
+                written[key] = (field, self._ledger.version(field) + 1, put.value)
+        at = self._ledger.append(list(written.values()), joined(commit.notes))
+        return Committed(str(at), {key: row[1] for key, row in written.items()})
+
+    def changes(self, after: str, limit: int) -> list[Change]:
+        """The next changes after a position."""
+        return self._ledger.changes(after, limit)
+
+    def position(self) -> str:
+        """The position of the newest change."""
+        return self._ledger.position()
+
+    def get(self, keys: Sequence[Key]) -> list[Record]:
+        """The records of some keys, in their order."""
+        return self._ledger.get(keys)
+
+    def scan(self, space: str) -> Iterator[Record]:
+        """Every record of a space that has a value, by name."""
+        return self._ledger.scan(space)
+
+    def trim(self, before: str) -> int:
+        """Forget the notes of changes up to and including a position; how many changes went."""
+        return self._ledger.trim(before)
+
+    @property
+    def health(self) -> Health:
+        """Always OK: there is no shared side."""
+        return Health.OK
+
+    def close(self) -> None:
+        """End; what was committed stays."""
+        self._ledger.close()

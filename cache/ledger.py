@@ -1,0 +1,186 @@
+"""The records and the log of changes as they lie in the SQLite file: what the embedded store and the mirror share."""
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from cache.coding import field_of, joined, key_of, pack_records, parted, unpack_records
+from cache.database import Database
+from cache.protocol import START, CacheCorruptError, Change, Key, Record
+
+FILE: Final = "state.sqlite"
+SCAN_ROWS: Final = 1000
+"""Rows a scan fetches at a time: no read transaction stays open between two."""
+FORMAT: Final = 0x50475301
+"""'PGS' and the number of the format below."""
+
+# `at` is the position of the record's last change. The log of a mirror has changes whose notes are lost: complete 0.
+# `pending`, `pending_record` and `sync` are the mirror's (see mirror.py); the embedded store leaves them empty.
+SCHEMA: Final = """
+CREATE TABLE record (
+  field BLOB PRIMARY KEY, version INTEGER NOT NULL, value BLOB, at INTEGER NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX record_at ON record (at);
+CREATE TABLE log (
+  position INTEGER PRIMARY KEY AUTOINCREMENT, complete INTEGER NOT NULL, records BLOB NOT NULL, notes BLOB NOT NULL,
+  checksum INTEGER NOT NULL
+);
+CREATE TABLE pending (seq INTEGER PRIMARY KEY AUTOINCREMENT, puts BLOB NOT NULL, notes BLOB NOT NULL);
+CREATE TABLE pending_record (field BLOB PRIMARY KEY, value BLOB, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE sync (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID
+"""
+
+Row = tuple[bytes, int, bytes | None]
+"""(field, version, value)"""
+
+
+def checksum(*parts: bytes) -> int:
+    """Of what is stored, to notice a bit that flipped on its way: SQLite itself would not."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc
+
+
+def row_checksum(field: bytes, version: int, value: bytes | None) -> int:
+    """Of a record."""
+    return checksum(field, b"%d-" % version if value is None else b"%d:" % version, value or b"")
+
+
+class Ledger:
+    """Records and log of one file. Whoever writes does it inside `database.transaction`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.database = Database(directory / FILE, SCHEMA, FORMAT)
+
+    def _checked(self, field: bytes, version: int, value: bytes | None, check: int) -> Row:
+        if row_checksum(field, version, value) != check:
+            raise CacheCorruptError(f"{self.database.path}: record {field!r} is damaged")
+        return field, version, value
+
+    def version(self, field: bytes) -> int:
+        """Of a record; 0 when it was never written."""
+        found = self.database.row("SELECT version FROM record WHERE field = ?", (field,))
+        return found[0] if found else 0
+
+    def row(self, field: bytes) -> Row:
+        """A record."""
+        with self.database.errors():
+            found = self.database.row("SELECT version, value, checksum FROM record WHERE field = ?", (field,))
+        return self._checked(field, *found) if found else (field, 0, None)
+
+    def append(self, records: Sequence[Row], notes: bytes, *, complete: bool = True) -> int:
+        """Log a change, and set its records to what it says; its position."""
+        packed = pack_records(records)
+        cursor = self.database.run(
+            "INSERT INTO log (complete, records, notes, checksum) VALUES (?, ?, ?, ?)",
+            (complete, packed, notes, checksum(packed, notes)),
+        )
+        at = cursor.lastrowid or 0
+        self.database.run_many(
+            "INSERT INTO record VALUES (?, ?, ?, ?, ?) ON CONFLICT (field) DO UPDATE SET"
+            " version = excluded.version, value = excluded.value, at = excluded.at, checksum = excluded.checksum",
+            [(f, version, value, at, row_checksum(f, version, value)) for f, version, value in records],
+        )
+        return at
+
+    def get(self, keys: Sequence[Key]) -> list[Record]:
+        """The records of some keys."""
+        return [Record(*key, *self.row(field_of(key))[1:]) for key in keys]
+
+    def scan(self, space: str) -> Iterator[Record]:
+        """The records of a space that have a value, by name."""
+        after, end = space.encode() + b"\0", space.encode() + b"\1"
+        comparison = ">="
+        while True:
+            rows = self.database.rows(
+                f"SELECT field, version, value, checksum FROM record WHERE field {comparison} ? AND field < ?"  # noqa: S608
+                " AND value IS NOT NULL ORDER BY field LIMIT ?",
+                (after, end, SCAN_ROWS),
+            )
+            for row in rows:
+                field, version, value = self._checked(*row)
+                yield Record(*key_of(field), version, value)
+            if len(rows) < SCAN_ROWS:
+                return
+            after, comparison = rows[-1][0], ">"
+
+    def position(self) -> str:
+        """Of the newest change, trimmed or not."""
+        rows = self.database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'log'")
+        return str(rows[0][0]) if rows and rows[0][0] else START
+
+    def changes(self, after: str, limit: int) -> list[Change]:
+        """The next changes after a position."""
+        begin = _number(after)
+        with self.database.snapshot():
+            return self._changes(begin, limit)
+
+    def _changes(self, begin: int, limit: int) -> list[Change]:
+        found: list[Change] = []
+        kept = self.database.rows("SELECT min(position) FROM log")[0][0]
+        first = kept or _number(self.position()) + 1
+        if begin + 1 < first:
+            found = self._trimmed(begin, first - 1, limit)
+        if len(found) < limit:
+            found += [
+                self._change(*row)
+                for row in self.database.rows(
+                    "SELECT position, complete, records, notes, checksum FROM log"
+                    " WHERE position > ? ORDER BY position LIMIT ?",
+                    (begin, limit - len(found)),
+                )
+            ]
+        return found
+
+    def _change(self, position: int, complete: int, records: bytes, notes: bytes, check: int) -> Change:
+        if checksum(records, notes) != check:
+            raise CacheCorruptError(f"{self.database.path}: change {position} is damaged")
+        return Change(str(position), shown(unpack_records(records)), parted(notes), bool(complete))
+
+    def _trimmed(self, begin: int, last: int, limit: int) -> list[Change]:
+        """What became of the changes after `begin` up to `last`, which are gone: the records that are still as they
+        left them, by position. The last one always comes, so that nobody misses that something is missing."""
+        grouped: dict[int, list[Row]] = {}
+        bound = self.database.rows(
+            "SELECT at FROM (SELECT DISTINCT at FROM record WHERE at > ? AND at <= ? ORDER BY at LIMIT ?)"
+            " ORDER BY at DESC LIMIT 1",
+            (begin, last, limit),
+        )
+        up_to = bound[0][0] if bound else last
+        for at, *row in self.database.rows(
+            "SELECT at, field, version, value, checksum FROM record WHERE at > ? AND at <= ? ORDER BY at",
+            (begin, up_to),
+        ):
+            grouped.setdefault(at, []).append(self._checked(*row))
+        if len(grouped) < limit:
+            grouped.setdefault(last, [])
+        return [Change(str(at), shown(rows), (), complete=False) for at, rows in sorted(grouped.items())]
+
+    def trim(self, before: str) -> int:
+        """Forget changes up to a position."""
+        with self.database.transaction(durable=False):
+            return self.database.run("DELETE FROM log WHERE position <= ?", (_number(before),)).rowcount
+
+    def close(self) -> None:
+        """End."""
+        self.database.close()
+
+
+def shown(rows: Iterable[Row]) -> list[Record]:
+    """Rows as the protocol shows them; records of this package's own are not among them."""
+    return [Record(*key_of(field), version, value) for field, version, value in rows if field[:1] != b"~"]
+
+
+def packed_notes(notes: Iterable[bytes]) -> bytes:
+    """Notes as they lie in the log."""
+    return joined(notes)
+
+
+def _number(position: str) -> int:
+    if position == START:
+        return 0
+    if not position.isascii() or not position.isdecimal():
+        raise ValueError(f"not a position of this log: {position!r}")
+    return int(position)

@@ -1,0 +1,203 @@
+"""The client's calls about live state: events, reservations, watching, dead letters."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import grpc
+
+from pricegrid import v1
+from pricegrid.dead_letters import DeadLetter, dead_letter
+from pricegrid.errors import error_from_rpc
+from pricegrid.inventory import (
+    EVENTS_PER_MESSAGE,
+    InventoryEvent,
+    PublishResult,
+    UnreadableEvent,
+    publish_messages,
+    publish_result,
+)
+from pricegrid.requests import Line, SupplyPolicy, check_line_count, supply_message
+from pricegrid.reservations import (
+    Release,
+    Reservation,
+    ReserveLine,
+    ReserveResult,
+    release_message,
+    reservation,
+    reserve_message,
+    reserve_result,
+)
+from pricegrid.watching import AvailabilityWatch, WatchedLine, watch_message
+
+TIMEOUT_S = 5.0
+LIST_LIMIT = 1_000
+
+
+class LiveClient:
+    """What `Client` asks of live state. Arguments and errors as in `Client`."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._availability = v1.AvailabilityServiceStub(channel)
+        self._feed = v1.InventoryFeedServiceStub(channel)
+        self._admin = v1.AdminServiceStub(channel)
+
+    def publish_events(
+        self,
+        events: Iterable[InventoryEvent | UnreadableEvent],
+        *,
+        events_per_message: int = EVENTS_PER_MESSAGE,
+        timeout_s: float | None = None,
+    ) -> PublishResult:
+        """Publishes events, which may be any number and are taken as they come; when it returns all are durable.
+
+        After an error, publish the same again: what was applied by then counts as duplicate. `timeout_s` is for all of
+        them together. An error that `events` raises is passed on; what came before it may be applied.
+        """
+        failed: list[Exception] = []
+
+        def messages() -> Iterator[v1.PublishEventsRequest]:
+            try:
+                yield from publish_messages(events, events_per_message)
+            except Exception as error:
+                failed.append(error)  # gRPC takes them in a thread of its own, and would keep it to itself
+                raise
+
+        try:
+            return publish_result(self._feed.PublishEvents(messages(), timeout=timeout_s))
+        except grpc.RpcError as error:
+            if failed:
+                raise failed[0] from None
+            raise error_from_rpc(error) from error
+
+    def reserve(
+        self,
+        lines: Sequence[ReserveLine],
+        *,
+        key: str,
+        customer_id: str = "",
+        ttl: timedelta | None = None,
+        allow_partial: bool = False,
+        all_or_nothing: bool = False,
+        order_ref: str = "",
+        timeout_s: float = TIMEOUT_S,
+    ) -> ReserveResult:
+        """Holds stock for `ttl` (default: the server's 15 minutes); nothing is held twice.
+
+        `key` is the caller's own name for this reservation: asked again with the same key after an error, there is one
+        reservation all the same. A line gets all it asks or nothing, with `allow_partial` what there is; with
+        `all_or_nothing` every line in full, or none.
+        """
+        request = reserve_message(
+            customer_id,
+            key,
+            lines,
+            ttl=ttl,
+            allow_partial=allow_partial,
+            all_or_nothing=all_or_nothing,
+            order_ref=order_ref,
+        )
+        return reserve_result(_ask(self._availability.Reserve, request, timeout_s))
+
+    def confirm_reservation(
+        self,
+        reservation_id: str,
+        order_ref: str,
+        *,
+        customer_id: str = "",
+        order_lines: Sequence[str] = (),
+        timeout_s: float = TIMEOUT_S,
+    ) -> Reservation:
+        """Makes a held reservation permanent for an order; `order_lines` names its lines, in their order."""
+        request = v1.ConfirmReservationRequest(
+            customer_id=customer_id,
+            reservation_id=reservation_id,
+            order_ref=order_ref,
+            order_lines=order_lines,
+        )
+        return reservation(_ask(self._availability.ConfirmReservation, request, timeout_s).reservation)
+
+    def release_reservation(
+        self,
+        reservation_id: str,
+        *,
+        customer_id: str = "",
+        parts: Sequence[Release] = (),
+        timeout_s: float = TIMEOUT_S,
+    ) -> Reservation:
+        """Gives back all of a reservation, or `parts` of it."""
+        request = release_message(customer_id, reservation_id, parts)
+        return reservation(_ask(self._availability.ReleaseReservation, request, timeout_s).reservation)
+
+    def reservations(
+        self,
+        *,
+        customer_id: str = "",
+        unreported_for: timedelta | None = None,
+        limit: int = LIST_LIMIT,
+        timeout_s: float = TIMEOUT_S,
+    ) -> tuple[Reservation, ...]:
+        """The reservations that hold something, of all customers or one.
+
+        With `unreported_for` the confirmed ones that the warehouse has not wholly taken over so long afterwards.
+        """
+        request = v1.ListReservationsRequest(customer_id=customer_id, limit=limit)
+        if unreported_for is not None:
+            request.unreported_for_ms = unreported_for // timedelta(milliseconds=1)
+        return tuple(map(reservation, _ask(self._admin.ListReservations, request, timeout_s).reservations))
+
+    def watch_availability(
+        self,
+        lines: Sequence[Line | WatchedLine],
+        *,
+        customer_id: str = "",
+        branches: Sequence[str] = (),
+        supply: SupplyPolicy | None = None,
+        exclude_reservation: str = "",
+        heartbeat: timedelta | None = None,
+        timeout_s: float | None = None,
+    ) -> AvailabilityWatch:
+        """How much of each line is free at each of `branches` (default: every branch), now and whenever it changes.
+
+        Goes on until it is closed, or for `timeout_s`. When nothing changes, an empty update comes every `heartbeat`
+        (default: the server's 15 seconds).
+        """
+        check_line_count([line.line if isinstance(line, WatchedLine) else line for line in lines])
+        request = watch_message(lines, heartbeat)
+        request.customer_id = customer_id
+        request.branches.extend(branches)
+        request.exclude_reservation = exclude_reservation
+        if supply is not None:
+            request.supply.CopyFrom(supply_message(supply))
+        return AvailabilityWatch(self._availability.WatchAvailability(request, timeout=timeout_s))
+
+    def dead_letters(
+        self, *, origin: str = "", limit: int = LIST_LIMIT, timeout_s: float = TIMEOUT_S
+    ) -> tuple[DeadLetter, ...]:
+        """What could not be applied, the oldest first; of one `origin` ('events', 'erp') or all."""
+        request = v1.ListDeadLettersRequest(origin=origin, limit=limit)
+        return tuple(map(dead_letter, _ask(self._admin.ListDeadLetters, request, timeout_s).dead_letters))
+
+    def dead_letter(self, dead_letter_id: str, *, timeout_s: float = TIMEOUT_S) -> DeadLetter:
+        """One of them."""
+        request = v1.GetDeadLetterRequest(dead_letter_id=dead_letter_id)
+        return dead_letter(_ask(self._admin.GetDeadLetter, request, timeout_s).dead_letter)
+
+    def replay_dead_letters(
+        self, dead_letter_ids: Sequence[str], *, timeout_s: float = TIMEOUT_S
+    ) -> tuple[DeadLetter, ...]:
+        """Tries them again; those that still can't be applied, with what is wrong now."""
+        request = v1.ReplayDeadLettersRequest(dead_letter_ids=dead_letter_ids)
+        return tuple(map(dead_letter, _ask(self._admin.ReplayDeadLetters, request, timeout_s).dead_letters))
+
+    def drop_dead_letters(self, dead_letter_ids: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> int:
+        """Forgets them; how many there were."""
+        request = v1.DropDeadLettersRequest(dead_letter_ids=dead_letter_ids)
+        return int(_ask(self._admin.DropDeadLetters, request, timeout_s).dropped_count)
+
+
+def _ask(call: Any, request: Any, timeout_s: float) -> Any:
+    try:
+        return call(request, timeout=timeout_s)
+    except grpc.RpcError as error:
+        raise error_from_rpc(error) from error

@@ -1,0 +1,105 @@
+"""What can be done to live state, as the services, the command line and the Redis consumer see it.
+
+`service.live_state` is the one implementation. It runs where the writer runs: in the writer process of a server, or
+in a command that has the store to itself. All methods may be called from any thread; each returns when what it did
+is durable.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from atp.events import EventStatus
+from atp.reservations import HeldReservation, ReserveAsk
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """What became of a batch of events: every one of them counts in exactly one place."""
+
+    counts: dict[EventStatus, int]
+    dead_letter_ids: Sequence[str] = ()
+    gaps: int = 0
+    """Streams (source, item, branch) among those of the batch that miss events now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The answer to a reserve: with an empty id nothing is held, and the lines say why."""
+
+    reservation: HeldReservation
+    snapshot_version: str
+    is_repeat: bool = False
+    """The key was used before for the same: this is what it holds now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """How much of a line to give back."""
+
+    line: int
+    quantity_micros: int
+    """In the asked unit of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Something that could not be applied, kept with the reason."""
+
+    dead_letter_id: str
+    at_us: int
+    origin: str
+    """'events' or 'erp'."""
+    reason: str
+    """UPPER_SNAKE."""
+    detail: str
+    """Which field, and what is wrong with it."""
+    payload_json: str
+    replays: int = 0
+
+
+class LiveApi(Protocol):
+    """Raises `service.errors.RequestRefusedError` for what the caller must know."""
+
+    def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:
+        """Apply the events of a serialized `PublishEventsRequest`; what can't be applied is dead-lettered."""
+        ...
+
+    def reserve(self, ask: ReserveAsk) -> Reserved:
+        """Hold stock (A8)."""
+        ...
+
+    def confirm(
+        self, customer_id: str, reservation_id: str, order_ref: str, order_lines: Sequence[str] = ()
+    ) -> HeldReservation:
+        """Make a held reservation permanent for an order; the same again is answered the same."""
+        ...
+
+    def release(
+        self, customer_id: str, reservation_id: str, parts: Sequence[Release] = ()
+    ) -> HeldReservation:
+        """Give back all of it, or some of some lines."""
+        ...
+
+    def reservations(
+        self, *, customer_id: str = "", unreported_for_us: int | None = None, limit: int = 1_000
+    ) -> Sequence[HeldReservation]:
+        """Live reservations by id; with `unreported_for_us` the confirmed ones that the warehouse has not wholly
+        taken over so long after they were confirmed."""
+        ...
+
+    def dead_letters(self, *, origin: str = "", limit: int = 1_000) -> Sequence[DeadLetter]:
+        """Oldest first."""
+        ...
+
+    def dead_letter(self, dead_letter_id: str) -> DeadLetter:
+        """One of them; refuses with DEAD_LETTER_NOT_FOUND."""
+        ...
+
+    def replay_dead_letters(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
+        """Try them again: those that still can't be applied stay, and are returned with what is wrong now."""
+        ...
+
+    def drop_dead_letters(self, ids: Sequence[str]) -> int:
+        """Forget them; how many there were."""
+        ...

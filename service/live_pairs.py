@@ -1,0 +1,186 @@
+"""The pairs of one snapshot with what events and reservations have made of them, and their live positions."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from atp.days import day_start_us
+from atp.decode import snapshot_pair
+from atp.engine import AvailabilityEngine
+from atp.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
+from atp.live import LiveFullError, LiveWriter
+from atp.model import INT64_MAX, NO_INSTANT, Reservation, Source, day_number
+from atp.pair_rows import PairRows, image_of
+from atp.reservations import HeldReservation, ReservationStatus
+from atp.rows import Pair
+from atp.streams import Base, Stream, figures_of, peaks
+
+_LIVING = (ReservationStatus.HELD, ReservationStatus.CONFIRMED)
+_NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
+MakeWriter = Callable[[int], LiveWriter]
+"""A larger room for live positions, given how often it was made larger."""
+
+
+@dataclass(slots=True)
+class _State:
+    item: int
+    branch: int
+    base: Base
+    streams: dict[Source, Stream] = field(default_factory=dict)
+    holding: dict[str, HeldReservation] = field(default_factory=dict)
+
+
+class LivePairs:
+    """Used by one thread at a time."""
+
+    def __init__(self, engine: AvailabilityEngine, created_us: int, make_writer: MakeWriter) -> None:
+        self.engine = engine
+        self._created_us = created_us
+        self._make_writer = make_writer
+        self._grown = 0
+        self._writer = make_writer(0)
+        self._states: dict[Pair, _State] = {}
+        self._where: dict[str, set[Pair]] = {}
+        engine.positions.follow(self._writer.readable())
+
+    def apply(self, event: Event) -> Outcome:
+        """Take in one event; `refresh` shows what it changed."""
+        reason = self._fault(event)
+        if reason is not None:
+            return Outcome(EventStatus.DEAD_LETTER, reason)
+        state = self._state((event.sku, event.branch))
+        stream = state.streams.setdefault(event.source, Stream())
+        outcome = stream.add(event)
+        after_us = (state.base.erp_us, state.base.wms_us, state.base.transit_us)[event.source]
+        has_gap = len(stream.spans) > 1 and stream.has_gap(after_us)
+        if (
+            outcome.status is EventStatus.APPLIED
+            and event.source is Source.ERP
+            and event.effective_us <= after_us
+        ):
+            return Outcome(EventStatus.OLDER, None, has_gap)
+        return Outcome(outcome.status, outcome.reason, has_gap)
+
+    def _fault(self, event: Event) -> DeadReason | None:
+        if event.sequence < 1:
+            return DeadReason.INVALID_SEQUENCE
+        if SOURCE_OF[event.measure] is not event.source:
+            return DeadReason.WRONG_SOURCE
+        if event.kind is Kind.SET and event.quantity_micros < 0 and event.measure in _NOT_NEGATIVE:
+            return DeadReason.INVALID_QUANTITY
+        is_dated = event.measure in (Measure.RECEIPT, Measure.DEMAND)
+        if is_dated and event.kind is Kind.SET and event.quantity_micros and event.expected_at_us is None:
+            return DeadReason.MISSING_DATE
+        if (event.sku, event.branch) in self._states:
+            return None
+        item, branch = self.engine.ordinals(event.sku, event.branch)
+        if item < 0:
+            return DeadReason.UNKNOWN_ITEM
+        if branch < 0:
+            return DeadReason.UNKNOWN_BRANCH
+        return DeadReason.KIT_ITEM if self.engine.positions.span("kit_start", item) else None
+
+    def hold(self, held: HeldReservation) -> list[Pair]:
+        """Let a reservation count as it stands now; the pairs it touches, or touched before.
+
+        A pair whose item or branch is not in this snapshot is passed over."""
+        named = {(part.sku, line.line.branch) for line in held.lines for part in line.parts}
+        touched = self._where.get(held.reservation_id, set()) | {
+            pair for pair in named if min(self.engine.ordinals(*pair)) >= 0
+        }
+        self._where[held.reservation_id] = touched
+        for pair in touched:
+            self._state(pair).holding[held.reservation_id] = held
+        return sorted(touched)
+
+    def holding(self, pair: Pair) -> Mapping[str, HeldReservation]:
+        """The reservations that touch a pair."""
+        state = self._states.get(pair)
+        return dict(state.holding) if state else {}
+
+    def allocation_peaks(self, pair: Pair) -> dict[tuple[str, str], int]:
+        """The most that was ever allocated of a pair to each (order, line) (A9)."""
+        state = self._states.get(pair)
+        if state is None:
+            return {}
+        stream = state.streams.get(Source.WMS)
+        return peaks(state.base, stream.events if stream else ())
+
+    def refresh(self, pairs: Iterable[Pair]) -> None:
+        """Show the state of some pairs to all readers, each in one step."""
+        for pair in dict.fromkeys(pairs):
+            self._show(pair)
+
+    def _show(self, pair: Pair) -> None:
+        state = self._states[pair]
+        rows = figures_of(state.base, state.streams)
+        rows = replace(rows, reservations=tuple(self._reservations(pair, state)))
+        image = image_of(rows, pair, self._zone(state.branch))
+        try:
+            self._writer.put(state.item, state.branch, image)
+        except LiveFullError:
+            self._grow()
+
+    def _grow(self) -> None:
+        """Show everything again where there is more room."""
+        self._grown += 1
+        self._writer = self._make_writer(self._grown)
+        for pair in list(self._states):
+            self._show(pair)
+        self.engine.positions.follow(self._writer.readable())
+
+    def set_link_lost(self, since_us: int) -> None:
+        """See `LiveWriter.set_link_lost`."""
+        self._writer.set_link_lost(since_us)
+
+    def _zone(self, branch: int) -> str:
+        positions = self.engine.positions
+        return positions.zones[positions.integer("branch_zone", branch)]
+
+    def _reservations(self, pair: Pair, state: _State) -> Iterable[Reservation]:
+        for held in state.holding.values():
+            if held.status not in _LIVING:
+                continue
+            confirmed = held.status is ReservationStatus.CONFIRMED
+            for line in held.lines:
+                if line.line.branch != pair[1]:
+                    continue
+                open_micros = sum(
+                    p.quantity_micros - p.cleared_micros for p in line.parts if p.sku == pair[0]
+                )
+                if open_micros <= 0:
+                    continue
+                from_us = 0
+                if line.line.from_date is not None:
+                    from_us = day_start_us(day_number(line.line.from_date), self._zone(state.branch))
+                yield Reservation(
+                    held.reservation_id,
+                    *pair,
+                    open_micros,
+                    held.order_ref,
+                    confirmed,
+                    from_us,
+                    INT64_MAX if confirmed else held.expires_us,
+                )
+
+    def _state(self, pair: Pair) -> _State:
+        state = self._states.get(pair)
+        if state is None:
+            item, branch = self.engine.ordinals(*pair)
+            state = self._states[pair] = _State(item, branch, self._base(item, branch))
+        return state
+
+    def _base(self, item: int, branch: int) -> Base:
+        """What the snapshot says of a pair; its rows are sets at their instants."""
+        positions = self.engine.positions
+        rows = snapshot_pair(positions, item, branch) or PairRows()
+        feeds = [int(instant) for instant in positions.arrays["feed_as_of"][branch]]
+        erp_us = NO_INSTANT
+        if rows.stock is not None:
+            erp_us = rows.stock.as_of_us
+        elif positions.arrays["feed_complete"][branch, Source.ERP] and not rows.is_unknown:
+            erp_us = feeds[Source.ERP]
+        wms_us, transit_us = (
+            self._created_us if feeds[source] == NO_INSTANT else feeds[source]
+            for source in (Source.WMS, Source.TRANSIT)
+        )
+        return Base(rows, erp_us, wms_us, transit_us)

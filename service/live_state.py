@@ -1,0 +1,488 @@
+"""Live state where the writer runs: events and reservations, made durable in the cache, then shown to all readers.
+
+Every change goes the same way: work out what it is, commit it, apply it to the pairs, show them. What another server
+committed first (a Conflict) is followed and the change worked out again, so nothing is promised twice.
+"""
+
+import math
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from atp.decode import decode_rows
+from atp.engine import AvailabilityEngine
+from atp.events import Event, EventBatch, EventStatus
+from atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
+from atp.promising import OrderLine, free_micros, shippable
+from atp.reference import Moment, item_status, local_day, pair_days
+from atp.reservations import HeldReservation, Part, ReservationStatus, ReserveAsk, ReservedLine, ReserveLine
+from atp.rows import Pair
+from cache.protocol import START, CacheError, Change, Commit, Committed, Conflict, Key, Put, StateCache
+from service.errors import Reason, RequestRefusedError
+from service.event_json import EventError, event_from_json, event_json
+from service.limits import COMMIT_TRIES_MAX, FOLLOW_CHANGES_MAX, LIST_MAX
+from service.live_api import DeadLetter, PublishResult, Release, Reserved
+from service.live_pairs import LivePairs, MakeWriter
+from service.live_records import decode_dead_letter, decode_reservation, encode_record, same_ask
+from service.wire_events import decode_events, encode_events
+
+RESERVATION = "reservation"
+PAIR = "pair"
+KEY = "key"
+DEAD_LETTER = "dead_letter"
+_LIVING = (ReservationStatus.HELD, ReservationStatus.CONFIRMED)
+Taken = dict[Pair, list[tuple[int, int]]]
+"""(day, micros) that earlier lines of the same ask take of a pair."""
+
+
+class LiveState:
+    """Implements `LiveApi` over a cache and one snapshot. Building one reads what the cache holds."""
+
+    def __init__(
+        self,
+        cache: StateCache,
+        engine: AvailabilityEngine,
+        snapshot_version: str,
+        created_us: int,
+        make_writer: MakeWriter,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._cache = cache
+        self._version = snapshot_version
+        self._now_us = now_us
+        self._lock = threading.RLock()
+        self._position = START
+        self._own: set[str] = set()
+        self._held: dict[str, HeldReservation] = {}
+        self._by_key: dict[tuple[str, str], str] = {}
+        self._versions: dict[Key, int] = {}
+        self._pairs = LivePairs(engine, created_us, make_writer)
+        self._engine = engine
+        with self._lock:
+            for record in cache.scan(RESERVATION):
+                self._know(decode_reservation(record.value or b""), record.version)
+            self._follow()
+            held_pairs = [pair for held in self._held.values() for pair in self._pairs.hold(held)]
+            self._pairs.refresh(held_pairs)
+            self._clear(held_pairs)
+
+    # ---- events
+
+    def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:  # noqa: ARG002 -- part of the protocol
+        """See `LiveApi`."""
+        read = decode_events(raw)
+        with self._lock:
+            found = [read.events.event(at) for at in range(len(read.events))]
+            letters = [self._letter(bad.reason.name, bad.detail, bad.payload_json) for bad in read.unreadable]
+            counts: Counter[EventStatus] = Counter({EventStatus.DEAD_LETTER: len(letters)})
+            self._commit(Commit(puts=[self._put(letter) for letter in letters], notes=[raw]))
+            late, gaps = self._apply(found, counts)
+            if late:
+                self._commit(Commit(puts=[self._put(letter) for letter in late]))
+            ids = [letter.dead_letter_id for letter in (*letters, *late)]
+        return PublishResult({status: count for status, count in counts.items() if count}, ids, gaps)
+
+    def _apply(self, events: Iterable[Event], counts: Counter[EventStatus]) -> tuple[list[DeadLetter], int]:
+        letters, touched, gaps = [], [], {}
+        for event in events:
+            outcome = self._pairs.apply(event)
+            counts[outcome.status] += 1
+            if outcome.status is EventStatus.DEAD_LETTER:
+                name = outcome.reason.name if outcome.reason is not None else "MALFORMED"
+                source, measure = event.source.name.lower(), event.measure.name.lower()
+                detail = f"{measure} of {event.sku} at {event.branch}, from {source}"
+                letters.append(self._letter(name, detail, event_json(event)))
+                continue
+            gaps[event.source, event.sku, event.branch] = outcome.has_gap
+            touched.append((event.sku, event.branch))
+        self._clear(touched)
+        self._pairs.refresh(touched)
+        return letters, sum(gaps.values())
+
+    def _clear(self, pairs: Iterable[Pair]) -> None:
+        """Take off reservations what the warehouse has allocated to their orders, once and for good (A9)."""
+        changed: dict[str, HeldReservation] = {}
+        for pair in dict.fromkeys(pairs):
+            holding = self._pairs.holding(pair)
+            if not holding:
+                continue
+            left = dict(self._pairs.allocation_peaks(pair))
+            for held in sorted(holding.values(), key=lambda each: (each.created_us, each.reservation_id)):
+                current = changed.get(held.reservation_id, self._held[held.reservation_id])
+                cleared = _cleared(current, pair, left)
+                if cleared != current:
+                    changed[held.reservation_id] = cleared
+        for held in changed.values():
+            self._store(held, self._touched(held), is_forced=True)
+
+    # ---- reservations
+
+    def reserve(self, ask: ReserveAsk) -> Reserved:
+        """See `LiveApi`."""
+        with self._lock:
+            for _ in range(COMMIT_TRIES_MAX):
+                self._follow()
+                known = self._by_key.get((ask.customer_id, ask.key))
+                if known is not None:
+                    held = self._held[known]
+                    if not same_ask(ask, held):
+                        raise RequestRefusedError(
+                            Reason.KEY_REUSED, "this idempotency key was used for something else"
+                        )
+                    return Reserved(held, self._version, is_repeat=True)
+                held = self._try_reserve(ask)
+                touched = self._touched(held)
+                if not touched:
+                    return Reserved(replace(held, reservation_id=""), self._version)
+                if self._store(held, touched, is_new=True):
+                    return Reserved(held, self._version)
+        raise _busy()
+
+    def _try_reserve(self, ask: ReserveAsk) -> HeldReservation:
+        """What the ask would hold now."""
+        now_us = self._now_us()
+        taken: Taken = {}
+        lines = [self._hold(line, ask, now_us, taken) for line in ask.lines]
+        if ask.all_or_nothing and any(line.held_micros < line.line.quantity_micros for line in lines):
+            lines = [replace(line, held_micros=0, granted_micros=0, parts=()) for line in lines]
+        number = secrets.randbelow(1 << 59) + 1
+        return HeldReservation(
+            f"R{number:015x}",
+            ask.key,
+            ask.customer_id,
+            ReservationStatus.HELD,
+            tuple(lines),
+            now_us,
+            now_us + ask.ttl_us,
+            ask.order_ref,
+        )
+
+    def _hold(self, line: ReserveLine, ask: ReserveAsk, now_us: int, taken: Taken) -> ReservedLine:
+        item, branch = self._engine.ordinals(line.sku, line.branch)
+        rows = decode_rows(self._engine.positions, [item], [branch] if branch >= 0 else [])
+        status = item_status(rows, line.sku, line.quantity_micros, line.uom, {})
+        if status is AvailabilityStatus.OK and branch < 0:
+            status = AvailabilityStatus.UNKNOWN_BRANCH
+        if status is not AvailabilityStatus.OK:
+            return ReservedLine(line, status, 0, 0)
+        moment = Moment(now_us)
+        what = shippable(rows, line.sku, OrderLine(line.sku, line.quantity_micros, line.uom))
+        counts = [math.floor(Fraction(line.quantity_micros, MICROS) / what.units)]
+        day = local_day(now_us, rows.branches[line.branch].time_zone)
+        for component, need in what.needs.items():
+            days = pair_days(rows, component, line.branch, moment)
+            if days is None:
+                return ReservedLine(line, AvailabilityStatus.UNKNOWN_STOCK, 0, 0)
+            day = max(days.first_day, day_number(line.from_date) if line.from_date else 0)
+            free = free_micros(days, taken.get((component, line.branch), ()))
+            at = day - days.first_day
+            counts.append(math.floor(free[at] / need) if at < len(free) else 0)
+        count = max(0, min(counts))
+        granted = int(count * what.units * MICROS)
+        if granted < line.quantity_micros and not ask.allow_partial:
+            return ReservedLine(line, AvailabilityStatus.OK, 0, 0)
+        if granted > INT64_MAX or not granted:
+            return ReservedLine(line, AvailabilityStatus.OK, 0, 0)
+        parts = tuple(Part(component, math.ceil(count * need)) for component, need in what.needs.items())
+        for part in parts:
+            taken.setdefault((part.sku, line.branch), []).append((day, part.quantity_micros))
+        return ReservedLine(line, AvailabilityStatus.OK, granted, granted, parts)
+
+    def confirm(
+        self, customer_id: str, reservation_id: str, order_ref: str, order_lines: Sequence[str] = ()
+    ) -> HeldReservation:
+        """See `LiveApi`."""
+        with self._lock:
+            for _ in range(COMMIT_TRIES_MAX):
+                self._follow()
+                held = self._of(customer_id, reservation_id)
+                if held.order_ref not in ("", order_ref):
+                    raise RequestRefusedError(Reason.ORDER_MISMATCH, "the reservation is for another order")
+                if held.status in (ReservationStatus.CONFIRMED, ReservationStatus.CONSUMED):
+                    return held
+                self._must_live(held)
+                if order_lines and len(order_lines) != len(held.lines):
+                    message = f"{len(order_lines)} order lines for a reservation of {len(held.lines)} lines"
+                    raise RequestRefusedError(Reason.INVALID_RESERVATION, message, field="order_lines")
+                named = zip(
+                    held.lines, order_lines or [each.line.order_line for each in held.lines], strict=True
+                )
+                confirmed = replace(
+                    held,
+                    status=ReservationStatus.CONFIRMED,
+                    order_ref=order_ref,
+                    confirmed_us=self._now_us(),
+                    lines=tuple(
+                        replace(each, line=replace(each.line, order_line=name)) for each, name in named
+                    ),
+                )
+                touched = self._touched(confirmed)
+                if self._store(confirmed, touched):
+                    self._clear(touched)
+                    return self._held[reservation_id]
+        raise _busy()
+
+    def release(
+        self, customer_id: str, reservation_id: str, parts: Sequence[Release] = ()
+    ) -> HeldReservation:
+        """See `LiveApi`."""
+        with self._lock:
+            for _ in range(COMMIT_TRIES_MAX):
+                self._follow()
+                held = self._of(customer_id, reservation_id)
+                if held.status is ReservationStatus.RELEASED and not parts:
+                    return held
+                self._must_live(held)
+                released = _released(held, parts)
+                if self._store(released, self._touched(held)):
+                    return released
+        raise _busy()
+
+    def _of(self, customer_id: str, reservation_id: str) -> HeldReservation:
+        held = self._held.get(reservation_id)
+        if held is None or held.customer_id != customer_id:
+            raise RequestRefusedError(Reason.RESERVATION_NOT_FOUND, "this customer has no such reservation")
+        return held
+
+    def _must_live(self, held: HeldReservation) -> None:
+        if held.status is ReservationStatus.HELD and self._now_us() >= held.expires_us:
+            self._store(replace(held, status=ReservationStatus.EXPIRED), self._touched(held))
+            raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the time of the reservation is over")
+        if held.status is ReservationStatus.EXPIRED:
+            raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the time of the reservation is over")
+        if held.status not in _LIVING:
+            message = f"the reservation is {held.status.name.lower()}"
+            raise RequestRefusedError(Reason.RESERVATION_ENDED, message, status=held.status.name)
+
+    def expire(self) -> int:
+        """End the reservations whose time is over; readers have stopped to count them already."""
+        with self._lock:
+            self._follow()
+            now_us = self._now_us()
+            over = [
+                held
+                for held in self._held.values()
+                if held.status is ReservationStatus.HELD and now_us >= held.expires_us
+            ]
+            return sum(
+                self._store(replace(held, status=ReservationStatus.EXPIRED), self._touched(held))
+                for held in over
+            )
+
+    def reservations(
+        self, *, customer_id: str = "", unreported_for_us: int | None = None, limit: int = 1_000
+    ) -> Sequence[HeldReservation]:
+        """See `LiveApi`."""
+        with self._lock:
+            self._follow()
+            now_us = self._now_us()
+            living = (
+                held
+                for _, held in sorted(self._held.items())
+                if held.status in _LIVING
+                and customer_id in ("", held.customer_id)
+                and not (held.status is ReservationStatus.HELD and now_us >= held.expires_us)
+            )
+            found = [
+                held
+                for held in living
+                if unreported_for_us is None
+                or (held.confirmed_us is not None and now_us - held.confirmed_us >= unreported_for_us)
+            ]
+            return found[:limit]
+
+    # ---- dead letters
+
+    def dead_letters(self, *, origin: str = "", limit: int = 1_000) -> Sequence[DeadLetter]:
+        """See `LiveApi`."""
+        with self._lock:
+            found = []
+            for record in self._cache.scan(DEAD_LETTER):
+                letter = decode_dead_letter(record.value or b"")
+                if origin in ("", letter.origin):
+                    found.append(letter)
+                if len(found) == limit:
+                    break
+            return found
+
+    def dead_letter(self, dead_letter_id: str) -> DeadLetter:
+        """See `LiveApi`."""
+        with self._lock:
+            value = self._cache.get([(DEAD_LETTER, dead_letter_id)])[0].value
+        if value is None:
+            raise RequestRefusedError(
+                Reason.DEAD_LETTER_NOT_FOUND, f"there is no dead letter {dead_letter_id}"
+            )
+        return decode_dead_letter(value)
+
+    def replay_dead_letters(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
+        """See `LiveApi`."""
+        left = []
+        with self._lock:
+            for letter in self._letters(ids):
+                try:
+                    event = event_from_json(letter.payload_json)
+                except EventError as error:
+                    left.append(replace(letter, reason=error.reason.name, detail=error.detail))
+                    continue
+                counts: Counter[EventStatus] = Counter()
+                self._commit(Commit(notes=[encode_events(EventBatch.of([event]))]))
+                wrong, _ = self._apply([event], counts)
+                if wrong:
+                    left.append(replace(letter, reason=wrong[0].reason, detail=wrong[0].detail))
+                else:
+                    self._commit(Commit(puts=[Put(DEAD_LETTER, letter.dead_letter_id, None)]))
+            left = [replace(letter, replays=letter.replays + 1) for letter in left]
+            if left:
+                self._commit(Commit(puts=[self._put(letter) for letter in left]))
+        return left
+
+    def drop_dead_letters(self, ids: Sequence[str]) -> int:
+        """See `LiveApi`."""
+        with self._lock:
+            letters = self._letters(ids)
+            if letters:
+                self._commit(Commit(puts=[Put(DEAD_LETTER, each.dead_letter_id, None) for each in letters]))
+            return len(letters)
+
+    def _letters(self, ids: Sequence[str]) -> list[DeadLetter]:
+        records = self._cache.get([(DEAD_LETTER, each) for each in dict.fromkeys(ids)][:LIST_MAX])
+        return [decode_dead_letter(record.value) for record in records if record.value is not None]
+
+    def _letter(self, reason: str, detail: str, payload_json: str) -> DeadLetter:
+        at_us = self._now_us()
+        return DeadLetter(
+            f"D{at_us:016x}{secrets.token_hex(4)}", at_us, "events", reason, detail, payload_json
+        )
+
+    def _put(self, letter: DeadLetter) -> Put:
+        return Put(DEAD_LETTER, letter.dead_letter_id, encode_record(letter))
+
+    # ---- what is durable, and what others did
+
+    def _touched(self, held: HeldReservation) -> list[Pair]:
+        return list(dict.fromkeys((part.sku, each.line.branch) for each in held.lines for part in each.parts))
+
+    def _store(
+        self, held: HeldReservation, touched: Sequence[Pair], *, is_new: bool = False, is_forced: bool = False
+    ) -> bool:
+        """Make a reservation durable and show it; False: somebody was first. A forced one is stored whatever stands."""
+        key = (RESERVATION, held.reservation_id)
+        puts = [Put(*key, encode_record(held))]
+        expected: dict[Key, int] = {}
+        if not is_forced:
+            names = [key, *((PAIR, f"{sku}\0{branch}") for sku, branch in touched)]
+            if is_new:
+                names.append((KEY, f"{held.customer_id}\0{held.key}"))
+            expected = {name: self._versions.get(name, 0) for name in names}
+        answer = self._commit(Commit(expected, puts))
+        if isinstance(answer, Conflict):
+            self._follow()  # only with all that led to these versions may they be expected
+            self._versions.update(answer.versions)
+            return False
+        self._versions.update(answer.versions)
+        self._pairs.refresh(self._know(held, self._versions.get(key, 0)))
+        return True
+
+    def _commit(self, commit: Commit) -> Committed | Conflict:
+        try:
+            answer = self._cache.commit([commit])[0]
+        except CacheError as error:
+            raise RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, str(error)) from error
+        if isinstance(answer, Committed):
+            self._own.add(answer.position)
+        return answer
+
+    def _know(self, held: HeldReservation, version: int) -> list[Pair]:
+        """Let a reservation count as it stands; the pairs that look different now."""
+        self._versions[RESERVATION, held.reservation_id] = version
+        self._held[held.reservation_id] = held
+        self._by_key[held.customer_id, held.key] = held.reservation_id
+        return self._pairs.hold(held)
+
+    def follow(self) -> None:
+        """Take in what other servers have committed since."""
+        with self._lock:
+            self._follow()
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                changes = self._cache.changes(self._position, FOLLOW_CHANGES_MAX)
+            except CacheError as error:
+                raise RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, str(error)) from error
+            for change in changes:
+                self._position = change.position
+                if change.position in self._own:
+                    self._own.discard(change.position)
+                else:
+                    self._take(change)
+            if len(changes) < FOLLOW_CHANGES_MAX:
+                return
+
+    def _take(self, change: Change) -> None:
+        for record in change.records:
+            if record.space == RESERVATION and record.value is not None:
+                self._pairs.refresh(self._know(decode_reservation(record.value), record.version))
+            elif record.space in (PAIR, KEY):
+                self._versions[record.space, record.name] = record.version
+        for note in change.notes:
+            batch = decode_events(note).events
+            self._apply((batch.event(at) for at in range(len(batch))), Counter())
+
+
+def _busy() -> RequestRefusedError:
+    return RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "others were faster each time; ask again")
+
+
+def _released(held: HeldReservation, parts: Sequence[Release]) -> HeldReservation:
+    """The reservation less what is given back; of a line's components in proportion, what is left rounded up."""
+    if not parts:
+        gone = tuple(replace(line, held_micros=0, parts=()) for line in held.lines)
+        return replace(held, status=ReservationStatus.RELEASED, lines=gone)
+    lines = list(held.lines)
+    for part in parts:
+        if part.line >= len(lines) or part.quantity_micros > lines[part.line].held_micros:
+            message = f"line {part.line} does not hold so much"
+            raise RequestRefusedError(Reason.INVALID_RESERVATION, message, line=str(part.line))
+        line = lines[part.line]
+        left = line.held_micros - part.quantity_micros
+        share = Fraction(left, line.held_micros)
+        kept = tuple(
+            replace(each, quantity_micros=max(each.cleared_micros, math.ceil(each.quantity_micros * share)))
+            for each in line.parts
+        )
+        lines[part.line] = replace(line, held_micros=left, parts=kept if left else ())
+    is_over = not any(line.held_micros for line in lines)
+    status = ReservationStatus.RELEASED if is_over else held.status
+    return replace(held, status=status, lines=tuple(lines))
+
+
+def _cleared(held: HeldReservation, pair: Pair, left: dict[tuple[str, str], int]) -> HeldReservation:
+    """The reservation with what was allocated of a pair to its order; `left` says how much of that is not used yet."""
+    if not held.order_ref or held.status not in _LIVING:
+        return held
+    lines = []
+    for line in held.lines:
+        order_line = line.line.order_line
+        key = (held.order_ref, order_line)
+        if key not in left:
+            key = (held.order_ref, "")
+        parts = []
+        for part in line.parts:
+            if (part.sku, line.line.branch) == pair:
+                cleared = max(part.cleared_micros, min(part.quantity_micros, left.get(key, 0)))
+                left[key] = max(0, left.get(key, 0) - cleared)
+                parts.append(replace(part, cleared_micros=cleared))
+            else:
+                parts.append(part)
+        lines.append(replace(line, parts=tuple(parts)))
+    changed = replace(held, lines=tuple(lines))
+    every = [part for line in changed.lines for part in line.parts]
+    is_consumed = held.status is ReservationStatus.CONFIRMED and all(
+        part.cleared_micros >= part.quantity_micros for part in every
+    )
+    return replace(changed, status=ReservationStatus.CONSUMED) if is_consumed else changed
