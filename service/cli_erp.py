@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
-from cache.memory import MemoryValueCache
 from erp.control import KINDS, ErpControl, Flag
 from erp.dead_letters import DeadLetterFile, KeptLetter
 from erp.gateway import ErpGateway
@@ -198,7 +197,7 @@ def _replay(args: argparse.Namespace) -> int:
         print(f"pricegrid: there is no dead letter {min(missing)}", file=sys.stderr)
         return 1
     outcomes = []
-    with _gateway(args.erp_config, file) as gateway:
+    with _gateway(args.erp_config, args.store, file) as gateway:
         for letter in letters:
             answer = replay(gateway, letter.payload, now_us(), monotonic() + REPLAY_TIMEOUT_S)
             if answer is not None:
@@ -221,20 +220,26 @@ def _drop(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _gateway(config: Path, letters: DeadLetterFile) -> Iterator[ErpGateway]:
+def _gateway(config: Path, store: Path, letters: DeadLetterFile) -> Iterator[ErpGateway]:
     from dataclasses import replace
 
+    from cache.open import open_value_cache
     from erp.settings import read_settings
+    from service.erp_fallback import CACHE_FOLDER
 
     settings = read_settings(config)
     patient = replace(settings.limits, timeout_ms=int(REPLAY_TIMEOUT_S * 1000))
     settings = replace(settings, limits=patient)
-    gateway = ErpGateway(settings, MemoryValueCache(), letters, NoErpMetrics(), now_us)
-    gateway.start()
+    cache = open_value_cache(store / CACHE_FOLDER)
+    gateway = ErpGateway(settings, cache, letters, NoErpMetrics(), now_us)
     try:
-        yield gateway
+        gateway.start()
+        try:
+            yield gateway
+        finally:
+            gateway.close()
     finally:
-        gateway.close()
+        cache.close()
 
 
 def _say(args: argparse.Namespace, document: dict[str, object], words: str) -> None:

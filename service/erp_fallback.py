@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.memory import MemoryValueCache
+from cache.open import open_value_cache
 from cache.protocol import ValueCache
 from erp.control import ErpControl
 from erp.dead_letters import DeadLetterFile, DeadLetterSink
@@ -16,6 +16,9 @@ from service.erp_prices import ErpPrices
 from service.erp_stock import ErpStock
 from service.instants import now_us
 
+CACHE_FOLDER = "cache"
+"""Of the store: validated answers, shared by the processes of a host."""
+
 
 @dataclass(frozen=True, slots=True)
 class ErpFallback:
@@ -25,12 +28,14 @@ class ErpFallback:
     stock: ErpStock
     gateway: ErpGateway
     sampler: ParitySampler | None
+    cache: ValueCache
 
     def close(self) -> None:
         """Ends the ERP's threads."""
         if self.sampler is not None:
             self.sampler.close()
         self.gateway.close()
+        self.cache.close()
 
 
 def open_erp(
@@ -46,9 +51,10 @@ def open_erp(
     """Starts the gateway, and the parity sampler unless it is off. Raises ErpConfigError; the ERP need not answer."""
     metrics = metrics or NoErpMetrics()
     control = ErpControl(store)
+    kept = cache or open_value_cache(store / CACHE_FOLDER)
     gateway = ErpGateway(
         settings,
-        cache or MemoryValueCache(),
+        kept,
         dead_letters or DeadLetterFile(store),
         metrics,
         clock_us,
@@ -60,7 +66,7 @@ def open_erp(
         sampler = ParitySampler(settings.parity, gateway, ParityFile(store), control, metrics, clock_us)
         sampler.start()
     prices = ErpPrices(gateway, control, sampler, clock_us)
-    return ErpFallback(prices, ErpStock(gateway, control, clock_us), gateway, sampler)
+    return ErpFallback(prices, ErpStock(gateway, control, clock_us), gateway, sampler, kept)
 
 
 def open_worker_erp(config: Path, store: Path, *, metrics: bool) -> ErpFallback:

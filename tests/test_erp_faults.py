@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 
+from cache.memory import MemoryValueCache
 from erp.dead_letters import DeadLetter
 from erp.observe import BreakerState
 from erp.protocol import Refusal
@@ -59,7 +60,9 @@ def small() -> SmallErp:
 def open_desk(store: Path, config: Path, policy: ExceptionPolicy | None = None) -> Desk:
     policy = policy or ExceptionPolicy()
     letters: list[DeadLetter] = []
-    erp = open_erp(read_settings(config), store, now_us, dead_letters=letters.append)
+    erp = open_erp(
+        read_settings(config), store, now_us, dead_letters=letters.append, cache=MemoryValueCache()
+    )
     holder = SnapshotHolder(
         load_snapshot(store, None, policy), version_opener(store, policy, lambda _: False)
     )
