@@ -198,7 +198,11 @@ class Link:
     def server(self, key: str) -> Server:
         """Who answers for a key. Raises when it is not a primary."""
         node = self._node(key)
-        server = node.server()
+        try:
+            server = node.server()
+        except LinkError:
+            self._forget(node)
+            raise
         if not server.primary:
             self._forget(node)
             raise LinkError(f"Redis {node.address[0]}:{node.address[1]} is a replica", sent=False)

@@ -45,6 +45,19 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             intermixed=False,
         ),
         "parity": Command("compare ordinary prices with the ERP's", "service.cli_parity", "parity"),
+        "reserve": Command("hold stock for a customer", "service.cli_reservations", "reserve"),
+        "confirm": Command(
+            "make a reservation permanent, for an order", "service.cli_reservations", "confirm"
+        ),
+        "release": Command("give back a reservation, or part of it", "service.cli_reservations", "release"),
+        "reservations": Command("what is reserved", "service.cli_reservations", "reservations"),
+        "events": Command("publish inventory events", "service.cli_events", "events", intermixed=False),
+        "dead-letters": Command(
+            "what could not be applied: list, show, replay, drop",
+            "service.cli_dead_letters",
+            "dead_letters",
+            intermixed=False,
+        ),
         "promise": Command("when, from where and how much can be shipped", "service.cli_promise", "promise"),
     }
 )

@@ -15,7 +15,15 @@ from pricegrid import (
 )
 from service.cli_client import add_asking_arguments, answer, asking_client, freshness_json
 from service.cli_supply import add_supply_arguments, supply_from
-from service.cli_text import decimal_or_none, decimal_text, parse_line, print_json_list, print_table
+from service.cli_text import (
+    UsageError,
+    decimal_or_none,
+    decimal_text,
+    parse_line,
+    print_json_list,
+    print_table,
+)
+from service.cli_watch import add_watch_arguments, run_watch
 from service.instants import instant_text
 
 _STEPS_SHOWN = 3
@@ -32,6 +40,7 @@ def add_availability_arguments(parser: argparse.ArgumentParser) -> None:
         help="branch to look at; may be repeated (default: every branch)",
     )
     add_supply_arguments(parser, past_due=True)
+    add_watch_arguments(parser)
     parser.add_argument(
         "line",
         nargs="+",
@@ -44,6 +53,10 @@ def add_availability_arguments(parser: argparse.ArgumentParser) -> None:
 def run_availability(args: argparse.Namespace) -> int:
     """Prints availability; 0 when it is known for every line at every branch, 1 otherwise."""
     supply = supply_from(args)
+    if (args.watch_s is not None or args.threshold is not None) and not args.watch:
+        raise UsageError("--for and --threshold go with --watch")
+    if args.watch:
+        return run_watch(args, supply)
 
     def ask() -> int:
         with asking_client(args) as client:

@@ -16,21 +16,26 @@ from service.cli_text import UsageError, as_of_argument
 TIMEOUT_S = 30.0
 
 
-def add_asking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to ask, the instant, the snapshot, how long to wait and how to print."""
+def add_where_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to ask, how long to wait and how to print."""
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--address", metavar="HOST:PORT", help="ask the server there")
     where.add_argument("--store", metavar="DIR", type=Path, help="answer from this store, without a server")
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=TIMEOUT_S, help="seconds to wait for the server"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_asking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to ask, the instant, the snapshot, how long to wait and how to print."""
+    add_where_arguments(parser)
     parser.add_argument(
         "--as-of", metavar="T", type=as_of_argument, help="date YYYY-MM-DD or RFC 3339 instant (default: now)"
     )
     parser.add_argument(
         "--snapshot-version", metavar="V", help="answer from this snapshot (default: the active one)"
     )
-    parser.add_argument(
-        "--timeout", metavar="S", type=float, default=TIMEOUT_S, help="seconds to wait for the server"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 @contextlib.contextmanager
@@ -51,10 +56,23 @@ def asking_client(args: argparse.Namespace, policy: ExceptionPolicy | None = Non
     from service.inprocess import store_client
 
     try:
-        with store_client(args.store, policy, erp_config) as client:
+        with store_client(args.store, policy, erp_config=erp_config) as client:
             yield client
     except ErpConfigError as error:
         raise UsageError(str(error)) from None
+
+
+@contextlib.contextmanager
+def live_client(args: argparse.Namespace) -> Iterator[Client]:
+    """A client of the server at `--address`, or of the store itself, that can change live state."""
+    if args.address is not None:
+        with Client(args.address) as client:
+            yield client
+        return
+    from service.inprocess import store_client
+
+    with store_client(args.store, ExceptionPolicy(), changes_live_state=True) as client:
+        yield client
 
 
 def answer(ask: Callable[[], int]) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pricegrid import Line
 from pricing_engine.model import currency_exponent
 from service.instants import parse_as_of
+from service.limits import LIST_MAX
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DECIMAL_TEXT_MAX = 64
@@ -71,6 +72,13 @@ def days_argument(text: str) -> int:
     """A number of days; for argparse."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 5):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+    return int(text)
+
+
+def limit_argument(text: str) -> int:
+    """How many of a list at most; for argparse."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= LIST_MAX):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {LIST_MAX}")
     return int(text)
 
 

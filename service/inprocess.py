@@ -8,6 +8,8 @@ from typing import Any, Never, Self, cast
 
 import grpc
 
+from atp.live import LiveWriter
+from cache.embedded import EmbeddedStateCache
 from erp.settings import read_settings
 from pricegrid import Client
 from pricing_engine.model import ExceptionPolicy
@@ -16,9 +18,14 @@ from service.errors import Reason, refusal, trailing_metadata
 from service.exchange import Answer, Caller, Intake, Mutation, Services, Watch
 from service.handlers import correlation_id_of
 from service.instants import now_us
+from service.limits import LIVE_PAIRS, LIVE_WORDS
+from service.live_files import LiveFollower, WriterBusyError, live_directory, socket_path, writer_lock
+from service.live_service import live_methods
+from service.live_state import LiveState
 from service.runtime import load_snapshot, version_opener
 from service.services import services
-from service.snapshots import SnapshotHolder
+from service.snapshots import LoadedSnapshot, SnapshotHolder
+from service.writer_link import WriterLink
 
 
 class InProcessError(grpc.RpcError):
@@ -182,15 +189,48 @@ def _codec(
 
 
 @contextlib.contextmanager
-def store_client(store: Path, policy: ExceptionPolicy, erp_config: Path | None = None) -> Iterator[Client]:
+def store_client(
+    store: Path,
+    policy: ExceptionPolicy,
+    *,
+    changes_live_state: bool = False,
+    erp_config: Path | None = None,
+) -> Iterator[Client]:
     """A client that answers from the store itself, with the service-desk right (P11), and with an ERP where one is
-    configured. Raises `SnapshotError` and `ErpConfigError`."""
+    configured; raises `SnapshotError` and `ErpConfigError`.
+
+    Where a server writes the live state of the store, what changes it goes to that one; otherwise this process does.
+    """
     active = load_snapshot(store, None, policy)
     holder = SnapshotHolder(active, version_opener(store, policy, lambda _: False))
     with contextlib.ExitStack() as stack:
+        live = None
+        if changes_live_state or (store / "live").exists():
+            live = _live_methods(store, active, stack)
         erp = None
         if erp_config is not None:
             erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
             stack.callback(erp.close)
-        channel = InProcessChannel(services(holder, now_us, erp=erp), service_desk=True)
-        yield stack.enter_context(Client(channel=channel))
+        offered = services(holder, now_us, live=live, erp=erp)
+        yield stack.enter_context(Client(channel=InProcessChannel(offered, service_desk=True)))
+
+
+def _live_methods(store: Path, active: LoadedSnapshot, stack: contextlib.ExitStack) -> Services | None:
+    """What changes live state, and lets the snapshot see it; None: the snapshot has no positions."""
+    if active.availability is None:
+        return None
+    try:
+        stack.enter_context(writer_lock(store))
+    except WriterBusyError:
+        LiveFollower(store).look(active)
+        link = WriterLink(socket_path(store))
+        stack.callback(link.close)
+        return link.methods()
+    cache = EmbeddedStateCache(live_directory(store))
+    stack.callback(cache.close)
+
+    def more_room(grown: int) -> LiveWriter:
+        return LiveWriter.in_memory(LIVE_PAIRS << grown, LIVE_WORDS << grown)
+
+    live = LiveState(cache, active.availability, active.version, active.created_at_us, more_room, now_us)
+    return live_methods(live, now_us)

@@ -32,10 +32,17 @@ class _State:
 class LivePairs:
     """Used by one thread at a time."""
 
-    def __init__(self, engine: AvailabilityEngine, created_us: int, make_writer: MakeWriter) -> None:
+    def __init__(
+        self,
+        engine: AvailabilityEngine,
+        created_us: int,
+        make_writer: MakeWriter,
+        on_grown: Callable[[], None],
+    ) -> None:
         self.engine = engine
         self._created_us = created_us
         self._make_writer = make_writer
+        self._on_grown = on_grown
         self._grown = 0
         self._writer = make_writer(0)
         self._states: dict[Pair, _State] = {}
@@ -127,6 +134,7 @@ class LivePairs:
         for pair in list(self._states):
             self._show(pair)
         self.engine.positions.follow(self._writer.readable())
+        self._on_grown()
 
     def set_link_lost(self, since_us: int) -> None:
         """See `LiveWriter.set_link_lost`."""

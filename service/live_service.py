@@ -111,15 +111,16 @@ def no_live_methods() -> Services:
     """All methods that change live state, where there is none: each refuses."""
 
     def refuse(_: bytes, __: Caller) -> Answered:
-        raise _NO_LIVE_STATE
+        raise _no_live_state()
 
     def refuse_events(_: bytes, __: Caller) -> PublishResult:
-        raise _NO_LIVE_STATE
+        raise _no_live_state()
 
     return mutating_methods(refuse_events, lambda _, __: refuse)
 
 
-_NO_LIVE_STATE = RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "there is no live state here")
+def _no_live_state() -> RequestRefusedError:
+    return RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "there is no live state here")
 
 
 def mutating_methods(publish: Publish, answer_of: Callable[[str, str], Answer]) -> Services:

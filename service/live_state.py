@@ -49,25 +49,44 @@ class LiveState:
         created_us: int,
         make_writer: MakeWriter,
         now_us: Callable[[], int],
+        on_grown: Callable[[], None] = lambda: None,
     ) -> None:
         self._cache = cache
-        self._version = snapshot_version
         self._now_us = now_us
         self._lock = threading.RLock()
-        self._position = START
-        self._own: set[str] = set()
-        self._held: dict[str, HeldReservation] = {}
-        self._by_key: dict[tuple[str, str], str] = {}
-        self._versions: dict[Key, int] = {}
-        self._pairs = LivePairs(engine, created_us, make_writer)
-        self._engine = engine
+        self.use(engine, snapshot_version, created_us, make_writer, on_grown)
+
+    def use(
+        self,
+        engine: AvailabilityEngine,
+        snapshot_version: str,
+        created_us: int,
+        make_writer: MakeWriter,
+        on_grown: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Go over to another snapshot: all that is durable is read anew. On failure everything stays as it was."""
         with self._lock:
-            for record in cache.scan(RESERVATION):
-                self._know(decode_reservation(record.value or b""), record.version)
-            self._follow()
-            held_pairs = [pair for held in self._held.values() for pair in self._pairs.hold(held)]
-            self._pairs.refresh(held_pairs)
-            self._clear(held_pairs)
+            before = dict(self.__dict__)
+            try:
+                self._version, self._engine = snapshot_version, engine
+                self._position = START
+                self._own: set[str] = set()
+                self._held: dict[str, HeldReservation] = {}
+                self._by_key: dict[tuple[str, str], str] = {}
+                self._versions: dict[Key, int] = {}
+                self._pairs = LivePairs(engine, created_us, make_writer, on_grown)
+                self._read_all()
+            except BaseException:
+                self.__dict__.update(before)
+                raise
+
+    def _read_all(self) -> None:
+        for record in self._cache.scan(RESERVATION):
+            self._know(decode_reservation(record.value or b""), record.version)
+        self._follow()
+        held_pairs = [pair for held in self._held.values() for pair in self._pairs.hold(held)]
+        self._pairs.refresh(held_pairs)
+        self._clear(held_pairs)
 
     # ---- events
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from atp.engine import AvailabilityEngine
+from atp.live import LiveWriter, PairImage
+from atp.live_layout import VERSION
 from atp.model import CheckAsk, PromiseAsk
 from atp.positions import PREFIX
 from loaders.errors import NoSnapshotError, SnapshotError
@@ -127,6 +129,7 @@ def warm(loaded: LoadedSnapshot) -> None:
     as_of_us = loaded.created_at_us
     engine.check(CheckAsk(as_of_us, skus, one, no_uom, branches, projected=True))
     engine.promise(PromiseAsk(as_of_us, skus, one, no_uom, branches))
+    LiveWriter.in_memory(1, 64).put(0, 0, PairImage((0,) * VERSION, [], [], []))
 
 
 def version_opener(

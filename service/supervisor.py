@@ -37,6 +37,7 @@ from service.limits import (
 )
 from service.runtime import check_snapshot
 from service.worker import Activate, Serving, Stop, SwapFailed, WorkerConfig, run_worker
+from service.writer import run_writer
 
 _log = logging.getLogger(__name__)
 
@@ -166,6 +167,7 @@ class _Worker:
     deaths: int = 0
     restart_at_s: float = 0.0
     told_at_s: float = 0.0
+    run: Callable[[WorkerConfig, Connection], None] = run_worker
 
 
 class Supervisor:
@@ -180,7 +182,10 @@ class Supervisor:
         self._announce = announce
         self._context: SpawnContext = multiprocessing.get_context("spawn")
         self._workers = [_Worker() for _ in range(options.workers)]
+        self._writer = _Worker(run=run_writer)
         self._version = ""
+        self._next = ""
+        """The newest verified snapshot: workers take it once the writer shows live state over it, or can't."""
         self._address = ""
         self._ready = False
         self._stopping = False
@@ -211,7 +216,8 @@ class Supervisor:
             stack.callback(self._stop_workers)
             ready = Ready(options.host, port, options.workers, self._version, metrics_port)
             self._address = ready.address
-            for worker in self._workers:
+            self._next = self._version
+            for worker in (self._writer, *self._workers):
                 self._start(worker)
             watcher.start()
             return self._loop(reports, ready)
@@ -231,24 +237,29 @@ class Supervisor:
     def _loop(self, reports: Connection, ready: Ready) -> int:
         while not self._stopping:
             sources: list[Connection | int] = [reports, self._wake_read]
-            for worker in self._workers:
+            for worker in (self._writer, *self._workers):
                 if worker.process is not None and worker.pipe is not None:
                     sources += [worker.pipe, worker.process.sentinel]
             happened = wait(sources, timeout=RESTART_DELAY_S)
             if reports in happened:
-                self._version = reports.recv()
-                _log.info("snapshot %s is verified; workers take it", self._version)
+                self._next = reports.recv()
+                _log.info("snapshot %s is verified", self._next)
+            self._tend(self._writer, self._next)
+            if self._version != self._next and (
+                self._writer.serving == self._next or self._writer.process is None
+            ):
+                self._version = self._next
             for worker in self._workers:
-                self._tend(worker)
+                self._tend(worker, self._version)
                 if worker.deaths and not self._ready:
                     _log.error("a worker could not start")
                     return 1
-            if not self._ready and all(worker.serving for worker in self._workers):
+            if not self._ready and all(worker.serving for worker in (self._writer, *self._workers)):
                 self._ready = True
                 self._announce(ready)
         return 0
 
-    def _tend(self, worker: _Worker) -> None:
+    def _tend(self, worker: _Worker, version: str) -> None:
         """Hears what a worker says, tells it of a new snapshot, starts it again when it is dead."""
         now_s = time.monotonic()
         if worker.process is None:
@@ -264,8 +275,8 @@ class Supervisor:
             code = worker.process.exitcode
             _log.error("worker %s died with exit code %s; next in %.1f s", worker.process.pid, code, delay_s)
             self._close(worker)
-        elif worker.serving not in {"", self._version} and now_s - worker.told_at_s > SWAP_RETRY_S:
-            self._tell(worker, Activate(self._version))
+        elif worker.serving not in {"", version} and now_s - worker.told_at_s > SWAP_RETRY_S:
+            self._tell(worker, Activate(version))
             worker.told_at_s = now_s
 
     def _hear(self, worker: _Worker) -> None:
@@ -278,13 +289,15 @@ class Supervisor:
                         _log.info("worker %s answers from %s", worker.process and worker.process.pid, version)
                     case SwapFailed(version, message):
                         _log.error("a worker could not take snapshot %s: %s", version, message)
+                        if worker is self._writer:
+                            self._version = version
 
     def _start(self, worker: _Worker) -> None:
         ours, theirs = multiprocessing.Pipe()
         options = self._options
         config = WorkerConfig(
             store=options.store,
-            snapshot_version=self._version,
+            snapshot_version=self._next if worker is self._writer else self._version,
             address=self._address,
             policy=options.policy,
             metrics=options.metrics_port is not None,
@@ -292,7 +305,7 @@ class Supervisor:
             grace_s=options.grace_s,
             erp=options.erp,
         )
-        process = self._context.Process(target=run_worker, args=(config, theirs), daemon=True)
+        process = self._context.Process(target=worker.run, args=(config, theirs), daemon=True)
         process.start()
         theirs.close()  # so that the end of either process is seen as the end of the pipe by the other
         worker.process, worker.pipe, worker.serving = process, ours, ""
@@ -311,10 +324,11 @@ class Supervisor:
     def _stop_workers(self) -> None:
         """Lets every worker end what it has in flight, for `grace_s`; then, or when asked again, kills it."""
         asked = self._stop_calls
-        for worker in self._workers:
+        everyone = (*self._workers, self._writer)
+        for worker in everyone:
             self._tell(worker, Stop())
         deadline_s = time.monotonic() + self._options.grace_s + 1.0
-        alive = [worker.process for worker in self._workers if worker.process is not None]
+        alive = [worker.process for worker in everyone if worker.process is not None]
         while alive and time.monotonic() < deadline_s and self._stop_calls == asked:
             wait([process.sentinel for process in alive], timeout=0.1)
             alive = [process for process in alive if process.is_alive()]
@@ -322,7 +336,7 @@ class Supervisor:
             _log.warning("worker %s did not end in time; killed", process.pid)
             process.kill()
             process.join()
-        for worker in self._workers:
+        for worker in everyone:
             self._close(worker)
 
 

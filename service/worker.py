@@ -1,5 +1,6 @@
 """One serving process: maps the snapshot, answers gRPC calls, swaps to the next snapshot when told."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from atp.live_layout import CHANGES
 from pricing_engine.model import ExceptionPolicy
 from service.erp_fallback import ErpFallback, open_worker_erp
 from service.exchange import Services
@@ -25,11 +27,13 @@ from service.limits import (
     SEND_BYTES_MAX,
     WORKER_THREADS,
 )
+from service.live_files import LiveFollower, socket_path
 from service.metrics import Metrics, NoMetrics, PrometheusMetrics
 from service.runtime import load_snapshot, version_opener
 from service.services import SERVICES, services
 from service.snapshots import SnapshotHolder
-from service.watching import Changes
+from service.watching import Changes, PolledChanges
+from service.writer_link import WriterLink
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +116,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     logging.basicConfig(
         level=logging.INFO, format=f"%(asctime)s %(levelname)s worker {os.getpid()} %(message)s"
     )
+    name_process("pricegrid-work")
     stopping = [False]
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
@@ -121,8 +126,16 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     active = load_snapshot(config.store, config.snapshot_version, config.policy, verify=False)
     holder = SnapshotHolder(active, version_opener(config.store, config.policy, verified.__contains__))
     erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
+    follower = LiveFollower(config.store)
+    follower.look(active)
+    link = WriterLink(socket_path(config.store))
     server, health_servicer, handlers = build_server(
-        holder, PrometheusMetrics() if config.metrics else NoMetrics(), threads=config.threads, erp=erp
+        holder,
+        PrometheusMetrics() if config.metrics else NoMetrics(),
+        threads=config.threads,
+        live=link.methods(),
+        changes=PolledChanges(lambda: _live_version(holder)),
+        erp=erp,
     )
     server.add_insecure_port(config.address)
     server.start()
@@ -132,13 +145,14 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     try:
         supervisor.send(Serving(config.snapshot_version))
         while not stopping[0]:
+            follower.look(holder.active)
             if not supervisor.poll(HOUSEKEEPING_S):
                 holder.let_go()
                 continue
             match supervisor.recv():
                 case Activate(version):
                     verified.add(version)
-                    supervisor.send(_swap(holder, config, version))
+                    supervisor.send(_swap(holder, config, version, follower))
                 case _:
                     break
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -148,11 +162,30 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     server.stop(config.grace_s).wait()
     if erp:
         erp.close()
+    link.close()
 
 
-def _swap(holder: SnapshotHolder, config: WorkerConfig, version: str) -> Serving | SwapFailed:
+def name_process(name: str) -> None:
+    """What `ps` and `top` call this process: at most 15 characters count."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
+def _live_version(holder: SnapshotHolder) -> object:
+    """Another one whenever availability may be another."""
+    loaded = holder.active
+    if loaded.availability is None:
+        return loaded.version
+    live = loaded.availability.positions.live
+    return loaded.version, live.live_head.ctypes.data, int(live.live_head[CHANGES])
+
+
+def _swap(
+    holder: SnapshotHolder, config: WorkerConfig, version: str, follower: LiveFollower
+) -> Serving | SwapFailed:
     try:
         loaded = holder.kept(version) or load_snapshot(config.store, version, config.policy, verify=False)
+        follower.look(loaded)
     except Exception as error:  # noqa: BLE001 -- whatever it is, this worker goes on with what it has
         return SwapFailed(version, repr(error))
     holder.activate(loaded)

@@ -171,11 +171,11 @@ def cluster(directory: Path, primaries: int = 3) -> Iterator[list[RedisServer]]:
             nodes.append(RedisServer(directory / f"node{number}", arguments).start())
         share = -(-16384 // primaries)
         for number, node in enumerate(nodes):
-            node.ask("CLUSTER", "MEET", HOST, nodes[0].port)
             if number < primaries:
                 slots = range(number * share, min(16384, (number + 1) * share))
                 node.ask("CLUSTER", "ADDSLOTS", *slots)
                 node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            node.ask("CLUSTER", "MEET", HOST, nodes[0].port)
         until(
             lambda: all(
                 node.client().cluster("info")["cluster_known_nodes"] == str(2 * primaries) for node in nodes

@@ -27,7 +27,12 @@ class Server:
     def workers(self) -> list[int]:
         """The process ids of its workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"spawn_main" in _command_line(pid)]
+        return [int(pid) for pid in children if _name(pid) == "pricegrid-work"]
+
+    def writer(self) -> list[int]:
+        """The process id of its writer, if it has one now."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if _name(pid) == "pricegrid-write"]
 
     def stop(self) -> int:
         """Stops it as an operator would; its exit code."""
@@ -35,11 +40,11 @@ class Server:
         return self.process.wait(DEADLINE_S)
 
 
-def _command_line(pid: str) -> bytes:
+def _name(pid: str) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
-        return b""
+        return ""
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -50,7 +50,7 @@ def price(client: Client, sku: str, customer: str = "C1", quantity: int = 1):
 @pytest.mark.parametrize("flag", [("sku", "S4"), ("customer", "C1"), ("book", "LIST")])
 def test_a_flag_makes_exceptions_while_it_stands(store, small, tmp_path, capsys, flag):
     small.prices["", "S4"] = "9.5"
-    with store_client(store, ExceptionPolicy(), small.config(tmp_path, QUIET)) as client:
+    with store_client(store, ExceptionPolicy(), erp_config=small.config(tmp_path, QUIET)) as client:
         before = price(client, "S4")
         run(capsys, "erp", "flag", *flag, "--store", store, "--reason", "rebate talks")
         until(lambda: price(client, "S4").source is not PriceSource.MATRIX, "the flag is seen")
@@ -67,7 +67,7 @@ def test_a_flag_makes_exceptions_while_it_stands(store, small, tmp_path, capsys,
 def test_dead_letters_are_listed_shown_and_replayed_into_success(store, small, tmp_path, capsys):
     config = small.config(tmp_path, QUIET)
     small.fault = Fault.WRONG_CURRENCY
-    with store_client(store, ExceptionPolicy(), config) as client:
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
         refused = price(client, "X1", quantity=2)
         until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
     (listed,) = json.loads(run(capsys, "erp", "dead-letters", "--store", store, "--json"))
@@ -150,7 +150,7 @@ def test_parity_counts_by_book_explains_and_marks_the_book(store, small, tmp_pat
     assert wrong["steps"]
     assert books["LIST"]["flagged"] is True
     assert "C1 S5:2:EA in EUR: ours 10, the ERP's 10.01" in printed
-    with store_client(store, ExceptionPolicy(), config) as client:
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
         assert price(client, "S5").source is PriceSource.ERP, "the book's prices are exceptions now"
 
 

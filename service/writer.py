@@ -1,0 +1,93 @@
+"""The writer process of a host: the one that changes live state. Workers ask it over a unix socket, and read what it
+shows in shared memory; while it is away they go on reading, and refuse what would change something."""
+
+import logging
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from cache.embedded import EmbeddedStateCache
+from cache.protocol import CacheError
+from service.errors import RequestRefusedError
+from service.instants import now_us
+from service.limits import EXPIRE_S, HOUSEKEEPING_S
+from service.live_files import LiveFiles, live_directory, socket_path, writer_lock
+from service.live_state import LiveState
+from service.runtime import load_snapshot
+from service.worker import Activate, Serving, SwapFailed, WorkerConfig, name_process
+from service.writer_link import build_writer_server
+
+_log = logging.getLogger(__name__)
+
+
+def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
+    """The process: serves the workers until told to stop, or until the supervisor is gone."""
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s %(levelname)s writer {os.getpid()} %(message)s"
+    )
+    name_process("pricegrid-write")
+    stopping = [False]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stopping.__setitem__(0, True))
+    with writer_lock(config.store):
+        cache = EmbeddedStateCache(live_directory(config.store))
+        live = open_live_state(config, cache, config.snapshot_version)
+        server: Any = None
+        if live is not None:
+            server = build_writer_server(live, socket_path(config.store))
+            server.start()
+        try:
+            supervisor.send(Serving(config.snapshot_version))
+            _tend(config, supervisor, live, stopping)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            _log.warning("the supervisor is gone; stopping")
+        if server is not None:
+            server.stop(config.grace_s).wait()
+        cache.close()
+
+
+def open_live_state(config: WorkerConfig, cache: EmbeddedStateCache, version: str) -> LiveState | None:
+    """Live state over a snapshot of the store, shown to its readers; None: the snapshot has no positions."""
+    loaded = load_snapshot(config.store, version, config.policy, verify=False)
+    if loaded.availability is None:
+        return None
+    files = LiveFiles(config.store, version)
+    live = LiveState(cache, loaded.availability, version, loaded.created_at_us, files, now_us, files.point)
+    files.point()
+    return live
+
+
+def _tend(config: WorkerConfig, supervisor: Connection, live: LiveState | None, stopping: list[bool]) -> None:
+    next_expiry_s = time.monotonic()
+    while not stopping[0]:
+        if supervisor.poll(HOUSEKEEPING_S):
+            match supervisor.recv():
+                case Activate(version):
+                    supervisor.send(_switch(config, live, version))
+                case _:
+                    return
+        if live is not None and time.monotonic() >= next_expiry_s:
+            next_expiry_s = time.monotonic() + EXPIRE_S
+            try:
+                live.expire()
+            except (RequestRefusedError, CacheError, OSError):
+                _log.exception("reservations could not be ended; tried again in %s s", EXPIRE_S)
+
+
+def _switch(config: WorkerConfig, live: LiveState | None, version: str) -> Serving | SwapFailed:
+    """Show live state over the next snapshot; what readers of the old one have stays as it is."""
+    if live is None:
+        return SwapFailed(version, "the snapshot that the writer began with has no positions: serve again")
+    try:
+        loaded = load_snapshot(config.store, version, config.policy, verify=False)
+        if loaded.availability is None:
+            return SwapFailed(version, "the snapshot has no positions")
+        files = LiveFiles(config.store, version)
+        live.use(loaded.availability, version, loaded.created_at_us, files, files.point)
+        files.point()
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the writer goes on with what it has
+        _log.exception("live state can't be shown over snapshot %s", version)
+        return SwapFailed(version, repr(error))
+    return Serving(version)
