@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: demo test lint bench protos lock clean
+TRYTON := .tryton/.set-up
+
+.PHONY: demo test lint bench protos lock clean tryton
 
 demo: $(STAMP) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
 	$(BIN)/pricegrid demo
 
-test: $(STAMP) ## all tests
+test: $(STAMP) $(TRYTON) ## all tests
 	$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP) ## style, types, protos, and generated code that is not what the protos say
@@ -24,17 +26,27 @@ bench: $(STAMP) ## measures; results in bench/results
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh
 
-lock: $(STAMP) ## works out requirements.lock from pyproject.toml again
+tryton: $(TRYTON) ## Tryton, the ERP of the tests, in an environment of its own
+
+lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproject.toml, Tryton's from its own list
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	  --output-file examples/tryton/requirements.lock examples/tryton/requirements.in
 
 clean: ## removes what was set up and made
-	rm -rf .venv .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .tryton .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TRYTON): examples/tryton/requirements.lock
+	test -x .tryton/bin/python || $(PYTHON) -m venv .tryton
+	.tryton/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r examples/tryton/requirements.lock
 	@touch $@

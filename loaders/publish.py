@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 import numpy as np
 import polars as pl
 
+from erp.protocol import Extract
 from loaders.delta import DeltaBase
 from loaders.errors import DatasetError, LoadError, NoSnapshotError, SnapshotError
 from loaders.gates import (
@@ -282,6 +283,33 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="publish even if a gate refuses")
     parser.add_argument("--delta", action="store_true", help="DATASET holds changed price_entries only")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    group = parser.add_argument_group("from an ERP (docs/erp.md)")
+    group.add_argument(
+        "--from",
+        dest="source",
+        choices=("tryton", "http_json"),
+        help="read the tables from an ERP first; DATASET is where they are written",
+    )
+    group.add_argument("--erp-config", type=Path, metavar="FILE", help="how to reach the ERP")
+    group.add_argument(
+        "--mastering", type=Path, metavar="FILE", help="which ERP owns which tables; others' are left out"
+    )
+
+
+def _extracted(args: argparse.Namespace, clock: Callable[[], datetime], progress: Progress) -> Extract:
+    """Reads the ERP. Raises LoadError."""
+    from loaders.extract import ExtractJob, extract_dataset
+
+    if args.erp_config is None or args.delta:
+        raise DatasetError("--from needs --erp-config FILE, and no --delta")
+    job = ExtractJob(args.source, args.erp_config, args.dataset, args.mastering)
+    with progress.phase("extract"):
+        extract = extract_dataset(job, clock, progress.say)
+    if args.time_zone not in (extract.time_zone, "UTC"):
+        raise DatasetError(
+            f"--time-zone {args.time_zone} is not that of the ERP's dates, {extract.time_zone}"
+        )
+    return extract
 
 
 def run_load(
@@ -295,9 +323,14 @@ def run_load(
     """Runs `pricegrid load`: 0 published, 1 refused or not possible now, 2 the dataset can't be used."""
     out, err = out or sys.stdout, err or sys.stderr
     limits = Limits(args.max_reject_pct, args.max_vanished_pct, args.max_change_pct)
-    job = LoadJob(args.dataset, args.store, args.time_zone, limits, args.force, args.delta)
+    progress = Progress(err)
     try:
-        report = load(job, functions, clock=clock, progress=Progress(err))
+        extract = _extracted(args, clock, progress) if args.source else None
+        time_zone = extract.time_zone if extract else args.time_zone
+        job = LoadJob(args.dataset, args.store, time_zone, limits, args.force, args.delta)
+        report = load(job, functions, clock=clock, progress=progress)
+        if extract:
+            report.warnings = [*extract.remarks, *report.warnings]
     except (LoadError, OSError) as error:
         if args.json:
             print(json.dumps({"published": False, "error": str(error)}, indent=2), file=out)

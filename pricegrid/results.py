@@ -67,6 +67,8 @@ class LinePrice:
     """The price was lifted to the floor above cost."""
     converted: bool
     """The answering book is in another currency."""
+    source_age: timedelta | None
+    """How long ago the ERP gave this price; None: it is not the ERP's."""
     book_id: str
     entry_id: str
     layer: str
@@ -140,6 +142,9 @@ def line_price(message: v1.PriceLineResult) -> LinePrice:
         minimum_quantity=decimal_or_none("minimum_quantity_micros"),
         floor_lifted=message.floor_lifted,
         converted=message.converted,
+        source_age=timedelta(milliseconds=message.source_age_ms)
+        if message.HasField("source_age_ms")
+        else None,
         book_id=message.book_id,
         entry_id=message.entry_id,
         layer=message.layer,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, U
 from pricing_engine.explain import explanation
 from pricing_engine.matrix import (
     CUSTOMER_CURRENCY,
+    ITEM_BASE_UOM,
     NAME_TABLES,
     Names,
     matrix_from_arrays,
@@ -177,6 +179,17 @@ class PriceEngine:
     def book_id(self, book: int) -> str:
         """A book's id by its ordinal in an answer."""
         return self._names["book"][book]
+
+    def base_uom(self, sku: str) -> str:
+        """The base unit of an item, '' for no such item."""
+        item = self._names["sku"].find(sku)
+        return self._names["uom"][self._matrix.items[item, ITEM_BASE_UOM]] if item >= 0 else ""
+
+    def unit_factor(self, sku: str, uom: str) -> Fraction | None:
+        """Base units in one unit of an item; None where it has no such unit."""
+        if uom == self.base_uom(sku):
+            return Fraction(1)
+        return self._decoder.price_data("", sku).uoms.get((sku, uom))
 
     def layer_name(self, layer: int) -> str:
         """A layer's name by its ordinal in an answer."""

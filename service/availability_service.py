@@ -8,6 +8,7 @@ from atp.engine import AvailabilityEngine
 from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
 from service import wire_availability as wire
 from service.entitlement import hidden_skus
+from service.erp_stock import ErpStock
 from service.errors import Reason, RequestRefusedError
 from service.exchange import Answered, AnswerHeader, Caller, SnapshotSource, header_of
 from service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
@@ -18,9 +19,12 @@ from service.totals import line_totals
 class AvailabilityService:
     """Answers `CheckAvailability` and `PromiseOrder`; safe to call from many threads."""
 
-    def __init__(self, snapshots: SnapshotSource, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, snapshots: SnapshotSource, now_us: Callable[[], int], erp: ErpStock | None = None
+    ) -> None:
         self._snapshots = snapshots
         self._now_us = now_us
+        self._erp = erp
 
     def check_availability(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `CheckAvailabilityRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
@@ -45,6 +49,8 @@ class AvailabilityService:
             service_desk=caller.service_desk,
         )
         answers = engine.check(ask)
+        if self._erp:
+            self._erp.lay_over(loaded, ask, answers, caller)
         totals = line_totals(answers, query.lines.quantities_micros)
         explanations = {}
         if query.explain:

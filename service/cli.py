@@ -38,6 +38,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "quote": Command("prices and availability of a customer's lines", "service.cli_quote", "quote"),
         "explain": Command("why the price of a line is what it is", "service.cli_quote", "explain"),
         "availability": Command("what is free at which branch", "service.cli_availability", "availability"),
+        "erp": Command(
+            "check the ERP, flag exceptions, and look after its kept and refused answers",
+            "service.cli_erp",
+            "erp",
+            intermixed=False,
+        ),
+        "parity": Command("compare ordinary prices with the ERP's", "service.cli_parity", "parity"),
         "reserve": Command("hold stock for a customer", "service.cli_reservations", "reserve"),
         "confirm": Command(
             "make a reservation permanent, for an order", "service.cli_reservations", "confirm"

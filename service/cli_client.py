@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+from erp.protocol import ErpConfigError
 from loaders.errors import SnapshotError
 from pricegrid import Client, Freshness, PricegridError
 from pricing_engine.model import ExceptionPolicy
@@ -41,7 +42,10 @@ def add_asking_arguments(parser: argparse.ArgumentParser) -> None:
 def asking_client(args: argparse.Namespace, policy: ExceptionPolicy | None = None) -> Iterator[Client]:
     """A client of the server at `--address`, or of the store itself."""
     policy = policy or ExceptionPolicy()
+    erp_config: Path | None = getattr(args, "erp_config", None)
     if args.address is not None:
+        if erp_config is not None:
+            raise UsageError("which ERP is asked is the server's to say: --erp-config goes with --store")
         if policy != ExceptionPolicy():
             raise UsageError(
                 "which lines are exceptions is the server's to say: those options go with --store"
@@ -51,8 +55,11 @@ def asking_client(args: argparse.Namespace, policy: ExceptionPolicy | None = Non
         return
     from service.inprocess import store_client
 
-    with store_client(args.store, policy) as client:
-        yield client
+    try:
+        with store_client(args.store, policy, erp_config=erp_config) as client:
+            yield client
+    except ErpConfigError as error:
+        raise UsageError(str(error)) from None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ def json_rows(lines: Sequence[Line], result: QuoteResult) -> Iterator[dict[str, 
             "minimum_quantity": decimal_or_none(price.minimum_quantity),
             "floor_lifted": price.floor_lifted,
             "converted": price.converted,
+            "price_age_s": None if price.source_age is None else price.source_age // timedelta(seconds=1),
             "as_of": instant_text(result.as_of),
         }
 
@@ -161,6 +163,8 @@ def _notes(quoted: QuoteLine) -> str:
         notes.append("lifted to the floor")
     if price.converted:
         notes.append("converted")
+    if price.source_age is not None:
+        notes.append(f"from the ERP, {price.source_age // timedelta(seconds=1)} s old")
     if price.exception:
         notes.append(f"unconfirmed: {price.exception.value}")
     if free is not None and free.available is None:
@@ -188,6 +192,12 @@ def _add_question_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: the customer's)",
     )
     add_policy_arguments(parser)
+    parser.add_argument(
+        "--erp-config",
+        metavar="FILE",
+        type=Path,
+        help="with --store: ask this ERP for exceptions (docs/erp.md)",
+    )
 
 
 def _question(args: argparse.Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from service.cli_policy import add_policy_arguments, policy_from
+from service.cli_text import UsageError
 from service.limits import GRACE_S, WORKER_THREADS
 
 
@@ -53,12 +54,20 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         default=GRACE_S,
         help="seconds that requests in flight get to end at SIGTERM (default %(default)s)",
     )
+    parser.add_argument(
+        "--erp-config",
+        metavar="FILE",
+        type=Path,
+        help="ask this ERP for exceptions and unknown stock, and compare ordinary prices with it (docs/erp.md)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
     add_policy_arguments(parser)
 
 
 def run_serve(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; 1 when it can't start."""
+    from erp.adapters import check_config
+    from erp.protocol import ErpConfigError
     from loaders.errors import SnapshotError
     from service.supervisor import Ready, ServeError, ServeOptions, serve
 
@@ -84,9 +93,14 @@ def run_serve(args: argparse.Namespace) -> int:
         metrics_port=args.metrics_port,
         allow_remote=args.allow_remote,
         grace_s=args.grace,
+        erp=args.erp_config,
     )
     try:
+        if args.erp_config is not None:
+            check_config(args.erp_config)
         return serve(options, announce)
+    except ErpConfigError as error:
+        raise UsageError(str(error)) from None
     except (ServeError, SnapshotError, OSError) as error:
         print(f"pricegrid: {error}", file=sys.stderr)
         return 1

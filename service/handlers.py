@@ -153,12 +153,12 @@ class Handlers:
 
     def _answer(self, name: str, answer: Answer, raw: bytes, context: grpc.ServicerContext) -> bytes:
         started_s = time.perf_counter()
-        correlation_id = correlation_id_of(context.invocation_metadata())
+        caller = _caller(context)
         try:
             self._check_waiting(self._waiting())
-            answered = answer(raw, Caller(correlation_id))
+            answered = answer(raw, caller)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a status and we keep serving
-            return self._refuse(name, error, started_s, context, correlation_id)
+            return self._refuse(name, error, started_s, context, caller.correlation_id)
         self._metrics.answered(name, answered, time.perf_counter() - started_s)
         return answered.raw
 

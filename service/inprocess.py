@@ -10,8 +10,10 @@ import grpc
 
 from atp.live import LiveWriter
 from cache.embedded import EmbeddedStateCache
+from erp.settings import read_settings
 from pricegrid import Client
 from pricing_engine.model import ExceptionPolicy
+from service.erp_fallback import open_erp
 from service.errors import Reason, refusal, trailing_metadata
 from service.exchange import Answer, Caller, Intake, Mutation, Services, Watch
 from service.handlers import correlation_id_of
@@ -188,9 +190,14 @@ def _codec(
 
 @contextlib.contextmanager
 def store_client(
-    store: Path, policy: ExceptionPolicy, *, changes_live_state: bool = False
+    store: Path,
+    policy: ExceptionPolicy,
+    *,
+    changes_live_state: bool = False,
+    erp_config: Path | None = None,
 ) -> Iterator[Client]:
-    """A client that answers from the store itself, with the service-desk right (P11); raises `SnapshotError`.
+    """A client that answers from the store itself, with the service-desk right (P11), and with an ERP where one is
+    configured; raises `SnapshotError` and `ErpConfigError`.
 
     Where a server writes the live state of the store, what changes it goes to that one; otherwise this process does.
     """
@@ -200,7 +207,11 @@ def store_client(
         live = None
         if changes_live_state or (store / "live").exists():
             live = _live_methods(store, active, stack)
-        offered = services(holder, now_us, live=live)
+        erp = None
+        if erp_config is not None:
+            erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
+            stack.callback(erp.close)
+        offered = services(holder, now_us, live=live, erp=erp)
         yield stack.enter_context(Client(channel=InProcessChannel(offered, service_desk=True)))
 
 

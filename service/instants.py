@@ -38,6 +38,11 @@ def parse_as_of(text: str) -> date | datetime:
     raise ValueError(f"{text!r} is neither a date YYYY-MM-DD nor an RFC 3339 instant")
 
 
+def instant_of_us(instant_us: int) -> datetime:
+    """An aware datetime in UTC of microseconds since the epoch."""
+    return _EPOCH + timedelta(microseconds=instant_us)
+
+
 def instant_text(instant: datetime) -> str:
     """An aware datetime as RFC 3339 in UTC, with a fraction only where there is one."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from pricing_engine.engine import PriceAsk
 from service import wire
+from service.erp_marks import NO_MARKS
+from service.erp_prices import ErpPrices, erp_document
 from service.exchange import Answered, AnswerHeader, Caller, SnapshotSource, header_of
 from service.snapshots import LoadedSnapshot
 
@@ -11,9 +13,12 @@ from service.snapshots import LoadedSnapshot
 class PricingService:
     """Answers `PriceLines` and `ExplainPrice`; safe to call from many threads."""
 
-    def __init__(self, snapshots: SnapshotSource, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, snapshots: SnapshotSource, now_us: Callable[[], int], erp: ErpPrices | None = None
+    ) -> None:
         self._snapshots = snapshots
         self._now_us = now_us
+        self._erp = erp
 
     def price_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
@@ -21,7 +26,8 @@ class PricingService:
         loaded = self._snapshots.get(query.snapshot_version)
         ask, header = self._ask(query, loaded, caller)
         answers = loaded.engine.price(ask)
-        return Answered(wire.encode_price_lines(loaded.engine, answers, header), answers.status)
+        marks = self._erp.lay_over(loaded, ask, answers, caller) if self._erp else NO_MARKS
+        return Answered(wire.encode_price_lines(loaded.engine, answers, header, marks), answers.status)
 
     def explain_price(self, raw: bytes, caller: Caller) -> Answered:
         """Answers an `ExplainPriceRequest`; raises `RequestRefusedError` and `PricingError`."""
@@ -30,7 +36,12 @@ class PricingService:
         ask, header = self._ask(query, loaded, caller)
         answers = loaded.engine.price(ask)
         document = {**loaded.engine.explain(ask, 0), "snapshot_version": loaded.version}
-        return Answered(wire.encode_explain_price(loaded.engine, answers, document, header), answers.status)
+        marks = NO_MARKS
+        if self._erp:
+            marks = self._erp.lay_over(loaded, ask, answers, caller)
+            document["erp"] = erp_document(answers, marks)
+        encoded = wire.encode_explain_price(loaded.engine, answers, document, header, marks)
+        return Answered(encoded, answers.status)
 
     def _ask(
         self, query: wire.PriceQuery, loaded: LoadedSnapshot, caller: Caller

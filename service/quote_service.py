@@ -10,6 +10,8 @@ from pricing_engine.engine import PriceAsk
 from pricing_engine.model import LineStatus
 from service import wire_quote as wire
 from service.availability_service import check_pairs
+from service.erp_fallback import ErpFallback
+from service.erp_marks import NO_MARKS
 from service.exchange import Answered, Caller, SnapshotSource, header_of
 from service.snapshots import LoadedSnapshot
 from service.totals import line_totals
@@ -18,9 +20,12 @@ from service.totals import line_totals
 class QuoteService:
     """Answers `QuoteLines`; safe to call from many threads."""
 
-    def __init__(self, snapshots: SnapshotSource, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, snapshots: SnapshotSource, now_us: Callable[[], int], erp: ErpFallback | None = None
+    ) -> None:
         self._snapshots = snapshots
         self._now_us = now_us
+        self._erp = erp
 
     def quote_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
@@ -39,17 +44,23 @@ class QuoteService:
         )
         prices = loaded.engine.price(ask)
         denied = prices.status == LineStatus.NOT_ENTITLED
-        availability = _availability(loaded, query, ask, denied, caller)
+        marks = self._erp.prices.lay_over(loaded, ask, prices, caller) if self._erp else NO_MARKS
+        availability = _availability(loaded, query, ask, denied, caller, self._erp)
         if not caller.service_desk:
             prices.status[denied] = LineStatus.UNKNOWN_ITEM
-        encoded = wire.encode_quote_lines(loaded.engine, prices, availability, header)
+        encoded = wire.encode_quote_lines(loaded.engine, prices, availability, header, marks)
         if availability is None:
             return Answered(encoded, prices.status)
         return Answered(encoded, prices.status, availability.totals.status)
 
 
 def _availability(
-    loaded: LoadedSnapshot, query: wire.QuoteQuery, ask: PriceAsk, denied: NDArray[np.bool_], caller: Caller
+    loaded: LoadedSnapshot,
+    query: wire.QuoteQuery,
+    ask: PriceAsk,
+    denied: NDArray[np.bool_],
+    caller: Caller,
+    erp: ErpFallback | None,
 ) -> wire.QuoteAvailability | None:
     engine = loaded.availability
     own = loaded.branch_of(query.customer_id).encode()
@@ -64,9 +75,10 @@ def _availability(
     check_pairs(len(ask.skus) * len(branches))
     hidden = frozenset(ask.skus[line] for line in np.flatnonzero(denied).tolist())
     question = (ask.as_of_us, ask.skus, ask.quantities_micros, ask.uoms)
-    checked = engine.check(
-        CheckAsk(*question, branches=branches, hidden_skus=hidden, service_desk=caller.service_desk)
-    )
+    check = CheckAsk(*question, branches=branches, hidden_skus=hidden, service_desk=caller.service_desk)
+    checked = engine.check(check)
+    if erp:
+        erp.stock.lay_over(loaded, check, checked, caller)
     totals = line_totals(checked, ask.quantities_micros)
     if checked.branches.min() < 0:  # one of them doesn't exist: the lines say so, and nothing is promised
         return wire.QuoteAvailability(totals, [wire.NO_DAY] * len(ask.skus))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from pricegrid import v1
 from service.availability_service import AvailabilityService
+from service.erp_fallback import ErpFallback
 from service.exchange import Services, SnapshotSource
 from service.live_service import no_live_methods
 from service.pricing_service import PricingService
@@ -25,16 +26,17 @@ def services(
     *,
     live: Services | None = None,
     changes: Changes | None = None,
+    erp: ErpFallback | None = None,
 ) -> Services:
     """All services over a source of snapshots.
 
     `live` are the methods that change live state (`live_methods` where that is in this process, those of a
     `WriterLink` where it is in another; None: they refuse), `changes` says when availability is another one (None: when
-    another snapshot is active).
+    another snapshot is active), `erp` answers what the snapshot can't answer alone.
     """
-    pricing = PricingService(snapshots, now_us)
-    availability = AvailabilityService(snapshots, now_us)
-    quote = QuoteService(snapshots, now_us)
+    pricing = PricingService(snapshots, now_us, erp.prices if erp else None)
+    availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None)
+    quote = QuoteService(snapshots, now_us, erp)
     watch = WatchService(
         availability.check_availability, changes or PolledChanges(lambda: snapshots.get("").version)
     )

@@ -62,6 +62,8 @@ class ServeOptions:
     allow_remote: bool = False
     """Without it, only a loopback address is served: there is no authentication yet."""
     grace_s: float = GRACE_S
+    erp: Path | None = None
+    """The configuration of an ERP for exceptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +303,7 @@ class Supervisor:
             metrics=options.metrics_port is not None,
             threads=options.threads,
             grace_s=options.grace_s,
+            erp=options.erp,
         )
         process = self._context.Process(target=worker.run, args=(config, theirs), daemon=True)
         process.start()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pricegrid import v1
 from pricing_engine.engine import PriceAnswers, PriceEngine
 from pricing_engine.model import NEVER_US, LineStatus
+from service.erp_marks import NO_MARKS, Marks, mark_results
 from service.errors import Reason, RequestRefusedError
 from service.exchange import AnswerHeader
 from service.wire_request import as_of, check_fields, check_line_count, line_columns, parse
@@ -55,10 +56,14 @@ def decode_explain_price(raw: bytes) -> PriceQuery:
     return _query(request, [request.line])
 
 
-def encode_price_lines(engine: PriceEngine, answers: PriceAnswers, header: AnswerHeader) -> bytes:
+def encode_price_lines(
+    engine: PriceEngine, answers: PriceAnswers, header: AnswerHeader, marks: Marks = NO_MARKS
+) -> bytes:
     """Writes a `PriceLinesResponse`."""
+    results = price_results(engine, answers)
+    mark_results(results, marks)
     return v1.PriceLinesResponse(
-        results=price_results(engine, answers),
+        results=results,
         currency=answers.currency,
         snapshot_version=header.snapshot_version,
         snapshot_age_ms=header.snapshot_age_ms,
@@ -68,11 +73,17 @@ def encode_price_lines(engine: PriceEngine, answers: PriceAnswers, header: Answe
 
 
 def encode_explain_price(
-    engine: PriceEngine, answers: PriceAnswers, document: dict[str, object], header: AnswerHeader
+    engine: PriceEngine,
+    answers: PriceAnswers,
+    document: dict[str, object],
+    header: AnswerHeader,
+    marks: Marks = NO_MARKS,
 ) -> bytes:
     """Writes an `ExplainPriceResponse`."""
+    results = price_results(engine, answers)
+    mark_results(results, marks)
     return v1.ExplainPriceResponse(
-        result=price_results(engine, answers)[0],
+        result=results[0],
         explanation_json=json.dumps(document, ensure_ascii=False),
         currency=answers.currency,
         snapshot_version=header.snapshot_version,

@@ -7,6 +7,7 @@ from datetime import date
 from atp.model import AvailabilityStatus
 from pricegrid import v1
 from pricing_engine.engine import PriceAnswers, PriceEngine
+from service.erp_marks import NO_MARKS, Marks, mark_results
 from service.exchange import AnswerHeader
 from service.totals import LineTotals
 from service.wire import price_results
@@ -64,10 +65,15 @@ def decode_quote_lines(raw: bytes) -> QuoteQuery:
 
 
 def encode_quote_lines(
-    engine: PriceEngine, answers: PriceAnswers, availability: QuoteAvailability | None, header: AnswerHeader
+    engine: PriceEngine,
+    answers: PriceAnswers,
+    availability: QuoteAvailability | None,
+    header: AnswerHeader,
+    marks: Marks = NO_MARKS,
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""
     prices = price_results(engine, answers)
+    mark_results(prices, marks)
     free: Sequence[v1.QuoteAvailability | None] = [None] * len(prices)
     if availability is not None:
         free = _availability(availability, header.as_of_us)

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from atp.live_layout import CHANGES
 from pricing_engine.model import ExceptionPolicy
+from service.erp_fallback import ErpFallback, open_worker_erp
 from service.exchange import Services
 from service.handlers import CountingPool, Handlers
 from service.instants import now_us
@@ -49,6 +50,8 @@ class WorkerConfig:
     metrics: bool = False
     threads: int = WORKER_THREADS
     grace_s: float = GRACE_S
+    erp: Path | None = None
+    """The configuration of an ERP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,9 @@ def build_server(
     threads: int = WORKER_THREADS,
     live: Services | None = None,
     changes: Changes | None = None,
+    erp: ErpFallback | None = None,
 ) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
-    """A server, without a port yet, with all services, health and reflection; `live` and `changes` as in `services`."""
+    """A server, without a port yet, with all services, health and reflection; the last three as in `services`."""
     pool = CountingPool(threads)
     server = grpc.server(
         pool,
@@ -98,7 +102,7 @@ def build_server(
             ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ],
     )
-    offered = services(holder, now_us, live=live, changes=changes)
+    offered = services(holder, now_us, live=live, changes=changes, erp=erp)
     handlers = Handlers(offered, metrics, lambda: pool.waiting)
     handlers.register(server)
     health_servicer = health.HealthServicer()
@@ -121,6 +125,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     verified = {config.snapshot_version}
     active = load_snapshot(config.store, config.snapshot_version, config.policy, verify=False)
     holder = SnapshotHolder(active, version_opener(config.store, config.policy, verified.__contains__))
+    erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
     follower = LiveFollower(config.store)
     follower.look(active)
     link = WriterLink(socket_path(config.store))
@@ -130,6 +135,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
         threads=config.threads,
         live=link.methods(),
         changes=PolledChanges(lambda: _live_version(holder)),
+        erp=erp,
     )
     server.add_insecure_port(config.address)
     server.start()
@@ -154,6 +160,8 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     health_servicer.enter_graceful_shutdown()
     handlers.end_watches()
     server.stop(config.grace_s).wait()
+    if erp:
+        erp.close()
     link.close()
 
 

@@ -1,0 +1,29 @@
+"""From a configuration to its adapter."""
+
+import asyncio
+from pathlib import Path
+
+from erp.protocol import ErpAdapter
+from erp.settings import ErpSettings, read_settings
+
+
+def make_adapter(settings: ErpSettings) -> ErpAdapter:
+    """The adapter that the configuration names; inside the event loop that will use it. Raises ErpConfigError."""
+    if settings.adapter == "tryton":
+        from erp.tryton import TrytonAdapter
+
+        return TrytonAdapter(settings)
+    from erp.http_json import HttpJsonAdapter
+
+    return HttpJsonAdapter(settings)
+
+
+def check_config(path: Path) -> ErpSettings:
+    """Reads a configuration with its adapter's part; raises ErpConfigError. Asks nothing."""
+    settings = read_settings(path)
+
+    async def make() -> None:
+        await make_adapter(settings).close()
+
+    asyncio.run(make())
+    return settings

@@ -1,0 +1,162 @@
+"""What operators say while servers run: which customers, items and books are flagged, and which kept answers are void.
+
+One small file of the store, replaced whole; every process looks at it a few times a second. A flag makes an exception
+of every line it touches (P13). A flag with a snapshot version ends when another snapshot is active.
+"""
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+CONTROL_FILE: Final = "erp-control.json"
+LOOK_S: Final = 0.2
+"""Between two looks at the file."""
+KINDS: Final = ("customer", "sku", "book")
+INVALIDATIONS_MAX: Final = 1_000
+"""Kept; beyond, the oldest become one that voids everything before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag."""
+
+    kind: str
+    """One of KINDS."""
+    name: str
+    since_us: int
+    reason: str = ""
+    snapshot_version: str | None = None
+    """Only while this snapshot is active; None: until it is taken away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidation:
+    """Answers of a customer and item, '' for any, kept at or before an instant are void."""
+
+    customer_id: str
+    sku: str
+    before_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """The file, read."""
+
+    flags: tuple[Flag, ...] = ()
+    invalidations: tuple[Invalidation, ...] = ()
+    _names: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
+
+    def flagged(self, kind: str, snapshot_version: str) -> frozenset[str]:
+        """The flagged names of a kind, for lines answered from that snapshot."""
+        key = f"{kind} {snapshot_version}"
+        if key not in self._names:
+            self._names[key] = frozenset(
+                flag.name
+                for flag in self.flags
+                if flag.kind == kind and flag.snapshot_version in {None, snapshot_version}
+            )
+        return self._names[key]
+
+    def is_invalidated(self, customer_id: str, sku: str, stored_at_us: int) -> bool:
+        """Whether what was kept at an instant is void."""
+        return any(
+            stored_at_us <= each.before_us and each.customer_id in {"", customer_id} and each.sku in {"", sku}
+            for each in self.invalidations
+        )
+
+
+class ErpControl:
+    """Reads and changes the file of one store. `state` may be called by any thread."""
+
+    def __init__(self, store: Path, clock: Callable[[], float] = monotonic) -> None:
+        self._path = store / CONTROL_FILE
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looked_at_s = float("-inf")
+        self._stamp: tuple[int, int] | None = None
+        self._state = ControlState()
+
+    def state(self) -> ControlState:
+        """What holds now; a file that can't be read leaves what held before."""
+        if self._clock() - self._looked_at_s >= LOOK_S and self._lock.acquire(blocking=False):
+            try:
+                self._look()
+                self._looked_at_s = self._clock()
+            finally:
+                self._lock.release()
+        return self._state
+
+    def _look(self) -> None:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            self._stamp, self._state = None, ControlState()
+            return
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp != self._stamp:
+            self._state, self._stamp = self.read(), stamp
+
+    def read(self) -> ControlState:
+        """The file as it is."""
+        try:
+            document = json.loads(self._path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return ControlState()
+        return ControlState(
+            tuple(Flag(**each) for each in document["flags"]),
+            tuple(Invalidation(**each) for each in document["invalidations"]),
+        )
+
+    def flag(self, flag: Flag) -> bool:
+        """Adds a flag; whether it is new."""
+        with self._changing() as state:
+            same = any((f.kind, f.name) == (flag.kind, flag.name) for f in state.flags)
+            others = [f for f in state.flags if (f.kind, f.name) != (flag.kind, flag.name)]
+            self._write([*others, flag], state.invalidations)
+            return not same
+
+    def unflag(self, kind: str, name: str) -> bool:
+        """Takes a flag away; whether it was there."""
+        with self._changing() as state:
+            others = [f for f in state.flags if (f.kind, f.name) != (kind, name)]
+            self._write(others, state.invalidations)
+            return len(others) < len(state.flags)
+
+    def invalidate(self, customer_id: str, sku: str, before_us: int) -> None:
+        """Voids kept answers."""
+        with self._changing() as state:
+            kept = [
+                each for each in state.invalidations if (each.customer_id, each.sku) != (customer_id, sku)
+            ]
+            kept.append(Invalidation(customer_id, sku, before_us))
+            if len(kept) > INVALIDATIONS_MAX:
+                oldest = kept[: len(kept) - INVALIDATIONS_MAX + 1]
+                everything = Invalidation("", "", max(each.before_us for each in oldest))
+                kept = [everything, *kept[len(oldest) :]]
+            self._write(state.flags, kept)
+
+    @contextmanager
+    def _changing(self) -> Iterator[ControlState]:
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self.read()
+
+    def _write(self, flags: Any, invalidations: Any) -> None:
+        document = {
+            "flags": [asdict(each) for each in flags],
+            "invalidations": [asdict(each) for each in invalidations],
+        }
+        making = self._path.with_suffix(".new")
+        with making.open("w", encoding="utf-8") as file:
+            json.dump(document, file, ensure_ascii=False, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        making.rename(self._path)
+        self._looked_at_s = float("-inf")

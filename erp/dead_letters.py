@@ -1,0 +1,119 @@
+"""Refused answers, kept with their reason to be looked at and asked again.
+
+The record is what the dead-letter queue of inventory events takes: a source, a reason and a JSON payload. Whoever
+keeps them implements `DeadLetterSink`; `DeadLetterFile` does, in one SQLite file of the store for the workers.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+SOURCE: Final = "erp"
+KEPT_MAX: Final = 10_000
+"""Of the file; the oldest go first."""
+PAYLOAD_BYTES_MAX: Final = 16_384
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS dead_letters (
+    id TEXT PRIMARY KEY, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, times INTEGER NOT NULL,
+    reason TEXT NOT NULL, payload TEXT NOT NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One refused answer."""
+
+    reason: str
+    """A `Refusal`."""
+    message: str
+    payload: dict[str, Any]
+    """JSON-able: `kind` (`price` or `stock`), `erp`, `question`, `matrix_price`, `answer`. Enough to ask again."""
+    at_us: int
+    source: str = SOURCE
+
+    @property
+    def letter_id(self) -> str:
+        """The same for the same question refused for the same reason: it counts, it does not pile up."""
+        asked = {key: self.payload.get(key) for key in ("kind", "erp", "question")}
+        text = json.dumps([self.source, self.reason, asked], sort_keys=True)
+        return sha256(text.encode()).hexdigest()[:16]
+
+
+class DeadLetterSink(Protocol):
+    """Where refused answers go."""
+
+    def __call__(self, letter: DeadLetter) -> None:
+        """Keeps it. Must not raise, and must not wait for long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLetter:
+    """A letter of the file."""
+
+    letter_id: str
+    reason: str
+    message: str
+    payload: dict[str, Any]
+    first_us: int
+    last_us: int
+    times: int
+
+
+class DeadLetterFile:
+    """Dead letters in `STORE/erp-dead-letters.sqlite`."""
+
+    def __init__(self, store: Path) -> None:
+        self._path = store / "erp-dead-letters.sqlite"
+
+    def __call__(self, letter: DeadLetter) -> None:
+        """See `DeadLetterSink`."""
+        text = json.dumps({**letter.payload, "message": letter.message}, ensure_ascii=False)
+        if len(text.encode()) > PAYLOAD_BYTES_MAX:
+            text = json.dumps({**letter.payload, "message": letter.message, "answer": "too long to be kept"})
+        with self._open() as db:
+            db.execute(
+                "INSERT INTO dead_letters VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "last_us = excluded.last_us, times = times + 1, payload = excluded.payload",
+                (letter.letter_id, letter.at_us, letter.at_us, letter.reason, text),
+            )
+            db.execute(
+                "DELETE FROM dead_letters WHERE id IN "
+                "(SELECT id FROM dead_letters ORDER BY last_us DESC LIMIT -1 OFFSET ?)",
+                (KEPT_MAX,),
+            )
+
+    def letters(self) -> list[KeptLetter]:
+        """All, the oldest first."""
+        if not self._path.exists():
+            return []
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT id, reason, payload, first_us, last_us, times FROM dead_letters ORDER BY first_us, id"
+            ).fetchall()
+        found = []
+        for letter_id, reason, text, first_us, last_us, times in rows:
+            payload = json.loads(text)
+            message = payload.pop("message")
+            found.append(KeptLetter(letter_id, reason, message, payload, first_us, last_us, times))
+        return found
+
+    def drop(self, letter_id: str) -> bool:
+        """Forgets one; whether it was there."""
+        with self._open() as db:
+            return db.execute("DELETE FROM dead_letters WHERE id = ?", (letter_id,)).rowcount > 0
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self._path, timeout=5.0)
+        try:
+            db.execute(_SCHEMA)
+            with db:
+                yield db
+        finally:
+            db.close()

@@ -1,0 +1,112 @@
+"""What is counted of an ERP; `service.erp_metrics` counts it for Prometheus."""
+
+from enum import StrEnum
+from typing import Protocol
+
+from erp.protocol import Refusal
+
+
+class CallOutcome(StrEnum):
+    """How one call of the ERP ended."""
+
+    OK = "OK"
+    TIMEOUT = "TIMEOUT"
+    UNAVAILABLE = "UNAVAILABLE"
+    BUSY = "BUSY"
+    ANSWER = "ANSWER"
+    """It answered what can't be used as a whole."""
+    REFUSED = "REFUSED"
+    ABANDONED = "ABANDONED"
+    """The caller's deadline was too short to say anything of the ERP."""
+
+
+class Turned(StrEnum):
+    """Why a call was not made."""
+
+    CIRCUIT = "CIRCUIT"
+    BULKHEAD = "BULKHEAD"
+    RATE = "RATE"
+    REQUESTS = "REQUESTS"
+    """Too many requests wait for the ERP already."""
+    DEADLINE = "DEADLINE"
+
+
+class LineResult(StrEnum):
+    """What became of one line that the ERP should answer."""
+
+    ERP = "ERP"
+    ERP_CACHED = "ERP_CACHED"
+    LAST_KNOWN = "LAST_KNOWN"
+    REFUSED = "REFUSED"
+    """Answered, and the answer was refused."""
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class BreakerState(StrEnum):
+    """Of the circuit breaker."""
+
+    CLOSED = "CLOSED"
+    HALF_OPEN = "HALF_OPEN"
+    OPEN = "OPEN"
+
+
+class ErpMetrics(Protocol):
+    """Counters. Every method may be called by any thread."""
+
+    def called(self, outcome: CallOutcome, seconds: float) -> None:
+        """One call ended."""
+
+    def turned_away(self, why: Turned) -> None:
+        """A call was not made."""
+
+    def retried(self) -> None:
+        """A call is made again."""
+
+    def coalesced(self, lines: int) -> None:
+        """Lines that wait for the answer to an equal question."""
+
+    def breaker(self, state: BreakerState) -> None:
+        """The breaker changed."""
+
+    def probed(self, *, answered: bool) -> None:
+        """A probe ended."""
+
+    def refused(self, reason: Refusal) -> None:
+        """An answer was refused."""
+
+    def line(self, result: LineResult) -> None:
+        """A line was answered, or not."""
+
+    def compared(self, book_id: str, *, equal: bool) -> None:
+        """An ordinary price was compared with the ERP's."""
+
+
+class NoErpMetrics:
+    """Counts nothing."""
+
+    def called(self, outcome: CallOutcome, seconds: float) -> None:
+        """See `ErpMetrics`."""
+
+    def turned_away(self, why: Turned) -> None:
+        """See `ErpMetrics`."""
+
+    def retried(self) -> None:
+        """See `ErpMetrics`."""
+
+    def coalesced(self, lines: int) -> None:
+        """See `ErpMetrics`."""
+
+    def breaker(self, state: BreakerState) -> None:
+        """See `ErpMetrics`."""
+
+    def probed(self, *, answered: bool) -> None:
+        """See `ErpMetrics`."""
+
+    def refused(self, reason: Refusal) -> None:
+        """See `ErpMetrics`."""
+
+    def line(self, result: LineResult) -> None:
+        """See `ErpMetrics`."""
+
+    def compared(self, book_id: str, *, equal: bool) -> None:
+        """See `ErpMetrics`."""

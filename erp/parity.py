@@ -1,0 +1,288 @@
+"""Proof, all day, that ordinary prices equal the ERP's: a small sample is asked from the ERP in the background.
+
+    request ──offer──▶ bounded queue ──thread: so many a second──▶ gateway.compare ──▶ metrics, STORE/erp-parity.sqlite
+
+Comparing never stands in anybody's way: the queue drops what is too much, and nothing is asked while callers use the
+ERP. When the mismatches of a book pass the limit, the book is flagged until the next load.
+"""
+
+import json
+import logging
+import queue
+import random
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, Protocol
+
+from erp.control import ErpControl, Flag
+from erp.gateway import ErpGateway
+from erp.observe import ErpMetrics
+from erp.settings import ParitySettings
+from erp.validation import PriceCheck
+from pricing_engine.engine import PriceAnswers, PriceAsk
+from pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
+
+_log = logging.getLogger(__name__)
+
+WAITING_MAX: Final = 1_000
+MISMATCHES_MAX: Final = 10_000
+"""Kept in the file; the oldest go first."""
+COMPARE_TIMEOUT_S: Final = 2.0
+FRESH_US: Final = 5_000_000
+"""Only questions about now are compared: an `as_of` this far from it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One line on which an ordinary price and the ERP's differ."""
+
+    snapshot_version: str
+    book_id: str
+    entry_id: str
+    customer_id: str
+    sku: str
+    quantity_micros: int
+    uom: str
+    currency: str
+    branch: str
+    as_of_us: int
+    ours_micros: int | None
+    theirs_micros: int | None
+    """None: no price."""
+    at_us: int
+
+
+@dataclass(slots=True)
+class BookParity:
+    """How often a book's prices were compared, and differed."""
+
+    checked: int = 0
+    mismatched: int = 0
+
+    @property
+    def mismatch_pct(self) -> Decimal:
+        """Mismatches in percent of checks."""
+        return Decimal(100 * self.mismatched) / max(1, self.checked)
+
+
+class ParityFile:
+    """What was compared, in `STORE/erp-parity.sqlite`, by all processes of a host."""
+
+    def __init__(self, store: Path) -> None:
+        self._path = store / "erp-parity.sqlite"
+
+    def add(self, version: str, book_id: str, mismatch: Mismatch | None) -> BookParity:
+        """Counts one comparison; how the book stands in that snapshot."""
+        with self._open() as db:
+            row = db.execute(
+                "INSERT INTO books VALUES (?, ?, 1, ?) ON CONFLICT (version, book) DO UPDATE SET "
+                "checked = checked + 1, mismatched = mismatched + excluded.mismatched "
+                "RETURNING checked, mismatched",
+                (version, book_id, mismatch is not None),
+            ).fetchone()
+            if mismatch is not None:
+                document = {name: getattr(mismatch, name) for name in Mismatch.__slots__}
+                db.execute("INSERT INTO mismatches (document) VALUES (?)", (json.dumps(document),))
+                db.execute(
+                    "DELETE FROM mismatches WHERE id <= (SELECT max(id) FROM mismatches) - ?",
+                    (MISMATCHES_MAX,),
+                )
+        return BookParity(*row)
+
+    def books(self, version: str | None = None) -> Mapping[tuple[str, str], BookParity]:
+        """By snapshot version and book; of one version, or all."""
+        if not self._path.exists():
+            return {}
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT version, book, checked, mismatched FROM books WHERE version = ? OR ? IS NULL "
+                "ORDER BY version, book",
+                (version, version),
+            ).fetchall()
+        return {(each[0], each[1]): BookParity(each[2], each[3]) for each in rows}
+
+    def mismatches(self, version: str | None = None) -> list[Mismatch]:
+        """The lines that differed, the oldest first."""
+        if not self._path.exists():
+            return []
+        with self._open() as db:
+            rows = db.execute("SELECT document FROM mismatches ORDER BY id").fetchall()
+        found = [Mismatch(**json.loads(document)) for (document,) in rows]
+        return [each for each in found if version in {None, each.snapshot_version}]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self._path, timeout=5.0)
+        try:
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS books (version TEXT, book TEXT, checked INTEGER, "
+                "mismatched INTEGER, PRIMARY KEY (version, book))"
+            )
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS mismatches (id INTEGER PRIMARY KEY, document TEXT NOT NULL)"
+            )
+            with db:
+                yield db
+        finally:
+            db.close()
+
+
+class SampledEngine(Protocol):
+    """What the sampler needs of a price engine."""
+
+    def book_id(self, book: int) -> str:
+        """By ordinal."""
+
+    def entry_id(self, entry: int) -> str:
+        """By ordinal."""
+
+    def base_uom(self, sku: str) -> str:
+        """Of an item."""
+
+
+class SampledSnapshot(Protocol):
+    """What the sampler needs of a snapshot."""
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+
+    @property
+    def engine(self) -> Any:
+        """A `SampledEngine`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One ordinary answer to be compared."""
+
+    version: str
+    book_id: str
+    entry_id: str
+    check: PriceCheck
+
+
+def make_sample(loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers, line: int) -> Sample:
+    """One answered line, ready to be compared."""
+    engine: SampledEngine = loaded.engine
+    sku = ask.skus[line].decode()
+    question = PriceQuestion(
+        customer_id=ask.customer_id,
+        sku=sku,
+        quantity_micros=int(ask.quantities_micros[line]),
+        as_of_us=ask.as_of_us,
+        uom=ask.uoms[line].decode() or engine.base_uom(sku),
+        currency=answers.currency,
+        branch=ask.branch,
+    )
+    book, entry = int(answers.book[line]), int(answers.entry[line])
+    return Sample(
+        version=loaded.version,
+        book_id=engine.book_id(book) if book >= 0 else "",
+        entry_id=engine.entry_id(entry) if entry >= 0 else "",
+        check=PriceCheck(question, int(answers.unit_price_micros[line])),
+    )
+
+
+@dataclass(slots=True)
+class ParitySampler:
+    """Samples ordinary answers and compares them. `offer` may be called by any thread and never waits."""
+
+    settings: ParitySettings
+    gateway: ErpGateway
+    file: ParityFile
+    control: ErpControl
+    metrics: ErpMetrics
+    now_us: Callable[[], int]
+    chance: Callable[[], float] = random.random
+    _queue: "queue.Queue[Sample]" = field(default_factory=lambda: queue.Queue(WAITING_MAX))
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Starts to compare."""
+        self._thread = threading.Thread(target=self._run, name="erp-parity", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops; what waits is not compared."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def offer(self, loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
+        """Takes each ordinary line with the configured chance, one a request at most."""
+        chance = self.settings.sample_per_million / MICROS * len(ask.skus)
+        if self.chance() >= chance or abs(ask.as_of_us - self.now_us()) > FRESH_US:
+            return
+        line = int(self.chance() * len(ask.skus))
+        if answers.status[line] != LineStatus.OK or answers.exception[line] != ExceptionReason.NONE:
+            return
+        sample = make_sample(loaded, ask, answers, line)
+        try:
+            self._queue.put_nowait(sample)
+        except queue.Full:
+            return
+
+    def _run(self) -> None:
+        pause_s = 1 / self.settings.checks_per_s
+        while not self._stopping.wait(pause_s):
+            if not self.gateway.has_room:
+                continue
+            try:
+                sample = self._queue.get_nowait()
+            except queue.Empty:
+                continue
+            try:
+                self.compare([sample])
+            except Exception:  # noqa: BLE001 -- whatever is wrong with one, the next is compared
+                _log.exception("a price could not be compared with the ERP")
+
+    def compare(self, samples: Sequence[Sample]) -> None:
+        """Compares samples now; what the ERP does not answer counts as not compared."""
+        found = self.gateway.compare([each.check for each in samples], monotonic() + COMPARE_TIMEOUT_S)
+        for sample, answer in zip(samples, found, strict=True):
+            if answer is None or answer.price is None:
+                continue
+            theirs = answer.price.unit_price_micros
+            mismatch = None
+            if theirs != sample.check.matrix_price_micros:
+                mismatch = _mismatch(sample, theirs, self.now_us())
+            self.metrics.compared(sample.book_id, equal=mismatch is None)
+            self._judge(sample, self.file.add(sample.version, sample.book_id, mismatch))
+
+    def _judge(self, sample: Sample, book: BookParity) -> None:
+        settings = self.settings
+        if book.checked < settings.checks_min or book.mismatch_pct <= settings.mismatch_pct_max:
+            return
+        reason = f"{book.mismatched} of {book.checked} prices differ from the ERP's"
+        flag = Flag("book", sample.book_id, self.now_us(), reason, sample.version)
+        if sample.book_id not in self.control.read().flagged("book", sample.version) and self.control.flag(
+            flag
+        ):
+            _log.error("book %s: %s; its prices are exceptions until the next load", sample.book_id, reason)
+
+
+def _mismatch(sample: Sample, theirs_micros: int | None, now_us: int) -> Mismatch:
+    question = sample.check.question
+    return Mismatch(
+        snapshot_version=sample.version,
+        book_id=sample.book_id,
+        entry_id=sample.entry_id,
+        customer_id=question.customer_id,
+        sku=question.sku,
+        quantity_micros=question.quantity_micros,
+        uom=question.uom,
+        currency=question.currency,
+        branch=question.branch,
+        as_of_us=question.as_of_us,
+        ours_micros=sample.check.matrix_price_micros,
+        theirs_micros=theirs_micros,
+        at_us=now_us,
+    )

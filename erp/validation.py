@@ -1,0 +1,138 @@
+"""What an answer must hold before it is used or kept (design section 8); the order is that of the reasons given.
+
+item and customer echoed, currency, unit; a finite number, not below 0, no finer than 10^-6, within 64 bits also when
+extended by the quantity; not above the highest price believed, and within a band of the price of the matrices.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
+from erp.settings import ValidationSettings
+from pricing_engine.model import INT64_MAX, MICROS, NEVER_US, PriceQuestion
+from pricing_engine.money import extended_price_micros
+
+_DIGITS_MAX: Final = 40
+"""Decimal digits of a number that is looked at further: a longer one is out of range, or too fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceCheck:
+    """A question, and what the matrices know of its answer."""
+
+    question: PriceQuestion
+    """`uom` and `currency` are never ''."""
+    matrix_price_micros: int | None = None
+    """None: they have no price, or may not be compared."""
+    valid_until_us: int = NEVER_US
+    """From then on the answer may be another, by the matrices."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidPrice:
+    """A price that passed; None: the ERP has no price, and the matrices have none either."""
+
+    unit_price_micros: int | None
+    valid_until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValidStock:
+    """Stock that passed, in micros of the base unit, signed."""
+
+    on_hand_micros: int
+    available_micros: int
+
+
+class RefusedError(Exception):
+    """An answer that is not used."""
+
+    def __init__(self, reason: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def valid_price(
+    check: PriceCheck, reply: PriceReply | LineFailure, settings: ValidationSettings
+) -> ValidPrice:
+    """The price of a reply, in micros. Raises RefusedError."""
+    if isinstance(reply, LineFailure):
+        raise RefusedError(reply.reason, reply.message)
+    question = check.question
+    _check_echo(Refusal.OTHER_ITEM, "item", reply.sku, question.sku)
+    _check_echo(Refusal.OTHER_CUSTOMER, "customer", reply.customer_id, question.customer_id)
+    demanded = {
+        "customer": (settings.echo_customer, reply.customer_id),
+        "currency": (settings.echo_currency, reply.currency),
+        "unit": (settings.echo_uom, reply.uom),
+    }
+    valid_until_us = min(check.valid_until_us, reply.valid_until_us or NEVER_US)
+    if reply.unit_price is None:
+        if check.matrix_price_micros is not None:
+            raise RefusedError(Refusal.NO_PRICE, "the ERP has no price where the matrices have one")
+        return ValidPrice(None, valid_until_us)
+    _check_echo(Refusal.CURRENCY, "currency", reply.currency, question.currency)
+    _check_echo(Refusal.UNIT, "unit", reply.uom, question.uom)
+    for name, (wanted, told) in demanded.items():
+        if wanted and told is None:
+            raise RefusedError(Refusal.NOT_ECHOED, f"the answer does not say its {name}")
+    price_micros = _micros("the price", reply.unit_price)
+    if price_micros < 0 or (price_micros == 0 and not settings.zero_allowed):
+        raise RefusedError(Refusal.SIGN, f"the price is {reply.unit_price}")
+    extended = extended_price_micros(price_micros, question.quantity_micros, question.currency)
+    if abs(extended) > INT64_MAX:
+        raise RefusedError(Refusal.RANGE, f"{reply.unit_price} times the quantity is beyond 64 bits")
+    _check_band(price_micros, check, settings)
+    return ValidPrice(price_micros, valid_until_us)
+
+
+def valid_stock(question: StockQuestion, reply: StockReply | LineFailure) -> ValidStock:
+    """The stock of a reply, in micros. Raises RefusedError."""
+    if isinstance(reply, LineFailure):
+        raise RefusedError(reply.reason, reply.message)
+    _check_echo(Refusal.OTHER_ITEM, "item", reply.sku, question.sku)
+    _check_echo(Refusal.OTHER_BRANCH, "branch", reply.branch, question.branch)
+    return ValidStock(_micros("on-hand", reply.on_hand), _micros("what is available", reply.available))
+
+
+def _check_echo(reason: Refusal, name: str, told: str | None, asked: str) -> None:
+    if told is not None and told != asked:
+        raise RefusedError(reason, f"the answer is of {name} {told[:200]!r}, asked was {asked!r}")
+
+
+def _micros(name: str, value: Decimal) -> int:
+    """An exact number of micros. Raises RefusedError."""
+    if not value.is_finite():
+        raise RefusedError(Refusal.NOT_A_NUMBER, f"{name} is {value}")
+    if value and value.adjusted() > _DIGITS_MAX:
+        raise RefusedError(Refusal.RANGE, f"{name} has {value.adjusted()} digits")
+    if value and value.adjusted() < -_DIGITS_MAX:
+        raise RefusedError(Refusal.PRECISION, f"{name} is {value:E}")
+    numerator, denominator = value.as_integer_ratio()
+    micros, rest = divmod(numerator * MICROS, denominator)
+    if rest:
+        raise RefusedError(Refusal.PRECISION, f"{name} is {value}, finer than 10^-6")
+    if abs(micros) > INT64_MAX:
+        raise RefusedError(Refusal.RANGE, f"{name} is {value}, beyond 64 bits")
+    return micros
+
+
+def _check_band(price_micros: int, check: PriceCheck, settings: ValidationSettings) -> None:
+    highest: Mapping[str, Decimal] = settings.unit_price_max
+    limit = highest.get(check.question.currency)
+    if limit is not None and price_micros > limit * MICROS:
+        raise RefusedError(
+            Refusal.BAND, f"{_text(price_micros)} is above the highest price believed, {limit}"
+        )
+    matrix = check.matrix_price_micros
+    if matrix is not None and abs(price_micros - matrix) * 100 > matrix * settings.band_pct:
+        raise RefusedError(
+            Refusal.BAND,
+            f"{_text(price_micros)} is more than {settings.band_pct} % from the matrix price {_text(matrix)}",
+        )
+
+
+def _text(micros: int) -> str:
+    return f"{Decimal(micros).scaleb(-6):f}"

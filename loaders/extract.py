@@ -1,0 +1,103 @@
+"""`pricegrid load --from ERP`: the tables of an ERP, read now and written as a dataset that the ordinary load takes.
+
+What a mastering table says another system owns is left out: those tables come from files of that system, beside.
+"""
+
+import asyncio
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from erp.mastering import NO_MASTERING, Mastering
+from erp.protocol import ErpError, Extract
+from erp.settings import read_settings
+from loaders.errors import DatasetError, LoadError
+from loaders.tables import TABLES
+
+EXTRACT_TIMEOUT_S: Final = 3600.0
+ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+MARK: Final = ".extracted-by-pricegrid"
+"""A folder with this file may be written over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractJob:
+    """One extract, as the operator asked for it."""
+
+    source: str
+    """`tryton` or `http_json`: must be the adapter of the configuration."""
+    config: Path
+    dataset: Path
+    """Where to write; made if it is not there."""
+    mastering: Path | None = None
+
+
+def extract_dataset(job: ExtractJob, clock: Callable[[], datetime], say: Callable[[str], None]) -> Extract:
+    """Reads the ERP and writes the dataset, replacing an earlier extract whole. Raises LoadError."""
+    _check_folder(job.dataset)
+    try:
+        mastering = Mastering.read(job.mastering) if job.mastering else NO_MASTERING
+        extract = asyncio.run(_extract(job, clock()))
+    except ErpError as error:
+        raise LoadError(f"the ERP was not extracted: {error}") from error
+    tables = {name: rows for name, rows in extract.tables.items() if mastering.takes(name, extract_name(job))}
+    _write(job.dataset, Extract(tables, extract.time_zone, extract.remarks))
+    for name in sorted(extract.tables):
+        counted = len(extract.tables[name]) if name in tables else "left out: another system owns it"
+        say(f"  {name}: {counted}")
+    return extract
+
+
+def extract_name(job: ExtractJob) -> str:
+    """The ERP as a mastering table calls it."""
+    return read_settings(job.config).name
+
+
+async def _extract(job: ExtractJob, now: datetime) -> Extract:
+    from dataclasses import replace
+
+    from erp.adapters import make_adapter
+
+    settings = read_settings(job.config)
+    if settings.adapter != job.source:
+        raise DatasetError(f"--from {job.source}, but {job.config} is for the adapter {settings.adapter}")
+    limits = replace(settings.limits, answer_bytes_max=ANSWER_BYTES_MAX)
+    adapter = make_adapter(replace(settings, limits=limits))
+    try:
+        as_of_us = (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return await adapter.extract(as_of_us, monotonic() + EXTRACT_TIMEOUT_S)
+    finally:
+        await adapter.close()
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder} is no directory")
+    if folder.is_dir() and not (folder / MARK).exists() and any(folder.iterdir()):
+        raise DatasetError(f"{folder} holds files that no extract wrote: name an empty or a new directory")
+
+
+def _write(folder: Path, extract: Extract) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+    for name in TABLES:
+        path = folder / f"{name}.csv"
+        rows = extract.tables.get(name, ())
+        if not rows:
+            path.unlink(missing_ok=True)
+            continue
+        _write_table(path, rows)
+
+
+def _write_table(path: Path, rows: Sequence[object]) -> None:
+    columns = list(dict.fromkeys(column for row in rows for column in row))  # type: ignore[attr-defined]
+    making = path.with_suffix(".csv.new")
+    with making.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)  # type: ignore[arg-type]
+    making.rename(path)

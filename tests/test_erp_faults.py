@@ -1,0 +1,308 @@
+"""What callers get while the ERP is stopped, slow, wrong or hostile; and how it is left alone and found again."""
+
+import threading
+from decimal import Decimal
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from cache.memory import MemoryValueCache
+from erp.dead_letters import DeadLetter
+from erp.observe import BreakerState
+from erp.protocol import Refusal
+from erp.settings import read_settings
+from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
+from pricing_engine.model import ExceptionPolicy
+from service.erp_fallback import ErpFallback, open_erp
+from service.inprocess import InProcessChannel
+from service.instants import now_us
+from service.runtime import load_snapshot, version_opener
+from service.services import services
+from service.snapshots import SnapshotHolder
+from tests.erp_server import Fault, SmallErp, serving
+from tests.servers import until
+from tests.stores import publish, stocked_rows
+
+ORDINARY = [Line("S2", 2), Line("S4", 3), Line("?", 1)]
+LIMITS = "[limits]\ntimeout_ms = 400\nprobe_ms = 100\nretry_pct = 20\n[parity]\nsample_per_million = 0\n"
+
+
+class Desk:
+    """A client over a store with the small ERP behind it, and the refused answers it left."""
+
+    def __init__(self, client: Client, erp: ErpFallback, letters: list[DeadLetter]) -> None:
+        self.client = client
+        self.erp = erp
+        self.letters = letters
+
+    def ask(self, *lines: Line, customer: str = "C1", timeout_s: float = 5.0):
+        return self.client.price_lines(customer, list(lines), timeout_s=timeout_s).lines
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("store")
+    rows = stocked_rows()
+    rows["branches"].append({"branch": "NEW"})  # of which nobody has told the stock
+    publish(path, rows)
+    return path
+
+
+@pytest.fixture
+def small() -> SmallErp:
+    erp = SmallErp()
+    erp.prices = {("", "X1"): "9.75", ("C1", "X1"): "9.5", ("", "N1"): "4.125"}
+    with serving(erp):
+        yield erp
+
+
+def open_desk(store: Path, config: Path, policy: ExceptionPolicy | None = None) -> Desk:
+    policy = policy or ExceptionPolicy()
+    letters: list[DeadLetter] = []
+    erp = open_erp(
+        read_settings(config), store, now_us, dead_letters=letters.append, cache=MemoryValueCache()
+    )
+    holder = SnapshotHolder(
+        load_snapshot(store, None, policy), version_opener(store, policy, lambda _: False)
+    )
+    channel = InProcessChannel(services(holder, now_us, erp=erp), service_desk=False)
+    return Desk(Client(channel=channel), erp, letters)
+
+
+@pytest.fixture
+def desk(store, small, tmp_path):
+    opened = open_desk(store, small.config(tmp_path, LIMITS))
+    yield opened
+    opened.erp.close()
+
+
+def check_ordinary(lines) -> None:
+    assert [(line.status, line.unit_price) for line in lines] == [
+        (LineStatus.OK, Decimal(10)),
+        (LineStatus.OK, Decimal(10)),
+        (LineStatus.UNKNOWN_ITEM, None),
+    ]
+    assert all(line.source in {PriceSource.MATRIX, None} for line in lines)
+
+
+def test_a_right_answer_is_used_marked_and_kept(desk, small):
+    lines = desk.ask(*ORDINARY, Line("X1", 2), Line("N1", 3))
+    again = desk.ask(Line("X1", 2), Line("N1", 3))
+
+    check_ordinary(lines[:3])
+    assert [(line.unit_price, line.extended_price) for line in lines[3:]] == [
+        (Decimal("9.5"), Decimal(19)),
+        (Decimal("4.125"), Decimal("12.38")),
+    ]
+    assert [line.source for line in lines[3:]] == [PriceSource.ERP] * 2
+    assert [line.exception for line in lines[3:]] == [None, None]
+    assert [line.source for line in again] == [PriceSource.ERP_CACHED] * 2
+    assert [line.unit_price for line in again] == [Decimal("9.5"), Decimal("4.125")]
+    assert len(small.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault.WRONG_CURRENCY, Refusal.CURRENCY),
+        (Fault.WRONG_UNIT, Refusal.UNIT),
+        (Fault.NEGATIVE, Refusal.SIGN),
+        (Fault.NAN, Refusal.NOT_A_NUMBER),
+        (Fault.NAN_TEXT, Refusal.NOT_A_NUMBER),
+        (Fault.HUGE, Refusal.SIZE),
+        (Fault.REDIRECT, Refusal.REDIRECT),
+        (Fault.OTHER_ITEM, Refusal.OTHER_ITEM),
+        (Fault.OTHER_CUSTOMER, Refusal.OTHER_CUSTOMER),
+        (Fault.NO_JSON, Refusal.SCHEMA),
+        (Fault.FAR_OFF, Refusal.BAND),
+        (Fault.TOO_FINE, Refusal.PRECISION),
+    ],
+    ids=lambda value: value.name,
+)
+def test_a_wrong_answer_is_refused_dead_lettered_and_never_kept(desk, small, fault, reason):
+    small.fault = fault
+
+    lines = desk.ask(*ORDINARY, Line("X1", 2))
+
+    check_ordinary(lines[:3])
+    assert (lines[3].status, lines[3].unit_price) == (LineStatus.OK, Decimal(10))
+    assert (lines[3].source, lines[3].exception) == (PriceSource.MATRIX, ExceptionReason.PRICE_SOURCE_ERP)
+    until(lambda: len(desk.letters) == 1, "a dead letter")
+    letter = desk.letters[0]
+    assert (letter.source, letter.reason, letter.payload["question"]["sku"]) == ("erp", reason, "X1")
+    small.fault = Fault.NONE
+    (mended,) = desk.ask(Line("X1", 2))
+    assert (mended.source, mended.unit_price) == (PriceSource.ERP, Decimal("9.5"))
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.HANGING, Fault.SLOW, Fault.DRIPPING, Fault.ERRORS], ids=lambda f: f.name
+)
+def test_an_erp_in_trouble_degrades_its_lines_opens_the_breaker_and_is_found_again(desk, small, fault):
+    (known,) = desk.ask(Line("X1", 2))
+    small.fault = fault
+
+    began_s = monotonic()
+    while desk.erp.gateway.state is not BreakerState.OPEN:
+        lines = desk.ask(*ORDINARY, Line("X1", 7), Line("N1", 7))
+        assert monotonic() - began_s < 1.0
+    opened_s = monotonic()
+
+    check_ordinary(lines[:3])
+    assert (lines[3].status, lines[3].exception) == (LineStatus.OK, ExceptionReason.PRICE_SOURCE_ERP)
+    assert (lines[4].status, lines[4].exception) == (LineStatus.NO_PRICE, ExceptionReason.NO_PRICE)
+    calls = len(small.calls)
+    desk.ask(Line("X1", 8))
+    assert len(small.calls) == calls, "an open breaker asks nothing"
+    (still,) = desk.ask(Line("X1", 2))
+    assert (still.source, still.unit_price) == (PriceSource.ERP_CACHED, known.unit_price)
+    small.fault = Fault.NONE
+    until(lambda: desk.ask(Line("X1", 9))[0].source is PriceSource.ERP, "the ERP is asked again")
+    assert monotonic() - opened_s < 10.0
+    assert desk.erp.gateway.state is BreakerState.CLOSED
+
+
+def test_a_stopped_erp_is_found_again_when_it_is_back(store, tmp_path):
+    erp = SmallErp()
+    erp.prices = {("", "X1"): "9.75"}
+    with serving(erp):
+        port = int(erp.url.rpartition(":")[2])
+        desk = open_desk(store, erp.config(tmp_path, LIMITS))
+        assert desk.ask(Line("X1", 1))[0].source is PriceSource.ERP
+    try:
+        began_s = monotonic()
+        while desk.erp.gateway.state is not BreakerState.OPEN:
+            lines = desk.ask(*ORDINARY, Line("X1", 5))
+            assert monotonic() - began_s < 1.0
+        check_ordinary(lines[:3])
+        assert (lines[3].source, lines[3].unit_price) == (PriceSource.MATRIX, Decimal(10))
+        with serving(erp, port):
+            back_s = monotonic()
+            until(lambda: desk.ask(Line("X1", 6))[0].source is PriceSource.ERP, "the ERP is asked again")
+            assert monotonic() - back_s < 10.0
+    finally:
+        desk.erp.close()
+
+
+def test_the_last_known_price_is_marked_with_its_age(store, small, tmp_path):
+    desk = open_desk(store, small.config(tmp_path, LIMITS + "[cache]\nttl_s = 0\n"))
+    (first,) = desk.ask(Line("N1", 3))
+    small.fault = Fault.ERRORS
+
+    (last,) = desk.ask(Line("N1", 3))
+
+    desk.erp.close()
+    assert (first.source, first.exception, first.source_age.total_seconds() < 1) == (
+        PriceSource.ERP,
+        None,
+        True,
+    )
+    assert (last.status, last.unit_price, last.source) == (
+        LineStatus.OK,
+        Decimal("4.125"),
+        PriceSource.ERP_CACHED,
+    )
+    assert last.exception is ExceptionReason.NO_PRICE, "it is not confirmed now"
+    assert last.source_age >= first.source_age
+
+
+def test_nobody_waits_beyond_the_callers_deadline(desk, small):
+    small.fault = Fault.HANGING
+
+    began_s = monotonic()
+    lines = desk.ask(*ORDINARY, Line("X1", 2), timeout_s=0.2)
+    took_s = monotonic() - began_s
+
+    check_ordinary(lines[:3])
+    assert lines[3].exception is ExceptionReason.PRICE_SOURCE_ERP
+    assert took_s < 0.2
+
+
+def test_equal_questions_at_once_make_one_call(desk, small):
+    small.holding.set()
+    found: list[PriceSource | None] = []
+
+    def ask() -> None:
+        found.extend(line.source for line in desk.ask(Line("X1", 2)))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: desk.erp.gateway.asking == 4, "all four wait")
+    small.holding.clear()
+    small.released.set()
+    for thread in threads:
+        thread.join()
+
+    assert found == [PriceSource.ERP] * 4
+    assert len(small.calls) == 1
+
+
+def test_the_same_line_twice_in_a_request_is_asked_once(desk, small):
+    lines = desk.ask(Line("X1", 2), Line("X1", 2), Line("X1", -2))
+
+    assert [line.extended_price for line in lines] == [Decimal(19), Decimal(19), Decimal(-19)]
+    assert sum(len(call["lines"]) for call in small.calls) == 1
+
+
+def test_too_many_waiting_requests_are_answered_without_the_erp(store, small, tmp_path):
+    limits = "[limits]\ntimeout_ms = 3000\nrequest_wait_ms = 3000\nrequests_max = 1\n"
+    desk = open_desk(store, small.config(tmp_path, limits + "[parity]\nsample_per_million = 0\n"))
+    small.holding.set()
+    waiting = threading.Thread(target=desk.ask, args=(Line("X1", 1),))
+    waiting.start()
+    until(lambda: len(small.calls) == 1, "one waits for the ERP")
+
+    lines = desk.ask(*ORDINARY, Line("X1", 2))
+
+    check_ordinary(lines[:3])
+    assert lines[3].exception is ExceptionReason.PRICE_SOURCE_ERP
+    small.released.set()
+    waiting.join()
+    assert len(small.calls) == 1
+    desk.erp.close()
+
+
+def free(desk: Desk, branch: str, *lines: Line):
+    found = desk.client.check_availability(list(lines), branches=[branch]).lines
+    return [
+        (
+            line.branches[0].status.value,
+            line.branches[0].available,
+            line.branches[0].freshness.erp.state.value,
+        )
+        for line in found
+    ]
+
+
+def test_unknown_stock_is_asked_from_the_erp_and_last_known_when_it_is_gone(store, small, tmp_path):
+    desk = open_desk(store, small.config(tmp_path, LIMITS + "[cache]\nstock_ttl_s = 0\n"))
+    small.stock = {("S4", "NEW"): ("7", "5.5"), ("S2", "NEW"): ("30", "30"), ("S4", "HAM"): ("99", "99")}
+
+    asked = free(desk, "NEW", Line("S4", 6), Line("S2", 1, "BOX"), Line("S5", 1), Line("?", 1))
+    known = free(desk, "HAM", Line("S4", 6))
+    (quoted,) = desk.client.quote_lines("C1", [Line("S4", 6)], branches=["NEW"]).lines
+    small.fault = Fault.ERRORS
+    last = free(desk, "NEW", Line("S4", 6), Line("S5", 1))
+
+    desk.erp.close()
+    assert asked == [
+        ("OK", Decimal("5.5"), "FRESH"),
+        ("OK", Decimal(2), "FRESH"),
+        ("UNKNOWN_STOCK", None, "UNKNOWN"),
+        ("UNKNOWN_ITEM", None, "UNKNOWN"),
+    ]
+    assert known[0][:2] == ("OK", Decimal(10)), "what is known here is not asked"
+    assert (quoted.availability.available, quoted.availability.shortage) == (Decimal("5.5"), Decimal("0.5"))
+    assert last == [("OK", Decimal("5.5"), "STALE"), ("UNKNOWN_STOCK", None, "UNKNOWN")]
+
+
+@pytest.mark.parametrize("field", ["sku", "branch"])
+def test_stock_of_another_item_or_branch_is_refused(desk, small, field):
+    small.stock = {("S4", "NEW"): ("7", "7")}
+    small.rename = field
+
+    assert free(desk, "NEW", Line("S4", 6)) == [("UNKNOWN_STOCK", None, "UNKNOWN")]
+    until(lambda: len(desk.letters) == 1, "a dead letter")
+    assert desk.letters[0].reason == {"sku": Refusal.OTHER_ITEM, "branch": Refusal.OTHER_BRANCH}[field]

@@ -1,0 +1,242 @@
+"""What operators do: flags and invalidations, refused answers listed and replayed, parity, dual runs, mastering."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from erp.control import ErpControl, Flag
+from erp.dead_letters import DeadLetter, DeadLetterFile
+from erp.mastering import Mastering
+from erp.parity import ParityFile
+from erp.protocol import ErpConfigError
+from pricegrid import Client, ExceptionReason, Line, PriceSource
+from pricing_engine.model import ExceptionPolicy
+from service.cli import main
+from service.inprocess import store_client
+from tests.erp_server import Fault, SmallErp, serving
+from tests.servers import until
+from tests.stores import publish, stocked_rows
+
+QUIET = "[parity]\nsample_per_million = 0\n"
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    path = tmp_path / "store"
+    publish(path, stocked_rows())
+    return path
+
+
+@pytest.fixture
+def small() -> SmallErp:
+    erp = SmallErp()
+    erp.prices = {("", f"S{n}"): "10" for n in range(20)} | {("", "X1"): "9.75", ("", "N1"): "4.125"}
+    with serving(erp):
+        yield erp
+
+
+def run(capsys, *words: object, code: int = 0) -> str:
+    capsys.readouterr()
+    assert main([str(word) for word in words]) == code
+    return capsys.readouterr().out
+
+
+def price(client: Client, sku: str, customer: str = "C1", quantity: int = 1):
+    return client.price_lines(customer, [Line(sku, quantity)], timeout_s=10).lines[0]
+
+
+@pytest.mark.parametrize("flag", [("sku", "S4"), ("customer", "C1"), ("book", "LIST")])
+def test_a_flag_makes_exceptions_while_it_stands(store, small, tmp_path, capsys, flag):
+    small.prices["", "S4"] = "9.5"
+    with store_client(store, ExceptionPolicy(), erp_config=small.config(tmp_path, QUIET)) as client:
+        before = price(client, "S4")
+        run(capsys, "erp", "flag", *flag, "--store", store, "--reason", "rebate talks")
+        until(lambda: price(client, "S4").source is not PriceSource.MATRIX, "the flag is seen")
+        flagged = price(client, "S4")
+        listed = json.loads(run(capsys, "erp", "flags", "--store", store, "--json"))
+        run(capsys, "erp", "unflag", *flag, "--store", store)
+        until(lambda: price(client, "S4").source is PriceSource.MATRIX, "the flag is gone")
+
+    assert (before.unit_price, flagged.unit_price) == (Decimal(10), Decimal("9.5"))
+    assert [(each["kind"], each["name"], each["reason"]) for each in listed] == [(*flag, "rebate talks")]
+    run(capsys, "erp", "unflag", *flag, "--store", store, code=1)
+
+
+def test_dead_letters_are_listed_shown_and_replayed_into_success(store, small, tmp_path, capsys):
+    config = small.config(tmp_path, QUIET)
+    small.fault = Fault.WRONG_CURRENCY
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
+        refused = price(client, "X1", quantity=2)
+        until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
+    (listed,) = json.loads(run(capsys, "erp", "dead-letters", "--store", store, "--json"))
+    shown = json.loads(run(capsys, "erp", "dead-letters", "--store", store, "--id", listed["id"]))
+    still = run(capsys, "erp", "replay", "--store", store, "--erp-config", config, listed["id"], code=1)
+    (counted,) = DeadLetterFile(store).letters()
+    small.fault = Fault.NONE
+    replayed = run(capsys, "erp", "replay", "--store", store, "--erp-config", config)
+
+    assert refused.exception is ExceptionReason.PRICE_SOURCE_ERP
+    assert (listed["reason"], listed["source"], shown) == ("CURRENCY", "erp", listed)
+    assert listed["payload"]["question"]["sku"] == "X1"
+    assert "XAU" in listed["payload"]["answer"]
+    assert "refused or no answer" in still
+    assert counted.times == 2
+    assert "answered" in replayed
+    assert DeadLetterFile(store).letters() == []
+
+
+def test_a_dead_letter_can_be_dropped(store, capsys):
+    letters = DeadLetterFile(store)
+    letters(DeadLetter("SIGN", "-1", {"kind": "price", "question": {"sku": "A"}}, 5))
+    letters(DeadLetter("SIGN", "-2", {"kind": "price", "question": {"sku": "A"}}, 7))
+    (kept,) = letters.letters()
+
+    assert (kept.first_us, kept.last_us, kept.times, kept.message) == (5, 7, 2, "-2")
+    run(capsys, "erp", "drop", "--store", store, kept.letter_id)
+    run(capsys, "erp", "drop", "--store", store, kept.letter_id, code=1)
+    assert letters.letters() == []
+
+
+def test_check_says_whether_the_erp_answers(small, tmp_path, capsys):
+    config = small.config(tmp_path)
+
+    assert "small answers" in run(capsys, "erp", "check", "--erp-config", config)
+    small.fault = Fault.ERRORS
+    assert "HTTP 500" in run(capsys, "erp", "check", "--erp-config", config, code=1)
+
+
+def test_an_invalidation_voids_only_what_it_names(store):
+    control = ErpControl(store, clock=iter(range(1000)).__next__)
+    control.invalidate("C1", "S1", 50)
+
+    state = control.state()
+    assert state.is_invalidated("C1", "S1", 50)
+    assert not state.is_invalidated("C1", "S1", 51)
+    assert not state.is_invalidated("C2", "S1", 50)
+    assert not state.is_invalidated("C1", "S2", 50)
+    control.invalidate("", "", 60)
+    assert control.state().is_invalidated("C2", "S9", 60)
+
+
+def test_a_flag_of_a_snapshot_ends_with_it(store):
+    control = ErpControl(store)
+    control.flag(Flag("book", "LIST", 1, "", "v1"))
+
+    assert control.state().flagged("book", "v1") == {"LIST"}
+    assert control.state().flagged("book", "v2") == frozenset()
+
+
+LINES = "customer_id,sku,quantity\n" + "".join(f"C1,S{n},2\n" for n in (4, 5, 6, 7)) + "C1,S3,1\n"
+
+
+def test_parity_counts_by_book_explains_and_marks_the_book(store, small, tmp_path, capsys):
+    small.prices["", "S5"] = "10.01"
+    limits = "[parity]\nsample_per_million = 0\nmismatch_pct_max = 15\nchecks_min = 5\n"
+    config = small.config(tmp_path, limits)
+    (tmp_path / "lines.csv").write_text(LINES)
+    words = ["parity", "--store", store, "--erp-config", config, "--lines", tmp_path / "lines.csv", "--json"]
+
+    rows = json.loads(run(capsys, *words, code=1))
+    recorded = json.loads(run(capsys, "parity", "--store", store, "--json", code=1))
+    printed = run(capsys, "parity", "--store", store, code=1)
+
+    assert rows == recorded
+    books = {row["book_id"]: row for row in rows if "checked" in row}
+    assert {name: (row["checked"], row["mismatched"]) for name, row in books.items()} == {"LIST": (5, 1)}
+    (wrong,) = [row for row in rows if "ours" in row]
+    assert (wrong["sku"], wrong["ours"], wrong["erp"], wrong["book_id"]) == ("S5", "10", "10.01", "LIST")
+    assert wrong["steps"]
+    assert books["LIST"]["flagged"] is True
+    assert "C1 S5:2:EA in EUR: ours 10, the ERP's 10.01" in printed
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
+        assert price(client, "S5").source is PriceSource.ERP, "the book's prices are exceptions now"
+
+
+def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_path):
+    small.prices["", "S5"] = "10.01"
+    config = small.config(tmp_path, "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\n")
+    from erp.settings import read_settings
+    from service.erp_fallback import open_erp
+    from service.inprocess import InProcessChannel
+    from service.instants import now_us
+    from service.runtime import load_snapshot, version_opener
+    from service.services import services
+    from service.snapshots import SnapshotHolder
+
+    erp = open_erp(read_settings(config), store, now_us)
+    active = load_snapshot(store, None, ExceptionPolicy())
+    holder = SnapshotHolder(active, version_opener(store, ExceptionPolicy(), lambda _: False))
+    client = Client(channel=InProcessChannel(services(holder, now_us, erp=erp), service_desk=False))
+
+    def compared() -> tuple[int, int]:
+        price(client, "S4"), price(client, "S5")
+        books = ParityFile(store).books(active.version).values()
+        return sum(book.checked for book in books), sum(book.mismatched for book in books)
+
+    until(lambda: min(compared()) > 0, "a mismatch was found")
+    erp.close()
+    (sku,) = {each.sku for each in ParityFile(store).mismatches()}
+    assert sku == "S5"
+
+
+def test_a_dual_run_says_where_two_erps_disagree_and_who_is_right(store, small, tmp_path, capsys):
+    other = SmallErp()
+    other.prices = {**small.prices, ("", "S5"): "11", ("", "N1"): "4.125"}
+    del other.prices["", "S6"]
+    (tmp_path / "lines.csv").write_text(LINES)
+    (tmp_path / "owners.toml").write_text('default = "small"\n[owners]\nprices = "new"\n')
+    (tmp_path / "new").mkdir()
+    with serving(other):
+        new = other.config(tmp_path / "new")
+        new.write_text(new.read_text().replace('name = "small"', 'name = "new"'))
+        words = [
+            "parity",
+            "--store",
+            store,
+            "--erp-config",
+            small.config(tmp_path),
+            "--other-erp-config",
+            new,
+        ]
+        words += ["--lines", tmp_path / "lines.csv", "--mastering", tmp_path / "owners.toml"]
+        rows = json.loads(run(capsys, *words, "--json", code=1))
+        printed = run(capsys, *words, code=1)
+
+    by_sku = {row["sku"]: row for row in rows}
+    assert {sku: row["verdict"] for sku, row in by_sku.items()} == {"S5": "DIFFERENT", "S6": "UNANSWERED"}
+    assert (by_sku["S5"]["small"], by_sku["S5"]["new"], by_sku["S5"]["owner"]) == ("10", "11", "new")
+    assert "small against new: 1 DIFFERENT, 3 EQUAL, 1 UNANSWERED; prices are new's" in printed
+
+
+def test_a_mastering_table_says_whose_tables_are_extracted(tmp_path):
+    path = tmp_path / "owners.toml"
+    path.write_text('default = "old"\n[owners]\nprices = "new"\nexchange_rates = "old"\n')
+    mastering = Mastering.read(path)
+
+    assert [mastering.owner(table) for table in ("items", "price_entries", "exchange_rates", "prices")] == [
+        "old",
+        "new",
+        "old",
+        "new",
+    ]
+    assert mastering.takes("price_books", "new")
+    assert not mastering.takes("price_books", "old")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[owners]\nprizes = "new"', "owners.prizes is no entity"),
+        ("[owners]\nprices = 3", "owners.prices must be the name"),
+        ('owner = "new"', "owner is not known"),
+        ("[", "erp-owners.toml"),
+    ],
+)
+def test_a_bad_mastering_table_is_refused_by_field(tmp_path, text, message):
+    path = tmp_path / "erp-owners.toml"
+    path.write_text(text)
+
+    with pytest.raises(ErpConfigError, match=message):
+        Mastering.read(path)
