@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from cache.coding import field_of, joined, key_of, pack_records, parted, unpack_records
+from cache.coding import field_of, key_of, pack_records, parted, unpack_records
 from cache.database import Database
 from cache.protocol import START, CacheCorruptError, Change, Key, Record
 
@@ -15,8 +15,8 @@ SCAN_ROWS: Final = 1000
 FORMAT: Final = 0x50475301
 """'PGS' and the number of the format below."""
 
-# `at` is the position of the record's last change. The log of a mirror has changes whose notes are lost: complete 0.
-# `pending`, `pending_record` and `sync` are the mirror's (see mirror.py); the embedded store leaves them empty.
+# `at` is the position of the record's last change. The log of a mirror has changes whose notes are lost (complete 0)
+# and says what Redis calls each. `pending`, `pending_record` and `sync` are the mirror's (mirror.py).
 SCHEMA: Final = """
 CREATE TABLE record (
   field BLOB PRIMARY KEY, version INTEGER NOT NULL, value BLOB, at INTEGER NOT NULL, checksum INTEGER NOT NULL
@@ -24,7 +24,7 @@ CREATE TABLE record (
 CREATE INDEX record_at ON record (at);
 CREATE TABLE log (
   position INTEGER PRIMARY KEY AUTOINCREMENT, complete INTEGER NOT NULL, records BLOB NOT NULL, notes BLOB NOT NULL,
-  checksum INTEGER NOT NULL
+  checksum INTEGER NOT NULL, entry TEXT NOT NULL
 );
 CREATE TABLE pending (seq INTEGER PRIMARY KEY AUTOINCREMENT, puts BLOB NOT NULL, notes BLOB NOT NULL);
 CREATE TABLE pending_record (field BLOB PRIMARY KEY, value BLOB, seq INTEGER NOT NULL) WITHOUT ROWID;
@@ -70,18 +70,30 @@ class Ledger:
             found = self.database.row("SELECT version, value, checksum FROM record WHERE field = ?", (field,))
         return self._checked(field, *found) if found else (field, 0, None)
 
-    def append(self, records: Sequence[Row], notes: bytes, *, complete: bool = True) -> int:
-        """Log a change, and set its records to what it says; its position."""
+    def append(
+        self,
+        records: Sequence[Row],
+        notes: bytes,
+        *,
+        complete: bool = True,
+        entry: str = "",
+        written: Sequence[Row] | None = None,
+    ) -> int:
+        """Log a change, and set its records (or those `written`) to what it says; its position. `entry` is what Redis
+        calls it."""
         packed = pack_records(records)
         cursor = self.database.run(
-            "INSERT INTO log (complete, records, notes, checksum) VALUES (?, ?, ?, ?)",
-            (complete, packed, notes, checksum(packed, notes)),
+            "INSERT INTO log (complete, records, notes, checksum, entry) VALUES (?, ?, ?, ?, ?)",
+            (complete, packed, notes, checksum(packed, notes), entry),
         )
         at = cursor.lastrowid or 0
         self.database.run_many(
             "INSERT INTO record VALUES (?, ?, ?, ?, ?) ON CONFLICT (field) DO UPDATE SET"
             " version = excluded.version, value = excluded.value, at = excluded.at, checksum = excluded.checksum",
-            [(f, version, value, at, row_checksum(f, version, value)) for f, version, value in records],
+            [
+                (f, version, value, at, row_checksum(f, version, value))
+                for f, version, value in (records if written is None else written)
+            ],
         )
         return at
 
@@ -171,11 +183,6 @@ class Ledger:
 def shown(rows: Iterable[Row]) -> list[Record]:
     """Rows as the protocol shows them; records of this package's own are not among them."""
     return [Record(*key_of(field), version, value) for field, version, value in rows if field[:1] != b"~"]
-
-
-def packed_notes(notes: Iterable[bytes]) -> bytes:
-    """Notes as they lie in the log."""
-    return joined(notes)
 
 
 def _number(position: str) -> int:

@@ -1,0 +1,25 @@
+"""Opens the cache that the options ask for."""
+
+from pathlib import Path
+
+from cache.embedded import EmbeddedStateCache
+from cache.protocol import StateCache, ValueCache
+from cache.redis_options import RedisOptions
+from cache.redis_store import RedisStateCache
+from cache.values import EmbeddedValueCache, RedisValueCache
+
+
+def open_state_cache(directory: Path, redis: RedisOptions | str | None = None) -> StateCache:
+    """The state cache in a directory of the store, shared through a Redis when one is given."""
+    if redis is None:
+        return EmbeddedStateCache(directory)
+    return RedisStateCache(_options(redis), directory)
+
+
+def open_value_cache(directory: Path, redis: RedisOptions | str | None = None) -> ValueCache:
+    """The value cache in a directory of the store, or in a Redis when one is given."""
+    return EmbeddedValueCache(directory) if redis is None else RedisValueCache(_options(redis))
+
+
+def _options(redis: RedisOptions | str) -> RedisOptions:
+    return RedisOptions.from_url(redis) if isinstance(redis, str) else redis

@@ -1,0 +1,121 @@
+"""The state cache shared by hosts: commits are made in Redis, everything seen is kept in a mirror on this host.
+
+    caller's thread                      I/O thread (redis_agent.py)          Redis
+    commit ── outbox (mirror) ──▶ queue ──▶ MULTI, scripts, EXEC, XRANGE ──▶ compares, writes, logs
+       ▲                                      │ records and log into the mirror
+       └──────────── future ◀─────────────────┘
+    get, scan, changes ──▶ mirror
+
+A commit is acknowledged when the mirror has it as well: whatever Redis loses, this host brings back (healing.py). Reads
+never need Redis. docs/redis.md has the guarantees and what they rest on.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from cache.io_thread import Abandoned, IoThread
+from cache.mirror import Mirror
+from cache.protocol import (
+    START,
+    CacheUnavailableError,
+    Change,
+    Commit,
+    Committed,
+    CommitUnknownError,
+    Conflict,
+    Health,
+    Key,
+    Record,
+)
+from cache.redis_agent import Agent, Order, Outcome
+from cache.redis_link import LinkError
+from cache.redis_options import RedisOptions
+
+DEFERRED: Final = Committed(START, {})
+
+
+class RedisStateCache:
+    """Records and their log in a Redis, mirrored in `directory`/state.sqlite. Open it after a fork, not before."""
+
+    def __init__(self, options: RedisOptions, directory: Path) -> None:
+        self._options = options
+        self._mirror = Mirror(directory)
+        self._agent = Agent(options, directory)
+        self._io = IoThread("redis-state", self._agent.idle)
+
+    def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
+        """Make several commits; see `StateCache.commit`."""
+        reachable = self.health is Health.OK
+        free = [commit for commit in commits if not commit.expected]
+        numbers = self._mirror.enqueue(free, durable=not reachable) if free else []
+        numbered = iter(numbers)
+        orders = [Order(commit, 0 if commit.expected else next(numbered)) for commit in commits]
+        try:
+            if not reachable:
+                raise CacheUnavailableError(f"{self._options}: {self._agent.said}")
+            outcomes = self._made(orders, conditional=len(free) < len(commits))
+        except CacheUnavailableError:
+            if numbers and reachable:
+                self._mirror.harden()
+            if len(free) < len(commits):
+                raise
+            outcomes = [None] * len(commits)
+        return [outcome or DEFERRED for outcome in outcomes]
+
+    def _made(self, orders: Sequence[Order], *, conditional: bool) -> list[Outcome]:
+        budget_s = self._options.commit_budget_s if conditional else self._options.tell_budget_s
+        try:
+            return self._io.call(lambda: self._agent.commit(orders), budget_s)
+        except Abandoned as left:
+            kind = CommitUnknownError if left.begun else CacheUnavailableError
+            raise kind(f"{self._options}: no answer within {budget_s} s") from None
+        except LinkError as error:
+            raise (CommitUnknownError if error.sent else CacheUnavailableError)(str(error)) from error
+
+    def changes(self, after: str, limit: int) -> list[Change]:
+        """The next changes after a position, with what Redis has by now if it says so within the budget."""
+        if self.health is Health.OK:
+            # Past the budget it is read in the background.
+            with contextlib.suppress(Abandoned):
+                self._io.call(self._agent.refresh, self._options.refresh_budget_s)
+        return self._mirror.changes(after, limit)
+
+    def position(self) -> str:
+        """The position of the newest change that this host knows."""
+        return self._mirror.ledger.position()
+
+    def get(self, keys: Sequence[Key]) -> list[Record]:
+        """The records of some keys, from the mirror."""
+        return self._mirror.get(keys)
+
+    def scan(self, space: str) -> Iterator[Record]:
+        """Every record of a space that has a value, from the mirror."""
+        return self._mirror.scan(space)
+
+    def trim(self, before: str) -> int:
+        """Forget the notes of changes on this host. Redis' own log is bounded by `log_changes_max`."""
+        return self._mirror.ledger.trim(before)
+
+    @property
+    def health(self) -> Health:
+        """Of the shared side, as last seen."""
+        return self._agent.health
+
+    @property
+    def trouble(self) -> str:
+        """Why health is not OK, for people; '' when it is."""
+        return self._agent.said
+
+    @property
+    def lost(self) -> int:
+        """Records that were acknowledged here and had to be given up since this object was made. Anything but 0 means
+        that two primaries took commits at the same time, or that this host came too late: see docs/redis.md."""
+        return self._agent.lost
+
+    def close(self) -> None:
+        """End, within the time that a command may take; what waits in the outbox is told by the next to open it."""
+        if self._io.close(self._options.command_timeout_s + self._options.connect_timeout_s):
+            self._agent.close()
+        self._mirror.close()

@@ -1,0 +1,306 @@
+"""Values that expire, remembered in memory and written through: to SQLite for one host, to Redis for several.
+
+What is stored is the value together with its owner and its key, and both are compared with what was asked for: an
+answer that belongs to somebody else, however it came, is counted and never given out.
+"""
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cache.coding import joined, parted
+from cache.database import Database
+from cache.io_thread import Abandoned, IoThread
+from cache.protocol import CacheCorruptError, CacheError, Value
+from cache.redis_link import Link, LinkError
+from cache.redis_options import RedisOptions
+
+ENTRIES_MAX: Final = 100_000
+"""Values remembered in memory, and changes held back while the store can't be reached; the oldest go first."""
+FRESH_US: Final = 5_000_000
+"""How long what was read from Redis is believed without asking again while Redis answers: others may replace it."""
+CLOSE_S: Final = 2.0
+IDLE_S: Final = 3600.0
+RETRY_S: Final = 0.2
+
+FILE: Final = "values.sqlite"
+FORMAT: Final = 0x50475601
+SCHEMA: Final = (
+    "CREATE TABLE value (owner TEXT, key TEXT, payload BLOB NOT NULL, expires_us INTEGER NOT NULL,"
+    " PRIMARY KEY (owner, key)) WITHOUT ROWID"
+)
+
+Name = tuple[str, str]
+"""(owner, key)"""
+
+
+def payload_of(value: Value) -> bytes:
+    """A value as it is stored, with whose it is."""
+    instants = (str(value.stored_at_us).encode(), str(value.expires_us).encode())
+    return joined((value.owner.encode(), value.key.encode(), value.value, *instants))
+
+
+def value_from(payload: bytes) -> Value:
+    """Back from the bytes."""
+    try:
+        owner, key, value, stored_at, expires = parted(payload)
+        return Value(owner.decode(), key.decode(), value, int(stored_at), int(expires))
+    except ValueError as error:
+        raise CacheCorruptError(f"a value is stored in a way this release does not write: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    value: Value | None
+    """None: dropped."""
+    read_us: int
+    stamp: int
+    """Of the last write here: what was asked for before it must not replace it."""
+
+
+class _Remembered:
+    """What both caches have: memory, what is still to be passed on, and the comparison. Guarded by `lock`."""
+
+    def __init__(self, entries_max: int) -> None:
+        self.lock = threading.Lock()
+        self.mismatches = 0
+        """Stored values that were another owner's or another key's, or damaged."""
+        self._entries_max = entries_max
+        self._memory: OrderedDict[Name, _Held] = OrderedDict()
+        self._pending: OrderedDict[Name, Value | None] = OrderedDict()
+        self._stamp = 0
+
+    def _write(self, items: Iterable[tuple[Name, Value | None]]) -> None:
+        with self.lock:
+            for name, value in items:
+                self._stamp += 1
+                self._remember(name, _Held(value, value.stored_at_us if value else 0, self._stamp))
+                self._pending[name] = value
+                self._pending.move_to_end(name)
+            while len(self._pending) > self._entries_max:
+                self._pending.popitem(last=False)
+
+    def _remember(self, name: Name, held: _Held) -> None:
+        self._memory[name] = held
+        self._memory.move_to_end(name)
+        while len(self._memory) > self._entries_max:
+            self._memory.popitem(last=False)
+
+    def _compared(self, name: Name, payload: bytes | None) -> Value | None:
+        """What was stored, if it is what was asked for."""
+        if payload is None:
+            return None
+        with contextlib.suppress(CacheCorruptError):
+            value = value_from(payload)
+            if (value.owner, value.key) == name:
+                return value
+        self.mismatches += 1
+        return None
+
+    def _taken(self) -> dict[Name, Value | None]:
+        """What is to be passed on now."""
+        with self.lock:
+            return dict(self._pending)
+
+    def _passed_on(self, items: dict[Name, Value | None]) -> None:
+        with self.lock:
+            for name, value in items.items():
+                if name in self._pending and self._pending[name] is value:
+                    del self._pending[name]
+
+
+def _valid(value: Value | None, now_us: int) -> Value | None:
+    return value if value is not None and now_us < value.expires_us else None
+
+
+class EmbeddedValueCache(_Remembered):
+    """Values in `directory`/values.sqlite, shared by the processes of a host. A damaged file is made anew."""
+
+    def __init__(self, directory: Path, *, entries_max: int = ENTRIES_MAX) -> None:
+        super().__init__(entries_max)
+        path = directory / FILE
+        try:
+            self._reading = Database(path, SCHEMA, FORMAT)
+        except CacheCorruptError:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._reading = Database(path, SCHEMA, FORMAT)
+        self._writing = Database(path, SCHEMA, FORMAT)
+        self._seen = self._data_version()
+        self._io = IoThread("values", self._pass_on)
+
+    def _data_version(self) -> int:
+        """Changes when anybody else wrote to the file."""
+        return int(self._reading.rows("PRAGMA data_version")[0][0])
+
+    def get(self, owner: str, keys: Sequence[str], now_us: int) -> list[Value | None]:
+        """What is known; see `ValueCache.get`."""
+        with self.lock:
+            with contextlib.suppress(CacheError):
+                seen = self._data_version()
+                if seen != self._seen:
+                    self._memory.clear()
+                    self._seen = seen
+            return [_valid(self._known((owner, key)), now_us) for key in keys]
+
+    def _known(self, name: Name) -> Value | None:
+        if name in self._pending:
+            return self._pending[name]
+        if name in self._memory:
+            return self._memory[name].value
+        try:
+            rows = self._reading.rows("SELECT payload FROM value WHERE owner = ? AND key = ?", name)
+        except CacheError:
+            return None
+        value = self._compared(name, rows[0][0] if rows else None)
+        if value is not None:
+            self._remember(name, _Held(value, 0, self._stamp))
+        return value
+
+    def put(self, values: Sequence[Value]) -> None:
+        """Remember at once, and pass on in the background."""
+        self._write(((value.owner, value.key), value) for value in values)
+        self._io.wake()
+
+    def drop(self, owner: str, keys: Sequence[str]) -> None:
+        """Forget at once, and pass on in the background."""
+        self._write(((owner, key), None) for key in keys)
+        self._io.wake()
+
+    def _pass_on(self) -> float:
+        items = self._taken()
+        if not items:
+            return IDLE_S
+        puts = [value for value in items.values() if value is not None]
+        try:
+            with self._writing.transaction(durable=False):
+                self._writing.run_many(
+                    "INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)",
+                    [(value.owner, value.key, payload_of(value), value.expires_us) for value in puts],
+                )
+                self._writing.run_many(
+                    "DELETE FROM value WHERE owner = ? AND key = ?",
+                    [name for name, value in items.items() if value is None],
+                )
+                newest_us = max((value.stored_at_us for value in puts), default=0)
+                if len(puts) * 10 > self._writing.row("SELECT count(*) FROM value")[0]:
+                    self._writing.run("DELETE FROM value WHERE expires_us <= ?", (newest_us,))
+        except CacheError:
+            return RETRY_S
+        self._passed_on(items)
+        return IDLE_S
+
+    def close(self) -> None:
+        """End, passing on what is still open for a bounded time."""
+        with contextlib.suppress(Abandoned):
+            self._io.call(self._pass_on, CLOSE_S)
+        if self._io.close(CLOSE_S):
+            self._writing.close()
+        with self.lock:
+            self._reading.close()
+
+
+class RedisValueCache(_Remembered):
+    """Values in Redis, shared by hosts; in a cluster they spread over its nodes. Safe to use by many threads."""
+
+    def __init__(self, options: RedisOptions, *, entries_max: int = ENTRIES_MAX) -> None:
+        super().__init__(entries_max)
+        self._options = options
+        self._link = Link(options)
+        self._reading: Future[None] | None = None
+        self._io = IoThread("redis-values", self._pass_on)
+
+    def key_named(self, owner: str, key: str) -> str:
+        """The key in Redis; the length says where the owner ends."""
+        return f"{self._options.prefix}:value:{len(owner)}:{owner}:{key}"
+
+    def get(self, owner: str, keys: Sequence[str], now_us: int) -> list[Value | None]:
+        """What is known, or can be fetched within `value_budget_s`; see `ValueCache.get`."""
+        names = [(owner, key) for key in keys]
+        with self.lock:
+            asked = [name for name in names if not self._believed(name, now_us)]
+            stamp = self._stamp
+        if asked:
+            self._fetch_within_budget(asked, now_us, stamp)
+        with self.lock:
+            return [_valid(self._known(name), now_us) for name in names]
+
+    def _known(self, name: Name) -> Value | None:
+        if name in self._pending:
+            return self._pending[name]
+        held = self._memory.get(name)
+        return held.value if held else None
+
+    def _believed(self, name: Name, now_us: int) -> bool:
+        if name in self._pending:
+            return True
+        held = self._memory.get(name)
+        return held is not None and held.value is not None and now_us - held.read_us < FRESH_US
+
+    def _fetch_within_budget(self, names: Sequence[Name], now_us: int, stamp: int) -> None:
+        reading = self._reading
+        if reading is not None and not reading.done():
+            return  # Redis owes an answer that somebody else has stopped waiting for: no use in queueing up.
+        with contextlib.suppress(Abandoned, TimeoutError, LinkError):
+            future = self._io.submit(lambda: self._fetch(names, now_us, stamp))
+            try:
+                future.result(self._options.value_budget_s)
+            except TimeoutError:
+                if not future.cancel():
+                    self._reading = future
+
+    def _fetch(self, names: Sequence[Name], now_us: int, stamp: int) -> None:
+        keys = [self.key_named(*name) for name in names]
+        replies = self._link.run_each([(key, ("GET", key)) for key in keys])
+        with self.lock:
+            for name, reply in zip(names, replies, strict=True):
+                held = self._memory.get(name)
+                if isinstance(reply, Exception) or (held is not None and held.stamp > stamp):
+                    continue
+                value = self._compared(name, reply)
+                if value is not None:
+                    self._remember(name, _Held(value, now_us, stamp))
+                elif held is not None:
+                    del self._memory[name]
+
+    def put(self, values: Sequence[Value]) -> None:
+        """Remember at once, and pass on in the background."""
+        self._write(((value.owner, value.key), value) for value in values)
+        self._io.wake()
+
+    def drop(self, owner: str, keys: Sequence[str]) -> None:
+        """Forget at once, and pass on in the background."""
+        self._write(((owner, key), None) for key in keys)
+        self._io.wake()
+
+    def _pass_on(self) -> float:
+        items = self._taken()
+        if not items:
+            return IDLE_S
+        try:
+            replies = self._link.run_each([self._command(name, value) for name, value in items.items()])
+        except LinkError:
+            return max(self._link.retry_in_s, 0.01)
+        done = zip(items.items(), replies, strict=True)
+        self._passed_on(dict(item for item, reply in done if not isinstance(reply, Exception)))
+        return RETRY_S if any(isinstance(reply, Exception) for reply in replies) else IDLE_S
+
+    def _command(self, name: Name, value: Value | None) -> tuple[str, tuple[Any, ...]]:
+        key = self.key_named(*name)
+        if value is None:
+            return key, ("DEL", key)
+        # Redis' own expiry only tidies up: `expires_us` decides.
+        kept_ms = max(1, -(-(value.expires_us - value.stored_at_us) // 1000))
+        return key, ("SET", key, payload_of(value), "PX", kept_ms)
+
+    def close(self) -> None:
+        """End, passing on what is still open for a bounded time."""
+        with contextlib.suppress(Abandoned):
+            self._io.call(self._pass_on, CLOSE_S)
+        if self._io.close(CLOSE_S):
+            self._link.close()
