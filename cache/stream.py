@@ -42,6 +42,7 @@ class EventStream:
         self._own_after = "0"
         self._own_read = False
         self._claim_from = "0-0"
+        self._claimed_last = False
         self.last_id = after
         """The highest id acknowledged so far."""
 
@@ -61,7 +62,10 @@ class EventStream:
                 self._own_after = own[-1][0]
                 return [entry for entry in own if entry[1]]
             self._own_read = True
-        return self._claimed(limit) or self._group_read(limit, ">", wait_s)
+        # In turns: entries that nobody gets done must not keep the new ones from being read.
+        self._claimed_last = not self._claimed_last
+        claimed = self._claimed(limit) if self._claimed_last else []
+        return claimed or self._group_read(limit, ">", wait_s)
 
     def _group_read(self, limit: int, after: str, wait_s: float) -> list[StreamEntry]:
         block = ("BLOCK", max(1, round(wait_s * 1000))) if wait_s else ()

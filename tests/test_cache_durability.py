@@ -1,6 +1,7 @@
 """Several processes, kill -9, disks that fail and files that are damaged."""
 
 import collections
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def won(lines) -> list[int]:
 
 
 def race(directories, port) -> list[list[int]]:
-    """Four processes that commit on one key; the last is killed in the middle. The versions that each was told it won."""
+    """Four processes commit on one key; the last is killed in the middle. The versions that each was told it won."""
     racers = [
         child(directory, port, f"p{n}", 100_000 if n == 3 else 150) for n, directory in enumerate(directories)
     ]
@@ -107,6 +108,11 @@ def test_a_file_that_is_not_ours_is_refused_by_name(tmp_path):
         open_state_cache(tmp_path)
 
 
+def read_all(directory) -> list[Record]:
+    with contextlib.closing(EmbeddedStateCache(directory)) as store:
+        return list(store.scan("s"))
+
+
 @pytest.mark.parametrize("part", ["page", "value"])
 def test_damage_is_found(tmp_path, part):
     store = EmbeddedStateCache(tmp_path)
@@ -121,11 +127,7 @@ def test_damage_is_found(tmp_path, part):
     path.write_bytes(content)
 
     with pytest.raises(CacheCorruptError, match=r"state\.sqlite"):
-        store = EmbeddedStateCache(tmp_path)
-        try:
-            list(store.scan("s"))
-        finally:
-            store.close()
+        read_all(tmp_path)
 
 
 def test_what_was_committed_is_there_after_reopening(tmp_path):

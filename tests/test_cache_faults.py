@@ -144,8 +144,7 @@ def test_a_commit_whose_answer_is_cut_off_is_unknown_and_asking_again_is_safe(tm
     ):
         proxy.delay_s = 0.25  # it arrives, its answer comes back too late
         with pytest.raises(CommitUnknownError):
-            for version in range(100):
-                store.commit([set_to("x", b"1", version)])
+            store.commit([set_to("x", b"1", 0)])
         proxy.restore()
         healthy(store)
         (again,) = store.commit([set_to("x", b"2", store.get([("s", "x")])[0].version)])
@@ -180,67 +179,75 @@ def test_servers_bring_back_what_they_hold(tmp_path, event):
 
 @pytest.mark.slow
 def test_a_failover_that_loses_the_last_commits_loses_none_that_was_acknowledged(tmp_path):
-    with primary_and_replica(tmp_path) as (primary, replica), Proxy(primary.address) as proxy:
-        with opened(tmp_path, proxy.address, proxy.address) as (one, other):
-            begin = other.position()
-            made(one, *(set_to(str(n), b"1", 0) for n in range(50)))
-            until(lambda: replica.ask("HLEN", "{pricegrid}:record") == 50, "replicated")
-            replica.ask("REPLICAOF", "NO", "ONE")  # cut off: it misses what follows
-            made(one, *(set_to(str(n), b"2", 1) for n in range(40)))
-            made(other, Commit({("s", "0"): 2}, [Put("s", "0", b"3")], [b"acknowledged"]))
-            proxy.target = replica.address
-            proxy.cut(reset=True)
+    with (
+        primary_and_replica(tmp_path) as (primary, replica),
+        Proxy(primary.address) as proxy,
+        opened(tmp_path, proxy.address, proxy.address) as (one, other),
+    ):
+        begin = other.position()
+        made(one, *(set_to(str(n), b"1", 0) for n in range(50)))
+        until(lambda: replica.ask("HLEN", "{pricegrid}:record") == 50, "replicated")
+        replica.ask("REPLICAOF", "NO", "ONE")  # cut off: it misses what follows
+        made(one, *(set_to(str(n), b"2", 1) for n in range(40)))
+        made(other, Commit({("s", "0"): 2}, [Put("s", "0", b"3")], [b"acknowledged"]))
+        proxy.target = replica.address
+        proxy.cut(reset=True)
 
-            results = []
+        results = []
 
-            def commits_again():
-                with contextlib.suppress(CacheUnavailableError):
-                    results.append(one.commit([set_to("1", b"4", 2), set_to("0", b"stale", 1)]))
-                return results
+        def commits_again():
+            with contextlib.suppress(CacheUnavailableError):
+                results.append(one.commit([set_to("1", b"4", 2), set_to("0", b"stale", 1)]))
+            return results
 
-            until(commits_again, "commits go on")
-            assert [type(result).__name__ for result in results[0]] == ["Committed", "Conflict"]
-            agree(one, other)
-            assert {r.name: r.value for r in records(other)} == {
-                str(n): {0: b"3", 1: b"4"}.get(n, b"2" if n < 40 else b"1") for n in range(50)
-            }
-            assert (one.lost, other.lost) == (0, 0)
-            assert b"acknowledged" in [note for c in other.changes(begin, 1000) for note in c.notes]
+        until(commits_again, "commits go on")
+        assert [type(result).__name__ for result in results[0]] == ["Committed", "Conflict"]
+        agree(one, other)
+        assert {r.name: r.value for r in records(other)} == {
+            str(n): {0: b"3", 1: b"4"}.get(n, b"2" if n < 40 else b"1") for n in range(50)
+        }
+        assert (one.lost, other.lost) == (0, 0)
+        assert b"acknowledged" in [note for c in other.changes(begin, 1000) for note in c.notes]
 
 
 def test_who_comes_too_late_replays_what_nobody_built_over_and_gives_up_the_rest(tmp_path):
-    with primary_and_replica(tmp_path) as (primary, replica), Proxy(primary.address) as proxy:
-        with opened(tmp_path, proxy.address) as (late,):
-            made(late, set_to("x", b"1", 0))
-            until(lambda: replica.ask("HLEN", "{pricegrid}:record") == 1, "replicated")
-            replica.ask("REPLICAOF", "NO", "ONE")
-            made(late, set_to("x", b"late", 1), set_to("alone", b"late", 0))
-            proxy.refuse()
-            with contextlib.closing(RedisStateCache(options(replica.address), tmp_path / "early")) as early:
-                healthy(early)
-                made(early, set_to("x", b"early", 1))
-                proxy.target = replica.address
-                proxy.restore()
-                healthy(late)
-                agree(late, early)
+    with (
+        primary_and_replica(tmp_path) as (primary, replica),
+        Proxy(primary.address) as proxy,
+        opened(tmp_path, proxy.address) as (late,),
+    ):
+        made(late, set_to("x", b"1", 0))
+        until(lambda: replica.ask("HLEN", "{pricegrid}:record") == 1, "replicated")
+        replica.ask("REPLICAOF", "NO", "ONE")
+        made(late, set_to("x", b"late", 1), set_to("alone", b"late", 0))
+        proxy.refuse()
+        with contextlib.closing(RedisStateCache(options(replica.address), tmp_path / "early")) as early:
+            healthy(early)
+            made(early, set_to("x", b"early", 1))
+            proxy.target = replica.address
+            proxy.restore()
+            healthy(late)
+            agree(late, early)
 
-                assert records(early) == {Record("s", "x", 2, b"early"), Record("s", "alone", 1, b"late")}
-                assert (late.lost, early.lost) == (1, 0)
+            assert records(early) == {Record("s", "x", 2, b"early"), Record("s", "alone", 1, b"late")}
+            assert (late.lost, early.lost) == (1, 0)
 
 
 def test_with_replicas_to_wait_for_a_lonely_primary_acknowledges_nothing(tmp_path):
-    with primary_and_replica(tmp_path) as (primary, replica):
-        with opened(tmp_path, primary.address, wait_replicas=1) as (store,):
-            made(store, set_to("x", b"1", 0))
-            replica.kill()
-            until(lambda: primary.client().info("replication")["connected_slaves"] == 0, "alone")
+    with (
+        primary_and_replica(tmp_path) as (primary, replica),
+        opened(tmp_path, primary.address, wait_replicas=1) as (store,),
+    ):
+        made(store, set_to("x", b"1", 0))
+        replica.kill()
+        until(lambda: primary.client().info("replication")["connected_slaves"] == 0, "alone")
 
-            with pytest.raises(CommitUnknownError, match="replicas"):
-                store.commit([set_to("x", b"2", 1)])
-            replica.start()
-            attach(replica, primary)
-            healthy(store)
-            until(lambda: _goes_on(store), "commits go on")
+        with pytest.raises(CommitUnknownError, match="replicas"):
+            store.commit([set_to("x", b"2", 1)])
+        replica.start()
+        attach(replica, primary)
+        healthy(store)
+        until(lambda: _goes_on(store), "commits go on")
 
 
 def _goes_on(store) -> bool:
@@ -285,26 +292,27 @@ def test_health_and_reads_do_not_wait_for_a_silent_redis(tmp_path):
 def test_commits_of_threads_that_gave_up_do_not_disturb_the_others(tmp_path):
     """Two hosts behind a proxy that delays, with a budget below the delay: every answer is to the right question."""
     tight = {**BUDGETS, "commit_budget_s": 0.004, "tell_budget_s": 0.004}
-    with redis_server(tmp_path / "redis") as server, Proxy(server.address) as proxy:
-        with opened(tmp_path, proxy.address, proxy.address, **tight) as stores:
-            proxy.delay_s = 0.003
+    with (
+        redis_server(tmp_path / "redis") as server,
+        Proxy(server.address) as proxy,
+        opened(tmp_path, proxy.address, proxy.address, **tight) as stores,
+    ):
+        proxy.delay_s = 0.003
 
-            def work(store, name):
-                version = 0
-                for _ in range(150):
-                    with contextlib.suppress(CacheUnavailableError):
-                        (result,) = store.commit([set_to(name, name.encode(), version)])
-                        assert set(result.versions) == {("s", name)}
-                        version = result.versions["s", name]
+        def work(store, name):
+            version = 0
+            for _ in range(150):
+                with contextlib.suppress(CacheUnavailableError):
+                    (result,) = store.commit([set_to(name, name.encode(), version)])
+                    assert set(result.versions) == {("s", name)}
+                    version = result.versions["s", name]
 
-            threads = [
-                threading.Thread(target=work, args=pair) for pair in zip(stores, ("a", "b"), strict=True)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            proxy.restore()
-            healthy(*stores)
-            agree(*stores)
-            assert all(record.value == record.name.encode() for record in records(stores[0]))
+        threads = [threading.Thread(target=work, args=pair) for pair in zip(stores, ("a", "b"), strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        proxy.restore()
+        healthy(*stores)
+        agree(*stores)
+        assert all(record.value == record.name.encode() for record in records(stores[0]))
