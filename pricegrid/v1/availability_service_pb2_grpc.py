@@ -29,7 +29,7 @@ class AvailabilityServiceStub:
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
     """
 
     def __init__(self, channel):
@@ -54,7 +54,7 @@ class AvailabilityServiceServicer:
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
     """
 
     def CheckAvailability(self, request, context):
@@ -98,7 +98,7 @@ class AvailabilityService:
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
     """
 
     @staticmethod

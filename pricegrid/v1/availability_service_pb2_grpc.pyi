@@ -30,7 +30,7 @@ class AvailabilityServiceStub:
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
     """
 
     @_typing.overload
@@ -51,7 +51,7 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -68,7 +68,7 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY and INVALID_DATE (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
     """
 
     @_abc_1.abstractmethod
