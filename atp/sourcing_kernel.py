@@ -20,6 +20,7 @@ from atp.kernel import MAX
 
 LABELS_MAX: Final = 20_000
 """Labels of one day of one line."""
+SORTED_BY_HAND_MAX: Final = 48
 DONE: Final = 0
 TOO_COMPLEX: Final = 1
 
@@ -42,6 +43,8 @@ class Plan(NamedTuple):
     pick: NDArray[np.int32]
     count: NDArray[np.int64]
     size: NDArray[np.int64]
+    order: NDArray[np.int64]
+    """Scratch to sort slots in."""
 
 
 class Day(NamedTuple):
@@ -120,20 +123,24 @@ def plan_freely(
 ) -> None:
     """Earliest day first, then the order of the branches [first, last): take what is there."""
     plan.size[0] = 0
-    total = 0
-    for place in range(first, last):
-        total += slots.end[place] - slots.start[place]
-    days = np.empty(total, np.int64)
-    slot_of = np.empty(total, np.int64)
-    n = 0
+    width, n = last - first, 0
     for place in range(first, last):
         for k in range(slots.start[place], slots.end[place]):
-            days[n] = (today[place] + slots.pick[k]) * (last - first) + place - first
-            slot_of[n] = k
+            # (day, place, slot) in one number: sorted, it is the sourcing order
+            plan.order[n] = ((today[place] + slots.pick[k]) * width + place - first) * len(slots.pick) + k
             n += 1
-    order = np.argsort(days) if last - first > 1 else np.arange(n)
-    for at in order:
-        k, place = slot_of[at], first + days[at] % (last - first)
+    if width > 1 and n > SORTED_BY_HAND_MAX:
+        plan.order[:n] = np.sort(plan.order[:n])
+    elif width > 1:
+        for k in range(1, n):
+            key, at = plan.order[k], k
+            while at > 0 and plan.order[at - 1] > key:
+                plan.order[at] = plan.order[at - 1]
+                at -= 1
+            plan.order[at] = key
+    for at in range(n):
+        k = plan.order[at] % len(slots.pick)
+        place = first + plan.order[at] // len(slots.pick) % width
         before = slots.capacity[k - 1] if k > slots.start[place] else np.int64(0)
         # an earlier slot of the branch was used up, or the line would be served
         count = min(wanted, slots.capacity[k] - before)
