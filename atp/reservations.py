@@ -5,11 +5,12 @@ warehouse has allocated all of it (CONSUMED) or it is released (RELEASED).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import IntEnum
 
 from atp.model import AvailabilityStatus
+from atp.rows import Pair
 
 
 class ReservationStatus(IntEnum):
@@ -20,6 +21,10 @@ class ReservationStatus(IntEnum):
     CONSUMED = 2
     RELEASED = 3
     EXPIRED = 4
+
+
+LIVING = (ReservationStatus.HELD, ReservationStatus.CONFIRMED)
+"""Those that hold stock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +96,34 @@ class HeldReservation:
     """It counts while the instant is before; meaningless once it is confirmed."""
     order_ref: str = ""
     confirmed_us: int | None = None
+
+
+def cleared(held: HeldReservation, pair: Pair, left: dict[tuple[str, str], int]) -> HeldReservation:
+    """The reservation with what was allocated of a pair to its order (A9).
+
+    `left` says how much was allocated to each (order, line), '' for the order as a whole, and is not used up by another
+    reservation yet; what this one takes is taken off.
+    """
+    if not held.order_ref or held.status not in LIVING:
+        return held
+    lines = []
+    for line in held.lines:
+        order_line = line.line.order_line
+        key = (held.order_ref, order_line)
+        if key not in left:
+            key = (held.order_ref, "")
+        parts = []
+        for part in line.parts:
+            if (part.sku, line.line.branch) == pair:
+                clear_micros = max(part.cleared_micros, min(part.quantity_micros, left.get(key, 0)))
+                left[key] = max(0, left.get(key, 0) - clear_micros)
+                parts.append(replace(part, cleared_micros=clear_micros))
+            else:
+                parts.append(part)
+        lines.append(replace(line, parts=tuple(parts)))
+    changed = replace(held, lines=tuple(lines))
+    every = [part for line in changed.lines for part in line.parts]
+    is_consumed = held.status is ReservationStatus.CONFIRMED and all(
+        part.cleared_micros >= part.quantity_micros for part in every
+    )
+    return replace(changed, status=ReservationStatus.CONSUMED) if is_consumed else changed

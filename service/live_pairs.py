@@ -10,11 +10,10 @@ from atp.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure,
 from atp.live import LiveFullError, LiveWriter
 from atp.model import INT64_MAX, NO_INSTANT, Reservation, Source, day_number
 from atp.pair_rows import PairRows, image_of
-from atp.reservations import HeldReservation, ReservationStatus
+from atp.reservations import LIVING, HeldReservation, ReservationStatus
 from atp.rows import Pair
 from atp.streams import Base, Stream, figures_of, peaks
 
-_LIVING = (ReservationStatus.HELD, ReservationStatus.CONFIRMED)
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
 MakeWriter = Callable[[int], LiveWriter]
 """A larger room for live positions, given how often it was made larger."""
@@ -146,7 +145,7 @@ class LivePairs:
 
     def _reservations(self, pair: Pair, state: _State) -> Iterable[Reservation]:
         for held in state.holding.values():
-            if held.status not in _LIVING:
+            if held.status not in LIVING:
                 continue
             confirmed = held.status is ReservationStatus.CONFIRMED
             for line in held.lines:

@@ -18,7 +18,16 @@ from atp.events import Event, EventBatch, EventStatus
 from atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
 from atp.promising import OrderLine, free_micros, shippable
 from atp.reference import Moment, item_status, local_day, pair_days
-from atp.reservations import HeldReservation, Part, ReservationStatus, ReserveAsk, ReservedLine, ReserveLine
+from atp.reservations import (
+    LIVING,
+    HeldReservation,
+    Part,
+    ReservationStatus,
+    ReserveAsk,
+    ReservedLine,
+    ReserveLine,
+    cleared,
+)
 from atp.rows import Pair
 from cache.protocol import START, CacheError, Change, Commit, Committed, Conflict, Key, Put, StateCache
 from service.errors import Reason, RequestRefusedError
@@ -33,7 +42,6 @@ RESERVATION = "reservation"
 PAIR = "pair"
 KEY = "key"
 DEAD_LETTER = "dead_letter"
-_LIVING = (ReservationStatus.HELD, ReservationStatus.CONFIRMED)
 Taken = dict[Pair, list[tuple[int, int]]]
 """(day, micros) that earlier lines of the same ask take of a pair."""
 
@@ -131,9 +139,9 @@ class LiveState:
             left = dict(self._pairs.allocation_peaks(pair))
             for held in sorted(holding.values(), key=lambda each: (each.created_us, each.reservation_id)):
                 current = changed.get(held.reservation_id, self._held[held.reservation_id])
-                cleared = _cleared(current, pair, left)
-                if cleared != current:
-                    changed[held.reservation_id] = cleared
+                after = cleared(current, pair, left)
+                if after != current:
+                    changed[held.reservation_id] = after
         for held in changed.values():
             self._store(held, self._touched(held), is_forced=True)
 
@@ -272,7 +280,7 @@ class LiveState:
             raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the time of the reservation is over")
         if held.status is ReservationStatus.EXPIRED:
             raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the time of the reservation is over")
-        if held.status not in _LIVING:
+        if held.status not in LIVING:
             message = f"the reservation is {held.status.name.lower()}"
             raise RequestRefusedError(Reason.RESERVATION_ENDED, message, status=held.status.name)
 
@@ -301,7 +309,7 @@ class LiveState:
             living = (
                 held
                 for _, held in sorted(self._held.items())
-                if held.status in _LIVING
+                if held.status in LIVING
                 and customer_id in ("", held.customer_id)
                 and not (held.status is ReservationStatus.HELD and now_us >= held.expires_us)
             )
@@ -422,6 +430,11 @@ class LiveState:
         self._by_key[held.customer_id, held.key] = held.reservation_id
         return self._pairs.hold(held)
 
+    def set_link_lost(self, since_us: int) -> None:
+        """Since when other servers can't be heard; 0: they can. All that is read is STALE meanwhile."""
+        with self._lock:
+            self._pairs.set_link_lost(since_us)
+
     def follow(self) -> None:
         """Take in what other servers have committed since."""
         with self._lock:
@@ -443,6 +456,9 @@ class LiveState:
                 return
 
     def _take(self, change: Change) -> None:
+        if not change.complete:  # its notes are gone: the records say what became of everything but events
+            for record in self._cache.scan(RESERVATION):
+                self._pairs.refresh(self._know(decode_reservation(record.value or b""), record.version))
         for record in change.records:
             if record.space == RESERVATION and record.value is not None:
                 self._pairs.refresh(self._know(decode_reservation(record.value), record.version))
@@ -478,30 +494,3 @@ def _released(held: HeldReservation, parts: Sequence[Release]) -> HeldReservatio
     is_over = not any(line.held_micros for line in lines)
     status = ReservationStatus.RELEASED if is_over else held.status
     return replace(held, status=status, lines=tuple(lines))
-
-
-def _cleared(held: HeldReservation, pair: Pair, left: dict[tuple[str, str], int]) -> HeldReservation:
-    """The reservation with what was allocated of a pair to its order; `left` says how much of that is not used yet."""
-    if not held.order_ref or held.status not in _LIVING:
-        return held
-    lines = []
-    for line in held.lines:
-        order_line = line.line.order_line
-        key = (held.order_ref, order_line)
-        if key not in left:
-            key = (held.order_ref, "")
-        parts = []
-        for part in line.parts:
-            if (part.sku, line.line.branch) == pair:
-                cleared = max(part.cleared_micros, min(part.quantity_micros, left.get(key, 0)))
-                left[key] = max(0, left.get(key, 0) - cleared)
-                parts.append(replace(part, cleared_micros=cleared))
-            else:
-                parts.append(part)
-        lines.append(replace(line, parts=tuple(parts)))
-    changed = replace(held, lines=tuple(lines))
-    every = [part for line in changed.lines for part in line.parts]
-    is_consumed = held.status is ReservationStatus.CONFIRMED and all(
-        part.cleared_micros >= part.quantity_micros for part in every
-    )
-    return replace(changed, status=ReservationStatus.CONSUMED) if is_consumed else changed

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 
+from cache.redis_options import RedisOptions
 from loaders.errors import SnapshotError
 from loaders.snapshot import current_version
 from pricing_engine.model import ExceptionPolicy
@@ -62,6 +63,8 @@ class ServeOptions:
     allow_remote: bool = False
     """Without it, only a loopback address is served: there is no authentication yet."""
     grace_s: float = GRACE_S
+    redis: RedisOptions | None = None
+    """The Redis that shares live state with other hosts; None: it is this store's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +304,7 @@ class Supervisor:
             metrics=options.metrics_port is not None,
             threads=options.threads,
             grace_s=options.grace_s,
+            redis=options.redis,
         )
         process = self._context.Process(target=worker.run, args=(config, theirs), daemon=True)
         process.start()

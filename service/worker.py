@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from atp.live_layout import CHANGES
+from cache.redis_options import RedisOptions
 from pricing_engine.model import ExceptionPolicy
 from service.exchange import Services
 from service.handlers import CountingPool, Handlers
@@ -49,6 +50,8 @@ class WorkerConfig:
     metrics: bool = False
     threads: int = WORKER_THREADS
     grace_s: float = GRACE_S
+    redis: RedisOptions | None = None
+    """The Redis that shares live state with other hosts."""
 
 
 @dataclass(frozen=True, slots=True)

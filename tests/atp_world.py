@@ -150,6 +150,8 @@ def follow_live(engine: AvailabilityEngine, rows: Rows, pairs: Iterable[Pair]) -
     """Let the engine see these pairs live, as the rows have them."""
     writer = LiveWriter.in_memory()
     for pair in pairs:
+        if pair[0] in rows.kits:
+            continue  # a kit has no stock of its own: its components are live, never the kit
         item, branch = engine.ordinals(*pair)
         of_kits = replace(
             pair_rows_of(rows, pair),
