@@ -76,9 +76,7 @@ def _lay_out(tables: Tables, supply: Supply, item: int, place: int, at: int, led
     """Write the steps of one pair as pair number `at`; returns how many. The only place that reads a live pair."""
     pair = find_pair(tables, item, supply.branch[place])
     base = ledger.start[at]
-    code, _, _, dropped, steps = walk(
-        tables, supply, place, pair, ledger.day, ledger.balance, base, True
-    )
+    code, _, _, dropped, steps = walk(tables, supply, place, pair, ledger.day, ledger.balance, base, True)
     _ages(tables, supply, place, pair, True, at, ledger.fresh, ledger.as_of)
     ledger.code[at], ledger.dropped[at] = code, dropped
     return int(steps)
@@ -149,9 +147,9 @@ def write_counts(
     if entry < 0:
         for k in range(step, last):
             days[base + k - step] = ledger.day[k]
-            counts[base + k - step] = max(np.int64(0), ledger.atp[k]) * per // need
+            counts[base + k - step] = max(0, ledger.atp[k]) * per // need
         return int(base + last - step)
-    gone, end = np.int64(0), base
+    gone, end = 0, base
     step += 1
     balance, day = ledger.balance[step - 1], np.int32(0)
     while True:
@@ -170,7 +168,7 @@ def write_counts(
     lowest = counts[end - 1]
     for k in range(end - 1, base - 1, -1):
         lowest = min(lowest, counts[k])
-        counts[k] = max(np.int64(0), lowest) * per // need
+        counts[k] = max(0, lowest) * per // need
     return int(end)
 
 
@@ -189,7 +187,7 @@ def count_on(ledger: Ledger, taken: Taken, pair: int, need: int, per: int, day: 
     while entry >= 0:
         left -= taken.micros[entry]
         entry = taken.following[entry]
-    return int(max(np.int64(0), left) * per // need)
+    return int(max(0, left) * per // need)
 
 
 @compiled

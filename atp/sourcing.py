@@ -102,7 +102,9 @@ def _best_day(rooms: Sequence[_Room], open_count: int, least: int) -> dict[int, 
     for room in rooms:
         choices = [after for before in choices for after in _extend(before, room, least)]
         if len(choices) > CHOICES_MAX:
-            raise TooComplexError(f"{len(rooms)} branches could ship on one day in more than {CHOICES_MAX} ways")
+            raise TooComplexError(
+                f"{len(rooms)} branches could ship on one day in more than {CHOICES_MAX} ways"
+            )
     best: tuple[int, list[int]] = (0, [])
     result: dict[int, int] = {}
     for choice in choices:

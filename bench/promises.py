@@ -55,7 +55,9 @@ def make_engine(items: int, branches: int, receipts: int, seed: int = 5) -> Avai
     demand, owed, due = dated(rng, pairs, 3, 20)
     kits = max(1, items // 10)
     parts = rng.integers(kits, items, 2 * kits)
-    parts[1::2] = np.where(parts[1::2] == parts[::2], kits + (parts[1::2] - kits + 1) % (items - kits), parts[1::2])
+    parts[1::2] = np.where(
+        parts[1::2] == parts[::2], kits + (parts[1::2] - kits + 1) % (items - kits), parts[1::2]
+    )
     frames = {
         "items": pl.DataFrame({"sku": skus, "base_uom": "EA", "superseded_by": np.roll(skus, -1)}),
         "branches": pl.DataFrame({"branch": names}),
@@ -63,7 +65,12 @@ def make_engine(items: int, branches: int, receipts: int, seed: int = 5) -> Avai
             {**columns(every), "on_hand_micros": rng.integers(0, 60, pairs) * MICROS, "as_of_us": AS_OF_US}
         ),
         "receipts": pl.DataFrame(
-            {**columns(receipt), "quantity_micros": received, "expected_at_us": expected, "confidence_micros": MICROS}
+            {
+                **columns(receipt),
+                "quantity_micros": received,
+                "expected_at_us": expected,
+                "confidence_micros": MICROS,
+            }
         ),
         "demands": pl.DataFrame({**columns(demand), "quantity_micros": owed, "due_at_us": due}),
         "kits": pl.DataFrame(
@@ -90,14 +97,19 @@ def measure(items: int = 10_000, lines: int = LINES, calls: int = 5) -> list[Fig
     skus = engine.positions.skus.all()
     kits, singles = skus[: items // 10], skus[items // 10 :]
     requests = {
-        name: [ask([singles[k] for k in rng.permutation(len(singles))[:lines]], rng, policy) for _ in range(calls + 1)]
+        name: [
+            ask([singles[k] for k in rng.permutation(len(singles))[:lines]], rng, policy)
+            for _ in range(calls + 1)
+        ]
         for name, policy in POLICIES.items()
     }
     requests["lines that share items"] = [
-        ask([singles[k] for k in rng.integers(0, lines // 10, lines)], rng, PromisePolicy()) for _ in range(calls + 1)
+        ask([singles[k] for k in rng.integers(0, lines // 10, lines)], rng, PromisePolicy())
+        for _ in range(calls + 1)
     ]
     requests["kits"] = [
-        ask([kits[k] for k in rng.integers(0, len(kits), lines)], rng, PromisePolicy()) for _ in range(calls + 1)
+        ask([kits[k] for k in rng.integers(0, len(kits), lines)], rng, PromisePolicy())
+        for _ in range(calls + 1)
     ]
     figures, floor = [], 0.0
     for name, (first, *others) in requests.items():
@@ -139,5 +151,10 @@ def _one_hard_line(floor: float) -> Figure:
     engine.promise(hard)
     reached = (time.perf_counter_ns() - begin) / 1000
     return figure(
-        "promise of 1 line, minimum_shipment, 20 branches with 30 receipts each", "", reached, floor, "plain", "µs"
+        "promise of 1 line, minimum_shipment, 20 branches with 30 receipts each",
+        "",
+        reached,
+        floor,
+        "plain",
+        "µs",
     )

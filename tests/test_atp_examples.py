@@ -425,6 +425,26 @@ def test_a_source_turns_stale(minutes_old: int, stale_after: int, expected: Fres
     assert (found.freshness, found.source_as_of_us) == ((expected,) * 3, (then,) * 3)
 
 
+def test_a_promise_says_the_worst_and_oldest_of_all_it_could_come_from() -> None:
+    rows = world("KIT", branches=("EAST", "WEST"), X=5, Y=5)
+    rows.kits["KIT"] = [("X", Fraction(1)), ("Y", Fraction(1))]
+    for branch in ("EAST", "WEST"):
+        complete_feed(rows, branch, Source.TRANSIT)
+    rows.stock["Y", "WEST"] = Stock(q(9), at(-3))
+    rows.receipts["Y", "WEST"] = [Receipt(q(1), at(-40)), Receipt(q(1), at(-50))]
+    rows.receipts["X", "EAST"] = [Receipt(q(1), at(-31))]
+    kit, x, none = promise_both(rows, [("KIT", q(1), ""), ("X", q(1), ""), ("NONE", q(1), "")])
+    fresh, stale, unknown = Freshness.FRESH, Freshness.STALE, Freshness.UNKNOWN
+    assert shipments(kit) == [("EAST", 1, 0)]  # from fresh figures, but it could have come from stale ones
+    assert (kit.freshness, kit.source_as_of_us[0], kit.dropped_receipts) == (
+        (stale, unknown, fresh),
+        at(-3),
+        3,
+    )
+    assert (x.freshness, x.source_as_of_us[0], x.dropped_receipts) == ((fresh, unknown, fresh), at(0), 1)
+    assert (none.freshness, none.dropped_receipts) == ((unknown,) * 3, 0)
+
+
 def test_without_a_feed_only_rows_say_how_old_they_are() -> None:
     rows = world(X=1)
     assert check_both(rows, ONE)[0].freshness == (Freshness.FRESH, Freshness.UNKNOWN, Freshness.UNKNOWN)
@@ -463,6 +483,29 @@ def test_a_bad_line_says_why_and_spoils_no_other(
     asked["service_desk"] = False
     if status is AvailabilityStatus.NOT_ENTITLED:
         assert check_both(rows, lines, **asked)[0].status is AvailabilityStatus.UNKNOWN_ITEM
+
+
+@pytest.mark.parametrize(
+    ("on_hand", "factor", "asked", "status", "promised"),
+    [
+        # 9,223,372 whole units of 10^6 fit, and so does what is asked: it is just too much
+        (2**63 - 1, Fraction(10**6), q(9_223_373), AvailabilityStatus.OK, 9_223_372),
+        (2**63 - 1, Fraction(10**6), 2**63 - 1, AvailabilityStatus.OK, 9_223_372),
+        (q(5), Fraction(10**12), 2**63 - 1, AvailabilityStatus.OK, 0),
+        (q(10**7), Fraction(10**6), q(20), AvailabilityStatus.OK, 10),
+    ],
+)
+def test_a_great_unit_is_out_of_range_only_where_a_figure_does_not_fit(
+    on_hand: int, factor: Fraction, asked: int, status: AvailabilityStatus, promised: int
+) -> None:
+    rows = world("X")
+    rows.stock[MAIN] = Stock(on_hand, at(0))
+    rows.uoms["X", "LOT"] = factor
+    [found] = check_both(rows, [("X", asked, "LOT")])
+    [line] = promise_both(rows, [("X", asked, "LOT")])
+    assert (found.status, line.status) == (status, status)
+    assert sum(part.quantity_micros for part in line.parts) == q(promised)
+    assert (found.available_micros, found.shortage_micros) == (q(promised), line.shortage_micros)
 
 
 def test_branches_and_a_ship_to_exclude_each_other() -> None:
