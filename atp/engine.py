@@ -287,7 +287,7 @@ class AvailabilityEngine:
         pairs = len(again) * len(branches)
         if pairs > REFERENCE_PAIRS_MAX:
             raise TooComplexError(
-                f"{len(again)} lines at {len(branches)} branches have figures beyond 64 bits on the way: {pairs} pairs, "
+                f"{len(again)} lines at {len(branches)} branches have figures near the end of 64 bits: {pairs} pairs, "
                 f"at most {REFERENCE_PAIRS_MAX}; ask for fewer lines or branches at a time"
             )
         rows = decode_rows(self.positions, (int(lines.item[line]) for line in again), branches)

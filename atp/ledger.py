@@ -152,9 +152,9 @@ def write_counts(
     if entry < 0:
         for k in range(step, last):
             days[base + k - step] = ledger.day[k]
-            counts[base + k - step] = max(np.int64(0), ledger.atp[k]) * per // need
+            counts[base + k - step] = max(0, ledger.atp[k]) * per // need
         return int(base + last - step)
-    gone, end = np.int64(0), base
+    gone, end = 0, base
     step += 1
     balance, day = ledger.balance[step - 1], np.int32(0)
     while True:
@@ -173,7 +173,7 @@ def write_counts(
     lowest = counts[end - 1]
     for k in range(end - 1, base - 1, -1):
         lowest = min(lowest, counts[k])
-        counts[k] = max(np.int64(0), lowest) * per // need
+        counts[k] = max(0, lowest) * per // need
     return int(end)
 
 
@@ -192,7 +192,7 @@ def count_on(ledger: Ledger, taken: Taken, pair: int, need: int, per: int, day: 
     while entry >= 0:
         left -= taken.micros[entry]
         entry = taken.following[entry]
-    return int(max(np.int64(0), left) * per // need)
+    return int(max(0, left) * per // need)
 
 
 @compiled

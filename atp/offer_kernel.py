@@ -1,4 +1,4 @@
-"""What each line of a request may be served with: the asked SKU and its substitutes, their components and quantities."""
+"""What each line of a request may be served with: the asked SKU, its substitutes, their components and quantities."""
 
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ class Ages(NamedTuple):
 def open_kits(
     tables: Tables, items: NDArray[np.int32], part_start: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """(base components, needs, pers) of each item, a kit's need being need / per of its base unit; fills `part_start`."""
+    """(base components, needs, pers) of each item: a base unit takes need / per of each. Fills `part_start`."""
     total = 0
     for i in range(len(items)):
         part_start[i] = total
@@ -111,12 +111,16 @@ def _needs(offers: Offers, offer: int) -> bool:
             return False
         need, per = offers.need[k], offers.per[k]
         # need / per * numerator / denominator * unit, reduced on the way
-        for factor, part in ((offers.numerator[offer], offers.denominator[offer]), (offers.unit[offer], 1)):
-            across, other = _divisor(factor, per), _divisor(need, part)
-            factor, per, need, part = factor // across, per // across, need // other, part // other
-            if need > MAX // factor or per > MAX // part:
+        for numerator, denominator in (
+            (offers.numerator[offer], offers.denominator[offer]),
+            (offers.unit[offer], 1),
+        ):
+            across, other = _divisor(numerator, per), _divisor(need, denominator)
+            up, down = numerator // across, denominator // other
+            need, per = need // other, per // across
+            if need > MAX // up or per > MAX // down:
                 return False
-            need, per = need * factor, per * part
+            need, per = need * up, per * down
         offers.need[k], offers.per[k] = need, per
     return True
 

@@ -17,12 +17,12 @@ from atp.offer_kernel import Ages, Offers, judge_lines, open_kits
 from atp.pair_rows import reservation_number
 from atp.parts import add_parts, no_parts
 from atp.positions import Positions
-from atp.promise_kernel import FULL, TOO_COMPLEX, Desk, Parts, Picks, Rules, promise_complete, promise_lines
-from atp.sourcing_kernel import LABELS_MAX, Plan, Slots, day_room
+from atp.promise_kernel import FULL, Desk, Parts, Picks, Rules, promise_complete, promise_lines
+from atp.sourcing_kernel import LABELS_MAX, TOO_COMPLEX, Plan, Slots, day_room
 from atp.windows import Windows
 
-PROMISE_PAIRS_MAX: Final = 1_000_000
-"""Different base items times branches of one request."""
+PROMISE_PAIRS_MAX: Final = 250_000
+"""Branches times what the lines may draw on: each item, substitute, or component of a kit in their place."""
 EFFORT_MAX: Final = 200_000_000
 """Steps of one request: one of them is a day looked at, or two choices compared; about a second in all."""
 
@@ -58,13 +58,7 @@ class Orders:
         answers = no_parts(status, requested, requested.copy())
         if not (status == AvailabilityStatus.OK).any():
             return answers
-        offers, components = self._offers(ask, lines, status)
-        pairs = len(components) * len(origins)
-        if pairs > PROMISE_PAIRS_MAX:
-            raise TooComplexError(
-                f"the order takes {len(components)} different items from {len(origins)} branches: {pairs} pairs, "
-                f"at most {PROMISE_PAIRS_MAX}; ask for fewer lines or branches"
-            )
+        offers, components = self._offers(ask, lines, status, len(origins))
         desk = self._desk(ask, asked, offers, components, origins)
         ages = Ages(answers.freshness, answers.source_as_of_us, answers.dropped_receipts)
         judge_lines(self._positions.tables, offers, desk.ledger, len(origins), status, ages)
@@ -99,13 +93,17 @@ class Orders:
     # ---- what may be offered
 
     def _offers(
-        self, ask: PromiseAsk, lines: Lines, status: NDArray[np.uint8]
+        self,
+        ask: PromiseAsk,
+        lines: Lines,
+        status: NDArray[np.uint8],
+        branches: int,
     ) -> tuple[Offers, NDArray[np.int32]]:
         """(offers, the distinct base items they draw on)."""
         is_open = status == AvailabilityStatus.OK
         start = np.zeros(len(status) + 1, dtype=np.int64)
         if ask.policy.allow_substitutes:
-            found, counts = self._chains(ask, lines, np.flatnonzero(is_open).tolist())
+            found, counts = self._chains(ask, lines, np.flatnonzero(is_open).tolist(), branches)
             np.cumsum(counts, out=start[1:])
             columns = np.array(found, dtype=np.int64).reshape(-1, 3)
             item, numerator, denominator = columns[:, 0].astype(np.int32), columns[:, 1], columns[:, 2]
@@ -117,8 +115,10 @@ class Orders:
                 lines.denominator[is_open],
             )
         line = np.repeat(np.arange(len(status)), np.diff(start))
+        _check_pairs(len(item), branches)
         part_start = np.zeros(len(item) + 1, dtype=np.int64)
         drawn, need, per = open_kits(self._positions.tables, item, part_start)
+        _check_pairs(len(drawn), branches)
         components, component = np.unique(drawn, return_inverse=True)
         offers = Offers(
             start,
@@ -136,7 +136,7 @@ class Orders:
         return offers, components
 
     def _chains(
-        self, ask: PromiseAsk, lines: Lines, open_lines: list[int]
+        self, ask: PromiseAsk, lines: Lines, open_lines: list[int], branches: int
     ) -> tuple[list[tuple[int, int, int]], NDArray[np.int64]]:
         """(item, numerator, denominator) of every offer with substitutes, and how many each line has.
 
@@ -157,6 +157,7 @@ class Orders:
                 ]
             found.extend(known[key])
             counts[line] = len(known[key])
+            _check_pairs(len(found), branches)
         return found, counts
 
     def _chain(self, item: int) -> list[int]:
@@ -225,6 +226,14 @@ class Orders:
             np.empty(3 * horizon + 8, dtype=np.int64),
             np.zeros(len(branches), dtype=np.int64),
             np.zeros(1, dtype=np.int64),
+        )
+
+
+def _check_pairs(drawn: int, branches: int) -> None:
+    if drawn * branches > PROMISE_PAIRS_MAX:
+        raise TooComplexError(
+            f"the lines, their substitutes and components draw on {drawn} items at {branches} branches: "
+            f"{drawn * branches} pairs, at most {PROMISE_PAIRS_MAX}; ask for fewer lines or branches at a time"
         )
 
 

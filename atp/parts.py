@@ -49,7 +49,7 @@ def add_parts(
         part_start=np.concatenate([np.zeros(1, dtype=np.int64), part_end]),
         part_item=desk.offers.item[offer],
         part_branch=np.array(branches, dtype=np.int32)[place],
-        part_quantity_micros=parts.count[:size] * desk.offers.unit[offer],
+        part_quantity_micros=parts.shipped[:size] * desk.offers.unit[offer],
         pick_day=today + pick,
         ship_day=today + desk.picks.ship[place, pick],
         arrival_day=today + desk.picks.arrival[place, pick],

@@ -1,7 +1,7 @@
-"""The compiled form of `promising`: lines are promised one after the other, using up what the request's pairs hold (A7).
+"""The compiled form of `promising`: lines are promised one by one, using up what the request's pairs hold (A7).
 
-Everything is counted in shippable quantities: the least of an item that is whole asked units, whole kits and whole order
-multiples. Whatever of that leaves int64 was marked RECHECK by `offer_kernel` before; here nothing can any more.
+Everything is counted in shippable quantities: the least of an item that is whole asked units, whole kits and whole
+order multiples. What of that leaves int64 was marked RECHECK by `offer_kernel` before; here nothing can any more.
 """
 
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.jit import compiled, inlined
-from atp.kernel import OK, Supply
+from atp.kernel import MAX, OK, Supply
 from atp.ledger import Ledger, Taken, count_on, merge_least, take, take_nothing, write_counts
 from atp.offer_kernel import Offers
 from atp.sourcing_kernel import TOO_COMPLEX, Day, Plan, Slots, plan_freely, plan_with_least
@@ -45,7 +45,7 @@ class Parts(NamedTuple):
 
     place: NDArray[np.int32]
     offer: NDArray[np.int32]
-    count: NDArray[np.int64]
+    shipped: NDArray[np.int64]
     """In shippable quantities of the offer."""
     pick: NDArray[np.int32]
     """Day offset at the branch."""
@@ -96,7 +96,7 @@ def _count_steps(desk: Desk, offer: int, place: int) -> int:
 def _count_on(desk: Desk, offer: int, place: int, pick: int) -> int:
     """How many of an offer a branch can ship on a day, everything taken so far being of that day."""
     offers, branches = desk.offers, len(desk.supply.branch)
-    least = np.int64(2**63 - 1)
+    least = MAX
     for k in range(offers.part_start[offer], offers.part_start[offer + 1]):
         pair = offers.component[k] * branches + place
         if desk.ledger.code[pair] != OK:
@@ -122,7 +122,7 @@ def _fill_slots(desk: Desk, offer: int, first: int, last: int, only_day: int, wa
                     end += 1
             slots.end[place] = end
             continue
-        steps, k, most = _count_steps(desk, offer, place), 0, np.int64(0)
+        steps, k, most = _count_steps(desk, offer, place), 0, 0
         while k < steps and most < wanted:
             pick = desk.picks.next_pick[place, desk.step_day[k]]
             if pick >= horizon:
@@ -158,7 +158,7 @@ def _book(desk: Desk, first: int, last: int, sign: int) -> bool:
             offer = parts.offer[at]
             desk.used[:] = 0
         place = parts.place[at]
-        before, after = desk.used[place], desk.used[place] + parts.count[at]
+        before, after = desk.used[place], desk.used[place] + parts.shipped[at]
         desk.used[place] = after
         for k in range(offers.part_start[offer], offers.part_start[offer + 1]):
             need, per = offers.need[k], offers.per[k]
@@ -209,8 +209,8 @@ def _promise_from(
             return FULL, 0
         for k in range(shipments):
             parts.place[begin + k], parts.offer[begin + k] = plan.place[k], offer
-            parts.pick[begin + k], parts.count[begin + k] = plan.pick[k], plan.count[k]
-            open_micros -= plan.count[k] * unit
+            parts.pick[begin + k], parts.shipped[begin + k] = plan.pick[k], plan.shipped[k]
+            open_micros -= plan.shipped[k] * unit
         parts.size[0] = begin + shipments
         if trial and offer + 1 == offers.start[line + 1]:
             continue
@@ -225,12 +225,12 @@ def _promise_line(desk: Desk, line: int, only_day: int) -> tuple[int, int]:
     branches, parts = len(desk.supply.branch), desk.parts
     if not desk.rules.no_split:
         return _promise_from(desk, line, 0, branches, only_day, False)
-    begin, chosen, least_open, soonest = parts.size[0], -1, desk.quantity[line], np.int64(0)
+    begin, chosen, least_open, soonest = parts.size[0], -1, desk.quantity[line], 0
     for place in range(branches):
         code, open_micros = _promise_from(desk, line, place, place + 1, only_day, True)
         if code != OK:
             return code, 0
-        end, done = parts.size[0], np.int64(0)
+        end, done = parts.size[0], 0
         for k in range(begin, end):
             done = max(done, desk.supply.today[place] + parts.pick[k])
         booked = begin

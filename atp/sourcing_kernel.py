@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
     place: NDArray[np.int32]
     pick: NDArray[np.int32]
-    count: NDArray[np.int64]
+    shipped: NDArray[np.int64]
     size: NDArray[np.int64]
     order: NDArray[np.int64]
     """Scratch to sort slots in."""
@@ -72,10 +72,14 @@ class Day(NamedTuple):
 
 def day_room(branches: int, labels: int) -> Day:
     """Scratch for so many branches and labels."""
-    each = [np.zeros(branches + 2, dtype=np.int64) for _ in range(8)]
-    counts = [np.zeros(labels, dtype=np.int32) for _ in range(2)]
-    sums = [np.zeros(labels, dtype=np.int64) for _ in range(2)]
-    return Day(*each, *counts, *sums)
+    place, now, later, shipped, used, spare, sums, level = (
+        np.zeros(branches + 2, dtype=np.int64) for _ in range(8)
+    )
+    today_count, later_count = (np.zeros(labels, dtype=np.int32) for _ in range(2))
+    today_sum, reach = (np.zeros(labels, dtype=np.int64) for _ in range(2))
+    return Day(
+        place, now, later, shipped, used, spare, sums, level, today_count, later_count, today_sum, reach
+    )
 
 
 @compiled
@@ -113,7 +117,7 @@ def _sort(values: NDArray[np.int64], size: int) -> None:
 @compiled
 def _ship(plan: Plan, place: int, pick: int, count: int) -> None:
     at = plan.size[0]
-    plan.place[at], plan.pick[at], plan.count[at] = place, pick, count
+    plan.place[at], plan.pick[at], plan.shipped[at] = place, pick, count
     plan.size[0] = at + 1
 
 
@@ -141,7 +145,7 @@ def plan_freely(
     for at in range(n):
         k = plan.order[at] % len(slots.pick)
         place = first + plan.order[at] // len(slots.pick) % width
-        before = slots.capacity[k - 1] if k > slots.start[place] else np.int64(0)
+        before = slots.capacity[k - 1] if k > slots.start[place] else 0
         # an earlier slot of the branch was used up, or the line would be served
         count = min(wanted, slots.capacity[k] - before)
         _ship(plan, place, slots.pick[k], count)
@@ -179,12 +183,10 @@ def plan_with_least(
         for place in range(first, last):
             has_slot = at[place] < slots.end[place] and today[place] + slots.pick[at[place]] == soonest
             used = day.used[place - first]
-            now = slots.capacity[at[place]] - used if has_slot else np.int64(0)
+            now = slots.capacity[at[place]] - used if has_slot else 0
             at[place] += has_slot
-            left = (
-                slots.capacity[slots.end[place] - 1] - used if at[place] < slots.end[place] else np.int64(0)
-            )
-            now, left = now if now >= least else np.int64(0), left if left >= least else np.int64(0)
+            left = slots.capacity[slots.end[place] - 1] - used if at[place] < slots.end[place] else 0
+            now, left = now if now >= least else 0, left if left >= least else 0
             if now > 0 or left > 0:
                 day.place[branches], day.now[branches], day.later[branches] = place, now, left
                 ships |= now > 0
@@ -195,7 +197,7 @@ def plan_with_least(
         for b in range(branches if ships else 0):
             if day.shipped[b] > 0:
                 place = day.place[b]
-                _ship(plan, place, np.int32(soonest - today[place]), day.shipped[b])
+                _ship(plan, place, int(soonest - today[place]), day.shipped[b])
                 day.used[place - first] += day.shipped[b]
                 open_count -= day.shipped[b]
     return DONE
@@ -210,7 +212,7 @@ def _most_in_all(slots: Slots, first: int, last: int, wanted: int, least: int, d
             day.spare[size] = slots.capacity[slots.end[place] - 1]
             size += 1
     _sort(day.spare, size)
-    total = np.int64(0)
+    total = 0
     for k in range(min(size, wanted // least)):
         total = _add(total, day.spare[k], wanted)
     return int(total)
@@ -229,7 +231,7 @@ def _best_day(
             size += 1
     _sort(day.spare, size)
     shipments = open_count // least
-    most, everything = np.int64(0), np.int64(0)
+    most, everything = 0, 0
     for k in range(size):
         everything = _add(everything, day.spare[k], open_count)
         if k < shipments:
@@ -243,7 +245,7 @@ def _best_day(
         return DONE
     if not _label(day, n, open_count, least, effort, effort_max):
         return TOO_COMPLEX
-    total = np.int64(0)
+    total = 0
     for k in range(day.level[n], day.level[n + 1]):
         if day.reach[k] == open_count:
             total = max(total, min(day.today_sum[k], open_count - day.later_count[k] * least))
@@ -260,7 +262,7 @@ def _ship_all_today(day: Day, n: int, size: int, open_count: int, least: int) ->
             continue
         _remove(day.spare, size, day.now[b])
         size -= 1
-        others, k = np.int64(0), 0
+        others, k = 0, 0
         while True:
             count = min(day.now[b], open_count - k * least)
             if count < least:
@@ -284,7 +286,7 @@ def _can_follow(day: Day, n: int, rest: int, least: int) -> bool:
             day.spare[size] = day.later[b] - day.now[b]
             size += 1
     _sort(day.spare, size)
-    total = np.int64(0)
+    total = 0
     for k in range(min(size, rest // least)):
         total = _add(total, day.spare[k], rest)
     return bool(total == rest)
@@ -376,7 +378,7 @@ def _settle(day: Day, n: int, total: int, rest: int, least: int, effort: NDArray
         day.sums[0] = 0
         for k in range(size):
             day.sums[k + 1] = _add(day.sums[k], min(day.spare[k], rest), rest)
-        best = np.int64(0)
+        best = 0
         first = day.level[n - b - 1]
         for k in range(first, day.level[n - b]):
             if day.today_count[k] * least <= total and day.later_count[k] <= rest // least:
@@ -396,7 +398,7 @@ def _most_from(day: Day, b: int, k: int, size: int, total: int, rest: int, least
     `spare` holds what the `size` branches settled before could ship later, `sums` their sums.
     """
     laters = rest // least - day.later_count[k]  # how many of the branches up to b may ship later
-    now, later, best = day.now[b], day.later[b], np.int64(0)
+    now, later, best = day.now[b], day.later[b], 0
     reserved = total - day.today_count[k] * least
     missing = total - day.today_sum[k]
     if rest % least == 0:
@@ -409,9 +411,9 @@ def _most_from(day: Day, b: int, k: int, size: int, total: int, rest: int, least
     if missing > best and least <= missing <= now:
         later_from_others = day.reach[k] - day.today_sum[k]
         if _add(day.sums[min(laters, size)], min(later_from_others, rest), rest) == rest:
-            return missing
+            return int(missing)
         if laters >= 1 and later - missing >= least:
             before = _add(day.sums[min(laters - 1, size)], min(later_from_others, rest), rest)
             if _add(before, min(later - missing, rest), rest) == rest:
-                return missing
+                return int(missing)
     return best
