@@ -16,6 +16,8 @@ from tests.atp_world import (
     TODAY,
     at,
     check_both,
+    engine_of,
+    line_columns,
     on,
     promise_both,
     q,
@@ -379,3 +381,21 @@ def test_order_multiples_round_at_each_branch() -> None:
     rows.stock["X", "EAST"], rows.stock["X", "WEST"] = Stock(q(10), at(0)), Stock(q(11), at(0))
     [found] = promise_both(rows, [("X", q(20), "")])
     assert (shipments(found), found.shortage_micros) == ([("EAST", 6, 0), ("WEST", 6, 0)], q(8))
+
+
+# ---- explanations
+
+
+def test_the_explanation_adds_up() -> None:
+    rows = late_world()
+    rows.receipts[MAIN].append(Receipt(q(9), at(-40), reference="PO1"))
+    from atp.model import CheckAsk
+
+    told = engine_of(rows).explain(CheckAsk(at(0), **line_columns(ONE)), 0, b"MAIN")
+    [component] = told["components"]
+    assert [(r["quantity"], r["usable_on"], r["why"]) for r in component["receipts"]] == [
+        ("9", None, "left out: too many days late"),
+        ("200", "2026-03-03", "counted"),
+        ("100", "2026-03-12", "counted"),
+    ]
+    assert (told["atp"], component["lowest_balance"], component["lowest_on"]) == ("-75", "-75", "2026-03-02")

@@ -18,7 +18,6 @@ from tests.atp_world import (
     at,
     check_both,
     complete_feed,
-    engine_of,
     line_columns,
     promise_both,
     q,
@@ -158,18 +157,3 @@ def test_a_great_unit_is_out_of_range_only_where_a_figure_does_not_fit(
 def test_branches_and_a_ship_to_exclude_each_other() -> None:
     with pytest.raises(PolicyError, match="not both"):
         PromiseAsk(at(0), **line_columns(ONE), branches=(b"MAIN",), ship_to=b"Z")
-
-
-def test_the_explanation_adds_up() -> None:
-    rows = late_world()
-    rows.receipts[MAIN].append(Receipt(q(9), at(-40), reference="PO1"))
-    from atp.model import CheckAsk
-
-    told = engine_of(rows).explain(CheckAsk(at(0), **line_columns(ONE)), 0, b"MAIN")
-    [component] = told["components"]
-    assert [(r["quantity"], r["usable_on"], r["why"]) for r in component["receipts"]] == [
-        ("9", None, "left out: too many days late"),
-        ("200", "2026-03-03", "counted"),
-        ("100", "2026-03-12", "counted"),
-    ]
-    assert (told["atp"], component["lowest_balance"], component["lowest_on"]) == ("-75", "-75", "2026-03-02")
