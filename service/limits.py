@@ -46,6 +46,7 @@ WRITER_THREADS = 16  # of the writer process
 WRITER_TIMEOUT_S = 30.0  # the longest that a worker waits for the writer when its caller would wait longer
 LIVE_PAIRS = 1 << 14  # pairs that live positions have room for at first; doubles when it is used up
 LIVE_WORDS = 1 << 19  # 8-byte words of their lists
+STANDBY_S = 0.2  # how often a writer that stands by looks whether the store is free
 FOLLOW_S = 0.02  # how often the writer looks at what other hosts did
 EXPIRE_S = 1.0  # how often reservations whose time is over are ended; readers don't wait for it
 COMMIT_TRIES_MAX = 16  # against other servers that change the same pairs, before the caller is sent away

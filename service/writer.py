@@ -1,6 +1,7 @@
 """The writer process of a host: the one that changes live state. Workers ask it over a unix socket, and read what it
 shows in shared memory; while it is away they go on reading, and refuse what would change something."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -12,8 +13,8 @@ from cache.open import open_state_cache
 from cache.protocol import CacheError, Health, StateCache
 from service.errors import RequestRefusedError
 from service.instants import now_us
-from service.limits import EXPIRE_S, FOLLOW_S, HOUSEKEEPING_S
-from service.live_files import LiveFiles, live_directory, socket_path, writer_lock
+from service.limits import EXPIRE_S, FOLLOW_S, HOUSEKEEPING_S, STANDBY_S
+from service.live_files import LiveFiles, WriterBusyError, live_directory, socket_path, writer_lock
 from service.live_state import LiveState
 from service.runtime import load_snapshot
 from service.worker import Activate, Serving, SwapFailed, WorkerConfig, name_process
@@ -31,21 +32,56 @@ def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
     stopping = [False]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stopping.__setitem__(0, True))
-    with writer_lock(config.store):
-        cache = open_state_cache(live_directory(config.store), config.redis)
-        live = open_live_state(config, cache, config.snapshot_version)
+    try:
+        with contextlib.ExitStack() as stack:
+            version = _become_writer(config, supervisor, stack, stopping)
+            if version:
+                _write(config, supervisor, version, stopping)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        _log.warning("the supervisor is gone; stopping")
+
+
+def _become_writer(
+    config: WorkerConfig, supervisor: Connection, stack: contextlib.ExitStack, stopping: list[bool]
+) -> str:
+    """Wait until no other server writes this store, whose writer serves these workers meanwhile; the snapshot to
+    begin with, '' when told to stop."""
+    version = config.snapshot_version
+    is_standing_by = False
+    while not stopping[0]:
+        try:
+            stack.enter_context(writer_lock(config.store))
+        except WriterBusyError as error:
+            if not is_standing_by:
+                _log.info("%s: its writer is used, this one stands by", error)
+                supervisor.send(Serving(version))
+                is_standing_by = True
+            if supervisor.poll(STANDBY_S):
+                match supervisor.recv():
+                    case Activate(newer):
+                        version = newer
+                        supervisor.send(Serving(version))
+                    case _:
+                        return ""
+        else:
+            return version
+    return ""
+
+
+def _write(config: WorkerConfig, supervisor: Connection, version: str, stopping: list[bool]) -> None:
+    """Serve the workers until told to stop."""
+    with contextlib.closing(open_state_cache(live_directory(config.store), config.redis)) as cache:
+        live = open_live_state(config, cache, version)
         server: Any = None
         if live is not None:
             server = build_writer_server(live, socket_path(config.store))
             server.start()
         try:
-            supervisor.send(Serving(config.snapshot_version))
+            supervisor.send(Serving(version))
             _tend(config, supervisor, live, cache, stopping)
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            _log.warning("the supervisor is gone; stopping")
-        if server is not None:
-            server.stop(config.grace_s).wait()
-        cache.close()
+        finally:
+            if server is not None:
+                server.stop(config.grace_s).wait()
 
 
 def open_live_state(config: WorkerConfig, cache: StateCache, version: str) -> LiveState | None:

@@ -99,6 +99,28 @@ def test_live_state_in_a_server(load, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)[0]["available"] == "160"
 
 
+@pytest.mark.slow
+def test_a_second_server_on_the_store_takes_over_when_the_first_is_gone(load):
+    store = load(100)
+    with (
+        running(store, "--workers", "1") as first,
+        running(store, "--workers", "1") as second,
+        Client(second.address) as client,
+    ):
+        assert client.reserve([ReserveLine("X", 5, "MAIN")], key="a").reservation.reservation_id
+        until(lambda: free(second.address) == 95, "the writer of the first server serves the second")
+        assert first.stop() == 0
+
+        def takes_over() -> bool:
+            try:
+                return bool(client.reserve([ReserveLine("X", 5, "MAIN")], key="b").reservation)
+            except PricegridError:
+                return False
+
+        until(takes_over, "its own writer takes over")
+        until(lambda: free(second.address) == 90, "with all that was held")
+
+
 SHOPPER = """
 import sys
 from pricegrid import Client, PricegridError, ReserveLine
