@@ -1,13 +1,13 @@
-"""`AvailabilityEngine`: questions in, dense arrays out. Plain lines run in the compiled kernels; kits' step
-functions, rare policies and what leaves int64 on the way are answered by the reference."""
+"""`AvailabilityEngine`: questions in, dense arrays out. The compiled kernels answer; step functions of kits and units,
+and what leaves int64 on the way are answered by the reference."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atp import kernel, promise_kernel
+from atp import kernel
 from atp.decode import decode_lanes, decode_rows
 from atp.explain import explain_pair
 from atp.model import (
@@ -22,25 +22,19 @@ from atp.model import (
     PromiseAnswers,
     PromiseAsk,
     Steps,
+    TooComplexError,
 )
+from atp.orders import Lines, Orders
 from atp.pair_rows import reservation_number
-from atp.parts import PartBuffer, merge_parts
+from atp.parts import merge_parts
 from atp.positions import Positions
 from atp.promising import OrderLine, Request, promise
 from atp.reference import Moment, check_pair
 from atp.rows import Rows
 from atp.windows import Windows
 
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Lines with their names resolved: status so far, item ordinal, exact factor of the asked unit."""
-
-    status: NDArray[np.uint8]
-    item: NDArray[np.int32]
-    numerator: NDArray[np.int64]
-    denominator: NDArray[np.int64]
-    is_unit_asked: NDArray[np.bool_]
+REFERENCE_PAIRS_MAX: Final = 1_000
+"""Lines times branches of one promise that the reference may answer: about a millisecond each."""
 
 
 class AvailabilityEngine:
@@ -49,6 +43,7 @@ class AvailabilityEngine:
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         self.positions = Positions(arrays)
         self.windows = Windows(self.positions)
+        self._orders = Orders(self.positions, self.windows, self._factor)
         self._uom_of = {name: ordinal for ordinal, name in enumerate(self.positions.uoms.all())}
         self._branch_of = {name: ordinal for ordinal, name in enumerate(self.positions.branches.all())}
         self._destination_of = {name: i for i, name in enumerate(self.positions.destinations.all())}
@@ -118,36 +113,17 @@ class AvailabilityEngine:
 
     def promise(self, ask: PromiseAsk) -> PromiseAnswers:
         """When, from where and how much of each line can be shipped (A7)."""
-        lines = self._resolve(ask)
-        asked = np.asarray(ask.quantities_micros, dtype=np.int64)
-        status = lines.status.copy()
-        origins = self._origins(ask)
+        lines, origins = self._resolve(ask), self._origins(ask)
         if not origins or -1 in origins:
-            status[status == AvailabilityStatus.OK] = AvailabilityStatus.UNKNOWN_BRANCH
-        open_lines = status == AvailabilityStatus.OK
-        slow = np.zeros(len(asked), dtype=np.bool_)
-        if not self._is_plain(ask):
-            slow |= open_lines
-        elif open_lines.any():
-            slow |= open_lines & self._entangled(lines.item, open_lines)
-        shortage = np.where(status == AvailabilityStatus.INVALID_QUANTITY, 0, asked)
-        parts = PartBuffer.empty(len(asked))
-        if (open_lines & ~slow).any():
-            status[slow] = kernel.RECHECK
-            parts = self._promise_fast(ask, lines, asked, origins, status, shortage)
-        elif slow.any():
-            status[slow] = kernel.RECHECK
-        again = np.flatnonzero(status == kernel.RECHECK)
-        if ask.policy.ship_complete and len(again):
-            again = np.arange(len(status))  # a line at fault keeps all others from being complete
-        requested = np.where(status == AvailabilityStatus.INVALID_QUANTITY, 0, asked)
-        names = tuple(origins)
+            lines.status[lines.status == AvailabilityStatus.OK] = AvailabilityStatus.UNKNOWN_BRANCH
+        answers = self._orders.promise(ask, lines, origins)
+        again = np.flatnonzero(answers.status == kernel.RECHECK)
         if not len(again):
-            return parts.answers(status, requested, shortage, lines.item, names)
-        answers = self._promise_again(ask, again, lines, names)
-        return merge_parts(
-            parts.answers(status, requested, shortage, lines.item, names), answers, self.ordinals
-        )
+            return answers
+        if ask.policy.ship_complete:
+            again = np.arange(len(answers.status))  # a line at fault keeps all others from being complete
+        found = self._promise_again(ask, again, lines, tuple(origins))
+        return merge_parts(answers, found, self.ordinals)
 
     def explain(
         self,
@@ -300,68 +276,6 @@ class AvailabilityEngine:
 
     # ---- promises
 
-    def _is_plain(self, ask: PromiseAsk) -> bool:
-        policy = ask.policy
-        return not (
-            policy.ship_complete
-            or policy.no_split
-            or policy.minimum_shipment_micros
-            or policy.allow_substitutes
-        )
-
-    def _entangled(self, items: NDArray[np.int32], open_lines: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Lines that are kits, or share an item with another line."""
-        entangled = self._is_kit(items) & open_lines
-        drawn = items[open_lines & ~entangled]
-        if entangled.any():
-            parts = [part for item in items[entangled].tolist() for part in self._footprint(item)]
-            drawn = np.concatenate([drawn, np.array(parts, dtype=np.int32)])
-        ordered = np.sort(drawn)
-        shared = ordered[1:][ordered[1:] == ordered[:-1]]
-        if len(shared):
-            entangled |= np.isin(items, shared)
-        return entangled
-
-    def _promise_fast(
-        self,
-        ask: PromiseAsk,
-        lines: Lines,
-        asked: NDArray[np.int64],
-        origins: Mapping[int, int],
-        status: NDArray[np.uint8],
-        shortage: NDArray[np.int64],
-    ) -> PartBuffer:
-        branches, transits = tuple(origins), tuple(origins.values())
-        excluded = reservation_number(ask.exclude_reservation)
-        supply = self.windows.supply(branches, ask.as_of_us, ask.supply, excluded)
-        picks = self.windows.picks(branches, transits, ask.as_of_us, ask.supply.horizon_days, ask.policy)
-        scratch = int(kernel.step_room(self.positions.tables, supply.branch, lines.item).max())
-        multiple = self.positions.arrays["item_multiple"][np.maximum(lines.item, 0)].astype(np.int64)
-        parts, line = PartBuffer.empty(len(asked)), 0
-        while line < len(asked):
-            line = promise_kernel.promise_lines(
-                self.positions.tables,
-                supply,
-                picks,
-                lines.item,
-                asked,
-                lines.numerator,
-                lines.denominator,
-                lines.is_unit_asked,
-                multiple,
-                line,
-                scratch,
-                status,
-                shortage,
-                parts.end,
-                parts.place,
-                parts.quantity_micros,
-                parts.days,
-            )
-            if line < len(asked):
-                parts.grow(scratch)
-        return parts
-
     def _promise_again(
         self,
         ask: PromiseAsk,
@@ -369,7 +283,13 @@ class AvailabilityEngine:
         lines: Lines,
         branches: Sequence[int],
     ) -> dict[int, LinePromise]:
-        """The reference's answers, in line order."""
+        """The reference's answers, in line order; it is slow, so few may ask for it."""
+        pairs = len(again) * len(branches)
+        if pairs > REFERENCE_PAIRS_MAX:
+            raise TooComplexError(
+                f"{len(again)} lines at {len(branches)} branches have figures near the end of 64 bits: {pairs} pairs, "
+                f"at most {REFERENCE_PAIRS_MAX}; ask for fewer lines or branches at a time"
+            )
         rows = decode_rows(self.positions, (int(lines.item[line]) for line in again), branches)
         request = Request(
             Moment(ask.as_of_us, ask.supply, ask.exclude_reservation),

@@ -66,6 +66,10 @@ class PolicyError(AvailabilityError):
     """A policy or a question contradicts itself or leaves the documented limits."""
 
 
+class TooComplexError(AvailabilityError):
+    """A promise would take more work than one request may."""
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise PolicyError(message)
@@ -229,6 +233,12 @@ class PromiseAnswers:
     status: NDArray[np.uint8]
     requested_micros: NDArray[np.int64]
     shortage_micros: NDArray[np.int64]
+    dropped_receipts: NDArray[np.int32]
+    """Receipts too late to count (A3), over every pair the line looked at."""
+    freshness: NDArray[np.uint8]
+    """(lines, 3) by `Source`: the worst over every pair the line looked at (A11)."""
+    source_as_of_us: NDArray[np.int64]
+    """(lines, 3) by `Source`: the oldest of them; NO_INSTANT where unknown."""
     part_start: NDArray[np.int64]
     part_item: NDArray[np.int32]
     part_branch: NDArray[np.int32]
@@ -281,6 +291,9 @@ class LinePromise:
     requested_micros: int
     shortage_micros: int
     parts: tuple[PromisedPart, ...] = field(default=())
+    dropped_receipts: int = 0
+    freshness: tuple[Freshness, Freshness, Freshness] = (Freshness.UNKNOWN,) * 3
+    source_as_of_us: tuple[int, int, int] = (NO_INSTANT,) * 3
 
 
 def day_number(day: date) -> int:

@@ -1,68 +1,59 @@
-"""Collecting promised parts: the buffer kernels write to, and the merge with the reference's answers."""
+"""Promised parts as answers: what the kernels wrote, and the reference's answers put among them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import LinePromise, PromiseAnswers
+from atp.model import NO_INSTANT, Freshness, LinePromise, PromiseAnswers
+from atp.promise_kernel import Desk
 
 
-@dataclass(slots=True)
-class PartBuffer:
-    """Parts of line i end at `end[i]`; `days` has pick, ship and arrival day."""
+def no_parts(
+    status: NDArray[np.uint8], requested: NDArray[np.int64], shortage: NDArray[np.int64]
+) -> PromiseAnswers:
+    """Answers that promise nothing and know nothing of their sources."""
+    lines = len(status)
+    nothing = np.empty(0, dtype=np.int32)
+    return PromiseAnswers(
+        status=status,
+        requested_micros=requested,
+        shortage_micros=shortage,
+        dropped_receipts=np.zeros(lines, dtype=np.int32),
+        freshness=np.full((lines, 3), Freshness.UNKNOWN, dtype=np.uint8),
+        source_as_of_us=np.full((lines, 3), NO_INSTANT, dtype=np.int64),
+        part_start=np.zeros(lines + 1, dtype=np.int64),
+        part_item=nothing,
+        part_branch=nothing,
+        part_quantity_micros=np.empty(0, dtype=np.int64),
+        pick_day=nothing,
+        ship_day=nothing,
+        arrival_day=nothing,
+    )
 
-    end: NDArray[np.int64]
-    place: NDArray[np.int32]
-    quantity_micros: NDArray[np.int64]
-    days: NDArray[np.int32]
 
-    @classmethod
-    def empty(cls, lines: int) -> "PartBuffer":
-        """Room for two parts a line to begin with."""
-        room = 2 * lines + 8
-        return cls(
-            np.zeros(lines, dtype=np.int64),
-            np.empty(room, dtype=np.int32),
-            np.empty(room, dtype=np.int64),
-            np.empty((room, 3), dtype=np.int32),
-        )
-
-    def grow(self, more: int) -> None:
-        """Twice the room, and at least `more`; what is written stays."""
-        room = len(self.place)
-        extra = room + more
-        self.place = np.concatenate([self.place, np.empty(extra, dtype=np.int32)])
-        self.quantity_micros = np.concatenate([self.quantity_micros, np.empty(extra, dtype=np.int64)])
-        self.days = np.concatenate([self.days, np.empty((extra, 3), dtype=np.int32)])
-
-    def answers(
-        self,
-        status: NDArray[np.uint8],
-        requested: NDArray[np.int64],
-        shortage: NDArray[np.int64],
-        items: NDArray[np.int32],
-        branches: Sequence[int],
-    ) -> PromiseAnswers:
-        """The buffer as answers: places become branch ordinals, each part names its line's item."""
-        start = np.concatenate([np.zeros(1, dtype=np.int64), self.end])
-        parts = int(start[-1])
-        branch = (
-            np.array(branches, dtype=np.int32)[self.place[:parts]] if parts else np.empty(0, dtype=np.int32)
-        )
-        return PromiseAnswers(
-            status=status,
-            requested_micros=requested,
-            shortage_micros=shortage,
-            part_start=start,
-            part_item=np.repeat(items, np.diff(start)),
-            part_branch=branch,
-            part_quantity_micros=self.quantity_micros[:parts],
-            pick_day=self.days[:parts, 0],
-            ship_day=self.days[:parts, 1],
-            arrival_day=self.days[:parts, 2],
-        )
+def add_parts(
+    answers: PromiseAnswers, desk: Desk, part_end: NDArray[np.int64], branches: Sequence[int]
+) -> PromiseAnswers:
+    """The parts that the kernels wrote: places become branch ordinals, day offsets local days."""
+    parts, size = desk.parts, int(desk.parts.size[0])
+    place, offer, pick = parts.place[:size], parts.offer[:size], parts.pick[:size]
+    today = desk.supply.today[place].astype(np.int32)
+    return PromiseAnswers(
+        status=answers.status,
+        requested_micros=answers.requested_micros,
+        shortage_micros=answers.shortage_micros,
+        dropped_receipts=answers.dropped_receipts,
+        freshness=answers.freshness,
+        source_as_of_us=answers.source_as_of_us,
+        part_start=np.concatenate([np.zeros(1, dtype=np.int64), part_end]),
+        part_item=desk.offers.item[offer],
+        part_branch=np.array(branches, dtype=np.int32)[place],
+        part_quantity_micros=parts.shipped[:size] * desk.offers.unit[offer],
+        pick_day=today + pick,
+        ship_day=today + desk.picks.ship[place, pick],
+        arrival_day=today + desk.picks.arrival[place, pick],
+    )
 
 
 def merge_parts(
@@ -75,6 +66,8 @@ def merge_parts(
         fast.status[line] = answer.status
         fast.requested_micros[line] = answer.requested_micros
         fast.shortage_micros[line] = answer.shortage_micros
+        fast.dropped_receipts[line] = answer.dropped_receipts
+        fast.freshness[line], fast.source_as_of_us[line] = answer.freshness, answer.source_as_of_us
     start = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=start[1:])
     columns = ("part_item", "part_branch", "part_quantity_micros", "pick_day", "ship_day", "arrival_day")
@@ -89,4 +82,13 @@ def merge_parts(
             merged["pick_day"][at] = part.pick_day
             merged["ship_day"][at] = part.ship_day
             merged["arrival_day"][at] = part.arrival_day
-    return PromiseAnswers(fast.status, fast.requested_micros, fast.shortage_micros, start, **merged)
+    return PromiseAnswers(
+        fast.status,
+        fast.requested_micros,
+        fast.shortage_micros,
+        fast.dropped_receipts,
+        fast.freshness,
+        fast.source_as_of_us,
+        start,
+        **merged,
+    )

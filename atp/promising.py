@@ -14,6 +14,7 @@ from atp.model import (
     LinePromise,
     PromisedPart,
     PromisePolicy,
+    Source,
     day_number,
 )
 from atp.reference import (
@@ -27,6 +28,7 @@ from atp.reference import (
     local_time,
     lowest_ahead,
     pair_days,
+    source_freshness,
     unit_factor,
 )
 from atp.rows import Pair, Rows
@@ -95,9 +97,19 @@ def promise(rows: Rows, lines: Sequence[OrderLine], request: Request) -> list[Li
     pick_days = {origin: find_pick_days(rows, origin, request) for origin in origins or ()}
     statuses = [_line_status(rows, line, request, origins) for line in lines]
     if request.policy.ship_complete:
-        return _promise_complete(rows, lines, request, statuses, pick_days)
+        found = _promise_complete(rows, lines, request, statuses, pick_days)
+        return [
+            _with_ages(rows, line, request, origins, answer)
+            for line, answer in zip(lines, found, strict=True)
+        ]
     return [
-        _answer(line, status, _promise_line(rows, line, request, pick_days) if not status else [])
+        _with_ages(
+            rows,
+            line,
+            request,
+            origins,
+            _answer(line, status, _promise_line(rows, line, request, pick_days) if not status else []),
+        )
         for line, status in zip(lines, statuses, strict=True)
     ]
 
@@ -172,17 +184,10 @@ def _line_status(
         return status
     if origins is None:
         return AvailabilityStatus.UNKNOWN_BRANCH
-    factor = unit_factor(rows, line.sku, line.uom) or Fraction(1)
     found = [
         _pair_status(rows, sku, origin, request) for sku in _offers(rows, line, request) for origin in origins
     ]
-    if AvailabilityStatus.OK not in found:
-        return min(found)
-    return (
-        AvailabilityStatus.OUT_OF_RANGE
-        if line.quantity_micros * factor > INT64_MAX
-        else AvailabilityStatus.OK
-    )
+    return AvailabilityStatus.OK if AvailabilityStatus.OK in found else min(found)
 
 
 def _pair_status(rows: Rows, sku: str, origin: Origin, request: Request) -> AvailabilityStatus:
@@ -354,6 +359,29 @@ def _promise_complete(
             request.taken = trial.taken
             return answers
     return [_answer(line, status, []) for line, status in zip(lines, statuses, strict=True)]
+
+
+def _with_ages(
+    rows: Rows, line: OrderLine, request: Request, origins: Sequence[Origin] | None, answer: LinePromise
+) -> LinePromise:
+    """Say how old the data is of every pair the line looked at, promised from or not: the worst and the oldest (A11).
+
+    A line at fault, or of an unknown branch, looked at none.
+    """
+    if origins is None or AvailabilityStatus.OK < answer.status < AvailabilityStatus.UNKNOWN_STOCK:
+        return answer
+    skus = {sku for offer in _offers(rows, line, request) for sku in rows.components(offer)}
+    pairs = [(sku, origin.branch) for sku in skus for origin in origins]
+    ages = [source_freshness(rows, *pair, request.moment.as_of_us) for pair in pairs]
+    worst = [max(age[source][0] for age in ages) for source in Source]
+    oldest = [min(age[source][1] for age in ages) for source in Source]
+    known = [days for pair in pairs if (days := _days_of(rows, *pair, request)) is not None]
+    return replace(
+        answer,
+        dropped_receipts=sum(len(days.dropped) for days in known),
+        freshness=(worst[0], worst[1], worst[2]),
+        source_as_of_us=(oldest[0], oldest[1], oldest[2]),
+    )
 
 
 def _answer(line: OrderLine, status: AvailabilityStatus, parts: Sequence[PromisedPart]) -> LinePromise:

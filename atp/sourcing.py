@@ -7,6 +7,12 @@ what a branch ships up to any slot stays within that slot's capacity.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from atp.model import TooComplexError
+
+CHOICES_MAX: Final = 5_000
+"""Ways of one day that are tried one by one: any of six branches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +97,14 @@ class _Choice:
 
 
 def _best_day(rooms: Sequence[_Room], open_count: int, least: int) -> dict[int, int]:
-    """The counts of one day: the most in all, then the most from the branches named first.
-
-    Choices with equally many shipments today and later are kept only if none gives more today and in all.
-    """
+    """The counts of one day: the most in all, then the most from the branches named first. Every choice is tried."""
     choices = [_Choice()]
     for room in rooms:
-        choices = _undominated(
-            [after for before in choices for after in _extend(before, room, least)], open_count
-        )
+        choices = [after for before in choices for after in _extend(before, room, least)]
+        if len(choices) > CHOICES_MAX:
+            raise TooComplexError(
+                f"{len(rooms)} branches could ship on one day in more than {CHOICES_MAX} ways"
+            )
     best: tuple[int, list[int]] = (0, [])
     result: dict[int, int] = {}
     for choice in choices:
@@ -131,27 +136,3 @@ def _extend(before: _Choice, room: _Room, least: int) -> list[_Choice]:
         most = (*before.most_today, (room.order, both))
         choices.append(_Choice(most, before.later + 1, before.today_sum + both, before.reach + room.later))
     return choices
-
-
-def _undominated(choices: Sequence[_Choice], open_count: int) -> list[_Choice]:
-    kept: dict[tuple[int, int], list[_Choice]] = {}
-    for choice in choices:
-        group = kept.setdefault((len(choice.most_today), choice.later), [])
-        mine = _worth(choice, open_count)
-        if any(_covers(_worth(other, open_count), mine) for other in group):
-            continue
-        group[:] = [other for other in group if not _covers(mine, _worth(other, open_count))]
-        group.append(choice)
-    return [choice for group in kept.values() for choice in group]
-
-
-def _worth(choice: _Choice, open_count: int) -> tuple[int, int, list[tuple[int, int]]]:
-    """Today's sum and the reach as far as they matter, then the branches named first."""
-    early = [(-order, most) for order, most in choice.most_today]
-    return min(choice.today_sum, open_count), min(choice.reach, open_count), early
-
-
-def _covers(
-    one: tuple[int, int, list[tuple[int, int]]], other: tuple[int, int, list[tuple[int, int]]]
-) -> bool:
-    return one[0] >= other[0] and one[1] >= other[1] and one[2] >= other[2]

@@ -123,6 +123,10 @@ class LinePromise:
     promised: tuple[PromisedPart, ...]
     shortage: Decimal | None
     """How much is not promised, in the unit asked; None with INVALID_QUANTITY."""
+    freshness: Freshness
+    """The worst state and the greatest age over all branches asked and all items that could have been promised."""
+    dropped_receipts: int
+    """Receipts that are too late to count any more, over the same."""
     explanation: dict[str, object] | None
     """None unless asked for."""
 
@@ -198,6 +202,8 @@ def promise_result(message: v1.PromiseOrderResponse) -> PromiseResult:
                 status=availability_status(line.status),
                 promised=tuple(_part(part) for part in line.promised),
                 shortage=_decimal(line, "shortage_micros"),
+                freshness=_freshness(line.freshness),
+                dropped_receipts=line.dropped_receipts,
                 explanation=_document(line.explanation_json),
             )
             for line in message.results

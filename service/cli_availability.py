@@ -137,12 +137,13 @@ def _cells(pair: BranchAvailability) -> tuple[str, ...]:
         decimal_or_none(pair.available) or "?",
         decimal_or_none(pair.shortage) or "?",
         pair.status.value,
-        *(_age(source) for source in (freshness.erp, freshness.wms, freshness.transit)),
+        *(age_text(source) for source in (freshness.erp, freshness.wms, freshness.transit)),
         _later(pair),
     )
 
 
-def _age(source: SourceFreshness) -> str:
+def age_text(source: SourceFreshness) -> str:
+    """State and age of a source as hours:minutes."""
     if source.age is None:
         return source.state.value
     hours, rest = divmod(source.age, timedelta(hours=1))

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pricegrid import AvailabilityStatus, Line, LinePromise, PromisePolicy, PromiseResult
-from service.cli_availability import print_explanation
-from service.cli_client import add_asking_arguments, answer, asking_client
+from service.cli_availability import age_text, print_explanation
+from service.cli_client import add_asking_arguments, answer, asking_client, freshness_json
 from service.cli_supply import add_supply_arguments, supply_from
 from service.cli_text import (
     date_argument,
@@ -121,6 +121,8 @@ def json_rows(lines: Sequence[Line], result: PromiseResult) -> Iterator[dict[str
             ],
             "shortage": decimal_or_none(found.shortage),
             "uom": line.uom or None,
+            **freshness_json(found.freshness),
+            "dropped_receipts": found.dropped_receipts,
             "as_of": instant_text(result.as_of),
             "snapshot_version": result.snapshot_version,
         }
@@ -132,18 +134,25 @@ def json_rows(lines: Sequence[Line], result: PromiseResult) -> Iterator[dict[str
 def print_promise(lines: Sequence[Line], result: PromiseResult) -> None:
     """The table of `promise`: a row for each shipment, one without dates for what is not promised."""
     header = ["SKU", "REQUESTED", "UOM", "STATUS", "PROMISED", "OF", "BRANCH", "PICK", "SHIP", "ARRIVE"]
+    header += ["ERP", "WMS", "TRANSIT", "DROPPED"]
     rows = [
-        (line.sku, decimal_text(line.quantity), line.uom or "-", found.status.value, *cells)
+        (line.sku, decimal_text(line.quantity), line.uom or "-", found.status.value, *cells, *_sources(found))
         for line, found in zip(lines, result.lines, strict=True)
         for cells in _shipments(found)
     ]
-    print_table(header, rows, right=(1, 4))
+    print_table(header, rows, right=(1, 4, 13))
     age_s = int(result.snapshot_age.total_seconds())
     print(f"\nas of {instant_text(result.as_of)}, snapshot {result.snapshot_version}, {age_s} s old")
     for found in result.lines:
         explained: Any = (found.explanation or {}).get("branches", [])
         for pair in explained:
             print_explanation(pair)
+
+
+def _sources(found: LinePromise) -> tuple[str, ...]:
+    """How old the data of a line is, and how many receipts were too late to count."""
+    sources = (found.freshness.erp, found.freshness.wms, found.freshness.transit)
+    return (*(age_text(source) for source in sources), str(found.dropped_receipts))
 
 
 def _shipments(found: LinePromise) -> Iterator[tuple[str, ...]]:

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from cache.redis_options import RedisOptions
 from service.cli_policy import add_policy_arguments, policy_from
 from service.cli_text import UsageError
 from service.limits import GRACE_S, WORKER_THREADS
@@ -60,6 +61,13 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="ask this ERP for exceptions and unknown stock, and compare ordinary prices with it (docs/erp.md)",
     )
+    parser.add_argument(
+        "--redis-url",
+        metavar="URL",
+        type=_redis,
+        help="share live state with other hosts through this Redis: redis://, rediss://, redis+sentinel:// or "
+        "redis+cluster://; docs/redis.md has the options",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
     add_policy_arguments(parser)
 
@@ -94,6 +102,7 @@ def run_serve(args: argparse.Namespace) -> int:
         allow_remote=args.allow_remote,
         grace_s=args.grace,
         erp=args.erp_config,
+        redis=args.redis_url,
     )
     try:
         if args.erp_config is not None:
@@ -108,6 +117,13 @@ def run_serve(args: argparse.Namespace) -> int:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
+
+
+def _redis(text: str) -> RedisOptions:
+    try:
+        return RedisOptions.from_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _port(text: str) -> int:

@@ -8,7 +8,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from atp.model import PolicyError
+from atp.model import PolicyError, TooComplexError
 from pricing_engine.errors import (
     CurrencyRequiredError,
     InvalidCurrencyError,
@@ -47,6 +47,7 @@ class Reason(enum.StrEnum):
     INVALID_UNREPORTED_FOR = "INVALID_UNREPORTED_FOR"
     NO_IDS = "NO_IDS"
     TOO_MANY_IDS = "TOO_MANY_IDS"
+    PROMISE_TOO_COMPLEX = "PROMISE_TOO_COMPLEX"
     NO_AVAILABILITY_DATA = "NO_AVAILABILITY_DATA"
     CUSTOMER_NOT_ALLOWED = "CUSTOMER_NOT_ALLOWED"
     UNKNOWN_SNAPSHOT = "UNKNOWN_SNAPSHOT"
@@ -88,6 +89,7 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
         Reason.INVALID_UNREPORTED_FOR: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.NO_IDS: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.TOO_MANY_IDS: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.PROMISE_TOO_COMPLEX: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.NO_AVAILABILITY_DATA: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.CUSTOMER_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
         Reason.UNKNOWN_SNAPSHOT: grpc.StatusCode.NOT_FOUND,
@@ -144,6 +146,8 @@ def refusal(error: Exception) -> RequestRefusedError:
         return RequestRefusedError(Reason.CUSTOMER_NOT_ALLOWED, "this customer may not be asked for")
     if isinstance(error, PolicyError):
         return RequestRefusedError(Reason.INVALID_POLICY, str(error))
+    if isinstance(error, TooComplexError):
+        return RequestRefusedError(Reason.PROMISE_TOO_COMPLEX, str(error))
     if isinstance(error, PricingError):
         return RequestRefusedError(_DOMAIN_REASONS[type(error)], str(error))
     return RequestRefusedError(Reason.INTERNAL_ERROR, "internal error; see the server's log")

@@ -430,6 +430,11 @@ class LiveState:
         self._by_key[held.customer_id, held.key] = held.reservation_id
         return self._pairs.hold(held)
 
+    def set_link_lost(self, since_us: int) -> None:
+        """Since when other servers can't be heard; 0: they can. All that is read is STALE meanwhile."""
+        with self._lock:
+            self._pairs.set_link_lost(since_us)
+
     def follow(self) -> None:
         """Take in what other servers have committed since."""
         with self._lock:
@@ -451,6 +456,9 @@ class LiveState:
                 return
 
     def _take(self, change: Change) -> None:
+        if not change.complete:  # its notes are gone: the records say what became of everything but events
+            for record in self._cache.scan(RESERVATION):
+                self._pairs.refresh(self._know(decode_reservation(record.value or b""), record.version))
         for record in change.records:
             if record.space == RESERVATION and record.value is not None:
                 self._pairs.refresh(self._know(decode_reservation(record.value), record.version))

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 
+from cache.redis_options import RedisOptions
 from loaders.errors import SnapshotError
 from loaders.snapshot import current_version
 from pricing_engine.model import ExceptionPolicy
@@ -64,6 +65,8 @@ class ServeOptions:
     grace_s: float = GRACE_S
     erp: Path | None = None
     """The configuration of an ERP for exceptions."""
+    redis: RedisOptions | None = None
+    """The Redis that shares live state with other hosts; None: it is this store's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +307,7 @@ class Supervisor:
             threads=options.threads,
             grace_s=options.grace_s,
             erp=options.erp,
+            redis=options.redis,
         )
         process = self._context.Process(target=worker.run, args=(config, theirs), daemon=True)
         process.start()

@@ -220,14 +220,21 @@ def encode_promise_order(
     """Writes a `PromiseOrderResponse`; explanations are by line."""
     parts = _parts(engine, answers)
     starts = answers.part_start.tolist()
+    columns = zip(
+        answers.status.tolist(),
+        answers.shortage_micros.tolist(),
+        answers.dropped_receipts.tolist(),
+        freshness_messages(answers.freshness, answers.source_as_of_us, header.as_of_us),
+        strict=True,
+    )
     results = []
-    for line, (status, shortage) in enumerate(
-        zip(answers.status.tolist(), answers.shortage_micros.tolist(), strict=True)
-    ):
+    for line, (status, shortage, dropped, freshness) in enumerate(columns):
         result = v1.LinePromise(
             status=status + _OFFSET,
             promised=parts[starts[line] : starts[line + 1]],
             explanation_json=explanations.get(line, ""),
+            freshness=freshness,
+            dropped_receipts=dropped,
         )
         if status != AvailabilityStatus.INVALID_QUANTITY:
             result.shortage_micros = shortage

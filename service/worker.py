@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from atp.live_layout import CHANGES
+from cache.redis_options import RedisOptions
 from pricing_engine.model import ExceptionPolicy
 from service.erp_fallback import ErpFallback, open_worker_erp
 from service.exchange import Services
@@ -52,6 +53,8 @@ class WorkerConfig:
     grace_s: float = GRACE_S
     erp: Path | None = None
     """The configuration of an ERP."""
+    redis: RedisOptions | None = None
+    """The Redis that shares live state with other hosts."""
 
 
 @dataclass(frozen=True, slots=True)

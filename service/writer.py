@@ -1,6 +1,7 @@
 """The writer process of a host: the one that changes live state. Workers ask it over a unix socket, and read what it
 shows in shared memory; while it is away they go on reading, and refuse what would change something."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -8,12 +9,12 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import CacheError
+from cache.open import open_state_cache
+from cache.protocol import CacheError, Health, StateCache
 from service.errors import RequestRefusedError
 from service.instants import now_us
-from service.limits import EXPIRE_S, HOUSEKEEPING_S
-from service.live_files import LiveFiles, live_directory, socket_path, writer_lock
+from service.limits import EXPIRE_S, FOLLOW_S, HOUSEKEEPING_S, STANDBY_S
+from service.live_files import LiveFiles, WriterBusyError, live_directory, socket_path, writer_lock
 from service.live_state import LiveState
 from service.runtime import load_snapshot
 from service.worker import Activate, Serving, SwapFailed, WorkerConfig, name_process
@@ -31,24 +32,59 @@ def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
     stopping = [False]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stopping.__setitem__(0, True))
-    with writer_lock(config.store):
-        cache = EmbeddedStateCache(live_directory(config.store))
-        live = open_live_state(config, cache, config.snapshot_version)
+    try:
+        with contextlib.ExitStack() as stack:
+            version = _become_writer(config, supervisor, stack, stopping)
+            if version:
+                _write(config, supervisor, version, stopping)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        _log.warning("the supervisor is gone; stopping")
+
+
+def _become_writer(
+    config: WorkerConfig, supervisor: Connection, stack: contextlib.ExitStack, stopping: list[bool]
+) -> str:
+    """Wait until no other server writes this store, whose writer serves these workers meanwhile; the snapshot to
+    begin with, '' when told to stop."""
+    version = config.snapshot_version
+    is_standing_by = False
+    while not stopping[0]:
+        try:
+            stack.enter_context(writer_lock(config.store))
+        except WriterBusyError as error:
+            if not is_standing_by:
+                _log.info("%s: its writer is used, this one stands by", error)
+                supervisor.send(Serving(version))
+                is_standing_by = True
+            if supervisor.poll(STANDBY_S):
+                match supervisor.recv():
+                    case Activate(newer):
+                        version = newer
+                        supervisor.send(Serving(version))
+                    case _:
+                        return ""
+        else:
+            return version
+    return ""
+
+
+def _write(config: WorkerConfig, supervisor: Connection, version: str, stopping: list[bool]) -> None:
+    """Serve the workers until told to stop."""
+    with contextlib.closing(open_state_cache(live_directory(config.store), config.redis)) as cache:
+        live = open_live_state(config, cache, version)
         server: Any = None
         if live is not None:
             server = build_writer_server(live, socket_path(config.store))
             server.start()
         try:
-            supervisor.send(Serving(config.snapshot_version))
-            _tend(config, supervisor, live, stopping)
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            _log.warning("the supervisor is gone; stopping")
-        if server is not None:
-            server.stop(config.grace_s).wait()
-        cache.close()
+            supervisor.send(Serving(version))
+            _tend(config, supervisor, live, cache, stopping)
+        finally:
+            if server is not None:
+                server.stop(config.grace_s).wait()
 
 
-def open_live_state(config: WorkerConfig, cache: EmbeddedStateCache, version: str) -> LiveState | None:
+def open_live_state(config: WorkerConfig, cache: StateCache, version: str) -> LiveState | None:
     """Live state over a snapshot of the store, shown to its readers; None: the snapshot has no positions."""
     loaded = load_snapshot(config.store, version, config.policy, verify=False)
     if loaded.availability is None:
@@ -59,21 +95,35 @@ def open_live_state(config: WorkerConfig, cache: EmbeddedStateCache, version: st
     return live
 
 
-def _tend(config: WorkerConfig, supervisor: Connection, live: LiveState | None, stopping: list[bool]) -> None:
+def _tend(
+    config: WorkerConfig,
+    supervisor: Connection,
+    live: LiveState | None,
+    cache: StateCache,
+    stopping: list[bool],
+) -> None:
     next_expiry_s = time.monotonic()
+    lost_us = 0
     while not stopping[0]:
-        if supervisor.poll(HOUSEKEEPING_S):
+        if supervisor.poll(FOLLOW_S if config.redis else HOUSEKEEPING_S):
             match supervisor.recv():
                 case Activate(version):
                     supervisor.send(_switch(config, live, version))
                 case _:
                     return
-        if live is not None and time.monotonic() >= next_expiry_s:
-            next_expiry_s = time.monotonic() + EXPIRE_S
-            try:
+        if live is None:
+            continue
+        # other hosts can't be heard: what is known here may be old, and readers say so (A11)
+        lost_us = 0 if cache.health is Health.OK else (lost_us or now_us())
+        live.set_link_lost(lost_us)
+        try:
+            if config.redis:
+                live.follow()
+            if time.monotonic() >= next_expiry_s:
+                next_expiry_s = time.monotonic() + EXPIRE_S
                 live.expire()
-            except (RequestRefusedError, CacheError, OSError):
-                _log.exception("reservations could not be ended; tried again in %s s", EXPIRE_S)
+        except (RequestRefusedError, CacheError, OSError) as error:
+            _log.warning("live state could not be tended, tried again: %s", error)
 
 
 def _switch(config: WorkerConfig, live: LiveState | None, version: str) -> Serving | SwapFailed:

@@ -226,6 +226,9 @@ def line_promises(engine: AvailabilityEngine, ask: PromiseAsk) -> list[LinePromi
                 )
                 for k in range(a.part_start[i], a.part_start[i + 1])
             ),
+            int(a.dropped_receipts[i]),
+            tuple(Freshness(f) for f in a.freshness[i]),
+            tuple(int(t) for t in a.source_as_of_us[i]),
         )
         for i in range(len(a.status))
     ]

@@ -1,12 +1,16 @@
 """The network promise of A7: sourcing order, policies, and stock used up line by line within a request."""
 
+import random
+from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
-from atp.model import MICROS, AvailabilityStatus, PromisePolicy, Reservation
+from atp.model import MICROS, AvailabilityStatus, PromisePolicy, Reservation, TooComplexError
 from atp.rows import Branch, Demand, Item, Lane, Receipt, Rows, Stock
 from atp.sourcing import Slot, plan_shipments
+from atp.sourcing_kernel import LABELS_MAX, Plan, Slots, day_room, plan_with_least
 from tests.atp_world import at, check_both, on, promise_both, q, shipments, us, world
 
 TWENTY = [("X", q(20), "")]
@@ -198,34 +202,83 @@ def all_plans(slots: list[Slot], wanted: int, least: int) -> list[tuple[int, ...
     return plans
 
 
+def random_slots(dice: random.Random, branches: int, days: int, most: int) -> list[Slot]:
+    """Slots of up to so many branches in sourcing order, each with a capacity that rises."""
+    slots = []
+    for order in range(dice.randint(1, branches)):
+        capacity = 0
+        for day in sorted(dice.sample(range(days), dice.randint(1, days))):
+            capacity += dice.randint(1, most)
+            slots.append(Slot(day, order, capacity))
+    return sorted(slots, key=lambda slot: (slot.day, slot.order))
+
+
+def worth(plan: Sequence[int], slots: list[Slot]) -> tuple[int, list[tuple[int, list[int]]]]:
+    """The total, then for each day what it ships in all and from the branches in order."""
+    days = []
+    for day in sorted({slot.day for slot in slots}):
+        counts = [count for count, slot in zip(plan, slots, strict=True) if slot.day == day]
+        days.append((sum(counts), counts))
+    return sum(plan), days
+
+
 def test_minimum_shipment_plans_are_the_best_of_all_plans() -> None:
-    import random
-
     dice = random.Random(7)
-    for _ in range(250):
-        slots = []
-        for order in range(dice.randint(1, 3)):
-            capacity = 0
-            for day in sorted(dice.sample(range(4), dice.randint(1, 3))):
-                capacity += dice.randint(0, 4)
-                slots.append(Slot(day, order, capacity))
-        slots.sort(key=lambda slot: (slot.day, slot.order))
-        wanted, least = dice.randint(1, 9), dice.randint(1, 4)
-        least = min(least, wanted)
-
-        def worth(plan: tuple[int, ...], slots: list[Slot] = slots) -> tuple[int, list[int]]:
-            by_day = [sum(n for n, s in zip(plan, slots, strict=True) if s.day == day) for day in range(4)]
-            return sum(plan), by_day
-
-        plans = all_plans(slots, wanted, least)
+    for _ in range(400):
+        slots = random_slots(dice, 3, 3, 4)
+        wanted = dice.randint(1, 11)
+        least = min(dice.randint(1, 4), wanted)
         chosen = dict(plan_shipments(slots, wanted, least))
         vector = tuple(chosen.get(slot, 0) for slot in slots)
+        plans = all_plans(slots, wanted, least)
         assert vector in plans
-        total, by_day = worth(vector)
-        best_total = max(worth(plan)[0] for plan in plans)
-        assert total == best_total
-        # the first day on which anything is shipped has the most that any plan of that total ships on it
-        assert by_day[0] == max(worth(plan)[1][0] for plan in plans if sum(plan) == best_total)
+        assert worth(vector, slots) == max(worth(plan, slots) for plan in plans)
+
+
+def kernel_plan(slots: list[Slot], wanted: int, least: int) -> list[tuple[Slot, int]]:
+    """The compiled plan of the same slots, whose capacities it wants held at what is wanted."""
+    branches = 1 + max(slot.order for slot in slots)
+    by_branch = [slot for order in range(branches) for slot in slots if slot.order == order]
+    kept = []
+    for slot in by_branch:
+        before = kept[-1].capacity if kept and kept[-1].order == slot.order else 0
+        if before < wanted:
+            kept.append(Slot(slot.day, slot.order, min(slot.capacity, wanted)))
+    orders = np.array([slot.order for slot in kept])
+    columns = Slots(
+        np.searchsorted(orders, np.arange(branches)).astype(np.int64),
+        np.searchsorted(orders, np.arange(branches), side="right").astype(np.int64),
+        np.array([slot.day for slot in kept], dtype=np.int32),
+        np.array([slot.capacity for slot in kept], dtype=np.int64),
+    )
+    room = [np.zeros(len(kept), dtype=dtype) for dtype in (np.int32, np.int32, np.int64)]
+    plan = Plan(*room, np.zeros(1, dtype=np.int64), np.zeros(len(kept), dtype=np.int64))
+    today, day = np.zeros(branches, dtype=np.int64), day_room(branches, LABELS_MAX)
+    code = plan_with_least(
+        columns, today, 0, branches, wanted, least, plan, day, np.zeros(1, dtype=np.int64), 10**9
+    )
+    assert code == 0
+    found = {(slot.day, slot.order): slot for slot in slots}
+    return [(found[int(plan.pick[k]), int(plan.place[k])], int(plan.shipped[k])) for k in range(plan.size[0])]
+
+
+def test_the_compiled_minimum_shipment_plan_is_the_plain_one() -> None:
+    dice = random.Random(8)
+    for _ in range(5_000):
+        slots = random_slots(dice, 5, 3, dice.choice([3, 6, 12]))
+        wanted = dice.randint(2, 40)
+        least = min(dice.randint(2, 8), wanted)
+        assert kernel_plan(slots, wanted, least) == plan_shipments(slots, wanted, least)
+
+
+def test_an_order_too_complex_is_refused_not_worked_on_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = world(X=5, branches=("EAST", "WEST"))
+    monkeypatch.setattr("atp.orders.EFFORT_MAX", 0)
+    with pytest.raises(TooComplexError, match="too many ways"):
+        promise_both(rows, TWENTY)
+    monkeypatch.setattr("atp.orders.PROMISE_PAIRS_MAX", 1)
+    with pytest.raises(TooComplexError, match="2 pairs, at most 1"):
+        promise_both(rows, TWENTY)
 
 
 def test_substitutes_come_after_the_asked_sku_and_only_when_allowed() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
-from pricegrid import Client, Line, PricegridError, ReserveLine
+from pricegrid import Client, FreshnessState, Line, PricegridError, ReserveLine
 from service.cli import main
+from tests.redis_servers import Proxy, redis_server
 from tests.servers import running, until
 
 SOON = datetime.now(UTC).replace(microsecond=0)
@@ -97,6 +99,28 @@ def test_live_state_in_a_server(load, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)[0]["available"] == "160"
 
 
+@pytest.mark.slow
+def test_a_second_server_on_the_store_takes_over_when_the_first_is_gone(load):
+    store = load(100)
+    with (
+        running(store, "--workers", "1") as first,
+        running(store, "--workers", "1") as second,
+        Client(second.address) as client,
+    ):
+        assert client.reserve([ReserveLine("X", 5, "MAIN")], key="a").reservation.reservation_id
+        until(lambda: free(second.address) == 95, "the writer of the first server serves the second")
+        assert first.stop() == 0
+
+        def takes_over() -> bool:
+            try:
+                return bool(client.reserve([ReserveLine("X", 5, "MAIN")], key="b").reservation)
+            except PricegridError:
+                return False
+
+        until(takes_over, "its own writer takes over")
+        until(lambda: free(second.address) == 90, "with all that was held")
+
+
 SHOPPER = """
 import sys
 from pricegrid import Client, PricegridError, ReserveLine
@@ -133,3 +157,50 @@ def test_many_processes_sell_exactly_the_stock_while_the_writer_is_killed(load):
             os.kill(served.writer()[0], signal.SIGKILL)
             assert sum(int(each.result()[0]) for each in sold) == 100
         until(lambda: every_worker_says(served.address, 0), "nothing is left")
+
+
+@pytest.mark.slow
+def test_two_hosts_share_reservations_and_events_through_redis(load, tmp_path):
+    """Two stores, two servers, one Redis that goes away and comes back."""
+    stores = [load(100), shutil.copytree(tmp_path / "store", tmp_path / "other")]
+    with redis_server(tmp_path / "redis") as server, Proxy(server.address) as proxy:
+        host, port = proxy.address
+        url = ("--redis-url", f"redis://{host}:{port}")
+        with (
+            running(str(stores[0]), "--workers", "1", *url) as one,
+            running(str(stores[1]), "--workers", "1", *url) as two,
+            Client(one.address) as buyer,
+            Client(two.address) as other,
+        ):
+            lines = [ReserveLine("X", 30, "MAIN")]
+
+            def reserved(client: Client, key: str) -> bool:
+                try:
+                    return bool(client.reserve(lines, key=key).reservation.reservation_id)
+                except PricegridError as error:
+                    if error.reason != "LIVE_STATE_UNAVAILABLE":
+                        raise
+                    return False
+
+            until(lambda: reserved(buyer, "a"), "the first Redis is healed and takes reservations")
+            until(lambda: free(two.address) == 70, "the other host sees it")
+            assert publish(tmp_path, two.address, {"sequence": 1, "quantity": "-10"}) == 0
+            until(lambda: free(one.address) == 60, "and the first one its event")
+            assert reserved(other, "b")
+            assert reserved(buyer, "c")
+            assert not reserved(other, "d")  # 100 - 10 - 90: nothing is promised twice
+            until(lambda: free(one.address) == free(two.address) == 0, "both agree")
+
+            proxy.refuse()
+            until(lambda: freshness(one.address) == FreshnessState.STALE, "answers say that they may be old")
+            assert free(one.address) == 0
+            assert publish(tmp_path, one.address, {"sequence": 2, "quantity": "5"}) == 0
+
+            proxy.restore()
+            until(lambda: free(two.address) == 5, "what was kept meanwhile is told")
+            until(lambda: freshness(one.address) == FreshnessState.FRESH, "and answers are fresh again")
+
+
+def freshness(address: str) -> FreshnessState:
+    with Client(address) as client:
+        return client.check_availability([Line("X", 1)]).lines[0].branches[0].freshness.erp.state
