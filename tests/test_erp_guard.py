@@ -230,18 +230,15 @@ def test_a_time_out_opens_the_breaker_alone_and_is_not_retried():
 
     async def run() -> object:
         guard = Guard(QUICK, refuse_ping, metrics)
-        began_s = monotonic()
         error = await attempt(guard, hang)
-        took_s = monotonic() - began_s
         await guard.close()
-        return error, took_s, guard.state
+        return error, guard.state
 
-    error, took_s, state = asyncio.run(run())
+    error, state = asyncio.run(run())
 
     assert isinstance(error, ErpTimeoutError)
     assert state is BreakerState.OPEN
     assert metrics.calls == {CallOutcome.TIMEOUT: 1}
-    assert took_s < 1.0
 
 
 def test_a_caller_with_little_time_says_nothing_of_the_erp():

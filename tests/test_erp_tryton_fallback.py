@@ -229,11 +229,11 @@ def test_an_exception_stays_one_when_tryton_is_stopped(store, tmp_path_factory):
         running(store, "--workers", "1", "--erp-config", str(mine.config(CONFIG))) as other,
         Client(other.address) as client,
     ):
-        (known,) = client.price_lines("C011", [Line("N-000", 3)], timeout_s=20).lines
+        (known,) = client.price_lines("C011", [Line("N-000", 17)], timeout_s=20).lines
         mine.process.kill()
         mine.process.wait()
-        (gone,) = client.price_lines("C011", [Line("N-000", 5)], timeout_s=20).lines
-        (still,) = client.price_lines("C011", [Line("N-000", 3)], timeout_s=20).lines
+        (gone,) = client.price_lines("C011", [Line("N-000", 19)], timeout_s=20).lines
+        (still,) = client.price_lines("C011", [Line("N-000", 17)], timeout_s=20).lines
 
     assert known.source is PriceSource.ERP
     assert (gone.status, gone.exception) == (LineStatus.ERP_UNAVAILABLE, ExceptionReason.PRICE_SOURCE_ERP)
