@@ -28,6 +28,8 @@ VERSION = "20260302T060000Z-00000000"
 class Site:
     """A store with one snapshot: its cache stays when the process that used it ends."""
 
+    open_cache = staticmethod(EmbeddedStateCache)
+
     def __init__(self, rows: Rows, directory: Path) -> None:
         self.rows, self.directory = rows, directory
         self.now_us = at(0)
@@ -35,7 +37,7 @@ class Site:
 
     def start(self) -> None:
         self.engine = AvailabilityEngine(compile_positions(frames_of(self.rows)))
-        self.cache = EmbeddedStateCache(self.directory)
+        self.cache = self.open_cache(self.directory)
         self.live = LiveState(
             self.cache,
             self.engine,

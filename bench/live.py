@@ -1,0 +1,156 @@
+"""Live state in one process: events applied, what live pairs cost readers, reserve and confirm.
+
+Floors of the same run: keeping the same bytes in the cache without looking at them; the same question before anything
+was live; an empty Lua script called over the same link.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from atp.engine import AvailabilityEngine
+from atp.events import Event, EventBatch, Kind, Measure
+from atp.live import LiveWriter
+from atp.model import CheckAsk, Source
+from atp.reservations import ReserveAsk, ReserveLine
+from bench import datasets as data
+from bench.measure import Figure, figure, median_us
+from cache.embedded import EmbeddedStateCache
+from cache.protocol import Commit, StateCache
+from cache.redis_link import Link
+from cache.redis_options import RedisOptions
+from cache.redis_scripts import EMPTY
+from cache.redis_store import RedisStateCache
+from loaders.snapshot import current_version, open_snapshot
+from pricing_engine.model import MICROS
+from service.instants import created_at_us
+from service.limits import LIVE_PAIRS, LIVE_WORDS
+from service.live_state import LiveState
+from service.wire_events import encode_events
+from tests.cache_worlds import healthy
+from tests.redis_servers import redis_server
+
+EVENTS_PER_MESSAGE = 5_000
+PAIRS = 20_000
+QUESTION_PAIRS = 1_000
+
+
+def measure(size: data.Size, store: Path, events: int, reservations: int) -> list[Figure]:
+    """Events a second, cost for readers, reserve and confirm a second embedded and through Redis."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        place = _Place(size, store)
+        applied = _events(place, folder, events)
+        return [*applied, *_reservations(place, folder, reservations)]
+
+
+class _Place:
+    """A snapshot, and a clock shortly after it."""
+
+    def __init__(self, size: data.Size, store: Path) -> None:
+        self.version = current_version(store)
+        self.arrays = open_snapshot(store, verify=False).arrays
+        self.skus = data.item_skus(size).to_list()
+        self.branch = data.branch_names(size)[0]
+        self.now_us = created_at_us(self.version) + 3_600 * MICROS
+
+    def live(self, cache: StateCache) -> tuple[LiveState, AvailabilityEngine]:
+        engine = AvailabilityEngine(self.arrays)
+
+        def room(grown: int) -> LiveWriter:
+            return LiveWriter.in_memory(LIVE_PAIRS << grown, LIVE_WORDS << grown)
+
+        created_us = created_at_us(self.version)
+        return LiveState(cache, engine, self.version, created_us, room, lambda: self.now_us), engine
+
+
+def _messages(place: _Place, events: int) -> Iterator[bytes]:
+    """On-hand events: a set of each pair, then changes of it in turn, in order of their sequence."""
+    rng, sequences = np.random.default_rng(7), [0] * PAIRS
+    for start in range(0, events, EVENTS_PER_MESSAGE):
+        batch = []
+        for pair in rng.integers(0, PAIRS, min(EVENTS_PER_MESSAGE, events - start)).tolist():
+            sequences[pair] += 1
+            kind = Kind.SET if sequences[pair] == 1 else Kind.DELTA
+            batch.append(
+                Event(
+                    Source.ERP,
+                    sequences[pair],
+                    place.now_us,
+                    Measure.ON_HAND,
+                    kind,
+                    place.skus[pair],
+                    place.branch,
+                    10_000 * MICROS if kind is Kind.SET else -MICROS,
+                )
+            )
+        yield encode_events(EventBatch.of(batch))
+
+
+def _a_second(calls: list[Callable[[], object]], each: int) -> float:
+    begin_s = time.perf_counter()
+    for call in calls:
+        call()
+    return each * len(calls) / (time.perf_counter() - begin_s)
+
+
+def _events(place: _Place, folder: Path, events: int) -> list[Figure]:
+    messages = list(_messages(place, events))
+    kept = EmbeddedStateCache(folder / "kept")
+    floor = _a_second(
+        [lambda raw=raw: kept.commit([Commit(notes=[raw])]) for raw in messages], EVENTS_PER_MESSAGE
+    )
+    live, engine = place.live(EmbeddedStateCache(folder / "live"))
+    question = CheckAsk(
+        place.now_us,
+        [sku.encode() for sku in place.skus[:QUESTION_PAIRS]],
+        np.full(QUESTION_PAIRS, MICROS),
+        [b""] * QUESTION_PAIRS,
+        (place.branch.encode(),),
+    )
+    engine.check(question)
+    before = median_us([lambda: engine.check(question)] * 50)
+    reached = _a_second([lambda raw=raw: live.publish(raw) for raw in messages], EVENTS_PER_MESSAGE)
+    after = median_us([lambda: engine.check(question)] * 50)
+    return [
+        figure("inventory events applied", "≥ 200,000/s", reached, floor, "the same bytes kept", "events/s"),
+        figure(
+            f"availability of {QUESTION_PAIRS:,} pairs, all live", "≤ 1.05×", after, before, "none live", "µs"
+        ),
+    ]
+
+
+def _reservations(place: _Place, folder: Path, count: int) -> list[Figure]:
+    figures = []
+    with redis_server(folder / "redis") as server:
+        options = RedisOptions(nodes=(server.address,))
+        shared = RedisStateCache(options, folder / "shared")
+        healthy(shared)
+        link = Link(options)
+        link.run("x", [("SCRIPT", "LOAD", EMPTY.source)])
+        head = EMPTY.head(options.prefix)
+        # reserve and confirm are two calls of a script
+        floor = _a_second([lambda: [link.run("x", [head]) for _ in range(2)]] * count, 1)
+        embedded = EmbeddedStateCache(folder / "embedded")
+        for name, goal, cache in (("SQLite", "", embedded), ("Redis", "≥ 0.5", shared)):
+            live, _ = place.live(cache)
+            calls = [lambda n=n, on=live: _reserve_and_confirm(place, on, n) for n in range(count)]
+            reached = _a_second(calls, 1)
+            figures.append(
+                figure(
+                    f"reserve + confirm, {name}", goal, reached, floor, "an empty script twice", "a second"
+                )
+            )
+            cache.close()
+        link.close()
+    return figures
+
+
+def _reserve_and_confirm(place: _Place, live: LiveState, number: int) -> None:
+    line = ReserveLine(place.skus[number % PAIRS], MICROS, place.branch)
+    held = live.reserve(ReserveAsk(f"K{number}", "C", [line], 60 * MICROS, allow_partial=True)).reservation
+    if held.reservation_id:
+        live.confirm("C", held.reservation_id, f"SO-{number}")
