@@ -12,7 +12,15 @@ from atp.engine import AvailabilityEngine
 from atp.events import Event, EventBatch, EventStatus, Kind, Measure
 from atp.live import LiveWriter
 from atp.model import MICROS, AvailabilityStatus, CheckAsk, Source
-from atp.reservations import ReserveAsk, ReserveLine
+from atp.reservations import (
+    HeldReservation,
+    Part,
+    ReservationStatus,
+    ReserveAsk,
+    ReservedLine,
+    ReserveLine,
+    cleared,
+)
 from atp.rows import Allocation, Demand, Rows, Stock
 from cache.embedded import EmbeddedStateCache
 from loaders.compile_positions import compile_positions
@@ -371,3 +379,22 @@ def test_receipts_are_set_changed_and_taken_in(site):
     assert place.free() == 125
     place.publish(event(3, 0, measure=Measure.RECEIPT, order_ref="PO-1"))
     assert place.free() == 100
+
+
+def test_two_reservations_of_one_order_share_what_is_allocated(site):
+    place = site()
+    for key in ("A", "B"):
+        place.live.confirm("C1", place.reserve(30, key), "SO-1")
+
+    place.publish(event(1, 40, measure=Measure.ALLOCATED, order_ref="SO-1"))
+
+    assert place.free() == 100 - 40 - 20
+
+
+def test_what_was_taken_over_stays_so_when_nothing_reports_it_any_more():
+    line = ReservedLine(
+        ReserveLine("X", q(30), "MAIN"), AvailabilityStatus.OK, q(30), q(30), (Part("X", q(30), q(20)),)
+    )
+    held = HeldReservation("R1", "K", "C1", ReservationStatus.CONFIRMED, (line,), 0, 1, "SO-1", 0)
+
+    assert cleared(held, ("X", "MAIN"), {}) == held
