@@ -104,6 +104,55 @@ class EventBatch:
             version=int(self.version[index]),
         )
 
+    def events(self) -> list[Event]:
+        """All of them."""
+        sources, measures, kinds = tuple(Source), tuple(Measure), tuple(Kind)
+        columns = zip(
+            self.source.tolist(),
+            self.sequence.tolist(),
+            self.effective_us.tolist(),
+            self.measure.tolist(),
+            self.kind.tolist(),
+            self.sku,
+            self.branch,
+            self.quantity_micros.tolist(),
+            self.expected_at_us.tolist(),
+            self.order_ref,
+            self.order_line,
+            self.version.tolist(),
+            strict=True,
+        )
+        return [
+            Event(
+                sources[source],
+                sequence,
+                effective_us,
+                measures[measure],
+                kinds[kind],
+                sku,
+                branch,
+                quantity,
+                None if expected_at_us == NO_INSTANT else expected_at_us,
+                order_ref,
+                order_line,
+                version,
+            )
+            for (
+                source,
+                sequence,
+                effective_us,
+                measure,
+                kind,
+                sku,
+                branch,
+                quantity,
+                expected_at_us,
+                order_ref,
+                order_line,
+                version,
+            ) in columns
+        ]
+
     @classmethod
     def of(cls, events: Sequence[Event]) -> Self:
         """The events as columns; figures must fit into 64 bits."""

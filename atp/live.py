@@ -11,7 +11,6 @@ All arrays are one-dimensional int64, little-endian, in one file. Quantities are
 
 import mmap
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -136,6 +135,17 @@ class LiveWriter:
         if not done:
             raise LiveFullError("live positions are full")
 
+    def put_figures(self, pairs: list[tuple[int, int]], figures: list[tuple[int, ...]]) -> None:
+        """Replace the nine figures of many (item, branch) pairs and keep their lists; a new pair has none.
+
+        Raises LiveFullError: some of them may be done then.
+        """
+        ordinals = np.array(pairs, dtype=np.int64)
+        items, branches = np.ascontiguousarray(ordinals[:, 0]), np.ascontiguousarray(ordinals[:, 1])
+        done = live_kernel.put_figures(self.arrays, items, branches, np.array(figures, dtype=np.int64))
+        if done < len(pairs):
+            raise LiveFullError("live positions are full")
+
     def set_link_lost(self, since_us: int) -> None:
         """Since when the shared side can't be followed; 0: it can. Readers call everything stale meanwhile."""
         self.arrays.live_head[LINK_LOST] = since_us
@@ -181,11 +191,3 @@ def look(arrays: LiveArrays, item: int, branch: int) -> LiveView | None:
         if live_kernel.is_row_unchanged(arrays.live_rows, row, version):
             return LiveView(tuple(words[:VERSION].tolist()), detail)
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRoom:
-    """How much of a file is used."""
-
-    pairs: int
-    words: int

@@ -164,3 +164,40 @@ def put_pair(
         store_release(live.live_head, PAIRS, pairs + 1)
     store_release(live.live_head, CHANGES, live.live_head[CHANGES] + 1)
     return True
+
+
+@compiled
+def put_figures(
+    live: LiveArrays,
+    items: NDArray[np.int64],
+    branches: NDArray[np.int64],
+    figures: NDArray[np.int64],
+) -> int:
+    """Replace the (n, 9) figures of some pairs and keep their lists; a new pair has none. How many were done: fewer
+    than n when there is no room for the next."""
+    for i in range(len(items)):
+        key = live_key(items[i], branches[i])
+        slot = _slot(live.live_slots, key)
+        is_new = live.live_slots[2 * slot] != key
+        pairs = live.live_head[PAIRS]
+        row = 2 * pairs if is_new else live.live_slots[2 * slot + 1] ^ 1
+        if (row + 1) * ROW_WORDS > len(live.live_rows):
+            return i
+        at, current = row * ROW_WORDS, (row ^ 1) * ROW_WORDS
+        version = live.live_rows[at + VERSION]
+        store_release(live.live_rows, at + VERSION, version | 1)
+        fence()
+        old_words = _block_words(live, row)
+        if old_words > 0 and live.live_rows[at + BLOCK] != live.live_rows[current + BLOCK]:
+            _free_block(live, live.live_rows[at + BLOCK], old_words)
+        for k in range(figures.shape[1]):
+            live.live_rows[at + k] = figures[i, k]
+        for k in range(BLOCK, DETAIL_BYTES + 1):
+            live.live_rows[at + k] = 0 if is_new else live.live_rows[current + k]
+        store_release(live.live_rows, at + VERSION, (version | 1) + 1)
+        store_release(live.live_slots, 2 * slot + 1, row)
+        if is_new:
+            store_release(live.live_slots, 2 * slot, key)
+            store_release(live.live_head, PAIRS, pairs + 1)
+    store_release(live.live_head, CHANGES, live.live_head[CHANGES] + 1)
+    return len(items)

@@ -68,29 +68,38 @@ def reservation_number(reservation_id: str) -> int:
         return 0
 
 
-def image_of(pair_rows: PairRows, pair: Pair, time_zone: str) -> PairImage:
-    """What the kernels read of a pair. A figure that leaves int64 makes the pair unknown."""
-    rows = Rows()
-    pair_rows.put_into(rows, pair)
-    stock = pair_rows.stock
-    allocated = min(INT64_MAX, sum(a.allocated_micros for a in pair_rows.allocations))
-    wms_as_of_us = max((a.as_of_us for a in pair_rows.allocations), default=NO_INSTANT)
-    is_unknown = pair_rows.is_unknown
-    if stock and not all(
-        INT64_MIN <= each <= INT64_MAX for each in (stock.on_hand_micros, stock.unavailable_micros)
+def figures_with_stock(
+    figures: tuple[int, ...], stock: Stock | None, gaps: int, *, is_unknown: bool
+) -> tuple[int, ...]:
+    """The nine figures of a live row with another stock row. One that leaves int64 makes the pair unknown."""
+    _, _, allocated, safety, _, wms_as_of_us, _, _, transit_as_of_us = figures
+    if stock and not (
+        INT64_MIN <= stock.on_hand_micros <= INT64_MAX and INT64_MIN <= stock.unavailable_micros <= INT64_MAX
     ):
         stock, is_unknown = None, True
-    figures = (
-        stock.on_hand_micros if stock else 0,
-        stock.unavailable_micros if stock else 0,
+    listed = (gaps, int(is_unknown), transit_as_of_us)
+    if stock is None:
+        return (0, 0, allocated, safety, NO_INSTANT, wms_as_of_us, *listed)
+    return (
+        stock.on_hand_micros,
+        stock.unavailable_micros,
         allocated,
-        pair_rows.safety_micros,
-        stock.as_of_us if stock else NO_INSTANT,
+        safety,
+        stock.as_of_us,
         wms_as_of_us,
-        sum(1 << source for source in pair_rows.gaps),
-        int(is_unknown),
-        pair_rows.transit_as_of_us,
+        *listed,
     )
+
+
+def image_of(pair_rows: PairRows, pair: Pair, time_zone: str) -> PairImage:
+    """What the kernels read of a pair."""
+    rows = Rows()
+    pair_rows.put_into(rows, pair)
+    allocated = min(INT64_MAX, sum(a.allocated_micros for a in pair_rows.allocations))
+    wms_as_of_us = max((a.as_of_us for a in pair_rows.allocations), default=NO_INSTANT)
+    listed = (0, 0, allocated, pair_rows.safety_micros, 0, wms_as_of_us, 0, 0, pair_rows.transit_as_of_us)
+    gaps = sum(1 << source for source in pair_rows.gaps)
+    figures = figures_with_stock(listed, pair_rows.stock, gaps, is_unknown=pair_rows.is_unknown)
     nets = [
         (local_day(demand.due_at_us, time_zone), net)
         for net, demand in net_demands(rows, *pair, EPOCH_MOMENT)

@@ -17,6 +17,7 @@ from atp.pair_rows import PairRows
 from atp.rows import Allocation, Demand, Receipt, Stock
 
 _by_sequence = attrgetter("sequence")
+_APPLIED = Outcome(EventStatus.APPLIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,15 @@ class Stream:
 
     def add(self, event: Event) -> Outcome:
         """Take in one event; the stream stays what the set of its events makes it."""
+        spans = self.spans
+        if (
+            spans and spans[-1][1] + 1 == event.sequence
+        ):  # the usual one: next in order, nothing can replace it
+            spans[-1] = (spans[-1][0], event.sequence)
+            self.events.append(event)
+            if event.kind is Kind.SET:
+                self._drop_replaced(event)
+            return _APPLIED
         if self._has(event.sequence):
             at = bisect_left(self.events, event.sequence, key=_by_sequence)
             kept = self.events[at] if at < len(self.events) else None
@@ -56,13 +66,18 @@ class Stream:
             self.events.append(event)
         else:
             insort(self.events, event, key=_by_sequence)
-        if event.kind is Kind.SET and event.measure in _PLAIN:
+        if event.kind is Kind.SET:
+            self._drop_replaced(event)
+        return _APPLIED
+
+    def _drop_replaced(self, event: Event) -> None:
+        """Before a set of a plain figure nothing of that figure matters any more."""
+        if event.measure in _PLAIN and len(self.events) > 1:
             self.events = [
                 each
                 for each in self.events
                 if each.measure is not event.measure or each.sequence >= event.sequence
             ]
-        return Outcome(EventStatus.APPLIED)
 
     def _has(self, sequence: int) -> bool:
         if self.spans and self.spans[-1][0] <= sequence:
@@ -134,19 +149,33 @@ def _value(loaded: int | None, events: Iterable[Event]) -> int | None:
 
 
 def _with_stock(rows: PairRows, after_us: int, events: Sequence[Event]) -> PairRows:
-    counted = [event for event in events if event.effective_us > after_us]
-    if not counted:
-        return rows
+    stock = stock_of(rows, after_us, events)
+    return rows if stock is None else replace(rows, stock=stock, is_unknown=False)
+
+
+def stock_of(rows: PairRows, after_us: int, events: Sequence[Event]) -> Stock | None:
+    """What the ERP's events make of a stock row; None: they say nothing that is known."""
+    loaded = rows.stock
     is_known = after_us != NO_INSTANT and not rows.is_unknown
-    stock = rows.stock or Stock(0, after_us)
-    on_hand = _value(
-        stock.on_hand_micros if is_known else None, (e for e in counted if e.measure is Measure.ON_HAND)
-    )
-    unavailable = _value(stock.unavailable_micros, (e for e in counted if e.measure is Measure.UNAVAILABLE))
-    if on_hand is None:
-        return rows
-    as_of_us = max(after_us, *(event.effective_us for event in counted))
-    return replace(rows, stock=Stock(on_hand, as_of_us, max(0, unavailable or 0)), is_unknown=False)
+    on_hand = (loaded.on_hand_micros if loaded else 0) if is_known else None
+    unavailable = loaded.unavailable_micros if loaded else 0
+    as_of_us = after_us
+    for event in events:
+        if event.effective_us <= after_us:
+            continue
+        as_of_us = max(as_of_us, event.effective_us)
+        if event.measure is Measure.ON_HAND:
+            if event.kind is Kind.SET:
+                on_hand = event.quantity_micros
+            elif on_hand is not None:
+                on_hand += event.quantity_micros
+        elif event.kind is Kind.SET:
+            unavailable = event.quantity_micros
+        else:
+            unavailable += event.quantity_micros
+    if on_hand is None or as_of_us == after_us:
+        return None
+    return Stock(on_hand, as_of_us, max(0, unavailable))
 
 
 def _by_line(events: Iterable[Event]) -> dict[str, dict[str, list[Event]]]:

@@ -9,10 +9,10 @@ from atp.engine import AvailabilityEngine
 from atp.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
 from atp.live import LiveFullError, LiveWriter
 from atp.model import INT64_MAX, NO_INSTANT, Reservation, Source, day_number
-from atp.pair_rows import PairRows, image_of
+from atp.pair_rows import PairRows, figures_with_stock, image_of
 from atp.reservations import LIVING, HeldReservation, ReservationStatus
 from atp.rows import Pair
-from atp.streams import Base, Stream, figures_of, peaks
+from atp.streams import Base, Stream, figures_of, peaks, stock_of
 
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
 MakeWriter = Callable[[int], LiveWriter]
@@ -26,6 +26,10 @@ class _State:
     base: Base
     streams: dict[Source, Stream] = field(default_factory=dict)
     holding: dict[str, HeldReservation] = field(default_factory=dict)
+    figures: tuple[int, ...] = ()
+    """The nine of the row shown last; (): none is shown, and the snapshot has lists of the pair."""
+    has_new_lists: bool = False
+    """Allocations, receipts, demands or reservations may be others than shown."""
 
 
 class LivePairs:
@@ -53,18 +57,22 @@ class LivePairs:
         reason = self._fault(event)
         if reason is not None:
             return Outcome(EventStatus.DEAD_LETTER, reason)
-        state = self._state((event.sku, event.branch))
-        stream = state.streams.setdefault(event.source, Stream())
+        state = self._states.get((event.sku, event.branch)) or self._state((event.sku, event.branch))
+        stream = state.streams.get(event.source)
+        if stream is None:
+            stream = state.streams[event.source] = Stream()
         outcome = stream.add(event)
-        after_us = (state.base.erp_us, state.base.wms_us, state.base.transit_us)[event.source]
-        has_gap = len(stream.spans) > 1 and stream.has_gap(after_us)
-        if (
-            outcome.status is EventStatus.APPLIED
-            and event.source is Source.ERP
-            and event.effective_us <= after_us
-        ):
-            return Outcome(EventStatus.OLDER, None, has_gap)
-        return Outcome(outcome.status, outcome.reason, has_gap)
+        base = state.base
+        if event.source is Source.ERP:
+            after_us = base.erp_us
+            if event.effective_us <= after_us and outcome.status is EventStatus.APPLIED:
+                outcome = Outcome(EventStatus.OLDER)
+        else:
+            after_us = base.wms_us if event.source is Source.WMS else base.transit_us
+            state.has_new_lists = True
+        if len(stream.spans) > 1 and stream.has_gap(after_us):
+            return Outcome(outcome.status, outcome.reason, has_gap=True)
+        return outcome
 
     def _fault(self, event: Event) -> DeadReason | None:
         if event.sequence < 1:
@@ -95,7 +103,9 @@ class LivePairs:
         }
         self._where[held.reservation_id] = touched
         for pair in touched:
-            self._state(pair).holding[held.reservation_id] = held
+            state = self._state(pair)
+            state.holding[held.reservation_id] = held
+            state.has_new_lists = True
         return sorted(touched)
 
     def holding(self, pair: Pair) -> Mapping[str, HeldReservation]:
@@ -113,14 +123,40 @@ class LivePairs:
 
     def refresh(self, pairs: Iterable[Pair]) -> None:
         """Show the state of some pairs to all readers, each in one step."""
+        ordinals, figures = [], []
         for pair in dict.fromkeys(pairs):
-            self._show(pair)
+            state = self._states[pair]
+            if state.has_new_lists or not state.figures:
+                self._show(pair)
+                continue
+            state.figures = self._with_stock(state)
+            ordinals.append((state.item, state.branch))
+            figures.append(state.figures)
+        if not ordinals:
+            return
+        try:
+            self._writer.put_figures(ordinals, figures)
+        except LiveFullError:
+            self._grow()
+
+    def _with_stock(self, state: _State) -> tuple[int, ...]:
+        """The figures shown last with what the ERP has said since."""
+        rows, erp = state.base.rows, state.streams.get(Source.ERP)
+        stock = (stock_of(rows, state.base.erp_us, erp.events) if erp else None) or rows.stock
+        is_unknown = rows.is_unknown and stock is rows.stock
+        after_us = (state.base.erp_us, state.base.wms_us, state.base.transit_us)
+        gaps = 0
+        for source, stream in state.streams.items():
+            if len(stream.spans) > 1 and stream.has_gap(after_us[source]):
+                gaps |= 1 << source
+        return figures_with_stock(state.figures, stock, gaps, is_unknown=is_unknown)
 
     def _show(self, pair: Pair) -> None:
         state = self._states[pair]
         rows = figures_of(state.base, state.streams)
         rows = replace(rows, reservations=tuple(self._reservations(pair, state)))
         image = image_of(rows, pair, self._zone(state.branch))
+        state.figures, state.has_new_lists = image.figures, False
         try:
             self._writer.put(state.item, state.branch, image)
         except LiveFullError:
@@ -173,7 +209,10 @@ class LivePairs:
         state = self._states.get(pair)
         if state is None:
             item, branch = self.engine.ordinals(*pair)
-            state = self._states[pair] = _State(item, branch, self._base(item, branch))
+            base = self._base(item, branch)
+            state = self._states[pair] = _State(item, branch, base)
+            if not (base.rows.allocations or base.rows.receipts or base.rows.demands):
+                state.figures = (0, 0, 0, base.rows.safety_micros, NO_INSTANT, NO_INSTANT, 0, 0, NO_INSTANT)
         return state
 
     def _base(self, item: int, branch: int) -> Base:

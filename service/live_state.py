@@ -102,7 +102,7 @@ class LiveState:
         """See `LiveApi`."""
         read = decode_events(raw)
         with self._lock:
-            found = [read.events.event(at) for at in range(len(read.events))]
+            found = read.events.events()
             letters = [self._letter(bad.reason.name, bad.detail, bad.payload_json) for bad in read.unreadable]
             counts: Counter[EventStatus] = Counter({EventStatus.DEAD_LETTER: len(letters)})
             self._commit(Commit(puts=[self._put(letter) for letter in letters], notes=[raw]))
@@ -465,8 +465,7 @@ class LiveState:
             elif record.space in (PAIR, KEY):
                 self._versions[record.space, record.name] = record.version
         for note in change.notes:
-            batch = decode_events(note).events
-            self._apply((batch.event(at) for at in range(len(batch))), Counter())
+            self._apply(decode_events(note).events.events(), Counter())
 
 
 def _busy() -> RequestRefusedError:

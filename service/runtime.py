@@ -129,7 +129,9 @@ def warm(loaded: LoadedSnapshot) -> None:
     as_of_us = loaded.created_at_us
     engine.check(CheckAsk(as_of_us, skus, one, no_uom, branches, projected=True))
     engine.promise(PromiseAsk(as_of_us, skus, one, no_uom, branches))
-    LiveWriter.in_memory(1, 64).put(0, 0, PairImage((0,) * VERSION, [], [], []))
+    writer, nothing = LiveWriter.in_memory(1, 64), (0,) * VERSION
+    writer.put(0, 0, PairImage(nothing, [], [], []))
+    writer.put_figures([(0, 0)], [nothing])
 
 
 def version_opener(

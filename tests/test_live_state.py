@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from atp.engine import AvailabilityEngine
-from atp.events import Event, EventBatch, EventStatus, Kind, Measure
-from atp.live import LiveWriter
+from atp.events import SOURCE_OF, Event, EventBatch, EventStatus, Kind, Measure
+from atp.live import LiveWriter, look
 from atp.model import MICROS, AvailabilityStatus, CheckAsk, Source
+from atp.pair_rows import PairRows, decode_pair, image_of
 from atp.reservations import (
     HeldReservation,
     Part,
@@ -21,7 +22,8 @@ from atp.reservations import (
     ReserveLine,
     cleared,
 )
-from atp.rows import Allocation, Demand, Rows, Stock
+from atp.rows import Allocation, Demand, Receipt, Rows, Stock
+from atp.streams import Base, Stream, figures_of
 from cache.embedded import EmbeddedStateCache
 from loaders.compile_positions import compile_positions
 from service.errors import Reason, RequestRefusedError
@@ -136,9 +138,6 @@ EVENTS = [
 @pytest.mark.parametrize("count", range(1, 7))
 def test_every_order_and_duplication_ends_the_same(count):
     """By the streams themselves: 6 events in every order, each also twice."""
-    from atp.pair_rows import PairRows
-    from atp.streams import Base, Stream, figures_of
-
     base = Base(PairRows(stock=Stock(q(102), at(0))), erp_us=at(0))
     events = EVENTS[:count]
     expected = None
@@ -155,9 +154,6 @@ def test_every_order_and_duplication_ends_the_same(count):
 
 
 def test_random_orders_of_long_streams_end_the_same():
-    from atp.pair_rows import PairRows
-    from atp.streams import Base, Stream, figures_of
-
     chance = random.Random(4)
     base = Base(PairRows(stock=Stock(q(50), at(0))), erp_us=at(0))
     for _ in range(100):
@@ -398,3 +394,26 @@ def test_what_was_taken_over_stays_so_when_nothing_reports_it_any_more():
     held = HeldReservation("R1", "K", "C1", ReservationStatus.CONFIRMED, (line,), 0, 1, "SO-1", 0)
 
     assert cleared(held, ("X", "MAIN"), {}) == held
+
+
+def test_figures_shown_alone_are_those_shown_with_all_lists(site):
+    """What is written for an ERP event alone is what the plain rows of the pair make."""
+    chance = random.Random(9)
+    rows = world("X", "Y", X=100)
+    rows.receipts["X", "MAIN"] = [Receipt(q(7), at(3), reference="PO-1")]
+    place, sequences = site(rows), dict.fromkeys(itertools.product("XY", Source), 0)
+    for _ in range(120):
+        batch = []
+        for _ in range(chance.randint(1, 5)):
+            measure, sku = chance.choice(list(Measure)), chance.choice("XY")
+            source = SOURCE_OF[measure]
+            sequences[sku, source] += chance.choice([1, 1, 1, 2])
+            kind, units = chance.choice([Kind.SET, Kind.DELTA]), chance.randint(0, 30)
+            extra = {} if source is Source.ERP else {"order_ref": "SO-1", "expected_at_us": at(1)}
+            batch.append(event(sequences[sku, source], units, kind, measure, sku=sku, **extra))
+        place.publish(*batch)
+        for pair, state in place.live._pairs._states.items():
+            plain = figures_of(state.base, state.streams)
+            shown = look(place.engine.positions.live, state.item, state.branch)
+            assert shown.figures == image_of(plain, pair, "UTC").figures
+            assert decode_pair(shown.figures, shown.detail, pair) == plain
