@@ -98,6 +98,17 @@ def _late_receipts(tables: Tables, supply: Supply, lists: Lists, today: int) -> 
 
 
 @inlined
+def _excludes_confirmed(tables: Tables, supply: Supply, lists: Lists) -> bool:
+    """Whether a confirmed reservation does not count: demands are net of it, so the reference must look."""
+    if supply.exclude_reservation != 0:
+        for held in range(lists.held, lists.helds):
+            _, expires_us, _, number = held_of(tables, lists, held)
+            if number == supply.exclude_reservation and expires_us == MAX:
+                return True
+    return False
+
+
+@inlined
 def _take_held(
     tables: Tables, supply: Supply, lists: Lists, held: int, today: int, day: int, balance: int
 ) -> tuple[bool, int, int, int]:
@@ -106,8 +117,6 @@ def _take_held(
         first_day, expires_us, quantity, number = held_of(tables, lists, held)
         if first_day - today > day:
             return True, held, first_day - today, balance
-        if supply.exclude_reservation == number and expires_us == MAX:
-            return False, held, FAR, balance  # a confirmed one nets demands: the reference must look
         if supply.as_of_us < expires_us and supply.exclude_reservation != number:
             if _overflows(balance, -quantity):
                 return False, held, FAR, balance
@@ -180,7 +189,7 @@ def walk(
     today = supply.today[place]
     fits, balance = _opening(tables, pair, is_row)
     in_place, lists = lists_of(tables, pair)
-    if not (fits and in_place):
+    if not (fits and in_place) or _excludes_confirmed(tables, supply, lists):
         return RECHECK, 0, 0, 0, 0
     on_time, late, dropped, receipt = _late_receipts(tables, supply, lists, today)
     if not on_time:

@@ -318,7 +318,7 @@ def test_branches_in_other_zones_pick_on_their_own_days() -> None:
     assert shipments(found) == [("HONOLULU", 5, 0), ("AUCKLAND", 3, 1)]  # Monday there, Tuesday here
 
 
-# ---- reservations: what the next issue fills
+# ---- reservations
 
 
 @pytest.mark.parametrize(
@@ -346,6 +346,18 @@ def test_a_confirmed_reservation_and_its_demand_count_once() -> None:
     rows.reservations["X", "MAIN"] = [Reservation("R1", "X", "MAIN", q(30), "O1", confirmed=True)]
     [found] = check_both(rows, [("X", q(1), "")])
     assert [(s.balance_micros // MICROS) for s in found.projected] == [70, 60]
+
+
+@pytest.mark.parametrize("holds_from", [0, 200])
+def test_a_confirmed_reservation_left_out_nets_no_demand(holds_from: int) -> None:
+    """Also one that holds from a day past the horizon only: its demand is within."""
+    rows = world(X=100)
+    rows.demands["X", "MAIN"] = [Demand(q(40), at(3), "O1")]
+    rows.reservations["X", "MAIN"] = [
+        Reservation("R1", "X", "MAIN", q(30), "O1", confirmed=True, holds_from_us=at(holds_from))
+    ]
+    [found] = check_both(rows, [("X", q(1), "")], exclude_reservation="R1")
+    assert [(s.balance_micros // MICROS) for s in found.projected] == [100, 60]
 
 
 def test_a_reservation_holds_from_its_day_on() -> None:
