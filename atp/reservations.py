@@ -4,10 +4,12 @@ A reservation is HELD until it is confirmed, released, or its time ends (EXPIRED
 warehouse has allocated all of it (CONSUMED) or it is released (RELEASED).
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import IntEnum
+from fractions import Fraction
 
 from atp.model import AvailabilityStatus
 from atp.rows import Pair
@@ -127,3 +129,28 @@ def cleared(held: HeldReservation, pair: Pair, left: dict[tuple[str, str], int])
         part.cleared_micros >= part.quantity_micros for part in every
     )
     return replace(changed, status=ReservationStatus.CONSUMED) if is_consumed else changed
+
+
+def released(held: HeldReservation, micros_of_line: Mapping[int, int]) -> HeldReservation:
+    """The reservation less what is given back of some lines, in their asked units; without any, all of it.
+
+    Of a line's components as much in proportion, what is left rounded up. Raises ValueError for more than a line holds.
+    """
+    if not micros_of_line:
+        gone = tuple(replace(line, held_micros=0, parts=()) for line in held.lines)
+        return replace(held, status=ReservationStatus.RELEASED, lines=gone)
+    lines = list(held.lines)
+    for at, micros in micros_of_line.items():
+        if at >= len(lines) or micros > lines[at].held_micros:
+            raise ValueError(f"line {at} does not hold so much")
+        line = lines[at]
+        left = line.held_micros - micros
+        share = Fraction(left, line.held_micros)
+        kept = tuple(
+            replace(each, quantity_micros=max(each.cleared_micros, math.ceil(each.quantity_micros * share)))
+            for each in line.parts
+        )
+        lines[at] = replace(line, held_micros=left, parts=kept if left else ())
+    is_over = not any(line.held_micros for line in lines)
+    status = ReservationStatus.RELEASED if is_over else held.status
+    return replace(held, status=status, lines=tuple(lines))

@@ -68,12 +68,20 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         help="share live state with other hosts through this Redis: redis://, rediss://, redis+sentinel:// or "
         "redis+cluster://; docs/redis.md has the options",
     )
+    parser.add_argument(
+        "--events-stream",
+        metavar="NAME",
+        default="",
+        help="take in inventory events from this stream of that Redis, as one of its consumer group 'pricegrid'",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
     add_policy_arguments(parser)
 
 
 def run_serve(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; 1 when it can't start."""
+    if args.events_stream and args.redis_url is None:
+        raise UsageError("--events-stream names a stream of the Redis that --redis-url gives")
     from erp.adapters import check_config
     from erp.protocol import ErpConfigError
     from loaders.errors import SnapshotError
@@ -103,6 +111,7 @@ def run_serve(args: argparse.Namespace) -> int:
         grace_s=args.grace,
         erp=args.erp_config,
         redis=args.redis_url,
+        events_stream=args.events_stream,
     )
     try:
         if args.erp_config is not None:

@@ -27,6 +27,7 @@ from atp.reservations import (
     ReservedLine,
     ReserveLine,
     cleared,
+    released,
 )
 from atp.rows import Pair
 from cache.protocol import START, CacheError, Change, Commit, Committed, Conflict, Key, Put, StateCache
@@ -42,6 +43,7 @@ RESERVATION = "reservation"
 PAIR = "pair"
 KEY = "key"
 DEAD_LETTER = "dead_letter"
+OFFSET = "offset"
 Taken = dict[Pair, list[tuple[int, int]]]
 """(day, micros) that earlier lines of the same ask take of a pair."""
 
@@ -263,9 +265,12 @@ class LiveState:
                 if held.status is ReservationStatus.RELEASED and not parts:
                     return held
                 self._must_live(held)
-                released = _released(held, parts)
-                if self._store(released, self._touched(held)):
-                    return released
+                try:
+                    after = released(held, {part.line: part.quantity_micros for part in parts})
+                except ValueError as error:
+                    raise RequestRefusedError(Reason.INVALID_RESERVATION, str(error)) from None
+                if self._store(after, self._touched(held)):
+                    return after
         raise _busy()
 
     def _of(self, customer_id: str, reservation_id: str) -> HeldReservation:
@@ -430,6 +435,17 @@ class LiveState:
         self._by_key[held.customer_id, held.key] = held.reservation_id
         return self._pairs.hold(held)
 
+    def offset(self, stream: str) -> str:
+        """The last entry of an event stream that was taken in; '' for none."""
+        with self._lock:
+            value = self._cache.get([(OFFSET, stream)])[0].value
+        return (value or b"").decode()
+
+    def keep_offset(self, stream: str, entry_id: str) -> None:
+        """Remember how far an event stream was taken in."""
+        with self._lock:
+            self._commit(Commit(puts=[Put(OFFSET, stream, entry_id.encode())]))
+
     def set_link_lost(self, since_us: int) -> None:
         """Since when other servers can't be heard; 0: they can. All that is read is STALE meanwhile."""
         with self._lock:
@@ -470,26 +486,3 @@ class LiveState:
 
 def _busy() -> RequestRefusedError:
     return RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "others were faster each time; ask again")
-
-
-def _released(held: HeldReservation, parts: Sequence[Release]) -> HeldReservation:
-    """The reservation less what is given back; of a line's components in proportion, what is left rounded up."""
-    if not parts:
-        gone = tuple(replace(line, held_micros=0, parts=()) for line in held.lines)
-        return replace(held, status=ReservationStatus.RELEASED, lines=gone)
-    lines = list(held.lines)
-    for part in parts:
-        if part.line >= len(lines) or part.quantity_micros > lines[part.line].held_micros:
-            message = f"line {part.line} does not hold so much"
-            raise RequestRefusedError(Reason.INVALID_RESERVATION, message, line=str(part.line))
-        line = lines[part.line]
-        left = line.held_micros - part.quantity_micros
-        share = Fraction(left, line.held_micros)
-        kept = tuple(
-            replace(each, quantity_micros=max(each.cleared_micros, math.ceil(each.quantity_micros * share)))
-            for each in line.parts
-        )
-        lines[part.line] = replace(line, held_micros=left, parts=kept if left else ())
-    is_over = not any(line.held_micros for line in lines)
-    status = ReservationStatus.RELEASED if is_over else held.status
-    return replace(held, status=status, lines=tuple(lines))

@@ -67,6 +67,8 @@ class ServeOptions:
     """The configuration of an ERP for exceptions."""
     redis: RedisOptions | None = None
     """The Redis that shares live state with other hosts; None: it is this store's own."""
+    events_stream: str = ""
+    """A stream of that Redis to take inventory events from; '': none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +310,7 @@ class Supervisor:
             grace_s=options.grace_s,
             erp=options.erp,
             redis=options.redis,
+            events_stream=options.events_stream,
         )
         process = self._context.Process(target=worker.run, args=(config, theirs), daemon=True)
         process.start()

@@ -55,6 +55,8 @@ class WorkerConfig:
     """The configuration of an ERP."""
     redis: RedisOptions | None = None
     """The Redis that shares live state with other hosts."""
+    events_stream: str = ""
+    """A stream of inventory events in that Redis."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ shows in shared memory; while it is away they go on reading, and refuse what wou
 import contextlib
 import logging
 import os
+import platform
 import signal
 import time
 from multiprocessing.connection import Connection
@@ -12,6 +13,7 @@ from typing import Any
 from cache.open import open_state_cache
 from cache.protocol import CacheError, Health, StateCache
 from service.errors import RequestRefusedError
+from service.event_stream import StreamIntake
 from service.instants import now_us
 from service.limits import EXPIRE_S, FOLLOW_S, HOUSEKEEPING_S, STANDBY_S
 from service.live_files import LiveFiles, WriterBusyError, live_directory, socket_path, writer_lock
@@ -21,6 +23,8 @@ from service.worker import Activate, Serving, SwapFailed, WorkerConfig, name_pro
 from service.writer_link import build_writer_server
 
 _log = logging.getLogger(__name__)
+STREAM_GROUP = "pricegrid"
+"""All hosts read an event stream as one group: each entry is taken in by one, and told to the others."""
 
 
 def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
@@ -76,10 +80,16 @@ def _write(config: WorkerConfig, supervisor: Connection, version: str, stopping:
         if live is not None:
             server = build_writer_server(live, socket_path(config.store))
             server.start()
+        intake = None
+        if live is not None and config.redis is not None and config.events_stream:
+            consumer = f"{platform.node()}-{os.getpid()}"
+            intake = StreamIntake(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
         try:
             supervisor.send(Serving(version))
             _tend(config, supervisor, live, cache, stopping)
         finally:
+            if intake is not None:
+                intake.close()
             if server is not None:
                 server.stop(config.grace_s).wait()
 

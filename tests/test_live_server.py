@@ -201,6 +201,32 @@ def test_two_hosts_share_reservations_and_events_through_redis(load, tmp_path):
             until(lambda: freshness(one.address) == FreshnessState.FRESH, "and answers are fresh again")
 
 
+@pytest.mark.slow
+def test_events_of_a_redis_stream_are_taken_in_once_by_one_of_the_hosts(load, tmp_path):
+    store = load(100)
+    usual = {"source": "erp", "effective_time": SOON.isoformat(), "measure": "on_hand", "kind": "delta"}
+    pair = {"sku": "X", "branch": "MAIN"}
+    with redis_server(tmp_path / "redis") as server:
+        host, port = server.address
+        options = ("--workers", "1", "--redis-url", f"redis://{host}:{port}", "--events-stream", "warehouse")
+        with server.client() as stream:
+            stream.xadd("warehouse", {**usual, **pair, "sequence": "1", "quantity": "-10"})
+            with running(store, *options) as served, Client(served.address) as client:
+                until(lambda: free(served.address) == 90, "what was there before is taken in")
+                text = json.dumps({**usual, **pair, "sequence": 2, "quantity": "-5"})
+                stream.xadd("warehouse", {"event": text})
+                stream.xadd("warehouse", {"event": "no event"})
+                stream.xadd("warehouse", {**usual, **pair, "sequence": "3", "quantity": "-1"})
+                until(lambda: free(served.address) == 84, "and what comes")
+                assert [letter.reason for letter in client.dead_letters()] == ["MALFORMED"]
+                until(
+                    lambda: stream.xpending("warehouse", "pricegrid")["pending"] == 0, "all is acknowledged"
+                )
+            with running(store, *options) as served:
+                stream.xadd("warehouse", {**usual, **pair, "sequence": "4", "quantity": "-4"})
+                until(lambda: free(served.address) == 80, "a restart goes on where it stopped")
+
+
 def freshness(address: str) -> FreshnessState:
     with Client(address) as client:
         return client.check_availability([Line("X", 1)]).lines[0].branches[0].freshness.erp.state
