@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,8 @@ from service.cli import main
 from tests.redis_servers import Proxy, redis_server
 from tests.servers import running, until
 
+LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"
+SHOPPERS, TRIES, KILLS, STOCK = (16, 6_250, 10, 40_000) if LONG else (4, 60, 2, 150)
 SOON = datetime.now(UTC).replace(microsecond=0)
 BEFORE = (SOON - timedelta(hours=1)).isoformat()
 BRANCHES = "branch\nMAIN"
@@ -139,24 +142,56 @@ print(sold)
 """
 
 
+def sell(addresses: list[str], kill: Callable[[int], None]) -> int:
+    """How many units all shoppers got; servers are killed meanwhile."""
+    shoppers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHOPPER, addresses[number % len(addresses)], f"S{number}", str(TRIES)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(SHOPPERS)
+    ]
+    with ThreadPoolExecutor(SHOPPERS) as pool:
+        sold = [pool.submit(shopper.communicate) for shopper in shoppers]
+        for number in range(1, KILLS + 1):
+            # spread over the time in which there is something to sell
+            until(
+                lambda left=STOCK - number * STOCK // (KILLS + 1): free(addresses[0]) < left, "some are sold"
+            )
+            kill(number)
+        return sum(int(each.result()[0]) for each in sold)
+
+
 @pytest.mark.slow
 def test_many_processes_sell_exactly_the_stock_while_the_writer_is_killed(load):
-    store = load(100)
+    store = load(STOCK)
     with running(store, "--workers", "2") as served:
-        shoppers = [
-            subprocess.Popen(
-                [sys.executable, "-c", SHOPPER, served.address, f"S{number}", "40"],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for number in range(4)
-        ]
-        with ThreadPoolExecutor() as pool:
-            sold = [pool.submit(shopper.communicate) for shopper in shoppers]
-            until(lambda: free(served.address) < 90, "some are sold")
+
+        def kill(_: int) -> None:
+            until(lambda: len(served.writer()) == 1, "there is a writer again")
             os.kill(served.writer()[0], signal.SIGKILL)
-            assert sum(int(each.result()[0]) for each in sold) == 100
+
+        assert sell([served.address], kill) == STOCK
         until(lambda: every_worker_says(served.address, 0), "nothing is left")
+
+
+@pytest.mark.slow
+def test_many_processes_sell_exactly_the_stock_of_two_hosts_on_redis(load, tmp_path):
+    stores = [load(STOCK), shutil.copytree(tmp_path / "store", tmp_path / "other")]
+    with redis_server(tmp_path / "redis") as server:
+        host, port = server.address
+        options = ("--workers", "1", "--redis-url", f"redis://{host}:{port}")
+        with running(str(stores[0]), *options) as one, running(str(stores[1]), *options) as two:
+            servers = [one, two]
+
+            def kill(number: int) -> None:
+                served = servers[number % 2]
+                until(lambda: len(served.writer()) == 1, "there is a writer again")
+                os.kill(served.writer()[0], signal.SIGKILL)
+
+            assert sell([one.address, two.address], kill) == STOCK
+            until(lambda: free(one.address) == free(two.address) == 0, "nothing is left at either")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Live state over the real embedded cache: events, reservations, and what a restart keeps."""
 
 import itertools
+import os
 import random
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +33,7 @@ from service.live_state import LiveState
 from service.wire_events import encode_events
 from tests.atp_world import at, complete_feed, frames_of, on, q, world
 
+LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"
 VERSION = "20260302T060000Z-00000000"
 
 
@@ -156,7 +158,7 @@ def test_every_order_and_duplication_ends_the_same(count):
 def test_random_orders_of_long_streams_end_the_same():
     chance = random.Random(4)
     base = Base(PairRows(stock=Stock(q(50), at(0))), erp_us=at(0))
-    for _ in range(100):
+    for _ in range(10_000 if LONG else 100):
         events = [
             event(
                 n,
