@@ -4,6 +4,9 @@ Floors of the same run: keeping the same bytes in the cache without looking at t
 was live; an empty Lua script called over the same link.
 """
 
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +20,7 @@ from atp.live import LiveWriter
 from atp.model import CheckAsk, Source
 from atp.reservations import ReserveAsk, ReserveLine
 from bench import datasets as data
-from bench.measure import Figure, figure, median_us
+from bench.measure import ROOT, Figure, figure, median_us
 from cache.embedded import EmbeddedStateCache
 from cache.protocol import Commit, StateCache
 from cache.redis_link import Link
@@ -44,7 +47,7 @@ def measure(size: data.Size, store: Path, events: int, reservations: int) -> lis
         folder = Path(name)
         place = _Place(size, store)
         applied = _events(place, folder, events)
-        return [*applied, *_reservations(place, folder, reservations)]
+        return [*applied, *_visible(place, folder, 300), *_reservations(place, folder, reservations)]
 
 
 class _Place:
@@ -134,6 +137,79 @@ def _events(place: _Place, folder: Path, events: int) -> list[Figure]:
         figure(
             f"availability of {QUESTION_PAIRS:,} pairs, all live", "≤ 1.05×", after, before, "none live", "µs"
         ),
+    ]
+
+
+WATCHER = """
+import json, sys, time
+from pathlib import Path
+from atp.live import open_live
+from atp.live_layout import CHANGES
+head = open_live(Path(sys.argv[1])).live_head
+print("ready", flush=True)
+seen, at = int(head[CHANGES]), []
+while len(at) < int(sys.argv[2]):
+    now = int(head[CHANGES])
+    if now != seen:
+        at += [time.monotonic_ns()] * (now - seen)
+        seen = now
+    time.sleep(0.0005)
+print(json.dumps(at))
+"""
+
+
+def _visible(place: _Place, folder: Path, events: int) -> list[Figure]:
+    """From handing in an event until every reader process sees it, 99th percentile; each looks twice a millisecond."""
+    writer = LiveWriter.create(folder / "seen.live", pairs=1_024, words=1 << 12)
+    created_us = created_at_us(place.version)
+    cache = EmbeddedStateCache(folder / "seen")
+    live = LiveState(
+        cache,
+        AvailabilityEngine(place.arrays),
+        place.version,
+        created_us,
+        lambda _: writer,
+        lambda: place.now_us,
+    )
+    words = (str(folder / "seen.live"), str(events))
+    readers = [
+        subprocess.Popen([sys.executable, "-c", WATCHER, *words], stdout=subprocess.PIPE, cwd=ROOT, text=True)
+        for _ in range(2)
+    ]
+    for reader in readers:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+    handed_in, kept = [], []
+    for number in range(events):
+        event = Event(
+            Source.ERP,
+            number + 1,
+            place.now_us,
+            Measure.ON_HAND,
+            Kind.SET,
+            place.skus[0],
+            place.branch,
+            MICROS,
+        )
+        raw = encode_events(EventBatch.of([event]))
+        handed_in.append(time.monotonic_ns())
+        live.publish(raw)
+        kept.append(time.monotonic_ns())
+        time.sleep(0.002)
+    seen = [json.loads(reader.communicate()[0]) for reader in readers]
+    cache.close()
+    last = [max(times) for times in zip(*seen, strict=True)]
+    waits_us = np.percentile([(end - begin) / 1000 for begin, end in zip(handed_in, last, strict=True)], 99)
+    floor_us = np.percentile([(end - begin) / 1000 for begin, end in zip(handed_in, kept, strict=True)], 99)
+    return [
+        figure(
+            "event until every reader sees it, p99",
+            "≤ 50,000",
+            float(waits_us),
+            float(floor_us),
+            "it is answered",
+            "µs",
+        )
     ]
 
 

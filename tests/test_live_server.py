@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -234,6 +235,58 @@ def test_two_hosts_share_reservations_and_events_through_redis(load, tmp_path):
             proxy.restore()
             until(lambda: free(two.address) == 5, "what was kept meanwhile is told")
             until(lambda: freshness(one.address) == FreshnessState.FRESH, "and answers are fresh again")
+
+
+FAULTS = {
+    "refused": lambda proxy, _: proxy.refuse(),
+    "black hole": lambda proxy, _: setattr(proxy, "black_hole", True),
+    "slow by a second": lambda proxy, _: setattr(proxy, "delay_s", 1.0),
+    "reset": lambda proxy, _: proxy.cut(reset=True),
+    "flushed": lambda _, server: server.ask("FLUSHALL"),
+}
+READ_BUDGET_S = 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_reads_go_on_whatever_happens_to_redis(load, tmp_path, fault):
+    """Every read is answered within its budget; what was acknowledged is there, and exact again afterwards."""
+    store = load(100)
+    with redis_server(tmp_path / "redis") as server, Proxy(server.address) as proxy:
+        host, port = proxy.address
+        with (
+            running(store, "--workers", "1", "--redis-url", f"redis://{host}:{port}") as served,
+            Client(served.address) as client,
+        ):
+
+            def reserved(key: str) -> bool:
+                try:
+                    lines = [ReserveLine("X", 10, "MAIN")]
+                    return bool(client.reserve(lines, key=key).reservation.reservation_id)
+                except PricegridError as error:
+                    if error.reason != "LIVE_STATE_UNAVAILABLE":
+                        raise
+                    return False
+
+            until(lambda: reserved("before"), "Redis takes reservations")
+            FAULTS[fault](proxy, server)
+            states = set()
+            for _ in range(60):
+                line = client.check_availability([Line("X", 1)], timeout_s=READ_BUDGET_S).lines[0]
+                assert line.available == 90
+                states.add(line.branches[0].freshness.erp.state)
+                reserved_now = threading.Thread(target=reserved, args=("during",), daemon=True)
+                reserved_now.start()
+                reserved_now.join(0.05)
+                if free(served.address) == 80:
+                    break  # it went through: a reset is over at once
+            else:
+                assert FreshnessState.STALE in states
+            proxy.black_hole, proxy.delay_s = False, 0.0
+            proxy.restore()
+            until(lambda: reserved("during"), "reservations are taken again")
+            until(lambda: free(served.address) == 80, "once, whatever became of the tries before")
+            until(lambda: freshness(served.address) == FreshnessState.FRESH, "and answers are fresh")
 
 
 @pytest.mark.slow
