@@ -121,7 +121,7 @@ def live_pair(positions: Positions, item: int, branch: int) -> PairRows | None:
     if seen is None:
         return None
     pair = positions.skus.name(item).decode(), _text(positions, branch)
-    return decode_pair(seen.figures, seen.detail, pair)
+    return decode_pair(seen, pair, positions.zones[positions.integer("branch_zone", branch)])
 
 
 def snapshot_pair(positions: Positions, item: int, branch: int) -> PairRows | None:

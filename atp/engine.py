@@ -29,7 +29,7 @@ from atp.pair_rows import reservation_number
 from atp.parts import merge_parts
 from atp.positions import Positions
 from atp.promising import OrderLine, Request, promise
-from atp.reference import Moment, check_pair
+from atp.reference import USUAL_SUPPLY, Moment, check_pair
 from atp.rows import Rows
 from atp.windows import Windows
 
@@ -140,6 +140,17 @@ class AvailabilityEngine:
         moment = Moment(ask.as_of_us, ask.supply, ask.exclude_reservation)
         asked = OrderLine(sku, int(ask.quantities_micros[line]), _text(ask.uoms[line]))
         return explain_pair(rows, asked, _text(branch), moment, self._hidden(ask))
+
+    def free_from(self, item: int, branch: int, as_of_us: int, first_day: int) -> tuple[int, int, int]:
+        """(code as `kernel.walk` has it, micros, day) of what can be held of a base item from a local day on, which is
+        today if it is over; may be negative."""
+        supply = self.windows.supply((branch,), as_of_us, USUAL_SUPPLY)
+        today = int(supply.today[0])
+        day = max(today, first_day)
+        if day >= today + supply.horizon_days:
+            return kernel.OK, 0, day
+        code, micros = kernel.free_from(self.positions.tables, supply, item, day - today)
+        return code, micros, day
 
     def find_item(self, sku: str) -> int:
         """The ordinal of a SKU, -1 if it is none."""

@@ -459,3 +459,28 @@ def project_lines(
             end = kept
     start[len(items) * branches] = end
     return end
+
+
+@compiled
+def free_from(tables: Tables, supply: Supply, item: int, day: int) -> tuple[int, int]:
+    """(code, lowest balance from day offset `day` to the horizon) of a base item at the only branch of `supply`."""
+    pair = find_pair(tables, item, supply.branch[0])
+    while True:
+        pair, version = settled(tables, pair)
+        room = 2
+        if pair >= 0:
+            in_place, lists = lists_of(tables, pair)
+            if in_place:
+                room += (
+                    lists.receipts - lists.receipt + lists.demands - lists.demand + lists.helds - lists.held
+                )
+        days, balances = np.empty(room, np.int32), np.empty(room, np.int64)
+        code, _, _, _, steps = walk(tables, supply, 0, pair, days, balances, 0, True)
+        if is_unchanged(tables, pair, version):
+            break
+    lowest = MAX
+    for k in range(steps - 1, -1, -1):
+        lowest = min(lowest, balances[k])
+        if days[k] <= day:
+            break
+    return code, lowest

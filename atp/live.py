@@ -68,6 +68,8 @@ class LiveView(NamedTuple):
     """What one look at a live pair found."""
 
     figures: tuple[int, ...]
+    held: list[tuple[int, int, int, int]]
+    """As in `PairImage`."""
     detail: bytes
 
 
@@ -135,6 +137,13 @@ class LiveWriter:
         if not done:
             raise LiveFullError("live positions are full")
 
+    def put_held(
+        self, item: int, branch: int, *, day: int, expires_us: int, quantity_micros: int, number: int
+    ) -> None:
+        """What one reservation holds of a live pair from now on; 0 is nothing. Raises LiveFullError."""
+        if not live_kernel.put_held(self.arrays, item, branch, day, expires_us, quantity_micros, number):
+            raise LiveFullError("live positions are full")
+
     def put_figures(self, pairs: list[tuple[int, int]], figures: list[tuple[int, ...]]) -> None:
         """Replace the nine figures of many (item, branch) pairs and keep their lists; a new pair has none.
 
@@ -181,13 +190,13 @@ def look(arrays: LiveArrays, item: int, branch: int) -> LiveView | None:
     while row >= 0:
         row, version = live_kernel.settled_row(arrays.live_rows, row)
         words = arrays.live_rows[row * ROW_WORDS : (row + 1) * ROW_WORDS].copy()
-        skip = (
-            int(words[RECEIPTS]) * RECEIPT_WORDS
-            + int(words[DEMANDS]) * DEMAND_WORDS
-            + int(words[HELD]) * HELD_WORDS
-        )
-        start = (int(words[BLOCK]) + skip) * 8
+        skip = int(words[RECEIPTS]) * RECEIPT_WORDS + int(words[DEMANDS]) * DEMAND_WORDS
+        first = int(words[BLOCK]) + skip
+        last = first + int(words[HELD]) * HELD_WORDS
+        held = arrays.live_blocks[first:last].copy()
+        start = last * 8
         detail = arrays.live_blocks.view(np.uint8)[start : start + int(words[DETAIL_BYTES])].tobytes()
         if live_kernel.is_row_unchanged(arrays.live_rows, row, version):
-            return LiveView(tuple(words[:VERSION].tolist()), detail)
+            entries = held.reshape(-1, HELD_WORDS).tolist()
+            return LiveView(tuple(words[:VERSION].tolist()), [(a, b, c, d) for a, b, c, d in entries], detail)
     return None

@@ -166,6 +166,78 @@ def put_pair(
     return True
 
 
+@inlined
+def _held_start(live: LiveArrays, row: int) -> int:
+    """The first word of the reservations in the block of a row."""
+    at = row * ROW_WORDS
+    rows = live.live_rows
+    return int(rows[at + BLOCK] + rows[at + RECEIPTS] * 3 + rows[at + DEMANDS] * 2)
+
+
+@compiled
+def put_held(
+    live: LiveArrays, item: int, branch: int, day: int, expires_us: int, quantity: int, number: int
+) -> bool:
+    """Hold this much of a live pair for a reservation, in place of what it held; 0 takes the entry away.
+
+    False: there is no room, or the pair is not live, and nothing is changed.
+    """
+    key = live_key(item, branch)
+    slot = _slot(live.live_slots, key)
+    if live.live_slots[2 * slot] != key:
+        return False
+    current = live.live_slots[2 * slot + 1]
+    row = current ^ 1
+    at, old = row * ROW_WORDS, current * ROW_WORDS
+    rows, blocks = live.live_rows, live.live_blocks
+    first, helds = np.int64(_held_start(live, current)), rows[old + HELD]
+    before = helds
+    for k in range(helds):
+        if blocks[first + 4 * k + 3] == number:
+            before = k
+            break
+    gone = 1 if before < helds else 0
+    place = 0
+    while place < helds and (place == before or blocks[first + 4 * place] <= day):
+        place += 1
+    words = _block_words(live, current) + 4 * ((1 if quantity > 0 else 0) - gone)
+    start = np.int64(0)
+    if words > 0:
+        start = np.int64(_take_block(live, words))
+        if start < 0:
+            return False
+    version = rows[at + VERSION]
+    store_release(rows, at + VERSION, version | 1)
+    fence()
+    old_words = _block_words(live, row)
+    if old_words > 0 and rows[at + BLOCK] != rows[old + BLOCK]:
+        _free_block(live, rows[at + BLOCK], old_words)
+    end = start
+    for k in range(rows[old + BLOCK], first):
+        blocks[end] = blocks[k]
+        end += 1
+    for k in range(helds + 1):
+        if k == place and quantity > 0:
+            blocks[end], blocks[end + 1], blocks[end + 2], blocks[end + 3] = day, expires_us, quantity, number
+            end += 4
+        if k < helds and k != before:
+            for word in range(4):
+                blocks[end + word] = blocks[first + 4 * k + word]
+            end += 4
+    for k in range(first + 4 * helds, first + 4 * helds + (rows[old + DETAIL_BYTES] + 7) // 8):
+        blocks[end] = blocks[k]
+        end += 1
+    for k in range(DETAIL_BYTES + 1):
+        if k != VERSION:
+            rows[at + k] = rows[old + k]
+    rows[at + BLOCK] = start
+    rows[at + HELD] = helds + (1 if quantity > 0 else 0) - gone
+    store_release(rows, at + VERSION, (version | 1) + 1)
+    store_release(live.live_slots, 2 * slot + 1, row)
+    store_release(live.live_head, CHANGES, live.live_head[CHANGES] + 1)
+    return True
+
+
 @compiled
 def put_figures(
     live: LiveArrays,

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from atp.live import PairImage
+from atp.days import day_start_us
+from atp.live import LiveView, PairImage
 from atp.model import INT64_MAX, INT64_MIN, NO_INSTANT, Reservation, Source
 from atp.reference import EPOCH_MOMENT, local_day, net_demands
 from atp.rows import Allocation, Demand, Pair, Receipt, Rows, Stock
@@ -124,6 +125,7 @@ def _held(reservations: Iterable[Reservation], time_zone: str) -> Iterable[tuple
 
 def encode_detail(pair_rows: PairRows) -> bytes:
     """The lists of a pair as bytes; b'' when all are empty."""
+    orders = {demand.order_ref for demand in pair_rows.demands if demand.order_ref}
     lists = {
         "a": [(a.allocated_micros, a.as_of_us, a.order_ref) for a in pair_rows.allocations],
         "r": [
@@ -131,18 +133,26 @@ def encode_detail(pair_rows: PairRows) -> bytes:
             for r in pair_rows.receipts
         ],
         "d": [(d.quantity_micros, d.due_at_us, d.order_ref) for d in pair_rows.demands],
+        # reservations stand in the block; their orders matter only where a demand of the same order is net of them
         "v": [
-            (v.reservation_id, v.quantity_micros, v.order_ref, v.confirmed, v.holds_from_us, v.expires_us)
+            (v.reservation_id, v.order_ref)
             for v in pair_rows.reservations
+            if v.confirmed and v.order_ref in orders
         ],
     }
     return json.dumps(lists, separators=(",", ":")).encode() if any(lists.values()) else b""
 
 
-def decode_pair(figures: tuple[int, ...], detail: bytes, pair: Pair) -> PairRows:
-    """Back from what is live to rows."""
-    on_hand, unavailable, _, safety, erp_as_of, _, gaps, unknown, transit_as_of = figures
-    lists = json.loads(detail) if detail else {"a": (), "r": (), "d": (), "v": ()}
+def reservation_id(number: int) -> str:
+    """The id of a reservation that kernels know by its number."""
+    return f"R{number:015x}"
+
+
+def decode_pair(view: LiveView, pair: Pair, time_zone: str) -> PairRows:
+    """Back from what is live to rows. Orders of reservations that net no demand are not kept."""
+    on_hand, unavailable, _, safety, erp_as_of, _, gaps, unknown, transit_as_of = view.figures
+    lists = json.loads(view.detail) if view.detail else {"a": (), "r": (), "d": (), "v": ()}
+    orders = dict(lists["v"])
     return PairRows(
         Stock(on_hand, erp_as_of, unavailable) if erp_as_of != NO_INSTANT else None,
         bool(unknown),
@@ -151,8 +161,16 @@ def decode_pair(figures: tuple[int, ...], detail: bytes, pair: Pair) -> PairRows
         tuple(Receipt(*row) for row in lists["r"]),
         tuple(Demand(*row) for row in lists["d"]),
         tuple(
-            Reservation(number, *pair, quantity, order, confirmed, holds_from, expires)
-            for number, quantity, order, confirmed, holds_from, expires in lists["v"]
+            Reservation(
+                reservation_id(number),
+                *pair,
+                quantity,
+                orders.get(reservation_id(number), ""),
+                expires_us == INT64_MAX,
+                day_start_us(day, time_zone) if day > 0 else 0,
+                expires_us,
+            )
+            for day, expires_us, quantity, number in view.held
         ),
         frozenset(source for source in Source if gaps >> source & 1),
         transit_as_of,

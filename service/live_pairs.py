@@ -1,5 +1,6 @@
 """The pairs of one snapshot with what events and reservations have made of them, and their live positions."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +10,8 @@ from atp.engine import AvailabilityEngine
 from atp.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
 from atp.live import LiveFullError, LiveWriter
 from atp.model import INT64_MAX, NO_INSTANT, Reservation, Source, day_number
-from atp.pair_rows import PairRows, figures_with_stock, image_of
+from atp.pair_rows import PairRows, figures_with_stock, image_of, reservation_number
+from atp.reference import local_day
 from atp.reservations import LIVING, HeldReservation, ReservationStatus
 from atp.rows import Pair
 from atp.streams import Base, Stream, figures_of, peaks, stock_of
@@ -29,7 +31,13 @@ class _State:
     figures: tuple[int, ...] = ()
     """The nine of the row shown last; (): none is shown, and the snapshot has lists of the pair."""
     has_new_lists: bool = False
-    """Allocations, receipts, demands or reservations may be others than shown."""
+    """Allocations, receipts or demands may be others than shown."""
+    changed: set[str] = field(default_factory=set)
+    """Reservations that may be others than shown."""
+    spread: set[str] = field(default_factory=set)
+    """Reservations that hold the pair in more than one line."""
+    is_shown: bool = False
+    has_demands: bool = False
 
 
 class LivePairs:
@@ -105,7 +113,7 @@ class LivePairs:
         for pair in touched:
             state = self._state(pair)
             state.holding[held.reservation_id] = held
-            state.has_new_lists = True
+            state.changed.add(held.reservation_id)
         return sorted(touched)
 
     def holding(self, pair: Pair) -> Mapping[str, HeldReservation]:
@@ -126,9 +134,10 @@ class LivePairs:
         ordinals, figures = [], []
         for pair in dict.fromkeys(pairs):
             state = self._states[pair]
-            if state.has_new_lists or not state.figures:
+            if state.has_new_lists or not state.figures or not self._show_held(pair, state):
                 self._show(pair)
                 continue
+            state.is_shown = True
             state.figures = self._with_stock(state)
             ordinals.append((state.item, state.branch))
             figures.append(state.figures)
@@ -138,6 +147,43 @@ class LivePairs:
             self._writer.put_figures(ordinals, figures)
         except LiveFullError:
             self._grow()
+
+    def _show_held(self, pair: Pair, state: _State) -> bool:
+        """Show the reservations that have changed, one entry each; False: the whole pair must be shown."""
+        if not state.changed:
+            return True
+        if not state.is_shown or state.changed & state.spread:
+            return False
+        entries = []
+        for reservation_id in state.changed:
+            held = state.holding[reservation_id]
+            if held.order_ref and state.has_demands:
+                return False  # demands are net of confirmed ones
+            found = list(self._reservations(pair, state, [held]))
+            if len(found) > 1:
+                return False
+            entries.append((reservation_id, found[0] if found else None))
+        try:
+            for reservation_id, entry in entries:
+                from_us = entry.holds_from_us if entry else 0
+                self._writer.put_held(
+                    state.item,
+                    state.branch,
+                    day=local_day(from_us, self._zone(state.branch)) if from_us > 0 else 0,
+                    expires_us=entry.expires_us if entry else 0,
+                    quantity_micros=entry.quantity_micros if entry else 0,
+                    number=reservation_number(reservation_id),
+                )
+                self._forget_ended(state, reservation_id)
+        except LiveFullError:
+            return False
+        state.changed.clear()
+        return True
+
+    def _forget_ended(self, state: _State, reservation_id: str) -> None:
+        if state.holding[reservation_id].status not in LIVING:
+            del state.holding[reservation_id]
+            state.spread.discard(reservation_id)
 
     def _with_stock(self, state: _State) -> tuple[int, ...]:
         """The figures shown last with what the ERP has said since."""
@@ -154,9 +200,17 @@ class LivePairs:
     def _show(self, pair: Pair) -> None:
         state = self._states[pair]
         rows = figures_of(state.base, state.streams)
-        rows = replace(rows, reservations=tuple(self._reservations(pair, state)))
+        entries = Counter[str]()
+        reservations = tuple(self._reservations(pair, state, state.holding.values()))
+        entries.update(each.reservation_id for each in reservations)
+        state.spread = {name for name, count in entries.items() if count > 1}
+        rows = replace(rows, reservations=reservations)
         image = image_of(rows, pair, self._zone(state.branch))
-        state.figures, state.has_new_lists = image.figures, False
+        state.figures, state.has_new_lists, state.is_shown = image.figures, False, True
+        state.has_demands = bool(rows.demands)
+        for reservation_id in state.changed:
+            self._forget_ended(state, reservation_id)
+        state.changed.clear()
         try:
             self._writer.put(state.item, state.branch, image)
         except LiveFullError:
@@ -179,8 +233,10 @@ class LivePairs:
         positions = self.engine.positions
         return positions.zones[positions.integer("branch_zone", branch)]
 
-    def _reservations(self, pair: Pair, state: _State) -> Iterable[Reservation]:
-        for held in state.holding.values():
+    def _reservations(
+        self, pair: Pair, state: _State, holding: Iterable[HeldReservation]
+    ) -> Iterable[Reservation]:
+        for held in holding:
             if held.status not in LIVING:
                 continue
             confirmed = held.status is ReservationStatus.CONFIRMED

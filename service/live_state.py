@@ -17,7 +17,7 @@ from atp.engine import AvailabilityEngine
 from atp.events import Event, EventBatch, EventStatus
 from atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
 from atp.promising import OrderLine, free_micros, shippable
-from atp.reference import Moment, item_status, local_day, pair_days
+from atp.reference import Moment, item_status, pair_days
 from atp.reservations import (
     LIVING,
     HeldReservation,
@@ -135,10 +135,8 @@ class LiveState:
         """Take off reservations what the warehouse has allocated to their orders, once and for good (A9)."""
         changed: dict[str, HeldReservation] = {}
         for pair in dict.fromkeys(pairs):
-            holding = self._pairs.holding(pair)
-            if not holding:
-                continue
             left = dict(self._pairs.allocation_peaks(pair))
+            holding = self._pairs.holding(pair) if left else {}
             for held in sorted(holding.values(), key=lambda each: (each.created_us, each.reservation_id)):
                 current = changed.get(held.reservation_id, self._held[held.reservation_id])
                 after = cleared(current, pair, left)
@@ -191,34 +189,44 @@ class LiveState:
 
     def _hold(self, line: ReserveLine, ask: ReserveAsk, now_us: int, taken: Taken) -> ReservedLine:
         item, branch = self._engine.ordinals(line.sku, line.branch)
-        rows = decode_rows(self._engine.positions, [item], [branch] if branch >= 0 else [])
+        rows = decode_rows(self._engine.positions, [item], [])
         status = item_status(rows, line.sku, line.quantity_micros, line.uom, {})
         if status is AvailabilityStatus.OK and branch < 0:
             status = AvailabilityStatus.UNKNOWN_BRANCH
         if status is not AvailabilityStatus.OK:
             return ReservedLine(line, status, 0, 0)
-        moment = Moment(now_us)
         what = shippable(rows, line.sku, OrderLine(line.sku, line.quantity_micros, line.uom))
         counts = [math.floor(Fraction(line.quantity_micros, MICROS) / what.units)]
-        day = local_day(now_us, rows.branches[line.branch].time_zone)
+        day = 0
         for component, need in what.needs.items():
-            days = pair_days(rows, component, line.branch, moment)
-            if days is None:
+            free, day = self._free((component, line.branch), line, now_us, taken)
+            if free is None:
                 return ReservedLine(line, AvailabilityStatus.UNKNOWN_STOCK, 0, 0)
-            day = max(days.first_day, day_number(line.from_date) if line.from_date else 0)
-            free = free_micros(days, taken.get((component, line.branch), ()))
-            at = day - days.first_day
-            counts.append(math.floor(free[at] / need) if at < len(free) else 0)
+            counts.append(math.floor(free / need))
         count = max(0, min(counts))
         granted = int(count * what.units * MICROS)
-        if granted < line.quantity_micros and not ask.allow_partial:
-            return ReservedLine(line, AvailabilityStatus.OK, 0, 0)
-        if granted > INT64_MAX or not granted:
+        if not 0 < granted <= INT64_MAX or (granted < line.quantity_micros and not ask.allow_partial):
             return ReservedLine(line, AvailabilityStatus.OK, 0, 0)
         parts = tuple(Part(component, math.ceil(count * need)) for component, need in what.needs.items())
         for part in parts:
             taken.setdefault((part.sku, line.branch), []).append((day, part.quantity_micros))
         return ReservedLine(line, AvailabilityStatus.OK, granted, granted, parts)
+
+    def _free(self, pair: Pair, line: ReserveLine, now_us: int, taken: Taken) -> tuple[int | None, int]:
+        """(micros of a base item that can be held, None if nobody knows, the local day from which) for a line."""
+        item, branch = self._engine.ordinals(*pair)
+        wanted_day = day_number(line.from_date) if line.from_date else 0
+        if pair not in taken:
+            code, micros, day = self._engine.free_from(item, branch, now_us, wanted_day)
+            if code in (AvailabilityStatus.OK, AvailabilityStatus.UNKNOWN_STOCK):
+                return (micros if code == AvailabilityStatus.OK else None), day
+        # what leaves int64, or was taken by an earlier line of the ask: plainly
+        days = pair_days(decode_rows(self._engine.positions, [item], [branch]), *pair, Moment(now_us))
+        if days is None:
+            return None, 0
+        day = max(days.first_day, wanted_day)
+        free, at = free_micros(days, taken.get(pair, ())), day - days.first_day
+        return (free[at] if at < len(free) else 0), day
 
     def confirm(
         self, customer_id: str, reservation_id: str, order_ref: str, order_lines: Sequence[str] = ()

@@ -132,6 +132,7 @@ def warm(loaded: LoadedSnapshot) -> None:
     writer, nothing = LiveWriter.in_memory(1, 64), (0,) * VERSION
     writer.put(0, 0, PairImage(nothing, [], [], []))
     writer.put_figures([(0, 0)], [nothing])
+    writer.put_held(0, 0, day=0, expires_us=1, quantity_micros=1, number=1)
 
 
 def version_opener(

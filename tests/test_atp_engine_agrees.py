@@ -145,7 +145,7 @@ def _fill_pair(draw: st.DrawFn, rows: Rows, sku: str, branch: str, held: bool, h
         confirmed = draw(st.booleans())
         expires = INT64_MAX if confirmed else draw(st.sampled_from([at(0), 2**62, 2**62]))
         reservation = Reservation(
-            "R1", sku, branch, draw(up_to(9)), "O1", confirmed, draw(instants()), expires
+            "R000000000000001", sku, branch, draw(up_to(9)), "O1", confirmed, draw(instants()), expires
         )
         rows.reservations[pair] = [reservation]
 
@@ -191,7 +191,7 @@ def questions(draw: st.DrawFn) -> CheckAsk | PromiseAsk:
             draw(st.integers(-1, 1)), draw(st.sampled_from(range(24))), draw(st.sampled_from([0, 30]))
         ),
         "supply": draw(SUPPLIES),
-        "exclude_reservation": draw(st.sampled_from(["", "", "R1"])),
+        "exclude_reservation": draw(st.sampled_from(["", "", "R000000000000001"])),
         "hidden_skus": draw(HIDDEN),
         "service_desk": draw(st.booleans()),
         **line_columns(draw(LINES)),

@@ -326,7 +326,7 @@ def test_branches_in_other_zones_pick_on_their_own_days() -> None:
     [
         (False, "", at(1), "", 70),
         (False, "", at(0), "", 100),  # expires at as_of: half-open
-        (False, "", at(1), "R1", 100),  # the shopper's own
+        (False, "", at(1), "R000000000000001", 100),  # the shopper's own
         (True, "O1", 2**62, "", 70),
     ],
 )
@@ -334,7 +334,7 @@ def test_reservations_hold_stock(
     confirmed: bool, order_ref: str, expires: int, exclude: str, available: int
 ) -> None:
     rows = world(X=100)
-    held = Reservation("R1", "X", "MAIN", q(30), order_ref, confirmed, expires_us=expires)
+    held = Reservation("R000000000000001", "X", "MAIN", q(30), order_ref, confirmed, expires_us=expires)
     rows.reservations["X", "MAIN"] = [held]
     [found] = check_both(rows, [("X", q(1), "")], exclude_reservation=exclude)
     assert found.available_micros == q(available)
@@ -343,7 +343,9 @@ def test_reservations_hold_stock(
 def test_a_confirmed_reservation_and_its_demand_count_once() -> None:
     rows = world(X=100)
     rows.demands["X", "MAIN"] = [Demand(q(40), at(3), "O1")]
-    rows.reservations["X", "MAIN"] = [Reservation("R1", "X", "MAIN", q(30), "O1", confirmed=True)]
+    rows.reservations["X", "MAIN"] = [
+        Reservation("R000000000000001", "X", "MAIN", q(30), "O1", confirmed=True)
+    ]
     [found] = check_both(rows, [("X", q(1), "")])
     assert [(s.balance_micros // MICROS) for s in found.projected] == [70, 60]
 
@@ -354,15 +356,19 @@ def test_a_confirmed_reservation_left_out_nets_no_demand(holds_from: int) -> Non
     rows = world(X=100)
     rows.demands["X", "MAIN"] = [Demand(q(40), at(3), "O1")]
     rows.reservations["X", "MAIN"] = [
-        Reservation("R1", "X", "MAIN", q(30), "O1", confirmed=True, holds_from_us=at(holds_from))
+        Reservation(
+            "R000000000000001", "X", "MAIN", q(30), "O1", confirmed=True, holds_from_us=at(holds_from)
+        )
     ]
-    [found] = check_both(rows, [("X", q(1), "")], exclude_reservation="R1")
+    [found] = check_both(rows, [("X", q(1), "")], exclude_reservation="R000000000000001")
     assert [(s.balance_micros // MICROS) for s in found.projected] == [100, 60]
 
 
 def test_a_reservation_holds_from_its_day_on() -> None:
     rows = world(X=10)
     rows.receipts["X", "MAIN"] = [Receipt(q(10), at(4))]
-    rows.reservations["X", "MAIN"] = [Reservation("R1", "X", "MAIN", q(10), holds_from_us=at(4))]
+    rows.reservations["X", "MAIN"] = [
+        Reservation("R000000000000001", "X", "MAIN", q(10), holds_from_us=at(4))
+    ]
     [found] = promise_both(rows, TWENTY)
     assert (shipments(found), found.shortage_micros) == ([("MAIN", 10, 0)], q(10))

@@ -418,4 +418,4 @@ def test_figures_shown_alone_are_those_shown_with_all_lists(site):
             plain = figures_of(state.base, state.streams)
             shown = look(place.engine.positions.live, state.item, state.branch)
             assert shown.figures == image_of(plain, pair, "UTC").figures
-            assert decode_pair(shown.figures, shown.detail, pair) == plain
+            assert decode_pair(shown, pair, "UTC") == plain
