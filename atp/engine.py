@@ -56,10 +56,16 @@ class AvailabilityEngine:
         """The name of a branch ordinal; '' for -1."""
         return self.positions.branches.name(branch).decode()
 
+    def branches(self, names: Sequence[bytes]) -> tuple[int, ...]:
+        """The ordinals of branches, -1 for what does not exist; all of them where none is named."""
+        if not names:
+            return tuple(range(len(self.positions.branches)))
+        return tuple(self._branch_of.get(name, -1) for name in names)
+
     def check(self, ask: CheckAsk) -> CheckAnswers:
         """How much of each line is free at each branch (A2)."""
         lines = self._resolve(ask)
-        branches = self._branches(ask.branches)
+        branches = self.branches(ask.branches)
         excluded = reservation_number(ask.exclude_reservation)
         supply = self.windows.supply(branches, ask.as_of_us, ask.supply, excluded)
         results = len(lines.item) * len(branches)
@@ -213,15 +219,10 @@ class AvailabilityEngine:
                 )
         return None
 
-    def _branches(self, names: Sequence[bytes]) -> tuple[int, ...]:
-        if not names:
-            return tuple(range(len(self.positions.branches)))
-        return tuple(self._branch_of.get(name, -1) for name in names)
-
     def _origins(self, ask: PromiseAsk) -> dict[int, int]:
         """Branch ordinal to transit days, in sourcing order (A7)."""
         if not ask.ship_to:
-            return dict.fromkeys(self._branches(ask.branches), 0)
+            return dict.fromkeys(self.branches(ask.branches), 0)
         found: dict[int, int] = {}
         destination = self._destination_of.get(ask.ship_to, -1)
         for lane in self.positions.span("lane_start", destination) if destination >= 0 else ():

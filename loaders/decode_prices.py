@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from loaders.ordinals import Int64s, Ordinals
 from pricing_engine import matrix as mx
-from pricing_engine.decode import full_load_entries
+from pricing_engine.entries import full_load_entries
 from pricing_engine.matrix import matrix_from_arrays
 from pricing_engine.model import ALWAYS_US, NEVER_US, Method
 
@@ -97,7 +97,7 @@ def cell_places(m: mx.Matrix) -> tuple[Int64s, Int64s]:
 def decode_delta(arrays: Snapshot, m: mx.Matrix) -> pl.DataFrame:
     """The entries of the delta's cells."""
     bundle, key = np.divmod(m.delta_keys, key_space(m))
-    before = (len(m.ladders), len(m.records), full_load_entries(m))
+    before = (len(m.ladders), len(m.records), int(full_load_entries(m)))
     return _decode(
         m,
         bundle,

@@ -17,8 +17,7 @@ from loaders.decode_prices import decode_cells, decode_delta, key_space
 from loaders.ordinals import Arrays, Int64s, Ordinals
 from loaders.references import KnownNames
 from pricing_engine import matrix as mx
-from pricing_engine.decode import full_load_entries
-from pricing_engine.entries import find_cells
+from pricing_engine.entries import find_cells, full_load_entries
 from pricing_engine.matrix import matrix_from_arrays
 
 # what makes two entries the same one: all but method, value, basis, explicit_zero and entry_id
@@ -85,7 +84,7 @@ class DeltaBase:
         _mark_levels(m, bundles, cells)
         keys, cells = _with_tombstones(m, cells, np.union1d(m.delta_keys, _cell_keys(m, incoming)))
         edges = np.concatenate([self._arrays["basis_edges"].view(np.int64), basis_edges(kept)])
-        arrays = delta_arrays(keys, cells, rows["entry_id"], full_load_entries(m))
+        arrays = delta_arrays(keys, cells, rows["entry_id"], int(full_load_entries(m)))
         changed = int((~matched).sum())
         return Delta(
             {**arrays, "bundles": bundles, "basis_edges": np.unique(edges, axis=0)},

@@ -13,6 +13,7 @@ from pricing_engine.entries import (
     find_cell,
     first_entry_of,
     first_record,
+    full_load_entries,
     ladder_at,
     record_at,
     records_of,
@@ -42,22 +43,13 @@ from pricing_engine.model import (
 from pricing_engine.stack import gather_stack
 
 
-def full_load_entries(matrix: mx.Matrix) -> int:
-    """How many entries the full load has; those of a delta are numbered on from there."""
-    if not len(matrix.cell_value):
-        return 0
-    value = int(matrix.cell_value[-1])
-    first, end = records_of(value) if value < 0 else (0, 1)
-    return int(matrix.cell_entry[-1]) + int(end) - int(first)
-
-
 class Decoder:
     """Reads rows out of a `Matrix` and its name tables."""
 
     def __init__(self, matrix: mx.Matrix, names: Mapping[str, mx.Names]) -> None:
         self._m = matrix
         self._names = names
-        self._full_load = full_load_entries(matrix)
+        self._full_load = int(full_load_entries(matrix))
         self._layers = {
             names["layer"][i]: Layer(names["layer"][i], i, Mode(mode), Ladder(ladder))
             for i, (mode, ladder) in enumerate(matrix.layers.tolist())

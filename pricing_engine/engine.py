@@ -117,6 +117,20 @@ class PriceAnswers:
         return np.equal(self.columns[:, kn.ANSWER_CONVERTED], 1)
 
 
+@dataclass(frozen=True, slots=True)
+class KernelTerms:
+    """A snapshot and the exception policy as other kernels take them; valid as long as the engine is alive."""
+
+    descriptor: NDArray[np.int64]
+    """`tables.describe` of the matrix."""
+    currencies: NDArray[np.int64]
+    """(currencies, 2) by ordinal: the minor unit in micros; the extended price above which a line is an exception."""
+    flagged_customers: NDArray[np.int64]
+    """Sorted ordinals."""
+    flagged_items: NDArray[np.int64]
+    grace_us: int
+
+
 class PriceEngine:
     """Answers price requests over one snapshot's arrays (see `pricing_engine.matrix` for their names and shapes)."""
 
@@ -133,6 +147,22 @@ class PriceEngine:
         self._decoder = Decoder(self._matrix, self._names)
         self._currencies = self._names["currency"].ordinals()
         self._branches = self._names["branch"].ordinals()
+
+    def kernel_terms(self) -> KernelTerms:
+        """What `price` gives the kernel with every request."""
+        policy, above = self._policy, self._policy.extended_price_above_micros
+        terms = [(minor_unit_micros(name), above.get(name, INT64_MAX)) for name in self.currencies()]
+        return KernelTerms(
+            self._descriptor,
+            np.array(terms, dtype=np.int64).reshape(-1, 2),
+            self._ordinals("customer", policy.flagged_customers),
+            self._ordinals("sku", policy.flagged_skus),
+            policy.grace_us,
+        )
+
+    def _ordinals(self, table: str, names: frozenset[str]) -> NDArray[np.int64]:
+        """The ordinals of those names that the snapshot knows, sorted."""
+        return np.array(sorted(at for at in map(self._names[table].find, names) if at >= 0), dtype=np.int64)
 
     def price(self, ask: PriceAsk) -> PriceAnswers:
         """Answer every line; raises UnknownCustomerError, CurrencyRequiredError or InvalidCurrencyError."""
@@ -153,11 +183,7 @@ class PriceEngine:
             dtype=np.int64,
         )
         answers = np.empty((len(ask.skus), kn.ANSWER_SIZE), dtype=np.int64)
-        skus, sku_offsets = _joined(ask.skus)
-        uoms, uom_offsets = _joined(ask.uoms)
-        kn.price_batch(
-            self._descriptor, request, skus, sku_offsets, ask.quantities_micros, uoms, uom_offsets, answers
-        )
+        kn.price_batch(self._descriptor, request, *_text_and_lines(ask), answers)
         status = answers[:, kn.ANSWER_STATUS]
         if status.min(initial=0) == kn.NEEDS_REFERENCE:
             for line in np.flatnonzero(status == kn.NEEDS_REFERENCE):
@@ -179,6 +205,14 @@ class PriceEngine:
     def book_id(self, book: int) -> str:
         """A book's id by its ordinal in an answer."""
         return self._names["book"][book]
+
+    def currencies(self) -> list[str]:
+        """Every currency that the snapshot knows, by ordinal."""
+        return list(self._currencies)
+
+    def branch(self, branch: int) -> str:
+        """A branch's name by its ordinal in a customer's row."""
+        return self._names["branch"][branch]
 
     def base_uom(self, sku: str) -> str:
         """The base unit of an item, '' for no such item."""
@@ -258,8 +292,17 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def _joined(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Texts as one u8 array and their offsets, int64 (n + 1)."""
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
-    return np.frombuffer(b"".join(texts), dtype=np.uint8), offsets
+def _text_and_lines(ask: PriceAsk) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The lines as the kernel takes them: all names as one u8 array, and (n, 5) int64 that says where each is."""
+    lines = np.empty((len(ask.skus), kn.LINE_SIZE), dtype=np.int64)
+    lines[:, kn.LINE_QUANTITY] = ask.quantities_micros
+    end = 0
+    for names, start, length in (
+        (ask.skus, kn.LINE_SKU, kn.LINE_SKU_LENGTH),
+        (ask.uoms, kn.LINE_UOM, kn.LINE_UOM_LENGTH),
+    ):
+        lines[:, length] = np.fromiter(map(len, names), np.int64, len(names))
+        ends = end + np.cumsum(lines[:, length])
+        lines[:, start] = ends - lines[:, length]
+        end = int(ends[-1]) if len(ends) else end
+    return np.frombuffer(b"".join((*ask.skus, *ask.uoms)), dtype=np.uint8), lines

@@ -185,6 +185,19 @@ def records_of(value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def full_load_entries(m):  # type: ignore[no-untyped-def]
+    """How many entries the full load has; those of a delta are numbered on from there."""
+    last = len(m.cell_value) - 1
+    if last < 0:
+        return np.int64(0)
+    value = m.cell_value[last]
+    if value >= 0:
+        return m.cell_entry[last] + 1
+    first, end = records_of(value)
+    return m.cell_entry[last] + end - first
+
+
+@njit(cache=True)
 def first_record(m, low, high, book_class):  # type: ignore[no-untyped-def]
     """The first record in [low, high) whose book and class are not below `book_class`."""
     while low < high:

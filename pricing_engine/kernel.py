@@ -49,6 +49,15 @@ from pricing_engine.offers import (
     OFFER_ROUNDED,
     OFFER_SIZE,
 )
+from pricing_engine.plain import (
+    ROW_BOOK,
+    ROW_LAYER,
+    ROW_SIZE,
+    fetch_cells,
+    fetch_pages,
+    plain_price,
+    plain_rows,
+)
 from pricing_engine.settle import OFFER_ROWS, STOP, has_book, settle
 from pricing_engine.stack import (
     STACK_ATTACHMENT,
@@ -59,8 +68,8 @@ from pricing_engine.stack import (
     gather_stack,
     priority_of,
 )
-from pricing_engine.strings import find_name
-from pricing_engine.tables import matrix_of, table_of
+from pricing_engine.strings import find_by_key, find_name, first_guess, name_key
+from pricing_engine.tables import fetch, matrix_of, table_of
 
 # ask (9): what a request says; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
 (
@@ -75,6 +84,8 @@ from pricing_engine.tables import matrix_of, table_of
     ASK_SERVICE_DESK,  # 1: the caller may see NOT_ENTITLED
     ASK_SIZE,
 ) = range(10)
+# lines (n, 5): what a line says; names are [start, start + length) of the request's text
+LINE_SKU, LINE_SKU_LENGTH, LINE_QUANTITY, LINE_UOM, LINE_UOM_LENGTH, LINE_SIZE = range(6)
 # answers (n, 12)
 (
     ANSWER_STATUS,  # a LineStatus, or NEEDS_REFERENCE
@@ -92,6 +103,7 @@ from pricing_engine.tables import matrix_of, table_of
     ANSWER_SIZE,
 ) = range(13)
 NEEDS_REFERENCE = -1
+BLOCK = 32  # lines looked ahead at a time: what they need stays in the nearest caches
 UNTIL_STEPS_MAX = 64  # instants tried for valid_until before the line goes to the reference
 
 
@@ -140,22 +152,41 @@ def _price_at(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-
 
 
 @njit(cache=True)
-def _write_answer(m, work, offer, layer, answer):  # type: ignore[no-untyped-def]
-    unit_price, minor = offer[OFFER_ROUNDED], work[WORK_MINOR]
+def _write_price(work, unit_price, book, layer, entry, answer):  # type: ignore[no-untyped-def]
+    """Write a price, extended to the quantity (P9); False: it is OUT_OF_RANGE."""
     answer[ANSWER_STATUS] = _OUT_OF_RANGE
     if unit_price < 0:
-        return
+        return False
+    minor = work[WORK_MINOR]
     fits, multiple = extended(unit_price, work[WORK_SIGNED_QUANTITY], MICROS * minor)
     if not fits or multiple > INT64_MAX // minor:
-        return
+        return False
     answer[ANSWER_STATUS] = _OK
     answer[ANSWER_UNIT_PRICE] = unit_price
     answer[ANSWER_EXTENDED_PRICE] = multiple * minor if work[WORK_SIGNED_QUANTITY] > 0 else -multiple * minor
-    answer[ANSWER_BOOK] = offer[OFFER_BOOK]
+    answer[ANSWER_BOOK] = book
     answer[ANSWER_LAYER] = layer
-    answer[ANSWER_ENTRY] = offer[OFFER_ENTRY]
-    answer[ANSWER_LIFTED] = offer[OFFER_LIFTED]
-    answer[ANSWER_CONVERTED] = m.books[offer[OFFER_BOOK], mx.BOOK_CURRENCY] != work[WORK_CURRENCY]
+    answer[ANSWER_ENTRY] = entry
+    return True
+
+
+@njit(cache=True)
+def _write_answer(m, work, offer, layer, answer):  # type: ignore[no-untyped-def]
+    book = offer[OFFER_BOOK]
+    if _write_price(work, offer[OFFER_ROUNDED], book, layer, offer[OFFER_ENTRY], answer):
+        answer[ANSWER_LIFTED] = offer[OFFER_LIFTED]
+        answer[ANSWER_CONVERTED] = m.books[book, mx.BOOK_CURRENCY] != work[WORK_CURRENCY]
+
+
+@njit(cache=True)
+def _price_plainly(m, work, keys, rows, answer):  # type: ignore[no-untyped-def]
+    """Write the answer of a plain line, which nothing ends; False: it isn't one."""
+    if work[WORK_NUMERATOR] != 1 or work[WORK_DENOMINATOR] != 1:
+        return False
+    found, unit_price, row, entry = plain_price(m, work, keys, rows)
+    if found:
+        _write_price(work, unit_price, rows[row, ROW_BOOK], rows[row, ROW_LAYER], entry, answer)
+    return found
 
 
 @njit(cache=True)
@@ -204,24 +235,30 @@ def _item_levels(m, item, keys):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _unit_factor(m, work, uom):  # type: ignore[no-untyped-def]
-    """Note the asked unit and its factor; False if the item has no such unit (P5). `uom` -1 is the base unit."""
-    item = work[WORK_ITEM]
-    base = m.items[item, mx.ITEM_BASE_UOM]
-    work[WORK_UOM] = base if uom == -1 else uom
-    work[WORK_NUMERATOR] = work[WORK_DENOMINATOR] = 1
-    work[WORK_BASE_QUANTITY] = work[WORK_QUANTITY]
-    if work[WORK_UOM] == base:
-        return True
+def find_unit(m, item, uom):  # type: ignore[no-untyped-def]
+    """(numerator, denominator): base units in one of a unit, -1 being the base unit; (0, 0): there is no such (P5)."""
+    if uom == -1 or uom == m.items[item, mx.ITEM_BASE_UOM]:
+        return np.int64(1), np.int64(1)
     for row in range(m.items[item, mx.ITEM_UOM_START], m.items[item, mx.ITEM_UOM_END]):
         if m.uoms[row, mx.UOM_NAME] == uom:
-            work[WORK_NUMERATOR] = m.uoms[row, mx.UOM_NUMERATOR]
-            work[WORK_DENOMINATOR] = m.uoms[row, mx.UOM_DENOMINATOR]
-            _, high, low = times(np.int64(0), work[WORK_QUANTITY], work[WORK_NUMERATOR])
-            whole_high, whole, _ = divide(high, low, work[WORK_DENOMINATOR])
-            work[WORK_BASE_QUANTITY] = INT64_MAX if whole_high != 0 or whole < 0 else whole
-            return True
-    return False
+            return m.uoms[row, mx.UOM_NUMERATOR], m.uoms[row, mx.UOM_DENOMINATOR]
+    return np.int64(0), np.int64(0)
+
+
+@njit(cache=True)
+def _unit_factor(m, work, uom):  # type: ignore[no-untyped-def]
+    """Note the asked unit and its factor; False if the item has no such unit (P5). `uom` -1 is the base unit."""
+    numerator, denominator = find_unit(m, work[WORK_ITEM], uom)
+    if denominator == 0:
+        return False
+    work[WORK_UOM] = m.items[work[WORK_ITEM], mx.ITEM_BASE_UOM] if uom == -1 else uom
+    work[WORK_NUMERATOR], work[WORK_DENOMINATOR] = numerator, denominator
+    work[WORK_BASE_QUANTITY] = work[WORK_QUANTITY]
+    if numerator != 1 or denominator != 1:
+        _, high, low = times(np.int64(0), work[WORK_QUANTITY], numerator)
+        whole_high, whole, _ = divide(high, low, denominator)
+        work[WORK_BASE_QUANTITY] = INT64_MAX if whole_high != 0 or whole < 0 else whole
+    return True
 
 
 @njit(cache=True)
@@ -273,24 +310,56 @@ def _mark_exception(m, ask, work, keys, stack, answer):  # type: ignore[no-untyp
 
 
 @njit(cache=True)
-def _price_lines(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, scratch, answers):  # type: ignore[no-untyped-def]
-    """The lines of one request; `scratch` is (stack, owners, work, keys, frames, offers, later)."""
-    stack, owners, work, keys, frames, offers, later = scratch
+def _look_ahead(m, text, lines, rows, answers, first, end):  # type: ignore[no-untyped-def]
+    """Write ANSWER_ITEM of the lines [first, end), and bring into the cache what they are about to read.
+
+    Each step of all lines is done before the next: it fetches what the next one needs, so that the waits overlap.
+    """
+    for i in range(first, end):
+        key = name_key(text, lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH])
+        answers[i, ANSWER_ITEM] = key
+        fetch(m.sku_slots, key & (len(m.sku_slots) - 1))
+    for i in range(first, end):
+        guess = first_guess(m.sku_slots, answers[i, ANSWER_ITEM])
+        answers[i, ANSWER_ENTRY] = guess
+        if guess >= 0:
+            fetch(m.sku_offsets, guess)
+            fetch(m.items, guess)
+    for i in range(first, end):
+        if answers[i, ANSWER_ENTRY] >= 0:
+            fetch(m.sku_bytes, m.sku_offsets[answers[i, ANSWER_ENTRY]])
+    for i in range(first, end):
+        start, length = lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH]
+        item = find_by_key(
+            m.sku_bytes, m.sku_offsets, m.sku_slots, text, start, length, answers[i, ANSWER_ITEM]
+        )
+        answers[i, ANSWER_ITEM] = item
+        if item >= 0:
+            fetch_pages(m, rows, item)
+    for i in range(first, end):
+        if answers[i, ANSWER_ITEM] >= 0:
+            fetch_cells(m, rows, answers[i, ANSWER_ITEM])
+
+
+@njit(cache=True)
+def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-untyped-def]
+    """The lines of one request; `scratch` is (stack, rows, owners, work, keys, frames, offers, later)."""
+    stack, rows, owners, work, keys, frames, offers, later = scratch
     customer = ask[ASK_CUSTOMER]
     work[WORK_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
     work[WORK_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
     work[WORK_BRANCH] = ask[ASK_BRANCH]
     work[WORK_CURRENCY] = ask[ASK_CURRENCY]
     work[WORK_MINOR] = ask[ASK_MINOR]
-    for i in range(len(quantities)):
-        start = sku_offsets[i]
-        answers[i, ANSWER_ITEM] = find_name(
-            m.sku_bytes, m.sku_offsets, m.sku_slots, skus, start, sku_offsets[i + 1] - start
-        )
-    for i in range(len(quantities)):
+    work[WORK_AS_OF] = ask[ASK_AS_OF]
+    plain_rows(m, work, stack, rows)
+    for i in range(len(lines)):
+        if i % BLOCK == 0:
+            _look_ahead(m, text, lines, rows, answers, i, min(i + BLOCK, len(lines)))
         answer = answers[i]
         _clear(answer)
-        if quantities[i] == 0 or quantities[i] == -INT64_MAX - 1:
+        quantity = lines[i, LINE_QUANTITY]
+        if quantity == 0 or quantity == -INT64_MAX - 1:
             answer[ANSWER_STATUS] = _INVALID_QUANTITY
             continue
         item = answer[ANSWER_ITEM]
@@ -303,15 +372,16 @@ def _price_lines(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, s
             answer[ANSWER_STATUS] = _NOT_ENTITLED if ask[ASK_SERVICE_DESK] == 1 else _UNKNOWN_ITEM
             continue
         uom = np.int64(-1)
-        start, length = uom_offsets[i], uom_offsets[i + 1] - uom_offsets[i]
+        length = lines[i, LINE_UOM_LENGTH]
         if length > 0:
-            uom = find_name(m.uom_bytes, m.uom_offsets, m.uom_slots, uom_text, start, length)
-        work[WORK_SIGNED_QUANTITY] = quantities[i]
-        work[WORK_QUANTITY] = abs(quantities[i])
+            uom = find_name(m.uom_bytes, m.uom_offsets, m.uom_slots, text, lines[i, LINE_UOM], length)
+        work[WORK_SIGNED_QUANTITY] = quantity
+        work[WORK_QUANTITY] = abs(quantity)
         if (uom < 0 and length > 0) or not _unit_factor(m, work, uom):
             answer[ANSWER_STATUS] = _UNKNOWN_UOM
             continue
-        _price_line(m, work, keys, frames, offers, stack, answer, later, ask[ASK_AS_OF])
+        if not _price_plainly(m, work, keys, rows, answer):
+            _price_line(m, work, keys, frames, offers, stack, answer, later, ask[ASK_AS_OF])
         if answer[ANSWER_STATUS] != NEEDS_REFERENCE:
             _mark_exception(m, ask, work, keys, stack, answer)
 
@@ -325,22 +395,18 @@ def _clear(answer):  # type: ignore[no-untyped-def]
     answer[ANSWER_VALID_UNTIL] = NEVER_US
 
 
-@njit(cache=True, nogil=True)
-def price_batch(descriptor, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, answers):  # type: ignore[no-untyped-def]
-    """Answer the lines of one request.
-
-    `descriptor` is `tables.describe` of a matrix; `ask` (9,) int64; `skus`, `uom_text` u8 with `..._offsets` int64
-    (n + 1); `quantities` (n,) int64 micros; `answers` (n, 12) int64, written. A line whose numbers need more than 127
-    bits gets status NEEDS_REFERENCE.
-    """
-    m = matrix_of(descriptor)
+@njit(cache=True)
+def price_into(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
+    """`price_batch` for other kernels: `m` as `tables.matrix_of` gives it, all others tables."""
     stack = gather_stack(m, ask[ASK_CUSTOMER])
     owners = entitlement_owners(m, ask[ASK_CUSTOMER])
     work = np.zeros(WORK_SIZE + GROUP_DEPTH_MAX + 2 + ANSWER_SIZE, dtype=np.int64)
     frames = np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64)
     offers = np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64)
+    rows = np.empty((len(stack), ROW_SIZE), dtype=np.int64)
     scratch = (
         table_of(stack),
+        table_of(rows),
         table_of(owners),
         table_of(work),
         table_of(work[WORK_SIZE:]),
@@ -348,25 +414,30 @@ def price_batch(descriptor, ask, skus, sku_offsets, quantities, uom_text, uom_of
         table_of(offers),
         table_of(work[WORK_SIZE + GROUP_DEPTH_MAX + 2 :]),
     )
-    _price_lines(
-        m,
-        table_of(ask),
-        table_of(skus),
-        table_of(sku_offsets),
-        table_of(quantities),
-        table_of(uom_text),
-        table_of(uom_offsets),
-        scratch,
-        table_of(answers),
+    _price_lines(m, ask, text, lines, scratch, answers)
+    # tables don't keep arrays alive
+    return len(stack) + len(rows) + len(owners) + len(work) + len(frames) + len(offers)
+
+
+@njit(cache=True, nogil=True)
+def price_batch(descriptor, ask, text, lines, answers):  # type: ignore[no-untyped-def]
+    """Answer the lines of one request.
+
+    `descriptor` is `tables.describe` of a matrix; `ask` (9,) int64; `text` u8, the names of the lines; `lines` (n, 5)
+    int64; `answers` (n, 12) int64, written. A line whose numbers need more than 127 bits gets status NEEDS_REFERENCE.
+    """
+    return price_into(
+        matrix_of(descriptor), table_of(ask), table_of(text), table_of(lines), table_of(answers)
     )
-    return len(stack) + len(owners) + len(work) + len(frames) + len(offers)  # tables don't keep arrays alive
 
 
 @njit(cache=True)
-def price_batch_checked(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, answers):  # type: ignore[no-untyped-def]
+def price_batch_checked(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
     """`price_batch` over a `Matrix` of plain arrays: slower, for runs in which numba checks every bound."""
+    stack = gather_stack(m, ask[ASK_CUSTOMER])
     scratch = (
-        gather_stack(m, ask[ASK_CUSTOMER]),
+        stack,
+        np.empty((len(stack), ROW_SIZE), dtype=np.int64),
         entitlement_owners(m, ask[ASK_CUSTOMER]),
         np.zeros(WORK_SIZE, dtype=np.int64),
         np.zeros(GROUP_DEPTH_MAX + 2, dtype=np.int64),
@@ -374,4 +445,4 @@ def price_batch_checked(m, ask, skus, sku_offsets, quantities, uom_text, uom_off
         np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64),
         np.zeros(ANSWER_SIZE, dtype=np.int64),
     )
-    _price_lines(m, ask, skus, sku_offsets, quantities, uom_text, uom_offsets, scratch, answers)
+    _price_lines(m, ask, text, lines, scratch, answers)

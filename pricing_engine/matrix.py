@@ -131,6 +131,18 @@ class Matrix(NamedTuple):
     costs: Int64s
     rates: Int64s
     entitlements: Int64s
+    currency_bytes: NDArray[np.uint8]
+    currency_offsets: Int64s
+    branch_bytes: NDArray[np.uint8]
+    branch_offsets: Int64s
+    book_bytes: NDArray[np.uint8]
+    book_offsets: Int64s
+    layer_bytes: NDArray[np.uint8]
+    layer_offsets: Int64s
+    entry_id_bytes: NDArray[np.uint8]
+    entry_id_offsets: Int64s
+    delta_entry_id_bytes: NDArray[np.uint8]
+    delta_entry_id_offsets: Int64s
 
 
 TABLES: Final = frozenset(
@@ -152,6 +164,12 @@ DTYPES: Final[Mapping[str, type[np.generic]]] = {
     "sku_bytes": np.uint8,
     "customer_bytes": np.uint8,
     "uom_bytes": np.uint8,
+    "currency_bytes": np.uint8,
+    "branch_bytes": np.uint8,
+    "book_bytes": np.uint8,
+    "layer_bytes": np.uint8,
+    "entry_id_bytes": np.uint8,
+    "delta_entry_id_bytes": np.uint8,
     "cell_directory": np.uint32,
     "cell_low": np.uint16,
 }

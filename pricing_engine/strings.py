@@ -20,7 +20,7 @@ def _fold(state):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _hash(text, start, length):  # type: ignore[no-untyped-def]
+def name_key(text, start, length):  # type: ignore[no-untyped-def]
     """64 mixed bits of `length` bytes from `start`: multiply and fold, eight bytes a step."""
     state = mul_low(np.int64(length), _MULTIPLIER)
     word = np.int64(0)
@@ -37,7 +37,7 @@ def build_slots(text, offsets, slots):  # type: ignore[no-untyped-def]
     """Fill `slots` (int64, zeros, a power of two) from the names `text[offsets[i]:offsets[i + 1]]`."""
     mask = len(slots) - 1
     for ordinal in range(len(offsets) - 1):
-        key = _hash(text, offsets[ordinal], offsets[ordinal + 1] - offsets[ordinal])
+        key = name_key(text, offsets[ordinal], offsets[ordinal + 1] - offsets[ordinal])
         place = key & mask
         while slots[place] != 0:
             place = (place + 1) & mask
@@ -47,8 +47,20 @@ def build_slots(text, offsets, slots):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def find_name(text, offsets, slots, wanted, start, length):  # type: ignore[no-untyped-def]
     """Ordinal of `wanted[start:start + length]` in a name table, -1 if it is none."""
+    return find_by_key(text, offsets, slots, wanted, start, length, name_key(wanted, start, length))
+
+
+@njit(cache=True)
+def first_guess(slots, key):  # type: ignore[no-untyped-def]
+    """The ordinal that a key most likely belongs to, -1 for none: what to fetch before `find_by_key` looks."""
+    slot = slots[key & (len(slots) - 1)]
+    return (slot & np.int64(0xFFFFFFFF)) - 1
+
+
+@njit(cache=True)
+def find_by_key(text, offsets, slots, wanted, start, length, key):  # type: ignore[no-untyped-def]
+    """As `find_name`, with the name's key."""
     mask = len(slots) - 1
-    key = _hash(wanted, start, length)
     place = key & mask
     while slots[place] != 0:
         slot = slots[place]
@@ -64,6 +76,27 @@ def find_name(text, offsets, slots, wanted, start, length):  # type: ignore[no-u
                 if same:
                     return ordinal
         place = (place + 1) & mask
+    return np.int64(-1)
+
+
+@njit(cache=True)
+def find_sorted_name(text, offsets, wanted, start, length):  # type: ignore[no-untyped-def]
+    """As `find_name` in a name table in byte order that has no probe table: for one name a request."""
+    low, high = 0, len(offsets) - 1
+    while low < high:
+        middle = (low + high) >> 1
+        first, size = offsets[middle], offsets[middle + 1] - offsets[middle]
+        order = size - length
+        for i in range(min(size, length)):
+            if text[first + i] != wanted[start + i]:
+                order = np.int64(text[first + i]) - np.int64(wanted[start + i])
+                break
+        if order == 0:
+            return np.int64(middle)
+        if order < 0:
+            low = middle + 1
+        else:
+            high = middle
     return np.int64(-1)
 
 

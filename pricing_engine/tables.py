@@ -9,9 +9,11 @@ Whoever makes a table keeps its array alive.
 """
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.typing.templates import AttributeTemplate
@@ -50,9 +52,9 @@ class _MatrixModel(models.StructModel):
         super().__init__(manager, matrix, [("descriptor", types.CPointer(types.int64))])
 
 
-def describe(matrix: Matrix) -> NDArray[np.int64]:
-    """The descriptor of a matrix, (arrays, 3) int64; valid as long as the matrix is alive."""
-    rows = [(each.ctypes.data, len(each), each.shape[1] if each.ndim == 2 else 1) for each in matrix]
+def describe(arrays: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
+    """The descriptor of a matrix, or of other arrays in C order, (arrays, 3) int64; valid as long as they are alive."""
+    rows = [(each.ctypes.data, len(each), each.shape[1] if each.ndim == 2 else 1) for each in arrays]
     return np.array(rows, dtype=np.int64)
 
 
@@ -178,6 +180,99 @@ _load_at: Any = _load
 _store_at: Any = _store
 _row_at: Any = _row
 _count: Any = _rows
+
+
+@intrinsic
+def _fetch(_: Any, table: Any, row: Any, column: Any) -> Any:
+    """Begin to bring an element's cache line in, and go on: nothing is read, so the place need not exist."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = _parts(context, builder, table, args[0])
+        row_at, column_at = (context.cast(builder, args[i], signature.args[i], types.int64) for i in (1, 2))
+        index = builder.add(builder.mul(row_at, parts.columns), column_at)
+        place = builder.bitcast(_element(context, builder, table, parts, index), cgutils.voidptr_t)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, *[ir.IntType(32)] * 3])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(prefetch, [place, *(ir.Constant(ir.IntType(32), word) for word in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(table, row, column), codegen
+
+
+_fetch_at: Any = _fetch
+
+
+def fetch(table: Any, row: Any) -> None:
+    """Begin to bring a row of a table into the cache; does nothing for an array."""
+
+
+@overload(fetch)
+def _fetch_row(table, row):  # type: ignore[no-untyped-def]  # noqa: ARG001 - it stands for `fetch`
+    if not isinstance(table, TableType):
+        return lambda table, row: None  # noqa: ARG005
+    return lambda table, row: _fetch_at(table, row, 0)
+
+
+@intrinsic
+def _store_word(_: Any, table: Any, at: Any, word: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = _parts(context, builder, table, args[0])
+        index = context.cast(builder, args[1], signature.args[1], types.int64)
+        place = builder.bitcast(_element(context, builder, table, parts, index), ir.IntType(64).as_pointer())
+        builder.store(context.cast(builder, args[2], signature.args[2], types.int64), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(table, at, word), codegen
+
+
+@intrinsic
+def _load_word(_: Any, table: Any, at: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = _parts(context, builder, table, args[0])
+        index = context.cast(builder, args[1], signature.args[1], types.int64)
+        place = builder.bitcast(_element(context, builder, table, parts, index), ir.IntType(64).as_pointer())
+        return builder.load(place, align=1)
+
+    return types.int64(table, at), codegen
+
+
+_store_word_at: Any = _store_word
+_load_word_at: Any = _load_word
+
+
+def store_word(table: Any, at: Any, word: Any) -> None:
+    """Write the eight bytes of an int64, the lowest first, from a place of a u8 table or array on."""
+
+
+def load_word(table: Any, at: Any) -> Any:
+    """Eight bytes of a u8 table or array as an int64, the lowest first."""
+    raise NotImplementedError  # kernels get one of the below
+
+
+@overload(store_word)
+def _store_word_of(table, at, word):  # type: ignore[no-untyped-def]  # noqa: ARG001 - it stands for `store_word`
+    if isinstance(table, TableType):
+        return lambda table, at, word: _store_word_at(table, at, word)  # noqa: PLW0108 - numba wants a function
+
+    def bytewise(table, at, word):  # type: ignore[no-untyped-def]
+        for i in range(8):
+            table[at + i] = np.uint8((word >> (8 * i)) & 255)
+
+    return bytewise
+
+
+@overload(load_word)
+def _load_word_of(table, at):  # type: ignore[no-untyped-def]  # noqa: ARG001 - it stands for `load_word`
+    if isinstance(table, TableType):
+        return lambda table, at: _load_word_at(table, at)  # noqa: PLW0108
+
+    def bytewise(table, at):  # type: ignore[no-untyped-def]
+        word = np.int64(0)
+        for i in range(8):
+            word |= np.int64(table[at + i]) << (8 * i)
+        return word
+
+    return bytewise
 
 
 @overload(len)

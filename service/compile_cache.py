@@ -3,10 +3,16 @@
 import hashlib
 import importlib.util
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 
-_PACKAGES = ("atp", "loaders", "pricing_engine")
+_SOURCES = {
+    "atp": ("*.py",),
+    "loaders": ("*.py",),
+    "pricing_engine": ("*.py",),
+    "service": ("*_kernel.py", "limits.py"),
+}
+"""By package: which of its files kernels are made of."""
 
 
 def use_compile_cache(environment: MutableMapping[str, str]) -> None:
@@ -18,18 +24,24 @@ def use_compile_cache(environment: MutableMapping[str, str]) -> None:
     """
     if "NUMBA_CACHE_DIR" in environment:
         return
-    folders = [
-        Path(spec.origin).parent for spec in map(importlib.util.find_spec, _PACKAGES) if spec and spec.origin
-    ]
-    base = folders[-1] / "__pycache__"
-    if not os.access(folders[-1], os.W_OK):
+    specs = {package: importlib.util.find_spec(package) for package in _SOURCES}
+    folders = {package: Path(spec.origin).parent for package, spec in specs.items() if spec and spec.origin}
+    home = folders["pricing_engine"]
+    base = home / "__pycache__"
+    if not os.access(home, os.W_OK):
         base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pricegrid"
-    environment["NUMBA_CACHE_DIR"] = str(base / f"kernels-{sources_digest(folders)}")
+    files = [
+        path
+        for package, folder in folders.items()
+        for pattern in _SOURCES[package]
+        for path in folder.glob(pattern)
+    ]
+    environment["NUMBA_CACHE_DIR"] = str(base / f"kernels-{sources_digest(files)}")
 
 
-def sources_digest(folders: list[Path]) -> str:
-    """A name for the state of all Python sources in some folders."""
+def sources_digest(files: Iterable[Path]) -> str:
+    """A name for the state of some files."""
     sources = hashlib.sha256()
-    for source in sorted(path for folder in folders for path in folder.glob("*.py")):
+    for source in sorted(files):
         sources.update(source.name.encode() + b"\0" + source.read_bytes())
     return sources.hexdigest()[:16]

@@ -4,12 +4,13 @@ No interceptors: each costs as much as an answer. Messages come and go as bytes 
 """
 
 import contextlib
+import itertools
 import logging
+import secrets
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn, cast
 
@@ -31,6 +32,9 @@ from service.metrics import Metrics
 CORRELATION_KEY = "x-correlation-id"
 _FOREVER_S = 1e9  # gRPC says so many seconds and more where a call has no deadline
 
+_NAMED = secrets.token_hex(8)  # of this process; a random name for each exchange costs as much as a tenth of a quote
+_COUNT = itertools.count()
+
 _log = logging.getLogger(__name__)
 
 
@@ -39,24 +43,11 @@ class CountingPool(ThreadPoolExecutor):
 
     def __init__(self, threads: int) -> None:
         super().__init__(max_workers=threads, thread_name_prefix="pricegrid")
-        self._count_lock = threading.Lock()
-        self._waiting = 0
 
     @property
     def waiting(self) -> int:
         """Tasks handed over and not begun."""
-        return self._waiting
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As `ThreadPoolExecutor.submit`."""
-        with self._count_lock:
-            self._waiting += 1
-        return super().submit(self._begin, fn, *args, **kwargs)
-
-    def _begin(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with self._count_lock:
-            self._waiting -= 1
-        return fn(*args, **kwargs)
+        return self._work_queue.qsize()
 
 
 class StreamPool(ThreadPoolExecutor):
@@ -279,4 +270,4 @@ def correlation_id_of(metadata: Sequence[tuple[str, str | bytes]] | None) -> str
             if value.isascii() and value.isprintable():
                 return value
             break
-    return uuid.uuid4().hex
+    return f"{_NAMED}{next(_COUNT):016x}"

@@ -13,6 +13,7 @@ from service.availability_service import check_pairs
 from service.erp_fallback import ErpFallback
 from service.erp_marks import NO_MARKS
 from service.exchange import Answered, Caller, SnapshotSource, header_of
+from service.lane import LaneAsk
 from service.snapshots import LoadedSnapshot
 from service.totals import line_totals
 
@@ -29,9 +30,16 @@ class QuoteService:
 
     def quote_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
+        now_us = self._now_us()
+        lane = self._snapshots.get("").lane
+        if lane is not None and self._erp is None:
+            asked = LaneAsk(now_us, caller.correlation_id, caller.service_desk, exceptions_unusual=False)
+            plain = lane.quote_lines(raw, asked)
+            if plain is not None:
+                return Answered(*plain)
         query = wire.decode_quote_lines(raw)
         loaded = self._snapshots.get(query.snapshot_version)
-        header = header_of(loaded, query.as_of, self._now_us(), caller)
+        header = header_of(loaded, query.as_of, now_us, caller)
         ask = PriceAsk(
             customer_id=query.customer_id,
             currency=query.currency,
@@ -83,10 +91,10 @@ def _availability(
     if checked.branches.min() < 0:  # one of them doesn't exist: the lines say so, and nothing is promised
         return wire.QuoteAvailability(totals, [wire.NO_DAY] * len(ask.skus))
     promised = engine.promise(PromiseAsk(*question, branches=branches, hidden_skus=hidden))
-    return wire.QuoteAvailability(totals, _promise_days(promised))
+    return wire.QuoteAvailability(totals, promise_days(promised))
 
 
-def _promise_days(promised: PromiseAnswers) -> list[int]:
+def promise_days(promised: PromiseAnswers) -> list[int]:
     """The last pick day of each line that is promised in full."""
     starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
     full = (promised.status == AvailabilityStatus.OK) & (promised.shortage_micros == 0)

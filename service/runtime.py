@@ -15,12 +15,14 @@ from atp.model import CheckAsk, PromiseAsk
 from atp.positions import PREFIX
 from loaders.errors import NoSnapshotError, SnapshotError
 from loaders.snapshot import Snapshot, open_snapshot
+from pricegrid import v1
 from pricing_engine.engine import PriceAsk, PriceEngine
 from pricing_engine.errors import PricingError
 from pricing_engine.matrix import CUSTOMER_BRANCH, Names
 from pricing_engine.model import MICROS, ExceptionPolicy
 from service.errors import Reason, RequestRefusedError
 from service.instants import created_at_us
+from service.lane import Lane, LaneAsk
 from service.snapshots import LoadedSnapshot
 
 _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.13
@@ -52,13 +54,17 @@ def open_snapshot_engines(
 def _engines(snapshot: Snapshot, policy: ExceptionPolicy) -> LoadedSnapshot:
     arrays = {name: np.asarray(array) for name, array in snapshot.arrays.items()}  # memmap is slow to slice
     has_positions = any(name.startswith(PREFIX) for name in arrays)
+    version, made_us = snapshot.version, created_at_us(snapshot.version)
+    prices = PriceEngine(arrays, policy=policy)
+    availability = AvailabilityEngine(arrays) if has_positions else None
     return LoadedSnapshot(
-        version=snapshot.version,
-        created_at_us=created_at_us(snapshot.version),
-        engine=PriceEngine(arrays, policy=policy),
+        version=version,
+        created_at_us=made_us,
+        engine=prices,
         time_zone=str(snapshot.manifest.get("time_zone", "UTC")),
-        availability=AvailabilityEngine(arrays) if has_positions else None,
+        availability=availability,
         branch_of=CustomerBranches(arrays),
+        lane=Lane(version, made_us, prices, availability),
     )
 
 
@@ -119,6 +125,7 @@ def warm(loaded: LoadedSnapshot) -> None:
     )
     with contextlib.suppress(PricingError):
         loaded.engine.price(ask)
+    _warm_lane(loaded)
     engine = loaded.availability
     if engine is None or not len(engine.positions.branches):
         return
@@ -129,10 +136,25 @@ def warm(loaded: LoadedSnapshot) -> None:
     as_of_us = loaded.created_at_us
     engine.check(CheckAsk(as_of_us, skus, one, no_uom, branches, projected=True))
     engine.promise(PromiseAsk(as_of_us, skus, one, no_uom, branches))
+    engine.free_from(int(plain[0]) if len(plain) else 0, 0, as_of_us, 0)
     writer, nothing = LiveWriter.in_memory(1, 64), (0,) * VERSION
     writer.put(0, 0, PairImage(nothing, [], [], []))
     writer.put_figures([(0, 0)], [nothing])
     writer.put_held(0, 0, day=0, expires_us=1, quantity_micros=1, number=1)
+
+
+def _warm_lane(loaded: LoadedSnapshot) -> None:
+    """The short way, as far as there is anybody to ask for: a currency will do."""
+    if loaded.lane is None:
+        return
+    line = v1.PriceLine(sku="?", quantity_micros=MICROS)
+    asked = LaneAsk(loaded.created_at_us, "", service_desk=False, exceptions_unusual=False)
+    branches = []
+    if loaded.availability is not None and len(loaded.availability.positions.branches):
+        branches = [loaded.availability.branch(0)]
+    for currency in loaded.engine.currencies()[:1]:
+        quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
+        loaded.lane.quote_lines(quote.SerializeToString(), asked)
 
 
 def version_opener(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from atp.engine import AvailabilityEngine
 from pricing_engine.engine import PriceEngine
+from service.lane import Lane
 from service.limits import KEPT_SNAPSHOTS_MAX
 
 
@@ -33,6 +34,8 @@ class LoadedSnapshot:
     """None: the snapshot was made without positions."""
     branch_of: Callable[[str], str] = field(default=_no_branch)
     """The branch of a customer, '' for none."""
+    lane: Lane | None = None
+    """The short way of plain requests; None: all go the usual way."""
 
 
 class SnapshotHolder:
@@ -104,5 +107,5 @@ class SnapshotHolder:
 
     def _retire(self, loaded: LoadedSnapshot) -> None:
         # These hold the maps. A request that still runs keeps `loaded` alive, which the weak reference shows.
-        maps = (loaded.engine, loaded.availability, loaded.branch_of)
+        maps = (loaded.engine, loaded.availability, loaded.branch_of, loaded.lane)
         self._retired.append((weakref.ref(loaded), maps))

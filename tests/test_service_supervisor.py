@@ -112,8 +112,8 @@ def test_the_compile_cache_stays_where_the_operator_put_it():
 
 def test_the_compile_cache_is_another_one_when_a_source_changes(tmp_path):
     (tmp_path / "callee.py").write_text("ANSWER = 1\n")
-    before = sources_digest([tmp_path])
-    same = sources_digest([tmp_path])
+    before = sources_digest([tmp_path / "callee.py"])
+    same = sources_digest([tmp_path / "callee.py"])
     (tmp_path / "callee.py").write_text("ANSWER = 2\n")
 
-    assert before == same != sources_digest([tmp_path])
+    assert before == same != sources_digest([tmp_path / "callee.py"])

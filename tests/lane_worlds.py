@@ -1,0 +1,103 @@
+"""Random datasets with prices and stock, loaded, and random requests of them."""
+
+from datetime import date
+from random import Random
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from atp.engine import AvailabilityEngine
+from loaders.instants import day_start_us
+from loaders.publish import compile_dataset
+from loaders.validate import validate_tables
+from pricegrid import v1
+from pricing_engine.engine import PriceEngine
+from pricing_engine.model import ExceptionPolicy
+from service.lane import Lane
+from service.runtime import CustomerBranches
+from service.snapshots import LoadedSnapshot
+from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
+
+VERSION = "20180101T000000Z-0123abcd"
+BRANCHES = ("north", "south", "west")
+DAYS = ("2018-11-02", "2018-11-05", "2018-11-20", "2019-04-02", "2020-02-28", "2020-03-05")
+
+
+def stocked(rng: Random, rows: Rows) -> Rows:
+    """The rows with branches and stock: any figure may be missing."""
+
+    def some(share: float) -> list[tuple[str, str]]:
+        return [(sku, branch) for sku in SKUS for branch in BRANCHES if rng.random() < share]
+
+    rows["branches"] = [
+        {"branch": name, "time_zone": rng.choice([*ZONES, ""]), "order_cutoff": rng.choice(["", "", "14:30"])}
+        for name in BRANCHES
+    ]
+    rows["feeds"] = [
+        {"branch": branch, "source": source, "as_of": f"{rng.choice(DAYS)}T06:00:00Z",
+         "complete": rng.choice(["true", "true", "false"])}
+        for branch in BRANCHES for source in ("erp", "wms", "transit") if rng.random() < 0.8
+    ]  # fmt: skip
+    rows["stock"] = [
+        {"sku": sku, "branch": branch, "on_hand": str(rng.choice([-3, 0, 5, 40, 100])),
+         "as_of": f"{rng.choice(DAYS)}T06:00:00Z"}
+        for sku, branch in some(0.8)
+    ]  # fmt: skip
+    for table, day, share in (("receipts", "expected_at", 0.5), ("demands", "due_at", 0.4)):
+        rows[table] = [
+            {"sku": sku, "branch": branch, "quantity": str(rng.randint(1, 60)), day: rng.choice(DAYS)}
+            for sku, branch in some(share)
+        ]
+    for item in rows["items"]:
+        item["order_multiple"] = rng.choice(["", "", "", "6", "0.5"])
+    if rng.random() < 0.3:
+        rows["items"].append({"sku": "KIT", "base_uom": "EA"})
+        rows["kits"] = [{"kit_sku": "KIT", "component_sku": "A", "quantity": "2"}]
+    return rows
+
+
+def random_snapshot(seed: int) -> tuple[LoadedSnapshot, str]:
+    """A loaded dataset and its time zone."""
+    rng = Random(seed)
+    zone, rows = rng.choice(ZONES), random_rows(rng)
+    if rng.random() < 0.8:
+        rows = stocked(rng, rows)
+    arrays = {
+        name: np.asarray(array)
+        for name, array in compile_dataset(validate_tables(as_frames(rows), zone).frames, zone).items()
+    }
+    policy = ExceptionPolicy(
+        extended_price_above_micros={"EUR": rng.choice([1_000_000, 10**12])},
+        grace_us=rng.choice([0, 86_400_000_000]),
+        flagged_customers=frozenset(rng.sample([*CUSTOMERS, "nobody"], rng.randint(0, 1))),
+        flagged_skus=frozenset(rng.sample([*SKUS, "nothing"], rng.randint(0, 1))),
+    )
+    prices = PriceEngine(arrays, policy=policy)
+    availability = AvailabilityEngine(arrays) if "branches" in rows else None
+    made_us = day_start_us(date(2018, 1, 1), ZoneInfo("UTC"))
+    lane = Lane(VERSION, made_us, prices, availability)
+    branch_of = CustomerBranches(arrays)
+    return LoadedSnapshot(VERSION, made_us, prices, zone, availability, branch_of, lane), zone
+
+
+def random_request(rng: Random, zone: str, *, is_quote: bool) -> bytes:
+    """A PriceLinesRequest or QuoteLinesRequest, a bad one now and then."""
+    questions = random_questions(rng, zone, rng.choice([1, 1, 2, 3]))
+    first = questions[0]
+    request = v1.QuoteLinesRequest() if is_quote else v1.PriceLinesRequest()
+    request.customer_id = first.customer_id if rng.random() < 0.97 else "nobody"
+    request.currency = first.currency if first.currency or first.customer_id else "EUR"
+    for question in questions:
+        sku = rng.choice([question.sku] * 6 + ["KIT", "", "Ä"]) if rng.random() < 0.5 else question.sku
+        uom = rng.choice([question.uom, question.uom, "", rng.choice(UNITS)])
+        request.lines.add(sku=sku, quantity_micros=question.quantity_micros, uom=uom)
+    if rng.random() < 0.7:
+        request.as_of_time.FromMicroseconds(question.as_of_us)
+    named = rng.sample([*BRANCHES, *BRANCHES, "nowhere"], rng.choice([0, 1, 1, 2, 3]))
+    if is_quote:
+        request.branches.extend(named)
+    elif named:
+        request.branch = named[0]
+    request.snapshot_version = rng.choice(["", "", VERSION])
+    raw: bytes = request.SerializeToString()
+    return raw
