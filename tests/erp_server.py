@@ -97,6 +97,8 @@ class SmallErp:
         self.released = threading.Event()
         self.holding = threading.Event()
         """Set: price calls wait for `released` before they are answered."""
+        self.held: set[str] = set()
+        """Items; so do calls that ask one of them."""
         self.url = ""
 
     def config(self, folder: Path, text: str = "") -> Path:
@@ -175,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.erp.calls.append(body)
-        if self.erp.holding.is_set():
+        if self.erp.holding.is_set() or any(line["sku"] in self.erp.held for line in body["lines"]):
             self.erp.released.wait(30)
         self._misbehave() or self._send(200, _encode({"value": self.erp.rows(body["lines"])}).encode())
 

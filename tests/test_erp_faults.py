@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from cache.memory import MemoryValueCache
+from erp.control import ErpControl
 from erp.dead_letters import DeadLetter
 from erp.observe import BreakerState
 from erp.protocol import Refusal
@@ -47,6 +48,7 @@ def store(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("store")
     rows = stocked_rows()
     rows["branches"].append({"branch": "NEW"})  # of which nobody has told the stock
+    rows["customers"].append({"customer_id": "C3", "currency": "EUR"})
     publish(path, rows)
     return path
 
@@ -237,6 +239,53 @@ def test_equal_questions_at_once_make_one_call(desk, small):
 
     assert found == [PriceSource.ERP] * 4
     assert len(small.calls) == 1
+
+
+def test_two_customers_who_ask_the_same_at_once_get_each_their_own_price(desk, small):
+    small.prices["C3", "X1"] = "8.25"
+    small.holding.set()
+    found: dict[str, Decimal | None] = {}
+
+    def ask(customer: str) -> None:
+        found[customer] = desk.ask(Line("X1", 2), customer=customer)[0].unit_price
+
+    threads = [threading.Thread(target=ask, args=(customer,)) for customer in ("C1", "C3")]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(small.calls) == 2, "both are asked")
+    small.holding.clear()
+    small.released.set()
+    for thread in threads:
+        thread.join()
+
+    assert found == {"C1": Decimal("9.5"), "C3": Decimal("8.25")}
+
+
+def test_a_line_that_is_answered_in_time_is_used_though_another_is_not(store, small, tmp_path):
+    config = small.config(tmp_path, "[limits]\ntimeout_ms = 5000\nrequest_wait_ms = 5000\n")
+    config.write_text(config.read_text().replace("batch_lines_max = 50", "batch_lines_max = 1"))
+    desk = open_desk(store, config)
+    small.held.add("N1")
+
+    lines = desk.ask(*ORDINARY, Line("X1", 2), Line("N1", 3), timeout_s=1.0)
+
+    desk.erp.close()
+    check_ordinary(lines[:3])
+    assert (lines[3].source, lines[3].unit_price) == (PriceSource.ERP, Decimal("9.5"))
+    assert (lines[4].status, lines[4].exception) == (LineStatus.NO_PRICE, ExceptionReason.NO_PRICE)
+
+
+def test_an_invalidation_also_voids_an_answer_that_is_under_way(desk, small, store):
+    small.holding.set()
+    asking = threading.Thread(target=desk.ask, args=(Line("X1", 4),))
+    asking.start()
+    until(lambda: len(small.calls) == 1, "the ERP is asked")
+    ErpControl(store).invalidate("C1", "X1", now_us())  # the price was changed while it worked on the old one
+    small.holding.clear()
+    small.released.set()
+    asking.join()
+
+    until(lambda: desk.ask(Line("X1", 4))[0].source is PriceSource.ERP, "it is asked again")
 
 
 def test_the_same_line_twice_in_a_request_is_asked_once(desk, small):

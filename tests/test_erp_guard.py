@@ -357,7 +357,8 @@ class Asked:
         return reply.reason.value if isinstance(reply, ErpAnswerError) else reply
 
     async def answers(self, *numbers: int, seconds: float = 5.0) -> list[object]:
-        found = await self.coalescer.answers([(n, n) for n in numbers], in_a(seconds), monotonic)
+        found: list = [None] * len(numbers)
+        await self.coalescer.answers([(n, n) for n in numbers], in_a(seconds), monotonic, found)
         return [str(type(each.error).__name__) if isinstance(each, Failure) else each for each in found]
 
 
