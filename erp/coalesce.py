@@ -138,7 +138,7 @@ class Coalescer(Generic[Q, R, A]):
     async def _call(self, questions: list[Q], deadline_s: float, *, first: bool) -> list[A | Failure]:
         try:
             replies = await self._guard.call(
-                lambda until_s: self._ask(questions, until_s), deadline_s, first=first
+                lambda until_s: self._read(questions, until_s), deadline_s, first=first
             )
             if len(replies) != len(questions):
                 message = f"{len(replies)} answers to {len(questions)} questions"
@@ -150,6 +150,16 @@ class Coalescer(Generic[Q, R, A]):
         except ErpError as error:
             return [Failure(error, deadline_s)] * len(questions)
         return [self._settle(question, reply) for question, reply in zip(questions, replies, strict=True)]
+
+    async def _read(self, questions: list[Q], until_s: float) -> list[R]:
+        """Asks; an answer that breaks its adapter is one that can't be used, and counts against the ERP as such."""
+        try:
+            return await self._ask(questions, until_s)
+        except (ErpError, TimeoutError):
+            raise
+        except Exception as error:
+            _log.exception("the ERP's answer could not be read")
+            raise ErpAnswerError(Refusal.SCHEMA, f"the answer can't be read: {error!r}") from error
 
     async def _halves(
         self, questions: list[Q], deadline_s: float, error: ErpRefusedError

@@ -5,6 +5,7 @@ its JSON body, the answer has a row each. `fault` changes what is answered, from
 """
 
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -74,6 +75,10 @@ class Fault(Enum):
     NAN_TEXT = auto()
     HUGE = auto()
     """Ten megabytes."""
+    HUGE_CHUNKED = auto()
+    """As many, and their number is not told."""
+    HUGE_PACKED = auto()
+    """As many, as some kilobytes of gzip."""
     REDIRECT = auto()
     OTHER_ITEM = auto()
     OTHER_CUSTOMER = auto()
@@ -151,6 +156,14 @@ def _encode(value: Any) -> str:
     return json.dumps(value)
 
 
+_PACKED = gzip.compress(b" " * 10_000_000, 1)
+
+
+def _chunked(raw: bytes) -> bytes:
+    parts = [raw[start : start + 65_536] for start in range(0, len(raw), 65_536)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     erp: SmallErp
@@ -194,6 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(500, b'{"error": "database is locked"}')
         elif fault is Fault.HUGE:
             self._send(200, b'{"value": ["' + b"x" * 10_000_000 + b'"]}')
+        elif fault is Fault.HUGE_CHUNKED:
+            self._send(200, _chunked(b"x" * 10_000_000), ("Transfer-Encoding", "chunked"))
+        elif fault is Fault.HUGE_PACKED:
+            self._send(200, _PACKED, ("Content-Encoding", "gzip"))
         elif fault is Fault.REDIRECT:
             self._send(302, b"", ("Location", self.erp.url + "/elsewhere"))
         elif fault is Fault.NO_JSON:
@@ -214,7 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
+            if ("Transfer-Encoding", "chunked") not in headers:
+                self.send_header("Content-Length", str(len(raw)))
             for header in headers:
                 self.send_header(*header)
             self.end_headers()

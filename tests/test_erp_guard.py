@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 
+from erp.batching import batches_of
 from erp.breaker import Breaker
 from erp.coalesce import Coalescer, Failure
 from erp.guard import Guard
@@ -328,11 +329,33 @@ def test_probes_find_the_erp_again_and_one_trial_closes_the_breaker():
     assert metrics.turned == {Turned.CIRCUIT: 1}
 
 
+def test_a_probe_that_breaks_is_one_without_an_answer():
+    metrics = Counting()
+
+    async def run() -> BreakerState:
+        probes = [0]
+
+        async def ping(_: float) -> None:
+            probes[0] += 1
+            if probes[0] == 1:
+                raise KeyError("currency")  # an answer of which nobody thought
+
+        guard = Guard(QUICK, ping, metrics)
+        for _ in range(3):
+            await attempt(guard, raising(ErpUnavailableError("500")))
+        while guard.state is BreakerState.OPEN:
+            await asyncio.wait_for(asyncio.sleep(0), 5)
+            assert not guard._probing.done() or guard.state is not BreakerState.OPEN, "nobody probes any more"
+        return guard.state
+
+    assert asyncio.run(run()) is BreakerState.HALF_OPEN
+
+
 # coalescing
 
 
 class Asked:
-    """An ERP that doubles numbers, refuses 13 with its whole batch, and can be held."""
+    """An ERP that doubles numbers, refuses 13 with its whole batch, breaks its adapter at 17, and can be held."""
 
     def __init__(self, settings: GuardSettings = QUICK) -> None:
         self.batches: list[list[int]] = []
@@ -351,6 +374,8 @@ class Asked:
         await self.go.wait()
         if 13 in numbers:
             raise ErpRefusedError("13")
+        if 17 in numbers:
+            raise KeyError("price")
         return [2 * number for number in numbers if number != 99]
 
     def settle(self, number: int, reply: int | ErpAnswerError) -> int | str:
@@ -424,6 +449,23 @@ def test_fewer_answers_than_questions_are_none():
         return await Asked().answers(1, 99)
 
     assert asyncio.run(run()) == ["SCHEMA", "SCHEMA"]
+
+
+def test_an_answer_that_breaks_its_adapter_is_refused_and_counts_against_the_erp():
+    async def run() -> tuple[list[object], Asked]:
+        asked = Asked()
+        return await asked.answers(16, 17), asked
+
+    answers, asked = asyncio.run(run())
+
+    assert answers == ["SCHEMA", "SCHEMA"]
+    assert asked.metrics.calls == {CallOutcome.ANSWER: 1}
+
+
+def test_no_item_is_asked_twice_in_a_call_and_many_lines_take_no_longer_each():
+    assert batches_of(["k", "k", "k", "j", "k"], ["A", "B", "A", "A", "C"], 3) == [[0, 1, 4], [2], [3]]
+    assert batches_of(["k"] * 5, ["A", "B", "C", "D", "E"], 2) == [[0, 1], [2, 3], [4]]
+    assert batches_of([], [], 2) == []
 
 
 def test_no_question_is_no_call():

@@ -1,6 +1,10 @@
 """The configurable HTTP/JSON adapter, with the shipped mappings of two ERPs, against a real server."""
 
 import asyncio
+import logging
+import shutil
+import ssl
+import subprocess
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,10 +13,12 @@ from time import monotonic
 import pytest
 
 from erp.adapters import check_config, make_adapter
+from erp.http_json import HttpJsonSettings
 from erp.protocol import (
     ErpAnswerError,
     ErpConfigError,
     ErpError,
+    ErpUnavailableError,
     LineFailure,
     PriceReply,
     Refusal,
@@ -89,8 +95,13 @@ class ServiceLayer:
     def __init__(self) -> None:
         self.session = ""
         self.logins = 0
+        self.busy = 0
+        """Logins that are not answered."""
 
     def __call__(self, request: Request) -> Reply:
+        if request.path == "/b1s/v2/Login" and self.busy:
+            self.busy -= 1
+            return Reply({}, 503)
         if request.path == "/b1s/v2/Login":
             assert request.body == {"CompanyDB": "SBODEMODE", "UserName": "pricegrid", "Password": "secret"}
             self.logins += 1
@@ -186,6 +197,21 @@ def test_a_session_that_has_ended_is_opened_again(sap):
 
     assert len(asyncio.run(run())) == 2
     assert answer.logins == 2
+
+
+def test_a_login_that_nobody_answered_keeps_no_other_out(sap):
+    answer, _, config = sap
+    answer.busy = 1
+
+    async def run() -> list:
+        adapter = make_adapter(read_settings(config))
+        with pytest.raises(ErpUnavailableError, match="503"):
+            await adapter.prices([question()], monotonic() + 10)
+        found = await adapter.prices([question()], monotonic() + 10)
+        await adapter.close()
+        return found
+
+    assert asyncio.run(run())[0].unit_price == Decimal("12.5")
 
 
 def test_sap_stock_is_what_is_there_less_what_is_committed(sap):
@@ -288,6 +314,73 @@ def test_acumatica_rows_are_chosen_by_break_and_date(tmp_path, monkeypatch):
 
 def prices_of(request: Request) -> Reply:
     return Reply({"value": [{"item": sku, "price": f"{n}.25"} for n, sku in enumerate(("A", "O'B", "C"))]})
+
+
+def test_nothing_goes_to_a_server_whose_certificate_nobody_vouches_for(tmp_path):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    named = [
+        "-subj",
+        "/CN=erp",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
+    subprocess.run([openssl, *made, *named], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    with json_server(prices_of, context) as server:
+        other_name = server.url
+        own_name = server.url.replace("127.0.0.1", "localhost")
+        for url, trusted, error in (
+            (own_name, False, "CERTIFICATE_VERIFY_FAILED"),
+            (other_name, True, "CERTIFICATE_VERIFY_FAILED"),
+            (own_name, True, None),
+        ):
+            ca_file = f'ca_file = "{certificate}"' if trusted else ""
+            config = written(tmp_path, PLAIN.format(url=url, top=ca_file, rest=""))
+            if error is None:
+                assert ask(config, [question()])[0][0].unit_price == Decimal("0.25")
+            else:
+                with pytest.raises(ErpUnavailableError, match=error):
+                    ask(config, [question()])
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("reply", [Reply({}, 401), Reply({}, 500), Reply("<html>", 200), Reply({}, 302)])
+def test_a_secret_is_in_no_error_and_no_log(tmp_path, monkeypatch, caplog, reply):
+    monkeypatch.setenv("ERP_SECRET", "s3cret")
+    caplog.set_level(logging.DEBUG)
+    for kind in ('kind = "token"\ntoken_env', 'kind = "basic"\nuser = "u"\npassword_env'):
+        rest = f'[http_json.authentication]\n{kind} = "ERP_SECRET"'
+        with json_server(lambda _: reply) as server:
+            config = written(tmp_path, PLAIN.format(url=server.url, top="", rest=rest))
+            with pytest.raises(ErpError) as caught:
+                ask(config, [question()])
+        settings = read_settings(config)
+        assert "s3cret" not in repr(settings) + repr(HttpJsonSettings.read(settings.source))
+        told = repr(caught.value) + str(caught.value) + getattr(caught.value, "excerpt", "") + caplog.text
+        assert "s3cret" not in told
+        assert "dTpzM2NyZXQ=" not in told
+        assert "Authorization" in server.requests[0].headers
 
 
 def test_questions_go_together_that_share_what_a_call_says_once(tmp_path):

@@ -3,10 +3,11 @@
 import json
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
-from erp.control import ErpControl, Flag
+from erp.control import LOOK_S, ErpControl, Flag
 from erp.dead_letters import DeadLetter, DeadLetterFile
 from erp.mastering import Mastering
 from erp.parity import ParityFile
@@ -118,6 +119,25 @@ def test_an_invalidation_voids_only_what_it_names(store):
     assert not state.is_invalidated("C1", "S2", 50)
     control.invalidate("", "", 60)
     assert control.state().is_invalidated("C2", "S9", 60)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"flags": [{"kind": "sku"}], "invalidations": []}'])
+def test_a_control_file_that_can_not_be_read_leaves_what_held_and_prices_are_answered(
+    store, small, tmp_path, text
+):
+    small.prices["", "S4"] = "9.5"
+    with store_client(store, ExceptionPolicy(), erp_config=small.config(tmp_path, QUIET)) as client:
+        ErpControl(store).flag(Flag("sku", "S4", 1))
+        until(lambda: price(client, "S4").source is not PriceSource.MATRIX, "the flag is seen")
+        control = ErpControl(store, clock=iter(range(1000)).__next__)
+        assert control.state().flagged("sku", "") == {"S4"}
+        (store / "erp-control.json").write_text(text)
+
+        assert control.state().flagged("sku", "") == {"S4"}
+        assert control.state().flagged("sku", "") == {"S4"}
+        began_s = monotonic()
+        while monotonic() - began_s < 2 * LOOK_S:  # the server looks at it meanwhile
+            assert price(client, "S4").source is not PriceSource.MATRIX
 
 
 def test_a_flag_of_a_snapshot_ends_with_it(store):
