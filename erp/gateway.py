@@ -103,11 +103,18 @@ class ErpGateway:
     def start(self) -> None:
         """Makes the adapter; raises ErpConfigError. The ERP need not be there."""
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result(_START_TIMEOUT_S)
+        try:
+            asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result(_START_TIMEOUT_S)
+        except BaseException:
+            self._end()
+            raise
 
     def close(self) -> None:
         """Gives up what is under way and ends connections."""
         asyncio.run_coroutine_threadsafe(self._tear_down(), self._loop).result(_START_TIMEOUT_S)
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -88,6 +88,56 @@ def test_dead_letters_are_listed_shown_and_replayed_into_success(store, small, t
     assert DeadLetterFile(store).letters() == []
 
 
+def test_a_replay_goes_by_what_the_matrices_say_now_and_servers_use_its_answer(
+    store, small, tmp_path, capsys
+):
+    config = small.config(tmp_path, QUIET)
+    small.prices["", "X1"] = "30"  # the matrices say 10, and are wrong
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
+        price(client, "X1")
+        until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
+    words = ["erp", "replay", "--store", store, "--erp-config", config]
+    assert "refused" in run(capsys, *words, code=1)
+    rows = stocked_rows()
+    next(entry for entry in rows["price_entries"] if entry["sku"] == "X1")["value"] = "28"
+    publish(store, rows, minute=1)
+
+    assert "answered" in run(capsys, *words)
+    assert DeadLetterFile(store).letters() == []
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
+        replayed = price(client, "X1")
+    assert (replayed.source, replayed.unit_price) == (PriceSource.ERP_CACHED, Decimal(30))
+
+
+def test_a_replay_does_not_take_a_void_answer_for_a_new_one(store, small, tmp_path, capsys):
+    config = small.config(tmp_path, QUIET)
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
+        price(client, "X1")
+        small.fault = Fault.NEGATIVE
+        run(capsys, "erp", "invalidate", "--store", store)
+        until(lambda: price(client, "X1").source is PriceSource.MATRIX, "what was kept is void")
+        until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
+
+    assert "refused" in run(capsys, "erp", "replay", "--store", store, "--erp-config", config, code=1)
+
+
+def test_a_replay_leaves_the_letters_of_another_erp(store, small, tmp_path, capsys):
+    letters = DeadLetterFile(store)
+    question = {"sku": "X1", "customer_id": "C1", "quantity": "1", "uom": "EA", "currency": "EUR"}
+    letters(DeadLetter("SIGN", "-1", {"kind": "price", "erp": "old", "question": question}, 5))
+    letters(DeadLetter("SIGN", "-1", {"kind": "price", "erp": "small", "question": {"sku": "X1"}}, 6))
+
+    words = ["erp", "replay", "--store", store, "--erp-config", small.config(tmp_path), "--json"]
+    outcomes = [each["outcome"] for each in json.loads(run(capsys, *words, code=1))]
+
+    assert outcomes == [
+        "of another ERP, old",
+        "the payload is no question to an ERP: KeyError('customer_id')",
+    ]
+    assert len(letters.letters()) == 2
+    assert small.calls == []
+
+
 def test_a_dead_letter_can_be_dropped(store, capsys):
     letters = DeadLetterFile(store)
     letters(DeadLetter("SIGN", "-1", {"kind": "price", "question": {"sku": "A"}}, 5))
