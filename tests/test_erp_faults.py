@@ -1,6 +1,7 @@
 """What callers get while the ERP is stopped, slow, wrong or hostile; and how it is left alone and found again."""
 
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from time import monotonic
@@ -360,6 +361,35 @@ def test_unknown_stock_is_asked_from_the_erp_and_last_known_when_it_is_gone(stor
     assert known[0][:2] == ("OK", Decimal(10)), "what is known here is not asked"
     assert (quoted.availability.available, quoted.availability.shortage) == (Decimal("5.5"), Decimal("0.5"))
     assert last == [("OK", Decimal("5.5"), "STALE"), ("UNKNOWN_STOCK", None, "UNKNOWN")]
+
+
+class Waits:
+    """Stands where prices or stock are laid over, and notes until when its caller waits."""
+
+    def __init__(self) -> None:
+        self.until_s: list[float | None] = []
+
+    def lay_over(self, loaded, ask, answers, caller):
+        self.until_s.append(caller.deadline_s)
+        return {}
+
+
+def test_prices_and_stock_of_one_request_wait_together_no_longer_than_one(desk, store):
+    waits = Waits()
+    erp = replace(desk.erp, prices=waits, stock=waits)
+    policy = ExceptionPolicy()
+    holder = SnapshotHolder(
+        load_snapshot(store, None, policy), version_opener(store, policy, lambda _: False)
+    )
+    client = Client(channel=InProcessChannel(services(holder, now_us, erp=erp), service_desk=False))
+
+    client.quote_lines("C1", [Line("X1", 1)], branches=["NEW"], timeout_s=3600)
+    client.quote_lines("C1", [Line("X1", 1)], branches=["NEW"], timeout_s=1)
+
+    assert None not in waits.until_s
+    prices, stock, hurried, hurried_too = waits.until_s
+    assert prices == stock < monotonic() + 1.5
+    assert hurried == hurried_too < monotonic() + 1
 
 
 @pytest.mark.parametrize("field", ["sku", "branch"])

@@ -1,6 +1,7 @@
 """What operators do: flags and invalidations, refused answers listed and replayed, parity, dual runs, mastering."""
 
 import json
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from time import monotonic
@@ -10,6 +11,7 @@ import pytest
 from erp.control import LOOK_S, ErpControl, Flag
 from erp.dead_letters import DeadLetter, DeadLetterFile
 from erp.mastering import Mastering
+from erp.observe import NoErpMetrics
 from erp.parity import ParityFile
 from erp.protocol import ErpConfigError
 from pricegrid import Client, ExceptionReason, Line, PriceSource
@@ -224,9 +226,25 @@ def test_parity_counts_by_book_explains_and_marks_the_book(store, small, tmp_pat
         assert price(client, "S5").source is PriceSource.ERP, "the book's prices are exceptions now"
 
 
+class Compared(NoErpMetrics):
+    """Counts comparisons by book and outcome."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, bool]] = Counter()
+
+    def compared(self, book_id: str, *, equal: bool) -> None:
+        self._counts[book_id, equal] += 1
+
+    def compared_of(self, book_id: str) -> dict[bool, int]:
+        return {equal: self._counts[book_id, equal] for equal in (True, False)}
+
+
 def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_path):
     small.prices["", "S5"] = "10.01"
-    config = small.config(tmp_path, "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\n")
+    parity = (
+        "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\nmismatch_pct_max = 10\nchecks_min = 2\n"
+    )
+    config = small.config(tmp_path, parity)
     from erp.settings import read_settings
     from service.erp_fallback import open_erp
     from service.inprocess import InProcessChannel
@@ -235,7 +253,8 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
     from service.services import services
     from service.snapshots import SnapshotHolder
 
-    erp = open_erp(read_settings(config), store, now_us)
+    metrics = Compared()
+    erp = open_erp(read_settings(config), store, now_us, metrics)
     active = load_snapshot(store, None, ExceptionPolicy())
     holder = SnapshotHolder(active, version_opener(store, ExceptionPolicy(), lambda _: False))
     client = Client(channel=InProcessChannel(services(holder, now_us, erp=erp), service_desk=False))
@@ -246,7 +265,11 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
         return sum(book.checked for book in books), sum(book.mismatched for book in books)
 
     until(lambda: min(compared()) > 0, "a mismatch was found")
+    until(lambda: price(client, "S4").source is PriceSource.ERP, "the book's prices are exceptions")
     erp.close()
+    assert metrics.compared_of("LIST")[True] > 0 < metrics.compared_of("LIST")[False]
+    (flag,) = ErpControl(store).read().flags
+    assert (flag.kind, flag.name, flag.snapshot_version) == ("book", "LIST", active.version)
     (sku,) = {each.sku for each in ParityFile(store).mismatches()}
     assert sku == "S5"
 
