@@ -303,6 +303,18 @@ def test_a_dual_run_says_where_two_erps_disagree_and_who_is_right(store, small, 
     assert "small against new: 1 DIFFERENT, 3 EQUAL, 1 UNANSWERED; prices are new's" in printed
 
 
+def test_a_customer_whom_the_snapshot_does_not_know_is_said_not_raised(store, small, tmp_path, capsys):
+    (tmp_path / "lines.csv").write_text("customer_id,sku,quantity\nC9,S4,1\n")
+    config = small.config(tmp_path)
+    words = ["parity", "--store", store, "--erp-config", config, "--lines", tmp_path / "lines.csv"]
+
+    assert main([str(word) for word in words]) == 1
+    assert "customer 'C9' is unknown" in capsys.readouterr().err
+    (tmp_path / "lines.csv").write_text("customer_id,sku,quantity,uom,currency\nC9,S4,1,EA,EUR\n")
+    printed = run(capsys, *words, "--other-erp-config", config)
+    assert "1 EQUAL" in printed, "the ERPs may know them"
+
+
 def test_a_mastering_table_says_whose_tables_are_extracted(tmp_path):
     path = tmp_path / "owners.toml"
     path.write_text('default = "old"\n[owners]\nprices = "new"\nexchange_rates = "old"\n')
