@@ -156,12 +156,16 @@ def _encode(value: Any) -> str:
     return json.dumps(value)
 
 
-_PACKED = gzip.compress(b" " * 10_000_000, 1)
-
-
 def _chunked(raw: bytes) -> bytes:
     parts = [raw[start : start + 65_536] for start in range(0, len(raw), 65_536)]
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+
+
+_HUGE = (
+    b'{"value": ["' + b"x" * 10_000_000 + b'"]}'
+)  # made once: making it would slow down whoever shares the core
+_CHUNKED = _chunked(_HUGE)
+_PACKED = gzip.compress(_HUGE, 1)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -206,9 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is Fault.ERRORS:
             self._send(500, b'{"error": "database is locked"}')
         elif fault is Fault.HUGE:
-            self._send(200, b'{"value": ["' + b"x" * 10_000_000 + b'"]}')
+            self._send(200, _HUGE)
         elif fault is Fault.HUGE_CHUNKED:
-            self._send(200, _chunked(b"x" * 10_000_000), ("Transfer-Encoding", "chunked"))
+            self._send(200, _CHUNKED, ("Transfer-Encoding", "chunked"))
         elif fault is Fault.HUGE_PACKED:
             self._send(200, _PACKED, ("Content-Encoding", "gzip"))
         elif fault is Fault.REDIRECT:

@@ -85,7 +85,7 @@ def test_every_price_of_the_seeded_erp_agrees(tryton, loaded, capsys):
             for distance in DAYS:
                 noon = datetime.combine(today() + timedelta(days=distance), time(12), UTC)
                 answer = client.price_lines(customer, lines, as_of=noon, timeout_s=120)
-                assert {line.currency for line in answer.lines} == {currency}
+                assert answer.currency == currency
                 ours += answer.lines
                 questions += [
                     PriceQuestion(

@@ -94,7 +94,7 @@ def test_exceptions_of_every_kind_come_back_from_tryton(server, store):
         until(lambda: ask("C003", Line("N-012", 1))[0].source is not PriceSource.MATRIX, "the flag is seen")
         (flagged,) = ask("C003", Line("N-013", 1))
         flag(store, "flag", "sku", "N-033")
-        until(lambda: ask("C005", Line("N-033", 1))[0].source is not PriceSource.MATRIX, "the flag is seen")
+        until(lambda: ask("C006", Line("N-033", 2))[0].source is not PriceSource.MATRIX, "the flag is seen")
         (flagged_item,) = ask("C006", Line("N-033", 1))
         again = [
             ask("C011", Line("N-000", 3))[0],
