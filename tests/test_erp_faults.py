@@ -11,11 +11,14 @@ import pytest
 from cache.memory import MemoryValueCache
 from erp.control import ErpControl
 from erp.dead_letters import DeadLetter
-from erp.observe import BreakerState
+from erp.gateway import ErpGateway
+from erp.http_json import HttpJsonAdapter
+from erp.observe import BreakerState, NoErpMetrics
 from erp.protocol import Refusal
 from erp.settings import read_settings
+from erp.validation import PriceCheck
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
-from pricing_engine.model import ExceptionPolicy
+from pricing_engine.model import ExceptionPolicy, PriceQuestion
 from service.erp_fallback import ErpFallback, open_erp
 from service.inprocess import InProcessChannel
 from service.instants import now_us
@@ -232,6 +235,31 @@ def test_nobody_waits_beyond_the_callers_deadline(desk, small):
     check_ordinary(lines[:3])
     assert lines[3].exception is ExceptionReason.PRICE_SOURCE_ERP
     assert took_s < 0.4, "as long as the ERP itself is given"
+
+
+def test_a_caller_leaves_at_the_deadline_though_the_loop_itself_is_busy(store, small, tmp_path):
+    class Busy(HttpJsonAdapter):
+        """Works in the loop and lets nobody else in."""
+
+        async def prices(self, questions, deadline_s):
+            small.released.wait(30)
+            return await super().prices(questions, deadline_s)
+
+    settings = read_settings(small.config(tmp_path, PATIENT))
+    gateway = ErpGateway(settings, MemoryValueCache(), lambda _: None, NoErpMetrics(), now_us, make=Busy)
+    gateway.start()
+    check = PriceCheck(PriceQuestion("C1", "X1", 1_000_000, now_us(), "EA", "EUR"))
+    let_go = threading.Timer(5.0, small.released.set)  # whoever waits for the loop
+    let_go.start()
+
+    (answer,) = gateway.prices([check], monotonic() + 0.2)
+    was_released = small.released.is_set()
+    let_go.cancel()
+    small.released.set()
+    gateway.close()
+
+    assert answer is None
+    assert not was_released, "it waited for the loop"
 
 
 def test_equal_questions_at_once_make_one_call(patient_desk, small):
