@@ -43,6 +43,10 @@ LETTER_PAUSE_US: Final = 10_000_000
 """Between two letters of the same question and reason."""
 LETTERS_REMEMBERED_MAX: Final = 10_000
 LETTERS_WAITING_MAX: Final = 1_000
+LOOKING_S: Final = 0.02
+"""For looking up what is kept, at least: a caller in a hurry gets that too."""
+LOOK_KEYS: Final = 256
+"""Of one look; between two the deadline is looked at."""
 _START_TIMEOUT_S: Final = 30.0
 _MINUTE_US: Final = 60_000_000
 
@@ -65,6 +69,11 @@ Told = tuple[R, int]
 
 Invalidated = Callable[[str, str, int], bool]
 """Whether what was kept of a customer and item at an instant is not to be used any more."""
+
+
+def looking_until_s(deadline_s: float) -> float:
+    """Until when lines are prepared and looked up, of the monotonic clock: ten thousand take half a second."""
+    return max(deadline_s, monotonic() + LOOKING_S)
 
 
 def _nothing(_: str, __: str, ___: int) -> bool:
@@ -137,7 +146,7 @@ class ErpGateway:
 
     def prices(self, checks: Sequence[PriceCheck], deadline_s: float) -> list[Answer | None]:
         """The ERP's prices, in order; None where there is none to be used. Never later than the deadline."""
-        kept = self._kept_prices(checks)
+        kept = self._kept_prices(checks, looking_until_s(deadline_s))
         return self._answers(
             kept,
             lambda places, found: self._prices.answers(
@@ -356,18 +365,21 @@ class ErpGateway:
     def _price_key(self, check: PriceCheck) -> str:
         return price_key(self._adapter.name, check.question, self._adapter.time_zone)
 
-    def _kept_prices(self, checks: Sequence[PriceCheck]) -> list[Kept | None]:
-        """In one look for each customer: ten thousand looks would take longer than callers wait."""
+    def _kept_prices(self, checks: Sequence[PriceCheck], until_s: float) -> list[Kept | None]:
+        """In looks of many keys each; lines for which no time is left count as not kept."""
         kept: list[Kept | None] = [None] * len(checks)
         places: dict[str, list[int]] = {}
         for place, check in enumerate(checks):
             places.setdefault(check.question.customer_id, []).append(place)
-        now_us = self._now_us()
-        for customer_id, own in places.items():
-            values = self._cache.get(customer_id, [self._price_key(checks[place]) for place in own], now_us)
-            for place, value in zip(own, values, strict=True):
-                question = checks[place].question
-                kept[place] = self._still(kept_price(value, question), value, customer_id, question.sku)
+        for customer_id, all_of_them in places.items():
+            for start in range(0, len(all_of_them), LOOK_KEYS):
+                if monotonic() >= until_s:
+                    return kept
+                own = all_of_them[start : start + LOOK_KEYS]
+                keys = [self._price_key(checks[place]) for place in own]
+                for place, value in zip(own, self._cache.get(customer_id, keys, self._now_us()), strict=True):
+                    question = checks[place].question
+                    kept[place] = self._still(kept_price(value, question), value, customer_id, question.sku)
         return kept
 
     def _kept_stock(self, questions: Sequence[StockQuestion]) -> list[Kept | None]:

@@ -262,6 +262,30 @@ def test_a_caller_leaves_at_the_deadline_though_the_loop_itself_is_busy(store, s
     assert not was_released, "it waited for the loop"
 
 
+def test_ten_thousand_exceptions_are_looked_up_as_long_as_there_is_time(small, tmp_path):
+    class SlowCache(MemoryValueCache):
+        looks = 0
+
+        def get(self, owner, keys, now_us):
+            self.looks += 1
+            threading.Event().wait(0.05)
+            return super().get(owner, keys, now_us)
+
+    settings, cache = read_settings(small.config(tmp_path, PATIENT)), SlowCache()
+    gateway = ErpGateway(settings, cache, lambda _: None, NoErpMetrics(), now_us)
+    gateway.start()
+    checks = [
+        PriceCheck(PriceQuestion("C1", f"S{n}", 1_000_000, now_us(), "EA", "EUR")) for n in range(10_000)
+    ]
+
+    answers = gateway.prices(checks, monotonic() + 0.1)
+    hurried = gateway.prices(checks, monotonic())
+    gateway.close()
+
+    assert answers == hurried == [None] * 10_000
+    assert 2 <= cache.looks <= 8, "of 80: a caller in a hurry gets one at least"
+
+
 def test_equal_questions_at_once_make_one_call(patient_desk, small):
     desk = patient_desk
     small.holding.set()
