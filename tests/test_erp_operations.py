@@ -1,6 +1,7 @@
 """What operators do: flags and invalidations, refused answers listed and replayed, parity, dual runs, mastering."""
 
 import json
+import urllib.request
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,7 @@ from pricing_engine.model import ExceptionPolicy
 from service.cli import main
 from service.inprocess import store_client
 from tests.erp_server import Fault, SmallErp, serving
-from tests.servers import until
+from tests.servers import running, until
 from tests.stores import publish, stocked_rows
 
 QUIET = "[parity]\nsample_per_million = 0\n"
@@ -272,6 +273,31 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
     assert (flag.kind, flag.name, flag.snapshot_version) == ("book", "LIST", active.version)
     (sku,) = {each.sku for each in ParityFile(store).mismatches()}
     assert sku == "S5"
+
+
+@pytest.mark.slow
+def test_the_mismatch_rate_of_a_book_is_a_metric(store, small, tmp_path):
+    small.prices["", "S5"] = "10.01"
+    config = small.config(tmp_path, "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\n")
+    with (
+        running(store, "--workers", "1", "--erp-config", str(config), "--metrics-port", "0") as server,
+        Client(server.address) as client,
+    ):
+        url = f"http://127.0.0.1:{server.ready['metrics_port']}/metrics"
+
+        def counted() -> dict[str, float]:
+            price(client, "S4"), price(client, "S5")
+            page = urllib.request.urlopen(url, timeout=10).read().decode()
+            lines = [line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("pricegrid_parity")]
+            return {name: float(value) for name, value in lines}
+
+        mismatches, checks = (
+            f'pricegrid_parity_{what}_total{{book_id="LIST"}}' for what in ("mismatches", "checks")
+        )
+        until(lambda: counted().get(mismatches, 0) > 0, "a mismatch is counted")
+        found = counted()
+
+    assert 0 < found[mismatches] < found[checks]
 
 
 def test_a_dual_run_says_where_two_erps_disagree_and_who_is_right(store, small, tmp_path, capsys):
