@@ -11,7 +11,7 @@ import pytest
 from cache.memory import MemoryValueCache
 from erp.control import ErpControl
 from erp.dead_letters import DeadLetter
-from erp.gateway import ErpGateway
+from erp.gateway import LOOK_KEYS, ErpGateway
 from erp.http_json import HttpJsonAdapter
 from erp.observe import BreakerState, NoErpMetrics
 from erp.protocol import Refusal
@@ -264,10 +264,11 @@ def test_a_caller_leaves_at_the_deadline_though_the_loop_itself_is_busy(store, s
 
 def test_ten_thousand_exceptions_are_looked_up_as_long_as_there_is_time(small, tmp_path):
     class SlowCache(MemoryValueCache):
-        looks = 0
+        looks, keys_max = 0, 0
 
         def get(self, owner, keys, now_us):
             self.looks += 1
+            self.keys_max = max(self.keys_max, len(keys))
             threading.Event().wait(0.05)
             return super().get(owner, keys, now_us)
 
@@ -284,6 +285,7 @@ def test_ten_thousand_exceptions_are_looked_up_as_long_as_there_is_time(small, t
 
     assert answers == hurried == [None] * 10_000
     assert 2 <= cache.looks <= 8, "of 80: a caller in a hurry gets one at least"
+    assert cache.keys_max == LOOK_KEYS
 
 
 def test_equal_questions_at_once_make_one_call(patient_desk, small):
