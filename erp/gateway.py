@@ -47,6 +47,8 @@ LOOKING_S: Final = 0.02
 """For looking up what is kept, at least: a caller in a hurry gets that too."""
 LOOK_KEYS: Final = 256
 """Of one look; between two the deadline is looked at."""
+ASKED_MAX: Final = 10_000
+"""Lines or pairs of a request that the ERP is asked; no limit on calls lets more through before the deadline."""
 _START_TIMEOUT_S: Final = 30.0
 _MINUTE_US: Final = 60_000_000
 
@@ -159,7 +161,7 @@ class ErpGateway:
         """The ERP's stock, as `prices`; all None where this ERP tells none."""
         if not self._adapter.stock_batches(questions[:1]):
             return [None] * len(questions)
-        kept = self._kept_stock(questions)
+        kept = self._kept_stock(questions, looking_until_s(deadline_s))
         return self._answers(
             kept,
             lambda places, found: self._stock.answers(
@@ -199,6 +201,7 @@ class ErpGateway:
                 self._metrics.line(LineResult.ERP_CACHED)
             else:
                 asked.append(place)
+        del asked[ASKED_MAX:]
         if not asked:
             return answers
         found = self._ask(len(asked), lambda filled: ask(asked, filled), deadline_s)
@@ -382,12 +385,16 @@ class ErpGateway:
                     kept[place] = self._still(kept_price(value, question), value, customer_id, question.sku)
         return kept
 
-    def _kept_stock(self, questions: Sequence[StockQuestion]) -> list[Kept | None]:
-        keys = [stock_key(self._adapter.name, question) for question in questions]
-        return [
-            self._still(kept_stock(value, question), value, "", question.sku)
-            for question, value in zip(questions, self._cache.get("", keys, self._now_us()), strict=True)
-        ]
+    def _kept_stock(self, questions: Sequence[StockQuestion], until_s: float) -> list[Kept | None]:
+        kept: list[Kept | None] = []
+        while len(kept) < len(questions) and monotonic() < until_s:
+            own = questions[len(kept) : len(kept) + LOOK_KEYS]
+            keys = [stock_key(self._adapter.name, question) for question in own]
+            kept += [
+                self._still(kept_stock(value, question), value, "", question.sku)
+                for question, value in zip(own, self._cache.get("", keys, self._now_us()), strict=True)
+            ]
+        return kept + [None] * (len(questions) - len(kept))
 
     def _still(self, kept: Kept | None, value: Value | None, customer_id: str, sku: str) -> Kept | None:
         if kept is None or value is None or self._invalidated(customer_id, sku, value.stored_at_us):

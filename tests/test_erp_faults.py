@@ -14,7 +14,7 @@ from erp.dead_letters import DeadLetter
 from erp.gateway import LOOK_KEYS, ErpGateway
 from erp.http_json import HttpJsonAdapter
 from erp.observe import BreakerState, NoErpMetrics
-from erp.protocol import Refusal
+from erp.protocol import Refusal, StockQuestion
 from erp.settings import read_settings
 from erp.validation import PriceCheck
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
@@ -262,7 +262,8 @@ def test_a_caller_leaves_at_the_deadline_though_the_loop_itself_is_busy(store, s
     assert not was_released, "it waited for the loop"
 
 
-def test_ten_thousand_exceptions_are_looked_up_as_long_as_there_is_time(small, tmp_path):
+@pytest.mark.parametrize("what", ["prices", "stock"])
+def test_ten_thousand_lines_are_looked_up_as_long_as_there_is_time(small, tmp_path, what):
     class SlowCache(MemoryValueCache):
         looks, keys_max = 0, 0
 
@@ -279,8 +280,11 @@ def test_ten_thousand_exceptions_are_looked_up_as_long_as_there_is_time(small, t
         PriceCheck(PriceQuestion("C1", f"S{n}", 1_000_000, now_us(), "EA", "EUR")) for n in range(10_000)
     ]
 
-    answers = gateway.prices(checks, monotonic() + 0.1)
-    hurried = gateway.prices(checks, monotonic())
+    pairs = [StockQuestion(check.question.sku, "HAM", now_us()) for check in checks]
+    ask, asked = {"prices": (gateway.prices, checks), "stock": (gateway.stock, pairs)}[what]
+
+    answers = ask(asked, monotonic() + 0.1)
+    hurried = ask(asked, monotonic())
     gateway.close()
 
     assert answers == hurried == [None] * 10_000
