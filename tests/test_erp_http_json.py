@@ -245,6 +245,26 @@ def test_a_folder_with_other_files_is_not_written_over(sap, tmp_path, capsys):
     assert "holds files that no extract wrote" in capsys.readouterr().err
 
 
+def test_tables_of_another_system_are_left_alone_night_after_night(sap, tmp_path, capsys):
+    _, _, config = sap
+    dataset, owners = tmp_path / "dataset", tmp_path / "owners.toml"
+    dataset.mkdir()
+    owners.write_text('[owners]\ncustomers = "old"\n')
+    (dataset / "customers.csv").write_text("customer_id,currency\nOLD1,EUR\n")
+    words = ["load", str(dataset), "--store", str(tmp_path / "store"), "--from", "http_json"]
+
+    for _ in range(2):
+        assert main([*words, "--erp-config", str(config), "--mastering", str(owners), "--force"]) == 0
+        assert (dataset / "customers.csv").read_text() == "customer_id,currency\nOLD1,EUR\n"
+        assert (dataset / "items.csv").exists()
+        report = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert ["customers", "1", "1", "0", "0"] in report, "theirs is loaded"
+    (dataset / "customers.csv").unlink()
+    (dataset / ".extracted-by-pricegrid").unlink()
+    assert main([*words, "--erp-config", str(config), "--mastering", str(owners)]) == 2
+    assert "holds files that no extract wrote" in capsys.readouterr().err
+
+
 # Acumatica
 
 
