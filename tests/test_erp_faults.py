@@ -292,6 +292,18 @@ def test_ten_thousand_lines_are_looked_up_as_long_as_there_is_time(small, tmp_pa
     assert cache.keys_max == LOOK_KEYS
 
 
+def test_an_erp_that_answers_errors_sees_a_fifth_more_calls_at_most(store, small, tmp_path):
+    limits = "failures_max = 1000000\nbackoff_ms = 0\ncalls_per_s = 100000\nretries_max = 5\n[parity]"
+    desk = open_desk(store, small.config(tmp_path, PATIENT.replace("[parity]", limits)))
+    small.fault = Fault.ERRORS
+
+    for quantity in range(1, 101):
+        desk.ask(Line("X1", quantity))
+
+    desk.erp.close()
+    assert 100 < len(small.calls) <= 120
+
+
 def test_equal_questions_at_once_make_one_call(patient_desk, small):
     desk = patient_desk
     small.holding.set()

@@ -10,7 +10,7 @@ import pytest
 from erp.batching import batches_of
 from erp.breaker import Breaker
 from erp.coalesce import Coalescer, Failure
-from erp.guard import Guard
+from erp.guard import PROBE_SLOWER_MAX, Guard
 from erp.limits import Bulkhead, RateLimit, RetryBudget
 from erp.observe import BreakerState, CallOutcome, NoErpMetrics, Turned
 from erp.protocol import (
@@ -240,6 +240,15 @@ def test_a_time_out_opens_the_breaker_alone_and_is_not_retried():
     assert isinstance(error, ErpTimeoutError)
     assert state is BreakerState.OPEN
     assert metrics.calls == {CallOutcome.TIMEOUT: 1}
+
+
+def test_with_the_limits_it_has_by_default_the_breaker_opens_in_a_second_and_the_erp_is_found_in_ten():
+    limits = GuardSettings()
+    rarest_probe_ms = limits.probe_ms * 2**PROBE_SLOWER_MAX * 1.25
+
+    assert limits.timeout_ms < 1_000, "one call that hangs opens it"
+    assert rarest_probe_ms + limits.timeout_ms < 10_000
+    assert limits.retry_pct <= 20, "a storm is amplified by 1.2 at most"
 
 
 def test_a_caller_with_little_time_says_nothing_of_the_erp():
