@@ -24,7 +24,7 @@ from service.compile_cache import use_compile_cache  # noqa: E402
 
 use_compile_cache(os.environ)  # before any kernel is imported
 
-from bench import availability, kernel, live, loads, rpc  # noqa: E402
+from bench import availability, erp, kernel, live, loads, rpc  # noqa: E402
 from bench import datasets as data  # noqa: E402
 from bench.measure import Figure, as_json, machine  # noqa: E402
 
@@ -64,6 +64,11 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
     done("availability", availability.measure(getattr(data, quoted), store, 5 if quick else 40))
     events, reservations = (20_000, 200) if quick else (400_000, 3_000)
     done("live", live.measure(getattr(data, quoted), store, events, reservations))
+    (folder / "erp").mkdir()
+    ill = (
+        erp.measure(folder / "erp", 1, 1.0, erp.FAULTS[:2]) if quick else erp.measure(folder / "erp", 4, 3.0)
+    )
+    done("erp", ill)
     done("bytes", kernel.bytes_a_cell(data.LIST_ONLY))
     done("kernel", kernel.measure(world, f"{world.entries / 1e6:.1f} M entries", 0.2 if quick else 1.0))
     if not quick:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from erp.guard import Guard
@@ -59,10 +60,15 @@ class Coalescer(Generic[Q, R, A]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def answers(
-        self, questions: Sequence[tuple[Hashable, Q]], deadline_s: float, now_s: Callable[[], float]
-    ) -> list[A | Failure]:
-        """One for each question; those that do not come before the deadline are failures."""
-        answered = await self._once(questions, deadline_s, now_s)
+        self,
+        questions: Sequence[tuple[Hashable, Q]],
+        deadline_s: float,
+        now_s: Callable[[], float],
+        answered: list[A | Failure | None],
+    ) -> None:
+        """Fills `answered`, one place for each question, as answers come: a caller who leaves in the midst has those
+        that were in time. In the end those that did not come before the deadline are failures."""
+        await self._once(questions, range(len(questions)), deadline_s, now_s, answered)
         again = [
             place
             for place, answer in enumerate(answered)
@@ -71,32 +77,37 @@ class Coalescer(Generic[Q, R, A]):
             and answer.deadline_s < deadline_s
         ]
         if again and deadline_s - now_s() > WORTH_ASKING_S:
-            repeated = await self._once([questions[place] for place in again], deadline_s, now_s)
-            for place, answer in zip(again, repeated, strict=True):
-                answered[place] = answer
-        return answered
+            await self._once(questions, again, deadline_s, now_s, answered)
 
     async def _once(
-        self, questions: Sequence[tuple[Hashable, Q]], deadline_s: float, now_s: Callable[[], float]
-    ) -> list[A | Failure]:
-        if not questions:
-            return []
+        self,
+        questions: Sequence[tuple[Hashable, Q]],
+        places: Sequence[int],
+        deadline_s: float,
+        now_s: Callable[[], float],
+        answered: list[A | Failure | None],
+    ) -> None:
+        if not places:
+            return
         loop = asyncio.get_running_loop()
         futures = []
         mine: list[tuple[Hashable, Q]] = []
-        for key, question in questions:
+        for place in places:
+            key, question = questions[place]
             future = self._under_way.get(key)
             if future is None:
                 future = self._under_way[key] = loop.create_future()
                 mine.append((key, question))
+            future.add_done_callback(partial(_put, answered, place))
             futures.append(future)
-        if joined := len(questions) - len(mine):
+        if joined := len(places) - len(mine):
             self._metrics.coalesced(joined)
         for batch in self._batches([question for _, question in mine]) if mine else ():
             self._start([mine[place] for place in batch], deadline_s)
         await asyncio.wait(futures, timeout=max(0.0, deadline_s - now_s()))
         late = Failure(ErpTimeoutError("no answer before the caller's deadline"), deadline_s)
-        return [future.result() if future.done() else late for future in futures]
+        for place, future in zip(places, futures, strict=True):
+            answered[place] = future.result() if future.done() else late
 
     def _start(self, batch: list[tuple[Hashable, Q]], deadline_s: float) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(batch, deadline_s))
@@ -127,7 +138,7 @@ class Coalescer(Generic[Q, R, A]):
     async def _call(self, questions: list[Q], deadline_s: float, *, first: bool) -> list[A | Failure]:
         try:
             replies = await self._guard.call(
-                lambda until_s: self._ask(questions, until_s), deadline_s, first=first
+                lambda until_s: self._read(questions, until_s), deadline_s, first=first
             )
             if len(replies) != len(questions):
                 message = f"{len(replies)} answers to {len(questions)} questions"
@@ -139,6 +150,16 @@ class Coalescer(Generic[Q, R, A]):
         except ErpError as error:
             return [Failure(error, deadline_s)] * len(questions)
         return [self._settle(question, reply) for question, reply in zip(questions, replies, strict=True)]
+
+    async def _read(self, questions: list[Q], until_s: float) -> list[R]:
+        """Asks; an answer that breaks its adapter is one that can't be used, and counts against the ERP as such."""
+        try:
+            return await self._ask(questions, until_s)
+        except (ErpError, TimeoutError):
+            raise
+        except Exception as error:
+            _log.exception("the ERP's answer could not be read")
+            raise ErpAnswerError(Refusal.SCHEMA, f"the answer can't be read: {error!r}") from error
 
     async def _halves(
         self, questions: list[Q], deadline_s: float, error: ErpRefusedError
@@ -157,3 +178,7 @@ class Coalescer(Generic[Q, R, A]):
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _put(answered: list[A | Failure | None], place: int, future: "asyncio.Future[A | Failure]") -> None:
+    answered[place] = future.result()

@@ -6,6 +6,7 @@ of every line it touches (P13). A flag with a snapshot version ends when another
 
 import fcntl
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
+
+_log = logging.getLogger(__name__)
 
 CONTROL_FILE: Final = "erp-control.json"
 LOOK_S: Final = 0.2
@@ -81,6 +84,8 @@ class ErpControl:
         self._lock = threading.Lock()
         self._looked_at_s = float("-inf")
         self._stamp: tuple[int, int] | None = None
+        self._unreadable: tuple[int, int] | None = None
+        """The stamp of a file that could not be read, which is said once."""
         self._state = ControlState()
 
     def state(self) -> ControlState:
@@ -100,8 +105,13 @@ class ErpControl:
             self._stamp, self._state = None, ControlState()
             return
         stamp = (status.st_mtime_ns, status.st_ino)
-        if stamp != self._stamp:
+        if stamp in {self._stamp, self._unreadable}:
+            return
+        try:
             self._state, self._stamp = self.read(), stamp
+        except Exception as error:  # noqa: BLE001 -- whatever became of the file, prices go on being answered
+            self._unreadable = stamp
+            _log.error("%s can't be read; what it said before holds: %r", self._path, error)
 
     def read(self) -> ControlState:
         """The file as it is."""

@@ -12,11 +12,11 @@ import concurrent.futures
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cache.protocol import Value, ValueCache
 from erp.adapters import make_adapter
@@ -43,6 +43,12 @@ LETTER_PAUSE_US: Final = 10_000_000
 """Between two letters of the same question and reason."""
 LETTERS_REMEMBERED_MAX: Final = 10_000
 LETTERS_WAITING_MAX: Final = 1_000
+LOOKING_S: Final = 0.02
+"""For looking up what is kept, at least: a caller in a hurry gets that too."""
+LOOK_KEYS: Final = 256
+"""Of one look; between two the deadline is looked at."""
+ASKED_MAX: Final = 10_000
+"""Lines or pairs of a request that the ERP is asked; no limit on calls lets more through before the deadline."""
 _START_TIMEOUT_S: Final = 30.0
 _MINUTE_US: Final = 60_000_000
 
@@ -59,8 +65,17 @@ class Answer:
     stock: ValidStock | None = None
 
 
+R = TypeVar("R")
+Told = tuple[R, int]
+"""A reply, and when it was asked, in microseconds."""
+
 Invalidated = Callable[[str, str, int], bool]
 """Whether what was kept of a customer and item at an instant is not to be used any more."""
+
+
+def looking_until_s(deadline_s: float) -> float:
+    """Until when lines are prepared and looked up, of the monotonic clock: ten thousand take half a second."""
+    return max(deadline_s, monotonic() + LOOKING_S)
 
 
 def _nothing(_: str, __: str, ___: int) -> bool:
@@ -99,11 +114,18 @@ class ErpGateway:
     def start(self) -> None:
         """Makes the adapter; raises ErpConfigError. The ERP need not be there."""
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result(_START_TIMEOUT_S)
+        try:
+            asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result(_START_TIMEOUT_S)
+        except BaseException:
+            self._end()
+            raise
 
     def close(self) -> None:
         """Gives up what is under way and ends connections."""
         asyncio.run_coroutine_threadsafe(self._tear_down(), self._loop).result(_START_TIMEOUT_S)
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -126,11 +148,11 @@ class ErpGateway:
 
     def prices(self, checks: Sequence[PriceCheck], deadline_s: float) -> list[Answer | None]:
         """The ERP's prices, in order; None where there is none to be used. Never later than the deadline."""
-        kept = [self._kept_price(check) for check in checks]
+        kept = self._kept_prices(checks, looking_until_s(deadline_s))
         return self._answers(
             kept,
-            lambda places: self._prices.answers(
-                [(self._price_key(checks[p]), checks[p]) for p in places], deadline_s, monotonic
+            lambda places, found: self._prices.answers(
+                [(self._same(checks[p]), checks[p]) for p in places], deadline_s, monotonic, found
             ),
             deadline_s,
         )
@@ -139,13 +161,14 @@ class ErpGateway:
         """The ERP's stock, as `prices`; all None where this ERP tells none."""
         if not self._adapter.stock_batches(questions[:1]):
             return [None] * len(questions)
-        kept = [self._kept_stock(question) for question in questions]
+        kept = self._kept_stock(questions, looking_until_s(deadline_s))
         return self._answers(
             kept,
-            lambda places: self._stock.answers(
+            lambda places, found: self._stock.answers(
                 [((questions[p].sku, questions[p].branch), questions[p]) for p in places],
                 deadline_s,
                 monotonic,
+                found,
             ),
             deadline_s,
         )
@@ -154,19 +177,20 @@ class ErpGateway:
         """As `prices`, asked whatever is kept, and without the band: to find out how far apart both are."""
         bare = [PriceCheck(check.question, None, check.valid_until_us) for check in checks]
         asked = self._ask(
-            lambda: self._comparing.answers(
-                [(self._price_key(check), check) for check in bare], deadline_s, monotonic
+            len(bare),
+            lambda found: self._comparing.answers(
+                [(self._same(check), check) for check in bare], deadline_s, monotonic, found
             ),
             deadline_s,
         )
         now_us = self._now_us()
         return [
             Answer(LineResult.ERP, now_us, price=answer) if isinstance(answer, ValidPrice) else None
-            for answer in asked or [None] * len(checks)
+            for answer in asked
         ]
 
     def _answers(
-        self, kept: list[Kept | None], ask: Callable[[list[int]], Any], deadline_s: float
+        self, kept: list[Kept | None], ask: Callable[[list[int], list[Any]], Any], deadline_s: float
     ) -> list[Answer | None]:
         now_us = self._now_us()
         answers: list[Answer | None] = [None] * len(kept)
@@ -177,9 +201,10 @@ class ErpGateway:
                 self._metrics.line(LineResult.ERP_CACHED)
             else:
                 asked.append(place)
+        del asked[ASKED_MAX:]
         if not asked:
             return answers
-        found = self._ask(lambda: ask(asked), deadline_s) or [None] * len(asked)
+        found = self._ask(len(asked), lambda filled: ask(asked, filled), deadline_s)
         now_us = self._now_us()
         for place, each in zip(asked, found, strict=True):
             last = kept[place]
@@ -194,31 +219,29 @@ class ErpGateway:
             self._metrics.line(answer.result if answer else unanswered)
         return answers
 
-    def _ask(self, ask: Callable[[], Any], deadline_s: float) -> list[Any] | None:
-        """Runs a question in the loop; None when it is not asked, or no answer comes in time."""
-        left_s = deadline_s - monotonic()
-        if left_s <= 0:
+    def _ask(self, lines: int, ask: Callable[[list[Any]], Any], deadline_s: float) -> list[Any]:
+        """Runs a question of so many lines in the loop, which fills a list; None where no answer comes in time."""
+        found: list[Any] = [None] * lines
+        if deadline_s <= monotonic():
             self._metrics.turned_away(Turned.DEADLINE)
-            return None
+            return found
         if self.state is BreakerState.OPEN:
             self._metrics.turned_away(Turned.CIRCUIT)
-            return None
+            return found
         with self._asking_lock:
             if self._asking >= self.settings.limits.requests_max:
                 self._metrics.turned_away(Turned.REQUESTS)
-                return None
+                return found
             self._asking += 1
         try:
-            asking = asyncio.run_coroutine_threadsafe(ask(), self._loop)
+            asking = asyncio.run_coroutine_threadsafe(ask(found), self._loop)
             try:
-                answers: list[Any] = asking.result(left_s)
+                asking.result(max(0.0, deadline_s - monotonic()))
             except concurrent.futures.TimeoutError:
-                asking.cancel()
-                return None
+                asking.cancel()  # the lines that were answered until now are used
             except Exception:  # noqa: BLE001 -- the other lines of the request are answered whatever happens here
                 _log.exception("the ERP could not be asked")
-                return None
-            return answers
+            return list(found)
         finally:
             with self._asking_lock:
                 self._asking -= 1
@@ -230,14 +253,14 @@ class ErpGateway:
     async def _set_up(self) -> None:
         self._adapter = adapter = self._make(self.settings)
         self._guard = guard = Guard(self.settings.limits, adapter.ping, self._metrics)
-        self._prices = Coalescer[PriceCheck, PriceReply | LineFailure, ValidPrice | RefusedError](
+        self._prices = Coalescer[PriceCheck, Told[PriceReply | LineFailure], ValidPrice | RefusedError](
             guard, self._metrics, self._price_batches, self._ask_prices, self._settle_price
         )
-        self._comparing = Coalescer[PriceCheck, PriceReply | LineFailure, ValidPrice | RefusedError](
+        self._comparing = Coalescer[PriceCheck, Told[PriceReply | LineFailure], ValidPrice | RefusedError](
             guard, self._metrics, self._price_batches, self._ask_prices, self._settle_comparison
         )
-        self._stock = Coalescer[StockQuestion, StockReply | LineFailure, ValidStock | RefusedError](
-            guard, self._metrics, adapter.stock_batches, adapter.stock, self._settle_stock
+        self._stock = Coalescer[StockQuestion, Told[StockReply | LineFailure], ValidStock | RefusedError](
+            guard, self._metrics, adapter.stock_batches, self._ask_stock, self._settle_stock
         )
 
     async def _tear_down(self) -> None:
@@ -251,27 +274,38 @@ class ErpGateway:
 
     async def _ask_prices(
         self, checks: Sequence[PriceCheck], deadline_s: float
-    ) -> list[PriceReply | LineFailure]:
-        return await self._adapter.prices([check.question for check in checks], deadline_s)
+    ) -> list[Told[PriceReply | LineFailure]]:
+        asked_at_us = self._now_us()
+        replies = await self._adapter.prices([check.question for check in checks], deadline_s)
+        return [(reply, asked_at_us) for reply in replies]
+
+    async def _ask_stock(
+        self, questions: Sequence[StockQuestion], deadline_s: float
+    ) -> list[Told[StockReply | LineFailure]]:
+        asked_at_us = self._now_us()
+        replies = await self._adapter.stock(questions, deadline_s)
+        return [(reply, asked_at_us) for reply in replies]
 
     def _settle_price(
-        self, check: PriceCheck, reply: PriceReply | LineFailure | ErpAnswerError
+        self, check: PriceCheck, told: Told[PriceReply | LineFailure] | ErpAnswerError
     ) -> ValidPrice | RefusedError:
         """Validates and keeps; or dead-letters."""
+        reply, asked_at_us = self._parted(told)
         try:
             price = valid_price(check, _line(reply), self.settings.validation)
         except RefusedError as error:
             self._refuse(_price_payload(self._adapter.name, check, reply, self._now_us()), error)
             return error
-        kept = price_value(self._price_key(check), check.question, price, self.settings.cache, self._now_us())
+        kept = price_value(self._price_key(check), check.question, price, self.settings.cache, asked_at_us)
         if kept is not None:
             self._cache.put([kept])
         return price
 
     def _settle_comparison(
-        self, check: PriceCheck, reply: PriceReply | LineFailure | ErpAnswerError
+        self, check: PriceCheck, told: Told[PriceReply | LineFailure] | ErpAnswerError
     ) -> ValidPrice | RefusedError:
         """Validates; what is compared is neither kept nor dead-lettered."""
+        reply, _ = self._parted(told)
         try:
             return valid_price(check, _line(reply), self.settings.validation)
         except RefusedError as error:
@@ -279,8 +313,9 @@ class ErpGateway:
             return error
 
     def _settle_stock(
-        self, question: StockQuestion, reply: StockReply | LineFailure | ErpAnswerError
+        self, question: StockQuestion, told: Told[StockReply | LineFailure] | ErpAnswerError
     ) -> ValidStock | RefusedError:
+        reply, asked_at_us = self._parted(told)
         try:
             stock = valid_stock(question, _line(reply))
         except RefusedError as error:
@@ -293,8 +328,13 @@ class ErpGateway:
             }
             self._refuse(payload, error)
             return error
-        self._cache.put([stock_value(question, stock, self.settings, self._now_us())])
+        self._cache.put([stock_value(question, stock, self.settings, asked_at_us)])
         return stock
+
+    def _parted(self, told: Told[R] | ErpAnswerError) -> tuple[R | ErpAnswerError, int]:
+        """What came, and when it was asked: an answer is as old as its question, or an invalidation that comes while
+        the ERP works would leave out the answer it is about."""
+        return (told, self._now_us()) if isinstance(told, ErpAnswerError) else told
 
     def _refuse(self, payload: dict[str, Any], error: RefusedError) -> None:
         self._metrics.refused(error.reason)
@@ -320,18 +360,41 @@ class ErpGateway:
         finally:
             self._writing.release()
 
+    def _same(self, check: PriceCheck) -> Hashable:
+        """What equal questions have in common: one answer is right for all of them, and validated alike."""
+        key = self._price_key(check)
+        return check.question.customer_id, key, check.matrix_price_micros, check.valid_until_us
+
     def _price_key(self, check: PriceCheck) -> str:
         return price_key(self._adapter.name, check.question, self._adapter.time_zone)
 
-    def _kept_price(self, check: PriceCheck) -> Kept | None:
-        question = check.question
-        (value,) = self._cache.get(question.customer_id, [self._price_key(check)], self._now_us())
-        return self._still(kept_price(value, question), value, question.customer_id, question.sku)
+    def _kept_prices(self, checks: Sequence[PriceCheck], until_s: float) -> list[Kept | None]:
+        """In looks of many keys each; lines for which no time is left count as not kept."""
+        kept: list[Kept | None] = [None] * len(checks)
+        places: dict[str, list[int]] = {}
+        for place, check in enumerate(checks):
+            places.setdefault(check.question.customer_id, []).append(place)
+        for customer_id, all_of_them in places.items():
+            for start in range(0, len(all_of_them), LOOK_KEYS):
+                if monotonic() >= until_s:
+                    return kept
+                own = all_of_them[start : start + LOOK_KEYS]
+                keys = [self._price_key(checks[place]) for place in own]
+                for place, value in zip(own, self._cache.get(customer_id, keys, self._now_us()), strict=True):
+                    question = checks[place].question
+                    kept[place] = self._still(kept_price(value, question), value, customer_id, question.sku)
+        return kept
 
-    def _kept_stock(self, question: StockQuestion) -> Kept | None:
-        key = stock_key(self._adapter.name, question)
-        (value,) = self._cache.get("", [key], self._now_us())
-        return self._still(kept_stock(value, question), value, "", question.sku)
+    def _kept_stock(self, questions: Sequence[StockQuestion], until_s: float) -> list[Kept | None]:
+        kept: list[Kept | None] = []
+        while len(kept) < len(questions) and monotonic() < until_s:
+            own = questions[len(kept) : len(kept) + LOOK_KEYS]
+            keys = [stock_key(self._adapter.name, question) for question in own]
+            kept += [
+                self._still(kept_stock(value, question), value, "", question.sku)
+                for question, value in zip(own, self._cache.get("", keys, self._now_us()), strict=True)
+            ]
+        return kept + [None] * (len(questions) - len(kept))
 
     def _still(self, kept: Kept | None, value: Value | None, customer_id: str, sku: str) -> Kept | None:
         if kept is None or value is None or self._invalidated(customer_id, sku, value.stored_at_us):

@@ -4,6 +4,7 @@ One call passes them in that order. Its time is what is left of the caller's dea
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -23,6 +24,8 @@ from erp.protocol import (
     UnauthorisedError,
 )
 from erp.settings import GuardSettings
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -169,6 +172,9 @@ class Guard:
                 async with asyncio.timeout(timeout_s):
                     await self._ping(self._clock() + timeout_s)
             except (ErpError, TimeoutError):
+                self._metrics.probed(answered=False)
+            except Exception:  # noqa: BLE001 -- whatever is wrong with an answer, an ERP that mends is found again
+                _log.exception("the ERP could not be probed")
                 self._metrics.probed(answered=False)
             else:
                 self._metrics.probed(answered=True)

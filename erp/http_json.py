@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 from zoneinfo import ZoneInfo
 
+from erp.batching import batches_of
 from erp.http_client import JsonClient
 from erp.http_login import Login, LoginSettings
 from erp.instants import business_date, first_instant_us, instant_us
@@ -196,17 +197,8 @@ class HttpJsonAdapter:
 
     def _batches(self, endpoint: Endpoint, values: Sequence[Values]) -> list[list[int]]:
         shared = sorted(endpoint.shared - {"skus"})
-        batches: list[list[int]] = []
-        open_batches: dict[tuple[object, ...], list[int]] = {}
-        for place, each in enumerate(values):
-            key = tuple(each[name] for name in shared)
-            batch = open_batches.get(key)
-            full = batch is None or len(batch) >= self._settings.batch_lines_max
-            if batch is None or full or any(values[other]["sku"] == each["sku"] for other in batch):
-                batch = open_batches[key] = []
-                batches.append(batch)
-            batch.append(place)
-        return batches
+        keys = [tuple(each[name] for name in shared) for each in values]
+        return batches_of(keys, [each["sku"] for each in values], self._settings.batch_lines_max)
 
     def _price_values(self, question: PriceQuestion) -> Values:
         return {

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Final
 
 from erp.http_client import JsonClient
-from erp.protocol import ErpConfigError, ErpUnavailableError, UnauthorisedError
+from erp.protocol import ErpBusyError, ErpConfigError, ErpUnavailableError, UnauthorisedError
 from erp.settings import Secret, Section
 from erp.templates import check_template, fill_body
 
@@ -104,6 +104,13 @@ class Login:
             password = settings.secret.value if settings.secret else ""
             body = fill_body(settings.body, {"user": settings.user, "password": password})
             url = self._base_url + settings.path
-            await self._client.exchange("POST", url, deadline_s=deadline_s, body=body, may_be_empty=True)
+            try:
+                await self._client.exchange("POST", url, deadline_s=deadline_s, body=body, may_be_empty=True)
+            except (ErpUnavailableError, asyncio.CancelledError) as error:
+                if not isinstance(
+                    error, ErpBusyError
+                ):  # nobody refused it: a caller in a hurry keeps no other out
+                    self._login_at_s = float("-inf")
+                raise
             self._sessions += 1
             return self._sessions

@@ -79,6 +79,8 @@ def kept_price(value: Value | None, question: PriceQuestion) -> Kept | None:
     }
     if document is None or any(document.get(name) != told for name, told in asked.items()):
         return None
+    if document["valid_until_us"] <= question.as_of_us:
+        return None  # of an earlier hour of the same day, and over at the one asked about
     price = ValidPrice(document["unit_price_micros"], document["valid_until_us"])
     return Kept(document["asked_at_us"], document["fresh_until_us"], price=price)
 

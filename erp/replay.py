@@ -1,6 +1,6 @@
 """A refused answer asked again: from the payload of a dead letter to an answer that is kept, or refused once more."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -15,7 +15,13 @@ class ReplayError(Exception):
     """The payload is none of an ERP's; the text says what is wrong with it."""
 
 
-def replay(gateway: ErpGateway, payload: Mapping[str, Any], now_us: int, deadline_s: float) -> Answer | None:
+Refreshed = Callable[[PriceCheck], PriceCheck]
+"""A check with what the matrices say now: since the letter they may have been mended, or have another end."""
+
+
+def replay(
+    gateway: ErpGateway, payload: Mapping[str, Any], now_us: int, deadline_s: float, refreshed: Refreshed
+) -> Answer | None:
     """Asks the question of a dead letter again. A validated answer is kept in the cache as any other; None: there is
     still none. Raises ReplayError."""
     try:
@@ -23,7 +29,8 @@ def replay(gateway: ErpGateway, payload: Mapping[str, Any], now_us: int, deadlin
         if payload["kind"] == "stock":
             found = gateway.stock([StockQuestion(asked["sku"], asked["branch"], now_us)], deadline_s)
         else:
-            found = gateway.prices([_check(asked, payload.get("matrix_price"), now_us)], deadline_s)
+            check = refreshed(_check(asked, payload.get("matrix_price"), now_us))
+            found = gateway.prices([check], deadline_s)
     except (KeyError, TypeError, InvalidOperation) as error:
         raise ReplayError(f"the payload is no question to an ERP: {error!r}") from None
     answer = found[0]

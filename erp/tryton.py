@@ -12,6 +12,7 @@ from decimal import Decimal
 from time import monotonic
 from typing import Any, Final
 
+from erp.batching import batches_of
 from erp.http_client import JsonClient
 from erp.instants import business_date, first_instant_us
 from erp.protocol import (
@@ -47,7 +48,7 @@ class _Customer:
 
 @dataclass(slots=True)
 class _Names:
-    """Ids by name, as they were at `read_at_s`; items and customers come when they are first asked for."""
+    """Ids by name, as they were at `read_at_s`; items come when they are first asked for."""
 
     read_at_s: float
     uoms: Mapping[tuple[int, str], int]
@@ -57,7 +58,6 @@ class _Names:
     warehouses: Mapping[str, int]
     default_price_list: int | None
     items: dict[str, _Item | None] = field(default_factory=dict)
-    customers: dict[str, _Customer | None] = field(default_factory=dict)
 
 
 class TrytonAdapter:
@@ -77,18 +77,8 @@ class TrytonAdapter:
 
     def price_batches(self, questions: Sequence[PriceQuestion]) -> list[list[int]]:
         """By customer, quantity, unit, currency and date; an item once a batch."""
-        batches: dict[tuple[object, ...], list[int]] = {}
-        for place, question in enumerate(questions):
-            key = (*self._price_key(question), 0)
-            while key in batches and self._is_full(batches[key], questions, question.sku):
-                key = (*key[:-1], int(str(key[-1])) + 1)
-            batches.setdefault(key, []).append(place)
-        return list(batches.values())
-
-    def _is_full(self, batch: list[int], questions: Sequence[PriceQuestion], sku: str) -> bool:
-        if len(batch) >= self._settings.batch_lines_max:
-            return True
-        return any(questions[place].sku == sku for place in batch)
+        keys = [self._price_key(question) for question in questions]
+        return batches_of(keys, [question.sku for question in questions], self._settings.batch_lines_max)
 
     def _price_key(self, question: PriceQuestion) -> tuple[str, int, str, str, date]:
         day = business_date(question.as_of_us, self._settings.time_zone)
@@ -261,13 +251,15 @@ class TrytonAdapter:
         return names.items
 
     async def _customer(self, names: _Names, customer_id: str, deadline_s: float) -> _Customer | None:
+        """Asked each time: another price list of a customer must show as soon as another price does."""
         if customer_id == _ANONYMOUS:
             return _Customer(None, names.default_price_list)
-        if names.customers.get(customer_id) is None:
-            rows = await self._rpc.rows(
-                deadline_s, "party.party", [["code", "=", customer_id]], ["code", "sale_price_list"]
-            )
-            for row in rows:
-                price_list = row["sale_price_list"] or names.default_price_list
-                names.customers[row["code"]] = _Customer(row["id"], price_list)
-        return names.customers.get(customer_id)
+        rows = await self._rpc.rows(
+            deadline_s, "party.party", [["code", "=", customer_id]], ["code", "sale_price_list"]
+        )
+        found = [
+            _Customer(row["id"], row["sale_price_list"] or names.default_price_list)
+            for row in rows
+            if row["code"] == customer_id
+        ]
+        return found[0] if found else None

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from erp.http_client import JsonClient
 from erp.protocol import (
     ErpAnswerError,
+    ErpBusyError,
     ErpConfigError,
     ErpRefusedError,
     ErpUnavailableError,
@@ -150,27 +151,33 @@ class TrytonRpc:
             if monotonic() - self._login_at_s < LOGIN_PAUSE_S:
                 raise ErpUnavailableError("the session was refused, and the last login was a moment ago")
             self._login_at_s = monotonic()
-            settings = self._settings
-            answer = await self._call(
-                deadline_s,
-                None,
-                "common.db.login",
-                [settings.user, {"password": settings.password.value}],
-            )
-            if not isinstance(answer, list) or len(answer) < 2:
-                raise ErpRefusedError(f"Tryton refuses the login of {settings.user}")
-            session = f"{settings.user}:{answer[0]}:{answer[1]}".encode()
-            authorization = "Session " + base64.b64encode(session).decode()
-            context = await self._call(
-                deadline_s, authorization, "model.res.user.get_preferences", [True, {}]
-            )
-            if not isinstance(context, dict) or context.get("company") is None:
-                raise ErpRefusedError(f"the user {settings.user} has no company")
-            self._context = {
-                key: context[key] for key in ("company", "companies", "language") if key in context
-            }
-            self._authorization = authorization
-            return authorization
+            try:
+                return await self._new_session(deadline_s)
+            except (ErpUnavailableError, asyncio.CancelledError) as error:
+                if not isinstance(
+                    error, ErpBusyError
+                ):  # nobody refused it: a caller in a hurry keeps no other out
+                    self._login_at_s = float("-inf")
+                raise
+
+    async def _new_session(self, deadline_s: float) -> str:
+        settings = self._settings
+        answer = await self._call(
+            deadline_s,
+            None,
+            "common.db.login",
+            [settings.user, {"password": settings.password.value}],
+        )
+        if not isinstance(answer, list) or len(answer) < 2:
+            raise ErpRefusedError(f"Tryton refuses the login of {settings.user}")
+        session = f"{settings.user}:{answer[0]}:{answer[1]}".encode()
+        authorization = "Session " + base64.b64encode(session).decode()
+        context = await self._call(deadline_s, authorization, "model.res.user.get_preferences", [True, {}])
+        if not isinstance(context, dict) or context.get("company") is None:
+            raise ErpRefusedError(f"the user {settings.user} has no company")
+        self._context = {key: context[key] for key in ("company", "companies", "language") if key in context}
+        self._authorization = authorization
+        return authorization
 
     async def _call(
         self, deadline_s: float, authorization: str | None, method: str, params: list[object]

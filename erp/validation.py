@@ -68,13 +68,13 @@ def valid_price(
         "currency": (settings.echo_currency, reply.currency),
         "unit": (settings.echo_uom, reply.uom),
     }
+    _check_echo(Refusal.CURRENCY, "currency", reply.currency, question.currency)
+    _check_echo(Refusal.UNIT, "unit", reply.uom, question.uom)
     valid_until_us = min(check.valid_until_us, reply.valid_until_us or NEVER_US)
     if reply.unit_price is None:
         if check.matrix_price_micros is not None:
             raise RefusedError(Refusal.NO_PRICE, "the ERP has no price where the matrices have one")
         return ValidPrice(None, valid_until_us)
-    _check_echo(Refusal.CURRENCY, "currency", reply.currency, question.currency)
-    _check_echo(Refusal.UNIT, "unit", reply.uom, question.uom)
     for name, (wanted, told) in demanded.items():
         if wanted and told is None:
             raise RefusedError(Refusal.NOT_ECHOED, f"the answer does not say its {name}")

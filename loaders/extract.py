@@ -1,6 +1,7 @@
 """`pricegrid load --from ERP`: the tables of an ERP, read now and written as a dataset that the ordinary load takes.
 
-What a mastering table says another system owns is left out: those tables come from files of that system, beside.
+What a mastering table says another system owns is left out: those tables come from files of that system, beside, and
+are never written over or removed.
 """
 
 import asyncio
@@ -38,14 +39,15 @@ class ExtractJob:
 
 def extract_dataset(job: ExtractJob, clock: Callable[[], datetime], say: Callable[[str], None]) -> Extract:
     """Reads the ERP and writes the dataset, replacing an earlier extract whole. Raises LoadError."""
-    _check_folder(job.dataset)
     try:
         mastering = Mastering.read(job.mastering) if job.mastering else NO_MASTERING
+        owned = frozenset(name for name in TABLES if mastering.takes(name, extract_name(job)))
+        _check_folder(job.dataset, owned)
         extract = asyncio.run(_extract(job, clock()))
     except ErpError as error:
         raise LoadError(f"the ERP was not extracted: {error}") from error
-    tables = {name: rows for name, rows in extract.tables.items() if mastering.takes(name, extract_name(job))}
-    _write(job.dataset, Extract(tables, extract.time_zone, extract.remarks))
+    tables = {name: rows for name, rows in extract.tables.items() if name in owned}
+    _write(job.dataset, Extract(tables, extract.time_zone, extract.remarks), owned)
     for name in sorted(extract.tables):
         counted = len(extract.tables[name]) if name in tables else "left out: another system owns it"
         say(f"  {name}: {counted}")
@@ -74,17 +76,20 @@ async def _extract(job: ExtractJob, now: datetime) -> Extract:
         await adapter.close()
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, owned: frozenset[str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder} is no directory")
-    if folder.is_dir() and not (folder / MARK).exists() and any(folder.iterdir()):
+    if not folder.is_dir() or (folder / MARK).exists():
+        return
+    others = {f"{name}.{kind}" for name in TABLES.keys() - owned for kind in ("csv", "csv.gz", "parquet")}
+    if any(path.name not in others for path in folder.iterdir()):
         raise DatasetError(f"{folder} holds files that no extract wrote: name an empty or a new directory")
 
 
-def _write(folder: Path, extract: Extract) -> None:
+def _write(folder: Path, extract: Extract, owned: frozenset[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
-    for name in TABLES:
+    for name in owned:
         path = folder / f"{name}.csv"
         rows = extract.tables.get(name, ())
         if not rows:

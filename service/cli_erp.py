@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from erp.control import KINDS, ErpControl, Flag
 from erp.dead_letters import DeadLetterFile, KeptLetter
@@ -15,6 +16,9 @@ from erp.observe import NoErpMetrics
 from erp.protocol import ErpError
 from service.cli_text import UsageError, print_json_list, print_table
 from service.instants import instant_of_us, instant_text, now_us
+
+if TYPE_CHECKING:
+    from erp.validation import PriceCheck
 
 REPLAY_TIMEOUT_S = 10.0
 
@@ -189,7 +193,7 @@ def _document(letter: KeptLetter) -> dict[str, object]:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from erp.replay import replay
+    from erp.replay import ReplayError, replay
 
     file = DeadLetterFile(args.store)
     letters = [each for each in file.letters() if not args.id or each.letter_id in args.id]
@@ -197,14 +201,19 @@ def _replay(args: argparse.Namespace) -> int:
         print(f"pricegrid: there is no dead letter {min(missing)}", file=sys.stderr)
         return 1
     outcomes = []
+    refreshed = _refreshed(args.store)
     with _gateway(args.erp_config, args.store, file) as gateway:
         for letter in letters:
-            answer = replay(gateway, letter.payload, now_us(), monotonic() + REPLAY_TIMEOUT_S)
-            if answer is not None:
-                file.drop(letter.letter_id)
-            outcomes.append(
-                {"id": letter.letter_id, "outcome": "answered" if answer else "refused or no answer"}
-            )
+            outcome = "refused or no answer"
+            try:
+                if (erp := letter.payload.get("erp")) != gateway.settings.name:
+                    outcome = f"of another ERP, {erp}"
+                elif replay(gateway, letter.payload, now_us(), monotonic() + REPLAY_TIMEOUT_S, refreshed):
+                    file.drop(letter.letter_id)
+                    outcome = "answered"
+            except ReplayError as error:
+                outcome = str(error)
+            outcomes.append({"id": letter.letter_id, "outcome": outcome})
     if args.json:
         print_json_list(outcomes)
     else:
@@ -219,6 +228,42 @@ def _drop(args: argparse.Namespace) -> int:
     return 0 if len(dropped) == len(args.id) else 1
 
 
+def _refreshed(store: Path) -> "Callable[[PriceCheck], PriceCheck]":
+    """What the matrices say now; where they can't be asked, a check stays as it is."""
+    import numpy as np
+
+    from loaders.errors import SnapshotError
+    from pricing_engine.engine import PriceAsk
+    from pricing_engine.errors import PricingError
+    from pricing_engine.model import ExceptionPolicy
+    from service.erp_prices import price_check
+    from service.runtime import load_snapshot
+
+    try:
+        loaded = load_snapshot(store, None, ExceptionPolicy(), verify=False)
+    except SnapshotError:
+        return lambda check: check
+
+    def refreshed(check: "PriceCheck") -> "PriceCheck":
+        question = check.question
+        ask = PriceAsk(
+            customer_id=question.customer_id,
+            currency=question.currency,
+            branch="",
+            as_of_us=question.as_of_us,
+            skus=[question.sku.encode()],
+            quantities_micros=np.array([question.quantity_micros], np.int64),
+            uoms=[question.uom.encode()],
+            service_desk=True,
+        )
+        try:
+            return price_check(loaded, ask, loaded.engine.price(ask), 0)
+        except PricingError:
+            return check
+
+    return refreshed
+
+
 @contextmanager
 def _gateway(config: Path, store: Path, letters: DeadLetterFile) -> Iterator[ErpGateway]:
     from dataclasses import replace
@@ -231,7 +276,8 @@ def _gateway(config: Path, store: Path, letters: DeadLetterFile) -> Iterator[Erp
     patient = replace(settings.limits, timeout_ms=int(REPLAY_TIMEOUT_S * 1000))
     settings = replace(settings, limits=patient)
     cache = open_value_cache(store / CACHE_FOLDER)
-    gateway = ErpGateway(settings, cache, letters, NoErpMetrics(), now_us)
+    void = ErpControl(store).read().is_invalidated
+    gateway = ErpGateway(settings, cache, letters, NoErpMetrics(), now_us, invalidated=void)
     try:
         gateway.start()
         try:

@@ -83,6 +83,7 @@ def add_parity_arguments(parser: argparse.ArgumentParser) -> None:
 def run_parity(args: argparse.Namespace) -> int:
     """Reports: 0 all equal, 1 there are differences, or it could not be done."""
     from loaders.errors import SnapshotError
+    from pricing_engine.errors import PricingError
 
     if args.other_erp_config and not args.erp_config:
         raise UsageError("--other-erp-config goes with --erp-config")
@@ -92,7 +93,7 @@ def run_parity(args: argparse.Namespace) -> int:
         return _parity(args)
     except ErpConfigError as error:
         raise UsageError(str(error)) from None
-    except (ErpError, SnapshotError, OSError) as error:
+    except (ErpError, PricingError, SnapshotError, OSError) as error:
         print(f"pricegrid: {error}", file=sys.stderr)
         return 1
 
@@ -289,7 +290,9 @@ def _dual_run(args: argparse.Namespace) -> int:
     questions = []
     for line in _lines(args, arrays):
         ask = _price_ask(line.customer_id, line.currency, [line])
-        currency = loaded.engine.price(ask).currency
+        currency = (
+            line.currency or loaded.engine.price(ask).currency
+        )  # two ERPs may know whom the snapshot doesn't
         uom = line.uom or loaded.engine.base_uom(line.sku)
         questions.append(
             PriceQuestion(line.customer_id, line.sku, line.quantity_micros, ask.as_of_us, uom, currency)

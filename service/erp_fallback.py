@@ -1,8 +1,9 @@
 """Joins an ERP's gateway to the services of a process: what `--erp-config` switches on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 from cache.open import open_value_cache
 from cache.protocol import ValueCache
@@ -14,6 +15,7 @@ from erp.parity import ParityFile, ParitySampler
 from erp.settings import ErpSettings, read_settings
 from service.erp_prices import ErpPrices
 from service.erp_stock import ErpStock
+from service.exchange import Caller
 from service.instants import now_us
 
 CACHE_FOLDER = "cache"
@@ -29,6 +31,13 @@ class ErpFallback:
     gateway: ErpGateway
     sampler: ParitySampler | None
     cache: ValueCache
+
+    def bounded(self, caller: Caller) -> Caller:
+        """The caller of a request that asks for more than one thing: all of it together waits `request_wait_ms`."""
+        until_s = monotonic() + self.gateway.settings.limits.request_wait_ms / 1000
+        if caller.deadline_s is not None and caller.deadline_s <= until_s:
+            return caller
+        return replace(caller, deadline_s=until_s)
 
     def close(self) -> None:
         """Ends the ERP's threads."""

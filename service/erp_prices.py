@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from erp.control import ErpControl
-from erp.gateway import Answer, ErpGateway
+from erp.gateway import Answer, ErpGateway, looking_until_s
 from erp.observe import LineResult
 from erp.parity import ParitySampler
 from erp.validation import PriceCheck
@@ -55,12 +55,17 @@ class ErpPrices:
             self._sampler.offer(loaded, ask, answers)
         if not len(exceptions):
             return NO_MARKS
-        lines = exceptions.tolist()
-        checks = [price_check(loaded, ask, answers, line) for line in lines]
-        found = self.gateway.prices(checks, erp_deadline_s(caller, self.gateway))
+        deadline_s = erp_deadline_s(caller, self.gateway)
+        checks = {}
+        until_s = looking_until_s(deadline_s)
+        for line in exceptions.tolist():
+            if monotonic() >= until_s:
+                break  # the lines that are left keep their exception
+            checks[line] = price_check(loaded, ask, answers, line)
+        found = self.gateway.prices(list(checks.values()), deadline_s)
         marks = {}
         now_us = self._now_us()
-        for line, check, answer in zip(lines, checks, found, strict=True):
+        for (line, check), answer in zip(checks.items(), found, strict=True):
             if answer is None or self._is_older(answer, answers, loaded, line):
                 continue
             if _lay(answers.columns[line], check, answer):

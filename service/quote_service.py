@@ -52,6 +52,8 @@ class QuoteService:
         )
         prices = loaded.engine.price(ask)
         denied = prices.status == LineStatus.NOT_ENTITLED
+        if self._erp:
+            caller = self._erp.bounded(caller)
         marks = self._erp.prices.lay_over(loaded, ask, prices, caller) if self._erp else NO_MARKS
         availability = _availability(loaded, query, ask, denied, caller, self._erp)
         if not caller.service_desk:

@@ -5,6 +5,7 @@ its JSON body, the answer has a row each. `fault` changes what is answered, from
 """
 
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -74,6 +75,10 @@ class Fault(Enum):
     NAN_TEXT = auto()
     HUGE = auto()
     """Ten megabytes."""
+    HUGE_CHUNKED = auto()
+    """As many, and their number is not told."""
+    HUGE_PACKED = auto()
+    """As many, as some kilobytes of gzip."""
     REDIRECT = auto()
     OTHER_ITEM = auto()
     OTHER_CUSTOMER = auto()
@@ -97,6 +102,8 @@ class SmallErp:
         self.released = threading.Event()
         self.holding = threading.Event()
         """Set: price calls wait for `released` before they are answered."""
+        self.held: set[str] = set()
+        """Items; so do calls that ask one of them."""
         self.url = ""
 
     def config(self, folder: Path, text: str = "") -> Path:
@@ -149,6 +156,18 @@ def _encode(value: Any) -> str:
     return json.dumps(value)
 
 
+def _chunked(raw: bytes) -> bytes:
+    parts = [raw[start : start + 65_536] for start in range(0, len(raw), 65_536)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+
+
+_HUGE = (
+    b'{"value": ["' + b"x" * 10_000_000 + b'"]}'
+)  # made once: making it would slow down whoever shares the core
+_CHUNKED = _chunked(_HUGE)
+_PACKED = gzip.compress(_HUGE, 1)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     erp: SmallErp
@@ -175,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.erp.calls.append(body)
-        if self.erp.holding.is_set():
+        if self.erp.holding.is_set() or any(line["sku"] in self.erp.held for line in body["lines"]):
             self.erp.released.wait(30)
         self._misbehave() or self._send(200, _encode({"value": self.erp.rows(body["lines"])}).encode())
 
@@ -191,7 +210,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is Fault.ERRORS:
             self._send(500, b'{"error": "database is locked"}')
         elif fault is Fault.HUGE:
-            self._send(200, b'{"value": ["' + b"x" * 10_000_000 + b'"]}')
+            self._send(200, _HUGE)
+        elif fault is Fault.HUGE_CHUNKED:
+            self._send(200, _CHUNKED, ("Transfer-Encoding", "chunked"))
+        elif fault is Fault.HUGE_PACKED:
+            self._send(200, _PACKED, ("Content-Encoding", "gzip"))
         elif fault is Fault.REDIRECT:
             self._send(302, b"", ("Location", self.erp.url + "/elsewhere"))
         elif fault is Fault.NO_JSON:
@@ -212,7 +235,8 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
+            if ("Transfer-Encoding", "chunked") not in headers:
+                self.send_header("Content-Length", str(len(raw)))
             for header in headers:
                 self.send_header(*header)
             self.end_headers()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -39,7 +40,9 @@ class JsonServer:
 
 
 @contextlib.contextmanager
-def json_server(answer: Callable[[Request], Reply]) -> Iterator[JsonServer]:
+def json_server(
+    answer: Callable[[Request], Reply], tls: ssl.SSLContext | None = None
+) -> Iterator[JsonServer]:
     requests: list[Request] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,10 +68,13 @@ def json_server(answer: Callable[[Request], Reply]) -> Iterator[JsonServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # a client that refuses the certificate is none
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield JsonServer(f"http://127.0.0.1:{server.server_port}", requests)
+        yield JsonServer(f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}", requests)
     finally:
         server.shutdown()
         server.server_close()

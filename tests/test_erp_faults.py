@@ -1,6 +1,7 @@
 """What callers get while the ERP is stopped, slow, wrong or hostile; and how it is left alone and found again."""
 
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from time import monotonic
@@ -8,12 +9,16 @@ from time import monotonic
 import pytest
 
 from cache.memory import MemoryValueCache
+from erp.control import ErpControl
 from erp.dead_letters import DeadLetter
-from erp.observe import BreakerState
-from erp.protocol import Refusal
+from erp.gateway import LOOK_KEYS, ErpGateway
+from erp.http_json import HttpJsonAdapter
+from erp.observe import BreakerState, NoErpMetrics
+from erp.protocol import Refusal, StockQuestion
 from erp.settings import read_settings
+from erp.validation import PriceCheck
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
-from pricing_engine.model import ExceptionPolicy
+from pricing_engine.model import ExceptionPolicy, PriceQuestion
 from service.erp_fallback import ErpFallback, open_erp
 from service.inprocess import InProcessChannel
 from service.instants import now_us
@@ -28,6 +33,7 @@ ORDINARY = [Line("S2", 2), Line("S4", 3), Line("?", 1)]
 REQUESTS_UNTIL_OPEN_MAX = 5
 """Of 400 ms at most each: on a quiet machine the breaker is open within a second."""
 LIMITS = "[limits]\ntimeout_ms = 400\nprobe_ms = 100\nretry_pct = 20\n[parity]\nsample_per_million = 0\n"
+PATIENT = "[limits]\ntimeout_ms = 20000\nrequest_wait_ms = 30000\nprobe_ms = 100\n[parity]\nsample_per_million = 0\n"
 
 
 class Desk:
@@ -38,7 +44,7 @@ class Desk:
         self.erp = erp
         self.letters = letters
 
-    def ask(self, *lines: Line, customer: str = "C1", timeout_s: float = 5.0):
+    def ask(self, *lines: Line, customer: str = "C1", timeout_s: float = 30.0):
         return self.client.price_lines(customer, list(lines), timeout_s=timeout_s).lines
 
 
@@ -47,6 +53,7 @@ def store(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("store")
     rows = stocked_rows()
     rows["branches"].append({"branch": "NEW"})  # of which nobody has told the stock
+    rows["customers"].append({"customer_id": "C3", "currency": "EUR"})
     publish(path, rows)
     return path
 
@@ -75,6 +82,14 @@ def open_desk(store: Path, config: Path, policy: ExceptionPolicy | None = None) 
 @pytest.fixture
 def desk(store, small, tmp_path):
     opened = open_desk(store, small.config(tmp_path, LIMITS))
+    yield opened
+    opened.erp.close()
+
+
+@pytest.fixture
+def patient_desk(store, small, tmp_path):
+    """For answers that are wrong however long they take."""
+    opened = open_desk(store, small.config(tmp_path, PATIENT))
     yield opened
     opened.erp.close()
 
@@ -113,6 +128,8 @@ def test_a_right_answer_is_used_marked_and_kept(desk, small):
         (Fault.NAN, Refusal.NOT_A_NUMBER),
         (Fault.NAN_TEXT, Refusal.NOT_A_NUMBER),
         (Fault.HUGE, Refusal.SIZE),
+        (Fault.HUGE_CHUNKED, Refusal.SIZE),
+        (Fault.HUGE_PACKED, Refusal.SIZE),
         (Fault.REDIRECT, Refusal.REDIRECT),
         (Fault.OTHER_ITEM, Refusal.OTHER_ITEM),
         (Fault.OTHER_CUSTOMER, Refusal.OTHER_CUSTOMER),
@@ -122,7 +139,8 @@ def test_a_right_answer_is_used_marked_and_kept(desk, small):
     ],
     ids=lambda value: value.name,
 )
-def test_a_wrong_answer_is_refused_dead_lettered_and_never_kept(desk, small, fault, reason):
+def test_a_wrong_answer_is_refused_dead_lettered_and_never_kept(patient_desk, small, fault, reason):
+    desk = patient_desk
     small.fault = fault
 
     lines = desk.ask(*ORDINARY, Line("X1", 2))
@@ -219,7 +237,75 @@ def test_nobody_waits_beyond_the_callers_deadline(desk, small):
     assert took_s < 0.4, "as long as the ERP itself is given"
 
 
-def test_equal_questions_at_once_make_one_call(desk, small):
+def test_a_caller_leaves_at_the_deadline_though_the_loop_itself_is_busy(store, small, tmp_path):
+    class Busy(HttpJsonAdapter):
+        """Works in the loop and lets nobody else in."""
+
+        async def prices(self, questions, deadline_s):
+            small.released.wait(30)
+            return await super().prices(questions, deadline_s)
+
+    settings = read_settings(small.config(tmp_path, PATIENT))
+    gateway = ErpGateway(settings, MemoryValueCache(), lambda _: None, NoErpMetrics(), now_us, make=Busy)
+    gateway.start()
+    check = PriceCheck(PriceQuestion("C1", "X1", 1_000_000, now_us(), "EA", "EUR"))
+    let_go = threading.Timer(5.0, small.released.set)  # whoever waits for the loop
+    let_go.start()
+
+    (answer,) = gateway.prices([check], monotonic() + 0.2)
+    was_released = small.released.is_set()
+    let_go.cancel()
+    small.released.set()
+    gateway.close()
+
+    assert answer is None
+    assert not was_released, "it waited for the loop"
+
+
+@pytest.mark.parametrize("what", ["prices", "stock"])
+def test_ten_thousand_lines_are_looked_up_as_long_as_there_is_time(small, tmp_path, what):
+    class SlowCache(MemoryValueCache):
+        looks, keys_max = 0, 0
+
+        def get(self, owner, keys, now_us):
+            self.looks += 1
+            self.keys_max = max(self.keys_max, len(keys))
+            threading.Event().wait(0.05)
+            return super().get(owner, keys, now_us)
+
+    settings, cache = read_settings(small.config(tmp_path, PATIENT)), SlowCache()
+    gateway = ErpGateway(settings, cache, lambda _: None, NoErpMetrics(), now_us)
+    gateway.start()
+    checks = [
+        PriceCheck(PriceQuestion("C1", f"S{n}", 1_000_000, now_us(), "EA", "EUR")) for n in range(10_000)
+    ]
+
+    pairs = [StockQuestion(check.question.sku, "HAM", now_us()) for check in checks]
+    ask, asked = {"prices": (gateway.prices, checks), "stock": (gateway.stock, pairs)}[what]
+
+    answers = ask(asked, monotonic() + 0.1)
+    hurried = ask(asked, monotonic())
+    gateway.close()
+
+    assert answers == hurried == [None] * 10_000
+    assert 2 <= cache.looks <= 8, "of 80: a caller in a hurry gets one at least"
+    assert cache.keys_max == LOOK_KEYS
+
+
+def test_an_erp_that_answers_errors_sees_a_fifth_more_calls_at_most(store, small, tmp_path):
+    limits = "failures_max = 1000000\nbackoff_ms = 0\ncalls_per_s = 100000\nretries_max = 5\n[parity]"
+    desk = open_desk(store, small.config(tmp_path, PATIENT.replace("[parity]", limits)))
+    small.fault = Fault.ERRORS
+
+    for quantity in range(1, 101):
+        desk.ask(Line("X1", quantity))
+
+    desk.erp.close()
+    assert 100 < len(small.calls) <= 120
+
+
+def test_equal_questions_at_once_make_one_call(patient_desk, small):
+    desk = patient_desk
     small.holding.set()
     found: list[PriceSource | None] = []
 
@@ -237,6 +323,55 @@ def test_equal_questions_at_once_make_one_call(desk, small):
 
     assert found == [PriceSource.ERP] * 4
     assert len(small.calls) == 1
+
+
+def test_two_customers_who_ask_the_same_at_once_get_each_their_own_price(patient_desk, small):
+    desk = patient_desk
+    small.prices["C3", "X1"] = "8.25"
+    small.holding.set()
+    found: dict[str, Decimal | None] = {}
+
+    def ask(customer: str) -> None:
+        found[customer] = desk.ask(Line("X1", 2), customer=customer)[0].unit_price
+
+    threads = [threading.Thread(target=ask, args=(customer,)) for customer in ("C1", "C3")]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(small.calls) == 2, "both are asked")
+    small.holding.clear()
+    small.released.set()
+    for thread in threads:
+        thread.join()
+
+    assert found == {"C1": Decimal("9.5"), "C3": Decimal("8.25")}
+
+
+def test_a_line_that_is_answered_in_time_is_used_though_another_is_not(store, small, tmp_path):
+    config = small.config(tmp_path, "[limits]\ntimeout_ms = 5000\nrequest_wait_ms = 5000\n")
+    config.write_text(config.read_text().replace("batch_lines_max = 50", "batch_lines_max = 1"))
+    desk = open_desk(store, config)
+    small.held.add("N1")
+
+    lines = desk.ask(*ORDINARY, Line("X1", 2), Line("N1", 3), timeout_s=1.0)
+
+    desk.erp.close()
+    check_ordinary(lines[:3])
+    assert (lines[3].source, lines[3].unit_price) == (PriceSource.ERP, Decimal("9.5"))
+    assert (lines[4].status, lines[4].exception) == (LineStatus.NO_PRICE, ExceptionReason.NO_PRICE)
+
+
+def test_an_invalidation_also_voids_an_answer_that_is_under_way(patient_desk, small, store):
+    desk = patient_desk
+    small.holding.set()
+    asking = threading.Thread(target=desk.ask, args=(Line("X1", 4),))
+    asking.start()
+    until(lambda: len(small.calls) == 1, "the ERP is asked")
+    ErpControl(store).invalidate("C1", "X1", now_us())  # the price was changed while it worked on the old one
+    small.holding.clear()
+    small.released.set()
+    asking.join()
+
+    until(lambda: desk.ask(Line("X1", 4))[0].source is PriceSource.ERP, "it is asked again")
 
 
 def test_the_same_line_twice_in_a_request_is_asked_once(desk, small):
@@ -296,6 +431,35 @@ def test_unknown_stock_is_asked_from_the_erp_and_last_known_when_it_is_gone(stor
     assert known[0][:2] == ("OK", Decimal(10)), "what is known here is not asked"
     assert (quoted.availability.available, quoted.availability.shortage) == (Decimal("5.5"), Decimal("0.5"))
     assert last == [("OK", Decimal("5.5"), "STALE"), ("UNKNOWN_STOCK", None, "UNKNOWN")]
+
+
+class Waits:
+    """Stands where prices or stock are laid over, and notes until when its caller waits."""
+
+    def __init__(self) -> None:
+        self.until_s: list[float | None] = []
+
+    def lay_over(self, loaded, ask, answers, caller):
+        self.until_s.append(caller.deadline_s)
+        return {}
+
+
+def test_prices_and_stock_of_one_request_wait_together_no_longer_than_one(desk, store):
+    waits = Waits()
+    erp = replace(desk.erp, prices=waits, stock=waits)
+    policy = ExceptionPolicy()
+    holder = SnapshotHolder(
+        load_snapshot(store, None, policy), version_opener(store, policy, lambda _: False)
+    )
+    client = Client(channel=InProcessChannel(services(holder, now_us, erp=erp), service_desk=False))
+
+    client.quote_lines("C1", [Line("X1", 1)], branches=["NEW"], timeout_s=3600)
+    client.quote_lines("C1", [Line("X1", 1)], branches=["NEW"], timeout_s=1)
+
+    assert None not in waits.until_s
+    prices, stock, hurried, hurried_too = waits.until_s
+    assert prices == stock < monotonic() + 1.5
+    assert hurried == hurried_too < monotonic() + 1
 
 
 @pytest.mark.parametrize("field", ["sku", "branch"])

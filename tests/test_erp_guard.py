@@ -7,9 +7,10 @@ from time import monotonic
 
 import pytest
 
+from erp.batching import batches_of
 from erp.breaker import Breaker
 from erp.coalesce import Coalescer, Failure
-from erp.guard import Guard
+from erp.guard import PROBE_SLOWER_MAX, Guard
 from erp.limits import Bulkhead, RateLimit, RetryBudget
 from erp.observe import BreakerState, CallOutcome, NoErpMetrics, Turned
 from erp.protocol import (
@@ -241,6 +242,15 @@ def test_a_time_out_opens_the_breaker_alone_and_is_not_retried():
     assert metrics.calls == {CallOutcome.TIMEOUT: 1}
 
 
+def test_with_the_limits_it_has_by_default_the_breaker_opens_in_a_second_and_the_erp_is_found_in_ten():
+    limits = GuardSettings()
+    rarest_probe_ms = limits.probe_ms * 2**PROBE_SLOWER_MAX * 1.25
+
+    assert limits.timeout_ms < 1_000, "one call that hangs opens it"
+    assert rarest_probe_ms + limits.timeout_ms < 10_000
+    assert limits.retry_pct <= 20, "a storm is amplified by 1.2 at most"
+
+
 def test_a_caller_with_little_time_says_nothing_of_the_erp():
     metrics = Counting()
 
@@ -328,11 +338,33 @@ def test_probes_find_the_erp_again_and_one_trial_closes_the_breaker():
     assert metrics.turned == {Turned.CIRCUIT: 1}
 
 
+def test_a_probe_that_breaks_is_one_without_an_answer():
+    metrics = Counting()
+
+    async def run() -> BreakerState:
+        probes = [0]
+
+        async def ping(_: float) -> None:
+            probes[0] += 1
+            if probes[0] == 1:
+                raise KeyError("currency")  # an answer of which nobody thought
+
+        guard = Guard(QUICK, ping, metrics)
+        for _ in range(3):
+            await attempt(guard, raising(ErpUnavailableError("500")))
+        while guard.state is BreakerState.OPEN:
+            await asyncio.wait_for(asyncio.sleep(0), 5)
+            assert not guard._probing.done() or guard.state is not BreakerState.OPEN, "nobody probes any more"
+        return guard.state
+
+    assert asyncio.run(run()) is BreakerState.HALF_OPEN
+
+
 # coalescing
 
 
 class Asked:
-    """An ERP that doubles numbers, refuses 13 with its whole batch, and can be held."""
+    """An ERP that doubles numbers, refuses 13 with its whole batch, breaks its adapter at 17, and can be held."""
 
     def __init__(self, settings: GuardSettings = QUICK) -> None:
         self.batches: list[list[int]] = []
@@ -351,13 +383,16 @@ class Asked:
         await self.go.wait()
         if 13 in numbers:
             raise ErpRefusedError("13")
+        if 17 in numbers:
+            raise KeyError("price")
         return [2 * number for number in numbers if number != 99]
 
     def settle(self, number: int, reply: int | ErpAnswerError) -> int | str:
         return reply.reason.value if isinstance(reply, ErpAnswerError) else reply
 
     async def answers(self, *numbers: int, seconds: float = 5.0) -> list[object]:
-        found = await self.coalescer.answers([(n, n) for n in numbers], in_a(seconds), monotonic)
+        found: list = [None] * len(numbers)
+        await self.coalescer.answers([(n, n) for n in numbers], in_a(seconds), monotonic, found)
         return [str(type(each.error).__name__) if isinstance(each, Failure) else each for each in found]
 
 
@@ -423,6 +458,23 @@ def test_fewer_answers_than_questions_are_none():
         return await Asked().answers(1, 99)
 
     assert asyncio.run(run()) == ["SCHEMA", "SCHEMA"]
+
+
+def test_an_answer_that_breaks_its_adapter_is_refused_and_counts_against_the_erp():
+    async def run() -> tuple[list[object], Asked]:
+        asked = Asked()
+        return await asked.answers(16, 17), asked
+
+    answers, asked = asyncio.run(run())
+
+    assert answers == ["SCHEMA", "SCHEMA"]
+    assert asked.metrics.calls == {CallOutcome.ANSWER: 1}
+
+
+def test_no_item_is_asked_twice_in_a_call_and_many_lines_take_no_longer_each():
+    assert batches_of(["k", "k", "k", "j", "k"], ["A", "B", "A", "A", "C"], 3) == [[0, 1, 4], [2], [3]]
+    assert batches_of(["k"] * 5, ["A", "B", "C", "D", "E"], 2) == [[0, 1], [2, 3], [4]]
+    assert batches_of([], [], 2) == []
 
 
 def test_no_question_is_no_call():

@@ -13,6 +13,7 @@ from erp.protocol import (
     ErpAnswerError,
     ErpConfigError,
     ErpError,
+    ErpUnavailableError,
     LineFailure,
     PriceReply,
     Refusal,
@@ -89,8 +90,13 @@ class ServiceLayer:
     def __init__(self) -> None:
         self.session = ""
         self.logins = 0
+        self.busy = 0
+        """Logins that are not answered."""
 
     def __call__(self, request: Request) -> Reply:
+        if request.path == "/b1s/v2/Login" and self.busy:
+            self.busy -= 1
+            return Reply({}, 503)
         if request.path == "/b1s/v2/Login":
             assert request.body == {"CompanyDB": "SBODEMODE", "UserName": "pricegrid", "Password": "secret"}
             self.logins += 1
@@ -188,6 +194,21 @@ def test_a_session_that_has_ended_is_opened_again(sap):
     assert answer.logins == 2
 
 
+def test_a_login_that_nobody_answered_keeps_no_other_out(sap):
+    answer, _, config = sap
+    answer.busy = 1
+
+    async def run() -> list:
+        adapter = make_adapter(read_settings(config))
+        with pytest.raises(ErpUnavailableError, match="503"):
+            await adapter.prices([question()], monotonic() + 10)
+        found = await adapter.prices([question()], monotonic() + 10)
+        await adapter.close()
+        return found
+
+    assert asyncio.run(run())[0].unit_price == Decimal("12.5")
+
+
 def test_sap_stock_is_what_is_there_less_what_is_committed(sap):
     _, _, config = sap
     questions = [StockQuestion("O'Neill", branch, NOON_US) for branch in ("01", "02")]
@@ -221,6 +242,26 @@ def test_a_folder_with_other_files_is_not_written_over(sap, tmp_path, capsys):
 
     assert main([*words, "--erp-config", str(config)]) == 2
 
+    assert "holds files that no extract wrote" in capsys.readouterr().err
+
+
+def test_tables_of_another_system_are_left_alone_night_after_night(sap, tmp_path, capsys):
+    _, _, config = sap
+    dataset, owners = tmp_path / "dataset", tmp_path / "owners.toml"
+    dataset.mkdir()
+    owners.write_text('[owners]\ncustomers = "old"\n')
+    (dataset / "customers.csv").write_text("customer_id,currency\nOLD1,EUR\n")
+    words = ["load", str(dataset), "--store", str(tmp_path / "store"), "--from", "http_json"]
+
+    for _ in range(2):
+        assert main([*words, "--erp-config", str(config), "--mastering", str(owners), "--force"]) == 0
+        assert (dataset / "customers.csv").read_text() == "customer_id,currency\nOLD1,EUR\n"
+        assert (dataset / "items.csv").exists()
+        report = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert ["customers", "1", "1", "0", "0"] in report, "theirs is loaded"
+    (dataset / "customers.csv").unlink()
+    (dataset / ".extracted-by-pricegrid").unlink()
+    assert main([*words, "--erp-config", str(config), "--mastering", str(owners)]) == 2
     assert "holds files that no extract wrote" in capsys.readouterr().err
 
 
@@ -322,23 +363,6 @@ def test_a_name_cannot_leave_its_place_in_the_url(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("authentication", "header"),
-    [
-        ('kind = "token"\ntoken_env = "ERP_SECRET"', "Bearer s3cret"),
-        ('kind = "token"\nprefix = "Key "\ntoken_env = "ERP_SECRET"', "Key s3cret"),
-        ('kind = "basic"\nuser = "u"\npassword_env = "ERP_SECRET"', "Basic dTpzM2NyZXQ="),
-    ],
-)
-def test_every_call_says_who_asks(tmp_path, monkeypatch, authentication, header):
-    monkeypatch.setenv("ERP_SECRET", "s3cret")
-    with json_server(prices_of) as server:
-        rest = f"[http_json.authentication]\n{authentication}"
-        ask(written(tmp_path, PLAIN.format(url=server.url, top="", rest=rest)), [question()])
-
-    assert server.requests[0].headers["Authorization"] == header
-
-
-@pytest.mark.parametrize(
     ("reply", "error"),
     [
         (Reply({}, 401), UnauthorisedError),
@@ -367,24 +391,6 @@ def test_one_line_may_be_unreadable(tmp_path, row, reason):
 
     assert isinstance(replies[0], LineFailure)
     assert replies[0].reason is reason
-
-
-def test_the_next_page_may_not_be_on_another_server(tmp_path):
-    rest = (
-        '[http_json.tables.items]\npath = "/items"\nrows = "value"\nnext = "next"\nfields = { sku = "item" }'
-    )
-
-    async def run(config: Path) -> None:
-        adapter = make_adapter(read_settings(config))
-        try:
-            await adapter.extract(NOON_US, monotonic() + 10)
-        finally:
-            await adapter.close()
-
-    with json_server(lambda _: Reply({"value": [], "next": "http://localhost:1/steal"})) as server:
-        config = written(tmp_path, PLAIN.format(url=server.url, top="", rest=rest))
-        with pytest.raises(ErpAnswerError, match="another server"):
-            asyncio.run(run(config))
 
 
 @pytest.mark.parametrize(

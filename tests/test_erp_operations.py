@@ -1,14 +1,18 @@
 """What operators do: flags and invalidations, refused answers listed and replayed, parity, dual runs, mastering."""
 
 import json
+import urllib.request
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
-from erp.control import ErpControl, Flag
+from erp.control import LOOK_S, ErpControl, Flag
 from erp.dead_letters import DeadLetter, DeadLetterFile
 from erp.mastering import Mastering
+from erp.observe import NoErpMetrics
 from erp.parity import ParityFile
 from erp.protocol import ErpConfigError
 from pricegrid import Client, ExceptionReason, Line, PriceSource
@@ -16,7 +20,7 @@ from pricing_engine.model import ExceptionPolicy
 from service.cli import main
 from service.inprocess import store_client
 from tests.erp_server import Fault, SmallErp, serving
-from tests.servers import until
+from tests.servers import running, until
 from tests.stores import publish, stocked_rows
 
 QUIET = "[parity]\nsample_per_million = 0\n"
@@ -87,6 +91,56 @@ def test_dead_letters_are_listed_shown_and_replayed_into_success(store, small, t
     assert DeadLetterFile(store).letters() == []
 
 
+def test_a_replay_goes_by_what_the_matrices_say_now_and_servers_use_its_answer(
+    store, small, tmp_path, capsys
+):
+    config = small.config(tmp_path, QUIET)
+    small.prices["", "X1"] = "30"  # the matrices say 10, and are wrong
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
+        price(client, "X1")
+        until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
+    words = ["erp", "replay", "--store", store, "--erp-config", config]
+    assert "refused" in run(capsys, *words, code=1)
+    rows = stocked_rows()
+    next(entry for entry in rows["price_entries"] if entry["sku"] == "X1")["value"] = "28"
+    publish(store, rows, minute=1)
+
+    assert "answered" in run(capsys, *words)
+    assert DeadLetterFile(store).letters() == []
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
+        replayed = price(client, "X1")
+    assert (replayed.source, replayed.unit_price) == (PriceSource.ERP_CACHED, Decimal(30))
+
+
+def test_a_replay_does_not_take_a_void_answer_for_a_new_one(store, small, tmp_path, capsys):
+    config = small.config(tmp_path, QUIET)
+    with store_client(store, ExceptionPolicy(), erp_config=config) as client:
+        price(client, "X1")
+        small.fault = Fault.NEGATIVE
+        run(capsys, "erp", "invalidate", "--store", store)
+        until(lambda: price(client, "X1").source is PriceSource.MATRIX, "what was kept is void")
+        until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
+
+    assert "refused" in run(capsys, "erp", "replay", "--store", store, "--erp-config", config, code=1)
+
+
+def test_a_replay_leaves_the_letters_of_another_erp(store, small, tmp_path, capsys):
+    letters = DeadLetterFile(store)
+    question = {"sku": "X1", "customer_id": "C1", "quantity": "1", "uom": "EA", "currency": "EUR"}
+    letters(DeadLetter("SIGN", "-1", {"kind": "price", "erp": "old", "question": question}, 5))
+    letters(DeadLetter("SIGN", "-1", {"kind": "price", "erp": "small", "question": {"sku": "X1"}}, 6))
+
+    words = ["erp", "replay", "--store", store, "--erp-config", small.config(tmp_path), "--json"]
+    outcomes = [each["outcome"] for each in json.loads(run(capsys, *words, code=1))]
+
+    assert outcomes == [
+        "of another ERP, old",
+        "the payload is no question to an ERP: KeyError('customer_id')",
+    ]
+    assert len(letters.letters()) == 2
+    assert small.calls == []
+
+
 def test_a_dead_letter_can_be_dropped(store, capsys):
     letters = DeadLetterFile(store)
     letters(DeadLetter("SIGN", "-1", {"kind": "price", "question": {"sku": "A"}}, 5))
@@ -118,6 +172,25 @@ def test_an_invalidation_voids_only_what_it_names(store):
     assert not state.is_invalidated("C1", "S2", 50)
     control.invalidate("", "", 60)
     assert control.state().is_invalidated("C2", "S9", 60)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"flags": [{"kind": "sku"}], "invalidations": []}'])
+def test_a_control_file_that_can_not_be_read_leaves_what_held_and_prices_are_answered(
+    store, small, tmp_path, text
+):
+    small.prices["", "S4"] = "9.5"
+    with store_client(store, ExceptionPolicy(), erp_config=small.config(tmp_path, QUIET)) as client:
+        ErpControl(store).flag(Flag("sku", "S4", 1))
+        until(lambda: price(client, "S4").source is not PriceSource.MATRIX, "the flag is seen")
+        control = ErpControl(store, clock=iter(range(1000)).__next__)
+        assert control.state().flagged("sku", "") == {"S4"}
+        (store / "erp-control.json").write_text(text)
+
+        assert control.state().flagged("sku", "") == {"S4"}
+        assert control.state().flagged("sku", "") == {"S4"}
+        began_s = monotonic()
+        while monotonic() - began_s < 2 * LOOK_S:  # the server looks at it meanwhile
+            assert price(client, "S4").source is not PriceSource.MATRIX
 
 
 def test_a_flag_of_a_snapshot_ends_with_it(store):
@@ -154,9 +227,25 @@ def test_parity_counts_by_book_explains_and_marks_the_book(store, small, tmp_pat
         assert price(client, "S5").source is PriceSource.ERP, "the book's prices are exceptions now"
 
 
+class Compared(NoErpMetrics):
+    """Counts comparisons by book and outcome."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, bool]] = Counter()
+
+    def compared(self, book_id: str, *, equal: bool) -> None:
+        self._counts[book_id, equal] += 1
+
+    def compared_of(self, book_id: str) -> dict[bool, int]:
+        return {equal: self._counts[book_id, equal] for equal in (True, False)}
+
+
 def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_path):
     small.prices["", "S5"] = "10.01"
-    config = small.config(tmp_path, "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\n")
+    parity = (
+        "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\nmismatch_pct_max = 10\nchecks_min = 2\n"
+    )
+    config = small.config(tmp_path, parity)
     from erp.settings import read_settings
     from service.erp_fallback import open_erp
     from service.inprocess import InProcessChannel
@@ -165,7 +254,8 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
     from service.services import services
     from service.snapshots import SnapshotHolder
 
-    erp = open_erp(read_settings(config), store, now_us)
+    metrics = Compared()
+    erp = open_erp(read_settings(config), store, now_us, metrics)
     active = load_snapshot(store, None, ExceptionPolicy())
     holder = SnapshotHolder(active, version_opener(store, ExceptionPolicy(), lambda _: False))
     client = Client(channel=InProcessChannel(services(holder, now_us, erp=erp), service_desk=False))
@@ -176,9 +266,38 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
         return sum(book.checked for book in books), sum(book.mismatched for book in books)
 
     until(lambda: min(compared()) > 0, "a mismatch was found")
+    until(lambda: price(client, "S4").source is PriceSource.ERP, "the book's prices are exceptions")
     erp.close()
+    assert metrics.compared_of("LIST")[True] > 0 < metrics.compared_of("LIST")[False]
+    (flag,) = ErpControl(store).read().flags
+    assert (flag.kind, flag.name, flag.snapshot_version) == ("book", "LIST", active.version)
     (sku,) = {each.sku for each in ParityFile(store).mismatches()}
     assert sku == "S5"
+
+
+@pytest.mark.slow
+def test_the_mismatch_rate_of_a_book_is_a_metric(store, small, tmp_path):
+    small.prices["", "S5"] = "10.01"
+    config = small.config(tmp_path, "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\n")
+    with (
+        running(store, "--workers", "1", "--erp-config", str(config), "--metrics-port", "0") as server,
+        Client(server.address) as client,
+    ):
+        url = f"http://127.0.0.1:{server.ready['metrics_port']}/metrics"
+
+        def counted() -> dict[str, float]:
+            price(client, "S4"), price(client, "S5")
+            page = urllib.request.urlopen(url, timeout=10).read().decode()
+            lines = [line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("pricegrid_parity")]
+            return {name: float(value) for name, value in lines}
+
+        mismatches, checks = (
+            f'pricegrid_parity_{what}_total{{book_id="LIST"}}' for what in ("mismatches", "checks")
+        )
+        until(lambda: counted().get(mismatches, 0) > 0, "a mismatch is counted")
+        found = counted()
+
+    assert 0 < found[mismatches] < found[checks]
 
 
 def test_a_dual_run_says_where_two_erps_disagree_and_who_is_right(store, small, tmp_path, capsys):
@@ -208,6 +327,18 @@ def test_a_dual_run_says_where_two_erps_disagree_and_who_is_right(store, small, 
     assert {sku: row["verdict"] for sku, row in by_sku.items()} == {"S5": "DIFFERENT", "S6": "UNANSWERED"}
     assert (by_sku["S5"]["small"], by_sku["S5"]["new"], by_sku["S5"]["owner"]) == ("10", "11", "new")
     assert "small against new: 1 DIFFERENT, 3 EQUAL, 1 UNANSWERED; prices are new's" in printed
+
+
+def test_a_customer_whom_the_snapshot_does_not_know_is_said_not_raised(store, small, tmp_path, capsys):
+    (tmp_path / "lines.csv").write_text("customer_id,sku,quantity\nC9,S4,1\n")
+    config = small.config(tmp_path)
+    words = ["parity", "--store", store, "--erp-config", config, "--lines", tmp_path / "lines.csv"]
+
+    assert main([str(word) for word in words]) == 1
+    assert "customer 'C9' is unknown" in capsys.readouterr().err
+    (tmp_path / "lines.csv").write_text("customer_id,sku,quantity,uom,currency\nC9,S4,1,EA,EUR\n")
+    printed = run(capsys, *words, "--other-erp-config", config)
+    assert "1 EQUAL" in printed, "the ERPs may know them"
 
 
 def test_a_mastering_table_says_whose_tables_are_extracted(tmp_path):

@@ -8,18 +8,17 @@ from decimal import Decimal
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
 import pytest
 
 from erp.adapters import make_adapter
 from erp.protocol import PriceReply
 from erp.settings import read_settings
 from erp.tryton_stock import quantities
-from pricing_engine.engine import PriceAsk
-from pricing_engine.model import MICROS, ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
+from pricegrid import Client, Line, LineStatus, PriceSource
+from pricing_engine.model import MICROS, PriceQuestion
 from service.cli import main
 from service.instants import us_of
-from service.runtime import load_snapshot
+from tests.servers import running
 from tests.tryton_server import Tryton, running_tryton, today
 
 pytestmark = pytest.mark.slow
@@ -27,7 +26,6 @@ pytestmark = pytest.mark.slow
 QUANTITIES = ("1", "2.5", "11", "12", "24", "48")
 PACKS = ("1", "4")
 DAYS = (0, 12, 30)  # an ordinary day, one inside the dated lines, one after them
-NO_PRICE = (LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 
 
 @pytest.fixture(scope="module")
@@ -61,64 +59,64 @@ async def ask_tryton(config: Path, questions: list[PriceQuestion]) -> list[Price
     return replies
 
 
+SERVING = """
+[parity]
+sample_per_million = 0
+[limits]
+timeout_ms = 30000
+request_wait_ms = 60000
+calls_per_s = 1000
+"""
+
+
 def test_every_price_of_the_seeded_erp_agrees(tryton, loaded, capsys):
-    engine = load_snapshot(loaded / "store", None, ExceptionPolicy()).engine
+    """Asked of a server over the wire, which asks Tryton itself for what the extract could not carry over."""
     rows = [line.split(",") for line in (loaded / "dataset" / "customers.csv").read_text().splitlines()[1:]]
     currencies = {row[0]: row[1] for row in rows}
     items = [line.split(",")[:2] for line in (loaded / "dataset" / "items.csv").read_text().splitlines()[1:]]
+    lines = [Line(sku, Decimal(quantity), uom) for sku, uom in items for quantity in QUANTITIES]
+    lines += [Line(sku, Decimal(quantity), "BX12") for sku, uom in items if uom == "u" for quantity in PACKS]
     questions, ours = [], []
-    for customer, currency in currencies.items():
-        for distance in DAYS:
-            as_of_us = noon_us(today() + timedelta(days=distance))
-            lines = [(sku, uom, quantity) for sku, uom in items for quantity in QUANTITIES]
-            lines += [(sku, "BX12", quantity) for sku, uom in items if uom == "u" for quantity in PACKS]
-            micros = [int(Decimal(quantity) * MICROS) for _, _, quantity in lines]
-            answers = engine.price(
-                PriceAsk(
-                    customer_id=customer,
-                    currency="",
-                    branch="",
-                    as_of_us=as_of_us,
-                    skus=[sku.encode() for sku, _, _ in lines],
-                    quantities_micros=np.array(micros),
-                    uoms=[uom.encode() for _, uom, _ in lines],
-                )
-            )
-            assert answers.currency == currency
-            ours += zip(
-                answers.status.tolist(),
-                answers.unit_price_micros.tolist(),
-                answers.exception.tolist(),
-                strict=True,
-            )
-            questions += [
-                PriceQuestion(customer, sku, quantity, as_of_us, uom, currency)
-                for (sku, uom, _), quantity in zip(lines, micros, strict=True)
-            ]
+    with (
+        running(loaded / "store", "--workers", "1", "--erp-config", str(tryton.config(SERVING))) as server,
+        Client(server.address) as client,
+    ):
+        for customer, currency in currencies.items():
+            for distance in DAYS:
+                noon = datetime.combine(today() + timedelta(days=distance), time(12), UTC)
+                answer = client.price_lines(customer, lines, as_of=noon, timeout_s=120)
+                assert answer.currency == currency
+                ours += answer.lines
+                questions += [
+                    PriceQuestion(
+                        customer, line.sku, int(line.quantity * MICROS), us_of(noon), line.uom, currency
+                    )
+                    for line in lines
+                ]
 
     theirs = asyncio.run(ask_tryton(tryton.config(), questions))
 
     outcomes: Counter[str] = Counter()
     different = []
-    for question, (status, price, exception), reply in zip(questions, ours, theirs, strict=True):
+    for question, line, reply in zip(questions, ours, theirs, strict=True):
         assert isinstance(reply, PriceReply), reply
-        told = None if reply.unit_price is None else int(reply.unit_price * MICROS)
-        if exception == ExceptionReason.PRICE_SOURCE_ERP:
-            outcomes["asked from the ERP, a formula only it works out"] += 1
-        elif status in NO_PRICE and told is None:
+        assert line.exception is None, line
+        if line.unit_price != reply.unit_price:
+            different.append((question, line, reply.unit_price))
+        elif line.unit_price is None:
+            assert line.status in {LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM}
             outcomes["no price in both"] += 1
-        elif status == LineStatus.OK and told == price:
-            outcomes["equal"] += 1
         else:
-            different.append((question, status, price, told))
+            outcomes[f"equal, from {line.source.value}"] += 1
     with capsys.disabled():
         print(f"\nprices compared: {len(questions)}, different: {len(different)}, {dict(outcomes)}")
     assert different == []
-    assert outcomes["equal"] > 15_000
+    assert outcomes["equal, from MATRIX"] > 15_000
+    assert outcomes["equal, from ERP"] > 300
     assert outcomes["no price in both"] > 100
-    assert {
-        q.sku for q, (_, _, e) in zip(questions, ours, strict=True) if e == ExceptionReason.PRICE_SOURCE_ERP
-    } == {"N-000"}
+    assert {q.sku for q, line in zip(questions, ours, strict=True) if line.source is PriceSource.ERP} == {
+        "N-000"
+    }
 
 
 async def tryton_stock(config: Path, day: date) -> dict[tuple[str, str], Decimal]:

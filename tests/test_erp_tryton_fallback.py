@@ -93,25 +93,59 @@ def test_exceptions_of_every_kind_come_back_from_tryton(server, store):
         flag(store, "flag", "customer", "C003")
         until(lambda: ask("C003", Line("N-012", 1))[0].source is not PriceSource.MATRIX, "the flag is seen")
         (flagged,) = ask("C003", Line("N-013", 1))
-        flag(store, "unflag", "customer", "C003")
+        flag(store, "flag", "sku", "N-033")
+        until(lambda: ask("C006", Line("N-033", 2))[0].source is not PriceSource.MATRIX, "the flag is seen")
+        (flagged_item,) = ask("C006", Line("N-033", 1))
         again = [
             ask("C011", Line("N-000", 3))[0],
             ask("", Line("N-012", 1), currency="EUR")[0],
             ask("C002", Line("N-012", 50))[0],
             ask("C004", Line("N-020", 1))[0],
+            ask("C003", Line("N-013", 1))[0],
+            ask("C006", Line("N-033", 1))[0],
         ]
+        flag(store, "unflag", "customer", "C003")
+        flag(store, "unflag", "sku", "N-033")
 
     assert (ordinary.source, ordinary.book_id) == (PriceSource.MATRIX, "PL-3")
-    first = [kept_in_erp, no_price, large, expired, flagged]
-    assert [line.source for line in first] == [PriceSource.ERP] * 5
-    assert [line.status for line in first] == [LineStatus.OK] * 5
-    assert [line.exception for line in first] == [None] * 5
+    first = [kept_in_erp, no_price, large, expired, flagged, flagged_item]
+    assert [line.source for line in first] == [PriceSource.ERP] * 6
+    assert [line.status for line in first] == [LineStatus.OK] * 6
+    assert [line.exception for line in first] == [None] * 6
     assert kept_in_erp.unit_price == Decimal(5), "7.05 less 7.05 % 5"
     assert no_price.unit_price == Decimal("43.675"), "the list price"
     assert large.unit_price == Decimal("35.4859"), "43.675 * 0.8125"
-    assert [line.source for line in again] == [PriceSource.ERP_CACHED] * 4
-    assert [line.unit_price for line in again] == [line.unit_price for line in first[:4]]
+    assert [line.source for line in again] == [PriceSource.ERP_CACHED] * 6
+    assert [line.unit_price for line in again] == [line.unit_price for line in first]
     assert all(line.source_age is not None for line in again)
+
+
+def test_another_price_list_of_a_customer_shows_after_an_invalidation(tryton, server, store):
+    async def give(customer: str, price_list: str) -> None:
+        adapter = make_adapter(read_settings(tryton.config(CONFIG)))
+        until_s = monotonic() + 30
+        (party,) = await adapter._rpc.rows(until_s, "party.party", [["code", "=", customer]], ["code"])
+        (listed,) = await adapter._rpc.rows(
+            until_s, "product.price_list", [["name", "=", price_list]], ["name"]
+        )
+        values = {"sale_price_list": listed["id"]}
+        await adapter._rpc.model(until_s, "party.party", "write", [party["id"]], values)
+        await adapter.close()
+
+    with Client(server.address) as client:
+
+        def ask() -> tuple[Decimal | None, PriceSource | None]:
+            (line,) = client.price_lines("C007", [Line("N-012", 55)], timeout_s=20).lines
+            return line.unit_price, line.source
+
+        before, kept = ask(), ask()
+        asyncio.run(give("C007", "PL2"))
+        flag(store, "invalidate", "--customer", "C007")
+        until(lambda: ask() != kept, "the kept answer is void")
+        after = ask()
+
+    assert (before[1], kept) == (PriceSource.ERP, (before[0], PriceSource.ERP_CACHED))
+    assert after[0] == Decimal("35.4859") != before[0], "43.675 * 0.8125, as everybody with PL2"
 
 
 def test_a_change_in_tryton_shows_after_an_invalidation(tryton, server, store):

@@ -1,14 +1,18 @@
 """What an answer must hold before it is used, as a table."""
 
+from dataclasses import replace
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from erp.keeping import kept_price, price_key, price_value
 from erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
-from erp.settings import ValidationSettings
+from erp.settings import CacheSettings, ValidationSettings
 from erp.validation import PriceCheck, RefusedError, ValidPrice, ValidStock, valid_price, valid_stock
 from pricing_engine.model import NEVER_US, PriceQuestion
 
+UTC = ZoneInfo("UTC")
 QUESTION = PriceQuestion("C1", "A", 2_000_000, 0, "EA", "EUR")
 
 
@@ -63,7 +67,14 @@ def test_answers_beside_a_matrix_price_of_10(answer, expected):
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [(reply("123456"), 123_456_000_000), (reply(None), None), (reply("0"), Refusal.SIGN)],
+    [
+        (reply("123456"), 123_456_000_000),
+        (reply(None), None),
+        (reply(None, sku="B"), Refusal.OTHER_ITEM),
+        (reply(None, currency="USD"), Refusal.CURRENCY),
+        (reply(None, uom="BOX"), Refusal.UNIT),
+        (reply("0"), Refusal.SIGN),
+    ],
     ids=str,
 )
 def test_answers_without_a_matrix_price(answer, expected):
@@ -101,6 +112,56 @@ def test_the_sooner_end_holds():
     assert valid_price(PriceCheck(QUESTION, None, 70), told, settings) == ValidPrice(10_000_000, 50)
     assert valid_price(PriceCheck(QUESTION, None, 30), told, settings) == ValidPrice(10_000_000, 30)
     assert valid_price(PriceCheck(QUESTION), reply(), settings).valid_until_us == NEVER_US
+
+
+NOON_US = 12 * 3_600_000_000
+KEEPING = CacheSettings(ttl_s=300, last_known_s=86_400)
+
+
+def kept_at(now_us: int, valid_until_us: int, asked: PriceQuestion = QUESTION):
+    price = ValidPrice(10_000_000, valid_until_us)
+    return price_value(price_key("erp", QUESTION, UTC), asked, price, KEEPING, now_us)
+
+
+def test_a_kept_price_is_fresh_for_its_ttl_and_never_beyond_its_end():
+    long, short = kept_at(NOON_US, NEVER_US), kept_at(NOON_US, NOON_US + 7)
+
+    assert kept_price(long, QUESTION).fresh_until_us == NOON_US + 300_000_000
+    assert long.expires_us == NOON_US + 86_400_000_000
+    assert kept_price(short, QUESTION).fresh_until_us == short.expires_us == NOON_US + 7
+    assert kept_at(NOON_US, NOON_US) is None, "over already: not to be kept"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"customer_id": "C2"},
+        {"sku": "B"},
+        {"uom": "BOX"},
+        {"currency": "USD"},
+        {"quantity_micros": 3_000_000},
+        {"as_of_us": NOON_US + 7},
+    ],
+    ids=str,
+)
+def test_a_kept_price_answers_only_what_it_was_asked_for(change):
+    value = kept_at(NOON_US, NOON_US + 7)
+
+    assert kept_price(value, QUESTION) is not None
+    assert kept_price(value, replace(QUESTION, quantity_micros=-2_000_000)) is not None, (
+        "returns pay the same"
+    )
+    assert kept_price(value, replace(QUESTION, **change)) is None
+
+
+def test_a_value_of_another_format_is_none():
+    value = kept_at(NOON_US, NEVER_US)
+
+    assert (
+        kept_price(replace(value, value=value.value.replace(b'"format": 1', b'"format": 2')), QUESTION)
+        is None
+    )
+    assert kept_price(replace(value, value=b"\xff"), QUESTION) is None
 
 
 def test_stock_is_signed_and_exact():
