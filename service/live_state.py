@@ -11,11 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atp.decode import decode_rows
 from atp.engine import AvailabilityEngine
 from atp.events import Event, EventBatch, EventStatus
 from atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
+from atp.plain_kernel import ROW_END, ROW_START
 from atp.promising import OrderLine, free_micros, shippable
 from atp.reference import Moment, item_status, pair_days
 from atp.reservations import (
@@ -33,11 +38,12 @@ from atp.rows import Pair
 from cache.protocol import START, CacheError, Change, Commit, Committed, Conflict, Key, Put, StateCache
 from service.errors import Reason, RequestRefusedError
 from service.event_json import EventError, event_from_json, event_json
+from service.event_kernel import scan_events
 from service.limits import COMMIT_TRIES_MAX, FOLLOW_CHANGES_MAX, LIST_MAX
 from service.live_api import DeadLetter, PublishResult, Release, Reserved
-from service.live_pairs import LivePairs, MakeWriter
+from service.live_pairs import NO_PLACES, NO_ROWS, LivePairs, MakeWriter
 from service.live_records import decode_dead_letter, decode_reservation, encode_record, same_ask
-from service.wire_events import decode_events, encode_events
+from service.wire_events import ReadEvents, decode_events, encode_events
 
 RESERVATION = "reservation"
 PAIR = "pair"
@@ -46,6 +52,18 @@ DEAD_LETTER = "dead_letter"
 OFFSET = "offset"
 Taken = dict[Pair, list[tuple[int, int]]]
 """(day, micros) that earlier lines of the same ask take of a pair."""
+
+
+class _Message(NamedTuple):
+    """The events of a message: those that may be plain as rows, the others one by one."""
+
+    raw: bytes
+    rows: NDArray[np.int64]
+    """All of them, in order (`atp.plain_kernel`); none when the message is for the protobuf runtime."""
+    left: NDArray[np.intp]
+    """The rows that are not plain."""
+    read: ReadEvents
+    """What these say."""
 
 
 class LiveState:
@@ -102,19 +120,43 @@ class LiveState:
 
     def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:  # noqa: ARG002 -- part of the protocol
         """See `LiveApi`."""
-        read = decode_events(raw)
         with self._lock:
-            found = read.events.events()
-            letters = [self._letter(bad.reason.name, bad.detail, bad.payload_json) for bad in read.unreadable]
+            message = self._read(raw)
+            letters = [
+                self._letter(bad.reason.name, bad.detail, bad.payload_json) for bad in message.read.unreadable
+            ]
             counts: Counter[EventStatus] = Counter({EventStatus.DEAD_LETTER: len(letters)})
             self._commit(Commit(puts=[self._put(letter) for letter in letters], notes=[raw]))
-            late, gaps = self._apply(found, counts)
+            late, gaps = self._take_in(message, counts)
             if late:
                 self._commit(Commit(puts=[self._put(letter) for letter in late]))
             ids = [letter.dead_letter_id for letter in (*letters, *late)]
         return PublishResult({status: count for status, count in counts.items() if count}, ids, gaps)
 
-    def _apply(self, events: Iterable[Event], counts: Counter[EventStatus]) -> tuple[list[DeadLetter], int]:
+    def _read(self, raw: bytes) -> _Message:
+        """Read the events of a message: one by one only those that are not plain. Raises RequestRefusedError."""
+        rows = scan_events(raw)
+        if rows is None:
+            return _Message(raw, NO_ROWS, NO_PLACES, decode_events(raw))
+        left = self._pairs.left(raw, rows)
+        return _Message(raw, rows, left, decode_events(_events_of(raw, rows[left])))
+
+    def _take_in(self, message: _Message, counts: Counter[EventStatus]) -> tuple[list[DeadLetter], int]:
+        """Take in the events of a message that is durable: (what can't be applied, streams that miss events)."""
+        raw, rows, read = message.raw, message.rows, message.read
+        folded = self._pairs.fold(raw, rows)
+        counts.update(folded.counts)
+        if not np.array_equal(folded.left, message.left):
+            read = decode_events(_events_of(raw, rows[folded.left]))
+        return self._apply(read.events.events(), counts, folded.places)
+
+    def _apply(
+        self,
+        events: Iterable[Event],
+        counts: Counter[EventStatus],
+        places: NDArray[np.int64] = NO_PLACES,
+    ) -> tuple[list[DeadLetter], int]:
+        """Take in events one by one, and show what they and those folded before have changed."""
         letters, touched, gaps = [], [], {}
         for event in events:
             outcome = self._pairs.apply(event)
@@ -127,8 +169,8 @@ class LiveState:
                 continue
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
             touched.append((event.sku, event.branch))
-        self._clear(touched)
-        self._pairs.refresh(touched)
+        self._clear([*touched, *self._pairs.held(places)])
+        self._pairs.refresh(touched, places)
         return letters, sum(gaps.values())
 
     def _clear(self, pairs: Iterable[Pair]) -> None:
@@ -489,7 +531,13 @@ class LiveState:
             elif record.space in (PAIR, KEY):
                 self._versions[record.space, record.name] = record.version
         for note in change.notes:
-            self._apply(decode_events(note).events.events(), Counter())
+            self._take_in(self._read(note), Counter())
+
+
+def _events_of(raw: bytes, rows: NDArray[np.int64]) -> bytes:
+    """A message of some of the events of another."""
+    spans = zip(rows[:, ROW_START].tolist(), rows[:, ROW_END].tolist(), strict=True)
+    return b"".join([raw[start:end] for start, end in spans])
 
 
 def _busy() -> RequestRefusedError:

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from atp.engine import AvailabilityEngine
+from atp.events import Event, EventBatch, Kind, Measure
 from atp.live import LiveWriter, PairImage
 from atp.live_layout import VERSION
-from atp.model import CheckAsk, PromiseAsk
+from atp.model import CheckAsk, PromiseAsk, Source
+from atp.pair_rows import PairRows
+from atp.plain_streams import PlainStreams
 from atp.positions import PREFIX
+from atp.streams import Base, Stream
 from loaders.errors import NoSnapshotError, SnapshotError
 from loaders.snapshot import Snapshot, open_snapshot
 from pricing_engine.engine import PriceAsk, PriceEngine
@@ -20,8 +24,10 @@ from pricing_engine.errors import PricingError
 from pricing_engine.matrix import CUSTOMER_BRANCH, Names
 from pricing_engine.model import MICROS, ExceptionPolicy
 from service.errors import Reason, RequestRefusedError
+from service.event_kernel import scan_events
 from service.instants import created_at_us
 from service.snapshots import LoadedSnapshot
+from service.wire_events import encode_events
 
 _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.13
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
@@ -133,6 +139,12 @@ def warm(loaded: LoadedSnapshot) -> None:
     writer.put(0, 0, PairImage(nothing, [], [], []))
     writer.put_figures([(0, 0)], [nothing])
     writer.put_held(0, 0, day=0, expires_us=1, quantity_micros=1, number=1)
+    event = Event(Source.ERP, 1, 1, Measure.ON_HAND, Kind.SET, "?", "?", 0)
+    raw, streams = encode_events(EventBatch.of([event])), PlainStreams()
+    rows, place = scan_events(raw), streams.add(("?", "?"), 0, 0, is_held=False)
+    if rows is not None and streams.take_over(place, Base(PairRows()), Stream([event], [(1, 1)])):
+        streams.show(writer, streams.fold(rows, streams.places(raw, rows))[1])
+        streams.give_back(place, ("?", "?"))
 
 
 def version_opener(

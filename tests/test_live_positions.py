@@ -122,11 +122,18 @@ def killed_after(stores: int, arrays: LiveArrays, calls: list[Call]) -> tuple[Li
     """(a copy of the arrays, changed as far as a writer comes in so many stores, whether it came to its end)."""
     copy, left = LiveArrays(*(array.copy() for array in arrays)), [stores]
     words = LiveArrays(*(Words(array, left) for array in copy))
-    slot_of = live_kernel._slot
+    slot_of = live_kernel.slot_of
     with pytest.MonkeyPatch.context() as plain:  # as Python runs it, store by store
-        for name in ("_size_class", "_take_block", "_free_block", "_block_words", "_held_start"):
+        for name in (
+            "_size_class",
+            "_take_block",
+            "_free_block",
+            "free_old_block",
+            "_block_words",
+            "_held_start",
+        ):
             plain.setattr(live_kernel, name, getattr(live_kernel, name).py_func)
-        plain.setattr(live_kernel, "_slot", lambda slots, key: slot_of(slots.words, key))
+        plain.setattr(live_kernel, "slot_of", lambda slots, key: slot_of(slots.words, key))
         plain.setattr(live_kernel, "store_release", Words.__setitem__)
         plain.setattr(live_kernel, "fence", lambda: None)
         try:

@@ -415,7 +415,7 @@ def test_figures_shown_alone_are_those_shown_with_all_lists(site):
             batch.append(event(sequences[sku, source], units, kind, measure, sku=sku, **extra))
         place.publish(*batch)
         for pair, state in place.live._pairs._states.items():
-            plain = figures_of(state.base, state.streams)
+            plain = figures_of(state.base, place.live._pairs.streams(pair))
             shown = look(place.engine.positions.live, state.item, state.branch)
             assert shown.figures == image_of(plain, pair, "UTC").figures
             assert decode_pair(shown, pair, "UTC") == plain

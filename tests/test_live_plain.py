@@ -1,0 +1,241 @@
+"""Plain streams, compiled, beside the rules for all streams: the same events, one message after the other."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from atp.events import SOURCE_OF, Event, EventBatch, Kind, Measure
+from atp.live import look
+from atp.model import INT64_MAX, INT64_MIN, MICROS, Source
+from atp.plain_kernel import PLAIN, ROW_END, ROW_SAYS, ROW_START
+from atp.rows import Stock
+from service import live_state
+from service.errors import RequestRefusedError
+from service.event_kernel import scan_events
+from service.wire_events import decode_events, encode_events
+from tests.atp_world import at, complete_feed, q, world
+from tests.test_live_state import Site, event
+from tests.test_service_wire_events import good, request
+
+LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
+LOADED_US = at(0, 6)
+SKUS = ("X", "Y", "Z", "KIT", "NONE")
+"""Of a stock row, of none, of one that could not be used, a kit, and no item."""
+
+
+def site(directory: Path) -> Site:
+    rows = world("Y", "KIT", X=100, Z=5)
+    rows.stock["X", "MAIN"] = Stock(q(100), LOADED_US, q(3))
+    rows.unknown_stock.add(("Z", "MAIN"))
+    rows.kits["KIT"] = [("X", 2)]
+    return Site(rows, directory)
+
+
+@contextmanager
+def two_sites(is_complete: bool) -> Iterator[tuple[Site, Site]]:
+    """One as it is, and one that takes every event the long way."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other, ExitStack() as stack:
+        found = []
+        for directory in (one, other):
+            place = site(Path(directory))
+            if is_complete:
+                complete_feed(place.rows, "MAIN", Source.ERP, LOADED_US)
+                place.restart()
+            found.append(place)
+            stack.callback(place.cache.close)
+        yield found[0], found[1]
+
+
+def outcome(place: Site, raw: bytes, *, plainly: bool) -> object:
+    """What a message is answered."""
+    with pytest.MonkeyPatch.context() as patch:
+        if plainly:
+            patch.setattr(live_state, "scan_events", lambda _: None)
+        try:
+            found = place.live.publish(raw)
+        except RequestRefusedError as error:
+            return error.reason, str(error)
+        return found.counts, found.gaps, len(found.dead_letter_ids)
+
+
+def standing(place: Site) -> object:
+    """All that readers see and all that is remembered of events."""
+    pairs = place.live._pairs
+    letters = [(each.reason, each.detail, each.payload_json) for each in place.live.dead_letters()]
+    shown = {
+        pair: (look(place.engine.positions.live, state.item, state.branch), pairs.streams(pair))
+        for pair, state in sorted(pairs._states.items())
+    }
+    held = [(each.key, each.status, each.lines) for each in place.live.reservations()]
+    return sorted(letters), shown, held
+
+
+def reserve(place: Site, number: int) -> None:
+    """A reservation under an id that both sites give it, every other one confirmed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_state.secrets, "randbelow", lambda _: number)
+        held = place.reserve(number + 1, f"K{number}", allow_partial=True, order_ref="SO-1")
+    if held and number % 2:
+        place.live.confirm("C1", held, "SO-1")
+
+
+BIG = st.sampled_from([INT64_MAX, INT64_MIN + 1, INT64_MAX - 4])
+QUANTITIES = st.one_of(st.integers(-9, 30).map(lambda units: units * MICROS), st.just(0), BIG)
+INSTANTS = st.sampled_from([LOADED_US - 1, LOADED_US, LOADED_US + 1, at(0), at(1)])
+STEPS = st.sampled_from([1] * 12 + [0, 2, 3, -1, -2, -5])
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> list[list[Event]]:
+    """A few messages: mostly what follows in its stream, with repeats, gaps, late ones, and what can't be applied."""
+    lasts: dict[tuple[str, Source], int] = {}
+    made: list[Event] = []
+    found = []
+    for _ in range(draw(st.integers(1, 5))):
+        batch = []
+        for _ in range(draw(st.integers(1, 8))):
+            if made and draw(st.integers(0, 9)) == 0:
+                batch.append(draw(st.sampled_from(made)))
+                continue
+            sku = draw(st.sampled_from(SKUS[:3] * 5 + SKUS))
+            measure = draw(st.sampled_from([Measure.ON_HAND] * 4 + list(Measure)))
+            source = draw(st.sampled_from([SOURCE_OF[measure]] * 15 + list(Source)))
+            last = lasts.get((sku, source), 0)
+            sequence = last + draw(STEPS)
+            lasts[sku, source] = max(last, sequence)
+            is_bare = source is Source.ERP and draw(st.integers(0, 9)) > 0
+            batch.append(
+                Event(
+                    source,
+                    sequence,
+                    draw(INSTANTS),
+                    measure,
+                    draw(st.sampled_from(Kind)),
+                    sku,
+                    draw(st.sampled_from(["MAIN"] * 15 + ["NOWHERE"])),
+                    draw(QUANTITIES),
+                    None if is_bare else draw(st.none() | st.just(at(2))),
+                    "" if is_bare else draw(st.sampled_from(["", "SO-1"])),
+                    "" if is_bare else draw(st.sampled_from(["", "1"])),
+                    0 if is_bare else draw(st.integers(0, 2)),
+                )
+            )
+            made.append(batch[-1])
+        found.append(batch)
+    return found
+
+
+@settings(max_examples=1_500 if LONG else 30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(messages(), st.booleans(), st.booleans())
+def test_a_message_does_the_same_whichever_way_its_events_go(sent, is_complete, is_reserved):
+    with two_sites(is_complete) as (one, other):
+        for number, batch in enumerate(sent):
+            raw = encode_events(EventBatch.of(batch))
+            assert outcome(one, raw, plainly=False) == outcome(other, raw, plainly=True)
+            assert standing(one) == standing(other)
+            if is_reserved:
+                for place in (one, other):
+                    reserve(place, number)
+        for place in (one, other):
+            place.restart()
+        assert standing(one) == standing(other)
+
+
+MESSAGE = encode_events(
+    EventBatch.of(
+        [event(1, 5), event(2, -1, Kind.DELTA), event(3, 0), event(1, 7, sku="Y"), event(4, 9, sku="Ü")]
+    )
+)
+
+
+@settings(max_examples=1_500 if LONG else 30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.tuples(st.integers(0, len(MESSAGE) - 1), st.integers(0, 255)), max_size=2),
+    st.integers(0, len(MESSAGE)),
+    st.integers(0, 9),
+)
+def test_damaged_bytes_do_the_same_whichever_way_they_go(flips, cut, is_cut):
+    damaged = bytearray(MESSAGE)
+    for at_byte, value in flips:
+        damaged[at_byte] = value
+    raw = bytes(damaged[:cut] if is_cut == 0 else damaged)
+    with two_sites(is_complete=True) as (one, other):
+        for place in (one, other):
+            place.publish(event(1, 5), event(1, 7, sku="Y"))
+        assert outcome(one, raw, plainly=False) == outcome(other, raw, plainly=True)
+        assert standing(one) == standing(other)
+    rows = scan_events(raw)
+    for row in rows if rows is not None else ():
+        if row[ROW_SAYS] == PLAIN:
+            frame = raw[row[ROW_START] : row[ROW_END]]
+            try:
+                read = decode_events(frame)
+            except RequestRefusedError:
+                continue  # a name that is no text: no pair has it
+            assert len(read.events) + len(read.unreadable) == 1
+
+
+def test_what_is_plain_goes_the_short_way(tmp_path, monkeypatch):
+    """Otherwise the tests above would compare the long way with itself."""
+    place = site(tmp_path)
+    place.publish(event(1, 50), event(1, 2, sku="Y"))
+    seen: list[bytes] = []
+    monkeypatch.setattr(live_state, "decode_events", lambda raw: seen.append(raw) or decode_events(raw))
+
+    place.publish(event(2, -1, Kind.DELTA), event(2, 4, sku="Y"), event(3, 3, measure=Measure.UNAVAILABLE))
+    place.publish(event(2, -1, Kind.DELTA), event(3, 3, measure=Measure.UNAVAILABLE))
+
+    assert (place.free("X"), place.free("Y")) == (46, 4)
+    assert set(seen) == {b""}
+
+
+def test_a_gap_takes_a_stream_the_long_way_until_it_is_closed(tmp_path):
+    place = site(tmp_path)
+    plain = place.live._pairs._plain
+
+    place.publish(event(1, 50))
+    assert plain.is_plain(0)
+    place.publish(event(3, -1, Kind.DELTA))
+    assert not plain.is_plain(0)
+    place.publish(event(2, -1, Kind.DELTA))
+    assert plain.is_plain(0)
+    assert place.free() == 48 - 3
+
+
+def test_many_pairs_and_long_streams_find_room(tmp_path):
+    """More than the arrays begin with, in every direction."""
+    names = [f"SKU-{number:04d}" for number in range(1_500)]
+    rows = world(*names)
+    place = Site(rows, tmp_path)
+    for start in range(0, len(names), 500):
+        place.publish(*(event(1, 10, sku=sku) for sku in names[start : start + 500]))
+    for sequence in range(2, 5):
+        place.publish(*(event(sequence, -1, Kind.DELTA, sku=sku) for sku in names))
+    place.publish(*(event(5, 20, sku=sku) for sku in names[:750]))  # frees entries of the log
+    place.publish(*(event(6, -2, Kind.DELTA, sku=sku) for sku in names[:750]))
+
+    assert {place.free(sku) for sku in names[:750]} == {18}
+    assert {place.free(sku) for sku in names[750:]} == {7}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"version": 1},
+        {"order_ref": "SO-1"},
+        {"expected_at_us": 1},
+        {"quantity_micros": None},
+        {"sequence": 0},
+        {"kind": 0},
+    ],
+)
+def test_what_says_more_than_a_figure_is_not_plain(fields):
+    rows = scan_events(request(good(), good(**fields), good(source=2, measure=3)))
+
+    assert [row == PLAIN for row in rows[:, ROW_SAYS]] == [True, False, False]
