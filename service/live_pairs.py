@@ -250,7 +250,8 @@ class LivePairs:
         return True
 
     def _forget_ended(self, state: _State, reservation_id: str) -> None:
-        if state.holding[reservation_id].status not in LIVING:
+        held = state.holding.get(reservation_id)
+        if held is not None and held.status not in LIVING:
             del state.holding[reservation_id]
             state.spread.discard(reservation_id)
 

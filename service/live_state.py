@@ -33,6 +33,7 @@ from atp.reservations import (
     ReserveLine,
     cleared,
     released,
+    take_off,
 )
 from atp.rows import Pair
 from cache.protocol import START, CacheError, Change, Commit, Committed, Conflict, Key, Put, StateCache
@@ -101,6 +102,7 @@ class LiveState:
                 self._own: set[str] = set()
                 self._held: dict[str, HeldReservation] = {}
                 self._by_key: dict[tuple[str, str], str] = {}
+                self._by_order: dict[str, set[str]] = {}
                 self._versions: dict[Key, int] = {}
                 self._pairs = LivePairs(engine, created_us, make_writer, on_grown)
                 self._read_all()
@@ -179,7 +181,14 @@ class LiveState:
         for pair in dict.fromkeys(pairs):
             left = dict(self._pairs.allocation_peaks(pair))
             holding = self._pairs.holding(pair) if left else {}
-            for held in sorted(holding.values(), key=lambda each: (each.created_us, each.reservation_id)):
+            if not holding:
+                continue
+            orders = {held.order_ref for held in holding.values()}
+            for reservation_id in {
+                name for order_ref in orders for name in self._by_order.get(order_ref, ())
+            }:
+                take_off(changed.get(reservation_id, self._held[reservation_id]), pair, left)
+            for held in sorted(holding.values(), key=_clearing_order):
                 current = changed.get(held.reservation_id, self._held[held.reservation_id])
                 after = cleared(current, pair, left)
                 if after != current:
@@ -483,6 +492,8 @@ class LiveState:
         self._versions[RESERVATION, held.reservation_id] = version
         self._held[held.reservation_id] = held
         self._by_key[held.customer_id, held.key] = held.reservation_id
+        if held.order_ref:
+            self._by_order.setdefault(held.order_ref, set()).add(held.reservation_id)
         return self._pairs.hold(held)
 
     def offset(self, stream: str) -> str:
@@ -532,6 +543,12 @@ class LiveState:
                 self._versions[record.space, record.name] = record.version
         for note in change.notes:
             self._take_in(self._read(note), Counter())
+
+
+def _clearing_order(held: HeldReservation) -> tuple[bool, int, str]:
+    """Who is cleared first: who names lines of the order, since others may take what was allocated to any."""
+    names_lines = any(line.line.order_line for line in held.lines)
+    return not names_lines, held.created_us, held.reservation_id
 
 
 def _events_of(raw: bytes, rows: NDArray[np.int64]) -> bytes:

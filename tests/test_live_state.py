@@ -389,6 +389,63 @@ def test_two_reservations_of_one_order_share_what_is_allocated(site):
     assert place.free() == 100 - 40 - 20
 
 
+@pytest.mark.parametrize("ends", ["consumed", "released", "given back in part"])
+def test_what_one_reservation_of_an_order_was_cleared_by_clears_no_other(site, ends):
+    """Also when that one has ended: what is allocated counts once."""
+    place = site()
+    first = place.reserve(30, "A")
+    place.live.confirm("C1", first, "SO-1")
+    allocated = 30 if ends == "consumed" else 20
+    place.publish(event(1, allocated, measure=Measure.ALLOCATED, order_ref="SO-1"))
+    if ends != "consumed":
+        place.live.release("C1", first, [] if ends == "released" else [Release(0, q(10))])
+    second = place.reserve(30, "B")
+    assert place.free() == 100 - allocated - 30
+
+    place.live.confirm("C1", second, "SO-1")
+
+    assert place.free() == 100 - allocated - 30
+    place.restart()
+    assert place.free() == 100 - allocated - 30
+
+
+def test_who_confirms_first_is_cleared_whoever_reserved_first(site):
+    place = site()
+    early, late = place.reserve(30, "A"), place.reserve(30, "B")
+    place.now_us += 1
+    place.live.confirm("C1", late, "SO-1")
+    place.publish(event(1, 30, measure=Measure.ALLOCATED, order_ref="SO-1"))
+    assert place.free() == 40
+
+    place.live.confirm("C1", early, "SO-1")
+
+    assert place.free() == 40
+
+
+def test_a_line_and_the_order_as_a_whole_share_what_is_allocated(site):
+    place = site()
+    named, whole = place.reserve(30, "A"), place.reserve(30, "B")
+    place.live.confirm("C1", named, "SO-1", ["1"])
+    place.live.confirm("C1", whole, "SO-1")
+
+    place.publish(event(1, 30, measure=Measure.ALLOCATED, order_ref="SO-1", order_line="1"))
+    assert place.free() == 40
+    place.publish(event(2, 10, measure=Measure.ALLOCATED, order_ref="SO-1", order_line="2"))
+    assert place.free() == 40
+
+
+def test_reservations_that_end_when_there_is_no_more_room_are_forgotten_once(site):
+    """The pair is shown anew where there is more room, after some of its reservations were shown one by one."""
+    place = site()
+    names = [place.reserve(1, f"K{number}") for number in range(12)]
+    for name in names[:6]:
+        place.live.release("C1", name)
+
+    place.restart()
+
+    assert place.free() == 94
+
+
 def test_what_was_taken_over_stays_so_when_nothing_reports_it_any_more():
     line = ReservedLine(
         ReserveLine("X", q(30), "MAIN"), AvailabilityStatus.OK, q(30), q(30), (Part("X", q(30), q(20)),)
