@@ -1,9 +1,11 @@
 """Plain streams, compiled, beside the rules for all streams: the same events, one message after the other."""
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from service.errors import RequestRefusedError
 from service.event_kernel import scan_events
 from service.wire_events import decode_events, encode_events
 from tests.atp_world import at, complete_feed, q, world
-from tests.test_live_state import Site, event
+from tests.test_live_state import Site, down, event
 from tests.test_service_wire_events import good, request
 
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
@@ -156,6 +158,46 @@ def test_a_message_does_the_same_whichever_way_its_events_go(sent, is_complete, 
         for place in (one, other):
             place.restart()
         assert standing(one) == standing(other)
+
+
+SHORT_WAY = {
+    "at the loaded instant": [down(2, 7, effective_us=LOADED_US), down(3, 1)],
+    "just after it": [down(2, 7, effective_us=LOADED_US + 1), down(3, 1, effective_us=LOADED_US + 1)],
+    "a set at the loaded instant after newer ones": [
+        down(2, 7),
+        event(3, 9, effective_us=LOADED_US),
+        down(4, 1),
+    ],
+    "an older set after a newer one": [event(2, 7, effective_us=at(1)), event(3, 8, effective_us=at(0))],
+    "more than 64 bits": [down(2, -(INT64_MAX // MICROS)), down(3, 1)],
+    "less than 64 bits": [down(2, INT64_MAX // MICROS), down(3, INT64_MAX // MICROS), down(4, 1)],
+    "more unavailable than 64 bits": [
+        event(2, INT64_MAX // MICROS, Kind.DELTA, Measure.UNAVAILABLE),
+        event(3, 1_000_000, Kind.DELTA, Measure.UNAVAILABLE),
+    ],
+    "less than nothing unavailable": [down(2, 9, measure=Measure.UNAVAILABLE), event(3, 50)],
+    "again, and again as another": [down(2, 3), down(2, 3), down(2, 4), down(3, 1)],
+    "again under another measure": [down(2, 3), down(2, 3, measure=Measure.UNAVAILABLE), down(3, 1)],
+    "again what a set has replaced": [event(2, 7), down(1, 1), down(3, 1)],
+    "a gap": [down(4, 3), down(5, 1), down(3, 1), down(2, 1), down(6, 1)],
+    "longer ago than it is searched for": [*(down(n, 1) for n in range(2, 90)), down(3, 1), down(90, 1)],
+}
+
+
+@pytest.mark.parametrize("name", SHORT_WAY)
+def test_what_follows_on_a_plain_stream(name):
+    """In messages of one event, and in one of all; beside the long way."""
+    events = SHORT_WAY[name]
+    for size in (max(1, len(events) // 10), len(events)):
+        with two_sites(is_complete=size == 1) as (one, other):
+            batches = [
+                [event(1, 50)],
+                *(events[start : start + size] for start in range(0, len(events), size)),
+            ]
+            for batch, sku in itertools.product(batches, SKUS[:3]):
+                raw = encode_events(EventBatch.of([replace(each, sku=sku) for each in batch]))
+                assert outcome(one, raw, plainly=False) == outcome(other, raw, plainly=True)
+            assert standing(one) == standing(other)
 
 
 MESSAGE = encode_events(
