@@ -98,6 +98,13 @@ class HeldReservation:
     """It counts while the instant is before; meaningless once it is confirmed."""
     order_ref: str = ""
     confirmed_us: int | None = None
+    ended_us: int | None = None
+    """When it was consumed, released or expired."""
+
+    @property
+    def was_taken_over(self) -> bool:
+        """Whether the warehouse has allocated anything of it: then it says what allocations are used up (A9)."""
+        return any(part.cleared_micros for line in self.lines for part in line.parts)
 
 
 Allocated = dict[tuple[str, str], int]

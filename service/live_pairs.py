@@ -157,6 +157,14 @@ class LivePairs:
                 self._plain.set_held(state.place)
         return sorted(touched)
 
+    def forget(self, reservation_id: str) -> None:
+        """Know nothing more of a reservation that has ended, and is shown so."""
+        for pair in self._where.pop(reservation_id, ()):
+            state = self._states[pair]
+            state.holding.pop(reservation_id, None)
+            state.changed.discard(reservation_id)
+            state.spread.discard(reservation_id)
+
     def holding(self, pair: Pair) -> Mapping[str, HeldReservation]:
         """The reservations that touch a pair."""
         state = self._states.get(pair)

@@ -40,7 +40,7 @@ from cache.protocol import START, CacheError, Change, Commit, Committed, Conflic
 from service.errors import Reason, RequestRefusedError
 from service.event_json import EventError, event_from_json, event_json
 from service.event_kernel import scan_events
-from service.limits import COMMIT_TRIES_MAX, FOLLOW_CHANGES_MAX, LIST_MAX
+from service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FOLLOW_CHANGES_MAX, FORGET_MAX, LIST_MAX
 from service.live_api import DeadLetter, PublishResult, Release, Reserved
 from service.live_pairs import NO_PLACES, NO_ROWS, LivePairs, MakeWriter
 from service.live_records import decode_dead_letter, decode_reservation, encode_record, same_ask
@@ -329,7 +329,7 @@ class LiveState:
                 except ValueError as error:
                     raise RequestRefusedError(Reason.INVALID_RESERVATION, str(error)) from None
                 if self._store(after, self._touched(held)):
-                    return after
+                    return self._held[reservation_id]
         raise _busy()
 
     def _of(self, customer_id: str, reservation_id: str) -> HeldReservation:
@@ -362,6 +362,39 @@ class LiveState:
                 self._store(replace(held, status=ReservationStatus.EXPIRED), self._touched(held))
                 for held in over
             )
+
+    def forget(self, kept_us: int = ENDED_KEPT_US) -> int:
+        """Forget some of the reservations that ended so long ago, and their keys, which may be used anew; how many.
+
+        One of which the warehouse has taken something over stays: no other of its order may be cleared by the same.
+        """
+        with self._lock:
+            self._follow()
+            until_us = self._now_us() - kept_us
+            over = [
+                held
+                for held in self._held.values()
+                if held.ended_us is not None and held.ended_us <= until_us and not held.was_taken_over
+            ][:FORGET_MAX]
+            keys = [(RESERVATION, held.reservation_id) for held in over]
+            commits = [Commit({key: self._versions[key]}, [Put(*key, None)]) for key in keys]
+            answers = self._commit_all(commits) if commits else []
+            if any(isinstance(answer, Conflict) for answer in answers):
+                self._follow()  # another server was first
+            for key, answer in zip(keys, answers, strict=True):
+                if isinstance(answer, Committed) or self._cache.get([key])[0].value is None:
+                    self._forget(key[1])
+            return sum(isinstance(answer, Committed) for answer in answers)
+
+    def _forget(self, reservation_id: str) -> None:
+        held = self._held.pop(reservation_id, None)
+        if held is None:
+            return
+        self._pairs.forget(reservation_id)
+        self._versions.pop((RESERVATION, reservation_id), None)
+        if self._by_key.get((held.customer_id, held.key)) == reservation_id:
+            del self._by_key[held.customer_id, held.key]
+        self._by_order.get(held.order_ref, set()).discard(reservation_id)
 
     def reservations(
         self, *, customer_id: str = "", unreported_for_us: int | None = None, limit: int = 1_000
@@ -461,6 +494,8 @@ class LiveState:
         self, held: HeldReservation, touched: Sequence[Pair], *, is_new: bool = False, is_forced: bool = False
     ) -> bool:
         """Make a reservation durable and show it; False: somebody was first. A forced one is stored whatever stands."""
+        if held.status not in LIVING and held.ended_us is None:
+            held = replace(held, ended_us=self._now_us())
         key = (RESERVATION, held.reservation_id)
         puts = [Put(*key, encode_record(held))]
         expected: dict[Key, int] = {}
@@ -479,13 +514,15 @@ class LiveState:
         return True
 
     def _commit(self, commit: Commit) -> Committed | Conflict:
+        return self._commit_all([commit])[0]
+
+    def _commit_all(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
         try:
-            answer = self._cache.commit([commit])[0]
+            answers = self._cache.commit(commits)
         except CacheError as error:
             raise RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, str(error)) from error
-        if isinstance(answer, Committed):
-            self._own.add(answer.position)
-        return answer
+        self._own.update(answer.position for answer in answers if isinstance(answer, Committed))
+        return answers
 
     def _know(self, held: HeldReservation, version: int) -> list[Pair]:
         """Let a reservation count as it stands; the pairs that look different now."""
@@ -539,6 +576,8 @@ class LiveState:
         for record in change.records:
             if record.space == RESERVATION and record.value is not None:
                 self._pairs.refresh(self._know(decode_reservation(record.value), record.version))
+            elif record.space == RESERVATION:
+                self._forget(record.name)
             elif record.space in (PAIR, KEY):
                 self._versions[record.space, record.name] = record.version
         for note in change.notes:

@@ -28,6 +28,7 @@ from atp.streams import Base, Stream, figures_of
 from cache.embedded import EmbeddedStateCache
 from loaders.compile_positions import compile_positions
 from service.errors import Reason, RequestRefusedError
+from service.limits import ENDED_KEPT_US
 from service.live_api import Release
 from service.live_state import LiveState
 from service.wire_events import encode_events
@@ -297,6 +298,38 @@ def test_a_reservation_ends_with_its_time_half_open(site):
         place.live.confirm("C1", held, "SO-1")
     assert refused.value.reason is Reason.RESERVATION_EXPIRED
     assert place.live.expire() == 0
+
+
+def test_what_ended_long_ago_is_forgotten_but_for_what_the_warehouse_took_over(site):
+    place = site()
+    names = {
+        key: place.reserve(10, key) for key in ("released", "expired", "confirmed", "consumed", "in part")
+    }
+    place.live.release("C1", names["released"])
+    for key in ("confirmed", "consumed", "in part"):
+        place.live.confirm("C1", names[key], f"SO-{key}")
+    place.publish(event(1, 10, measure=Measure.ALLOCATED, order_ref="SO-consumed"))
+    place.publish(event(2, 4, measure=Measure.ALLOCATED, order_ref="SO-in part"))
+    place.live.release("C1", names["in part"])
+    place.now_us += 60 * MICROS
+    assert place.live.expire() == 1
+    free = place.free()
+
+    place.now_us += ENDED_KEPT_US - 60 * MICROS - 1
+    assert place.live.forget() == 0
+    place.now_us += 1
+    assert place.live.forget() == 1
+    place.now_us += 60 * MICROS
+    assert place.live.forget() == 1
+
+    for _ in range(2):
+        assert set(place.live._held) == {names[key] for key in ("confirmed", "consumed", "in part")}
+        assert place.free() == free
+        with pytest.raises(RequestRefusedError) as refused:
+            place.live.release("C1", names["released"])
+        assert refused.value.reason is Reason.RESERVATION_NOT_FOUND
+        place.restart()
+    assert place.reserve(12, "released") not in ("", names["released"])
 
 
 def test_nothing_is_held_twice_and_what_is_given_back_is_free(site):
