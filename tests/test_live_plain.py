@@ -50,9 +50,9 @@ class LongSite(Site):
 
 
 def site(directory: Path, kind: type[Site] = Site, *, is_complete: bool = False) -> Site:
-    rows = world("Y", "KIT", X=100, Z=5)
+    rows = world("Y", "Z", "KIT", X=100)
     rows.stock["X", "MAIN"] = Stock(q(100), LOADED_US, q(3))
-    rows.unknown_stock.add(("Z", "MAIN"))
+    rows.stock["Z", "MAIN"] = Stock(None, LOADED_US)
     rows.kits["KIT"] = [("X", 2)]
     if is_complete:
         complete_feed(rows, "MAIN", Source.ERP, LOADED_US)
