@@ -135,6 +135,8 @@ def warm(loaded: LoadedSnapshot) -> None:
     as_of_us = loaded.created_at_us
     engine.check(CheckAsk(as_of_us, skus, one, no_uom, branches, projected=True))
     engine.promise(PromiseAsk(as_of_us, skus, one, no_uom, branches))
+    if len(plain):
+        engine.free_from(int(plain[0]), 0, as_of_us, 0)
     writer, nothing = LiveWriter.in_memory(1, 64), (0,) * VERSION
     writer.put(0, 0, PairImage(nothing, [], [], []))
     writer.put_figures([(0, 0)], [nothing])

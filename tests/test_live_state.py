@@ -332,6 +332,20 @@ def test_what_ended_long_ago_is_forgotten_but_for_what_the_warehouse_took_over(s
     assert place.reserve(12, "released") not in ("", names["released"])
 
 
+def test_what_one_server_forgets_the_others_forget_too(site, tmp_path):
+    one = site()
+    other = Site(one.rows, tmp_path)
+    ended = one.reserve(10, "cart")
+    one.live.release("C1", ended)
+    other.live.follow()
+
+    assert one.live.forget(kept_us=0) == 1
+    assert other.live.forget(kept_us=0) == 0
+
+    assert other.live._held == other.live._by_key == {}
+    assert other.reserve(20, "cart") not in ("", ended)
+
+
 def test_nothing_is_held_twice_and_what_is_given_back_is_free(site):
     place = site()
 
