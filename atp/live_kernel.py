@@ -29,7 +29,7 @@ def live_key(item: int, branch: int) -> int:
 
 
 @inlined
-def _slot(slots: NDArray[np.int64], key: int) -> int:
+def slot_of(slots: NDArray[np.int64], key: int) -> int:
     """The slot of a key, or the free one where it would stand."""
     mask = len(slots) // 2 - 1
     hashed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
@@ -45,7 +45,7 @@ def _slot(slots: NDArray[np.int64], key: int) -> int:
 def find_live(slots: NDArray[np.int64], item: int, branch: int) -> int:
     """The row that holds of a pair; -1: it is not live."""
     key = live_key(item, branch)
-    at = _slot(slots, key)
+    at = slot_of(slots, key)
     if slots[2 * at] != key:
         return -1
     return int(load_acquire(slots, 2 * at + 1))
@@ -111,6 +111,16 @@ def _block_words(live: LiveArrays, row: int) -> int:
     )
 
 
+@inlined
+def free_old_block(live: LiveArrays, row: int) -> None:
+    """Of a row about to be written: what it meant two states ago. Whoever still reads it will see that its version has
+    changed. A block that the sibling has too stays."""
+    old_words = _block_words(live, row)
+    block = live.live_rows[row * ROW_WORDS + BLOCK]
+    if old_words > 0 and block != live.live_rows[(row ^ 1) * ROW_WORDS + BLOCK]:
+        _free_block(live, block, old_words)
+
+
 @compiled
 def put_pair(
     live: LiveArrays,
@@ -125,7 +135,7 @@ def put_pair(
 ) -> bool:
     """Make this the state of a pair: (9,) figures and its block. False: there is no room, and nothing is changed."""
     key = live_key(item, branch)
-    slot = _slot(live.live_slots, key)
+    slot = slot_of(live.live_slots, key)
     is_new = live.live_slots[2 * slot] != key
     pairs = live.live_head[PAIRS]
     if is_new:
@@ -143,11 +153,7 @@ def put_pair(
     version = live.live_rows[at + VERSION]
     store_release(live.live_rows, at + VERSION, version | 1)
     fence()
-    # what the row meant two states ago: whoever still reads it will see that its version has changed
-    old_words = _block_words(live, row)
-    sibling = (row ^ 1) * ROW_WORDS
-    if old_words > 0 and live.live_rows[at + BLOCK] != live.live_rows[sibling + BLOCK]:
-        _free_block(live, live.live_rows[at + BLOCK], old_words)
+    free_old_block(live, row)
     for k in range(len(block)):
         live.live_blocks[start + k] = block[k]
     for k in range(len(figures)):
@@ -183,7 +189,7 @@ def put_held(
     False: there is no room, or the pair is not live, and nothing is changed.
     """
     key = live_key(item, branch)
-    slot = _slot(live.live_slots, key)
+    slot = slot_of(live.live_slots, key)
     if live.live_slots[2 * slot] != key:
         return False
     current = live.live_slots[2 * slot + 1]
@@ -209,9 +215,7 @@ def put_held(
     version = rows[at + VERSION]
     store_release(rows, at + VERSION, version | 1)
     fence()
-    old_words = _block_words(live, row)
-    if old_words > 0 and rows[at + BLOCK] != rows[old + BLOCK]:
-        _free_block(live, rows[at + BLOCK], old_words)
+    free_old_block(live, row)
     end = start
     for k in range(rows[old + BLOCK], first):
         blocks[end] = blocks[k]
@@ -249,7 +253,7 @@ def put_figures(
     than n when there is no room for the next."""
     for i in range(len(items)):
         key = live_key(items[i], branches[i])
-        slot = _slot(live.live_slots, key)
+        slot = slot_of(live.live_slots, key)
         is_new = live.live_slots[2 * slot] != key
         pairs = live.live_head[PAIRS]
         row = 2 * pairs if is_new else live.live_slots[2 * slot + 1] ^ 1
@@ -259,9 +263,7 @@ def put_figures(
         version = live.live_rows[at + VERSION]
         store_release(live.live_rows, at + VERSION, version | 1)
         fence()
-        old_words = _block_words(live, row)
-        if old_words > 0 and live.live_rows[at + BLOCK] != live.live_rows[current + BLOCK]:
-            _free_block(live, live.live_rows[at + BLOCK], old_words)
+        free_old_block(live, row)
         for k in range(figures.shape[1]):
             live.live_rows[at + k] = figures[i, k]
         for k in range(BLOCK, DETAIL_BYTES + 1):

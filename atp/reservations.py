@@ -98,14 +98,30 @@ class HeldReservation:
     """It counts while the instant is before; meaningless once it is confirmed."""
     order_ref: str = ""
     confirmed_us: int | None = None
+    ended_us: int | None = None
+    """When it was consumed, released or expired."""
+
+    @property
+    def was_taken_over(self) -> bool:
+        """Whether the warehouse has allocated anything of it: then it says what allocations are used up (A9)."""
+        return any(part.cleared_micros for line in self.lines for part in line.parts)
 
 
-def cleared(held: HeldReservation, pair: Pair, left: dict[tuple[str, str], int]) -> HeldReservation:
-    """The reservation with what was allocated of a pair to its order (A9).
+Allocated = dict[tuple[str, str], int]
+"""How much of a pair was allocated to each (order, line), under line '' to the order as a whole, and has not been taken
+off a reservation yet."""
 
-    `left` says how much was allocated to each (order, line), '' for the order as a whole, and is not used up by another
-    reservation yet; what this one takes is taken off.
-    """
+
+def take_off(held: HeldReservation, pair: Pair, left: Allocated) -> None:
+    """Take off `left` what a reservation, also one that has ended, was cleared by before: it counts only once (A9)."""
+    for line in held.lines:
+        for part in line.parts:
+            if (part.sku, line.line.branch) == pair and held.order_ref:
+                _use_up(left, held.order_ref, line.line.order_line, part.cleared_micros)
+
+
+def cleared(held: HeldReservation, pair: Pair, left: Allocated) -> HeldReservation:
+    """The reservation with what was allocated of a pair to its order since (A9); what it takes is taken off `left`."""
     if not held.order_ref or held.status not in LIVING:
         return held
     lines = []
@@ -116,12 +132,11 @@ def cleared(held: HeldReservation, pair: Pair, left: dict[tuple[str, str], int])
             key = (held.order_ref, "")
         parts = []
         for part in line.parts:
+            more = 0
             if (part.sku, line.line.branch) == pair:
-                clear_micros = max(part.cleared_micros, min(part.quantity_micros, left.get(key, 0)))
-                left[key] = max(0, left.get(key, 0) - clear_micros)
-                parts.append(replace(part, cleared_micros=clear_micros))
-            else:
-                parts.append(part)
+                more = max(0, min(part.quantity_micros - part.cleared_micros, left.get(key, 0)))
+                _use_up(left, held.order_ref, order_line, more)
+            parts.append(replace(part, cleared_micros=part.cleared_micros + more))
         lines.append(replace(line, parts=tuple(parts)))
     changed = replace(held, lines=tuple(lines))
     every = [part for line in changed.lines for part in line.parts]
@@ -131,13 +146,27 @@ def cleared(held: HeldReservation, pair: Pair, left: dict[tuple[str, str], int])
     return replace(changed, status=ReservationStatus.CONSUMED) if is_consumed else changed
 
 
+def _use_up(left: Allocated, order_ref: str, order_line: str, micros: int) -> None:
+    """What is used of a line is used of the order; what is used without a line, of any: never is too much left."""
+    names = [(order_ref, ""), (order_ref, order_line)]
+    if order_line == "" or (order_ref, order_line) not in left:
+        names = [(order_ref, "")]
+        rest = micros
+        for name in sorted(name for name in left if name[0] == order_ref and name[1]):
+            taken = min(left[name], rest)
+            left[name] -= taken
+            rest -= taken
+    for name in names:
+        left[name] = max(0, left.get(name, 0) - micros)
+
+
 def released(held: HeldReservation, micros_of_line: Mapping[int, int]) -> HeldReservation:
     """The reservation less what is given back of some lines, in their asked units; without any, all of it.
 
     Of a line's components as much in proportion, what is left rounded up. Raises ValueError for more than a line holds.
     """
     if not micros_of_line:
-        gone = tuple(replace(line, held_micros=0, parts=()) for line in held.lines)
+        gone = tuple(replace(line, held_micros=0, parts=_taken_over(line.parts)) for line in held.lines)
         return replace(held, status=ReservationStatus.RELEASED, lines=gone)
     lines = list(held.lines)
     for at, micros in micros_of_line.items():
@@ -150,7 +179,12 @@ def released(held: HeldReservation, micros_of_line: Mapping[int, int]) -> HeldRe
             replace(each, quantity_micros=max(each.cleared_micros, math.ceil(each.quantity_micros * share)))
             for each in line.parts
         )
-        lines[at] = replace(line, held_micros=left, parts=kept if left else ())
+        lines[at] = replace(line, held_micros=left, parts=kept if left else _taken_over(line.parts))
     is_over = not any(line.held_micros for line in lines)
     status = ReservationStatus.RELEASED if is_over else held.status
     return replace(held, status=status, lines=tuple(lines))
+
+
+def _taken_over(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """What the warehouse took over of them, which is all that is left when the rest is given back."""
+    return tuple(replace(each, quantity_micros=each.cleared_micros) for each in parts if each.cleared_micros)

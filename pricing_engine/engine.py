@@ -210,6 +210,10 @@ class PriceEngine:
         """Every currency that the snapshot knows, by ordinal."""
         return list(self._currencies)
 
+    def a_sku(self) -> str:
+        """The SKU of some item, '' where there is none."""
+        return self._names["sku"][0] if len(self._names["sku"]) else ""
+
     def branch(self, branch: int) -> str:
         """A branch's name by its ordinal in a customer's row."""
         return self._names["branch"][branch]

@@ -32,7 +32,9 @@ from service.metrics import Metrics
 CORRELATION_KEY = "x-correlation-id"
 _FOREVER_S = 1e9  # gRPC says so many seconds and more where a call has no deadline
 
-_NAMED = secrets.token_hex(8)  # of this process; a random name for each exchange costs as much as a tenth of a quote
+_NAMED = secrets.token_hex(
+    8
+)  # of this process; a random name for each exchange costs as much as a tenth of a quote
 _COUNT = itertools.count()
 
 _log = logging.getLogger(__name__)

@@ -3,6 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atp.days import day_start_us
 from atp.decode import snapshot_pair
@@ -11,12 +15,16 @@ from atp.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure,
 from atp.live import LiveFullError, LiveWriter
 from atp.model import INT64_MAX, NO_INSTANT, Reservation, Source, day_number
 from atp.pair_rows import PairRows, figures_with_stock, image_of, reservation_number
+from atp.plain_kernel import LEFT, ROW_COLUMNS
+from atp.plain_streams import PlainStreams
 from atp.reference import local_day
 from atp.reservations import LIVING, HeldReservation, ReservationStatus
-from atp.rows import Pair
+from atp.rows import Pair, Stock
 from atp.streams import Base, Stream, figures_of, peaks, stock_of
 
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
+NO_PLACES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
+NO_ROWS: Final[NDArray[np.int64]] = np.empty((0, ROW_COLUMNS), dtype=np.int64)
 MakeWriter = Callable[[int], LiveWriter]
 """A larger room for live positions, given how often it was made larger."""
 
@@ -38,6 +46,18 @@ class _State:
     """Reservations that hold the pair in more than one line."""
     is_shown: bool = False
     has_demands: bool = False
+    place: int = -1
+    """Among the plain streams; -1: the ERP has said nothing yet."""
+
+
+class Folded(NamedTuple):
+    """What the plain streams took of the events of a message."""
+
+    counts: Counter[EventStatus]
+    left: NDArray[np.intp]
+    """The rows that are for `LivePairs.apply`, in order."""
+    places: NDArray[np.int64]
+    """Of the pairs that were touched."""
 
 
 class LivePairs:
@@ -58,7 +78,24 @@ class LivePairs:
         self._writer = make_writer(0)
         self._states: dict[Pair, _State] = {}
         self._where: dict[str, set[Pair]] = {}
+        self._plain = PlainStreams()
+        self._pair_of: list[Pair] = []
         engine.positions.follow(self._writer.readable())
+
+    def left(self, raw: bytes, rows: NDArray[np.int64]) -> NDArray[np.intp]:
+        """The rows of a message (`atp.plain_kernel`) that are for `apply` whatever the others do."""
+        return np.flatnonzero(self._plain.is_left(rows, self._plain.places(raw, rows)))
+
+    def fold(self, raw: bytes, rows: NDArray[np.int64]) -> Folded:
+        """Take in all events of a message that need no look at others; `refresh` shows what they changed."""
+        status, touched = self._plain.fold(rows, self._plain.places(raw, rows))
+        counts = np.bincount(status, minlength=LEFT + 1)
+        found = Counter({each: int(counts[each]) for each in EventStatus if counts[each]})
+        return Folded(found, np.flatnonzero(status == LEFT), touched)
+
+    def held(self, places: NDArray[np.int64]) -> list[Pair]:
+        """The pairs at these places that reservations touch."""
+        return [self._pair_of[place] for place in self._plain.held(places)]
 
     def apply(self, event: Event) -> Outcome:
         """Take in one event; `refresh` shows what it changed."""
@@ -66,6 +103,8 @@ class LivePairs:
         if reason is not None:
             return Outcome(EventStatus.DEAD_LETTER, reason)
         state = self._states.get((event.sku, event.branch)) or self._state((event.sku, event.branch))
+        if event.source is Source.ERP and self._plain.is_plain(state.place):
+            state.streams[Source.ERP] = self._plain.give_back(state.place, (event.sku, event.branch))
         stream = state.streams.get(event.source)
         if stream is None:
             stream = state.streams[event.source] = Stream()
@@ -114,7 +153,17 @@ class LivePairs:
             state = self._state(pair)
             state.holding[held.reservation_id] = held
             state.changed.add(held.reservation_id)
+            if state.place >= 0:
+                self._plain.set_held(state.place)
         return sorted(touched)
+
+    def forget(self, reservation_id: str) -> None:
+        """Know nothing more of a reservation that has ended, and is shown so."""
+        for pair in self._where.pop(reservation_id, ()):
+            state = self._states[pair]
+            state.holding.pop(reservation_id, None)
+            state.changed.discard(reservation_id)
+            state.spread.discard(reservation_id)
 
     def holding(self, pair: Pair) -> Mapping[str, HeldReservation]:
         """The reservations that touch a pair."""
@@ -129,11 +178,30 @@ class LivePairs:
         stream = state.streams.get(Source.WMS)
         return peaks(state.base, stream.events if stream else ())
 
-    def refresh(self, pairs: Iterable[Pair]) -> None:
-        """Show the state of some pairs to all readers, each in one step."""
+    def streams(self, pair: Pair) -> dict[Source, Stream]:
+        """What each source has said of a pair that is live."""
+        state = self._states[pair]
+        if not self._plain.is_plain(state.place):
+            return dict(state.streams)
+        return {**state.streams, Source.ERP: self._plain.stream(state.place, pair)}
+
+    def refresh(self, pairs: Iterable[Pair], places: NDArray[np.int64] = NO_PLACES) -> None:
+        """Show the state of some pairs, and of those at some places, to all readers, each in one step."""
+        distinct = dict.fromkeys(pairs)
+        if distinct and len(places):
+            others = [place for place in places.tolist() if self._pair_of[place] not in distinct]
+            places = np.array(others, dtype=np.int64)
+        self._refresh(distinct)
+        if len(places):
+            left = self._plain.show(self._writer, places)
+            self._refresh(self._pair_of[place] for place in left.tolist())
+
+    def _refresh(self, pairs: Iterable[Pair]) -> None:
         ordinals, figures = [], []
-        for pair in dict.fromkeys(pairs):
+        for pair in pairs:
             state = self._states[pair]
+            if Source.ERP in state.streams:
+                self._take_over(pair, state)
             if state.has_new_lists or not state.figures or not self._show_held(pair, state):
                 self._show(pair)
                 continue
@@ -147,6 +215,15 @@ class LivePairs:
             self._writer.put_figures(ordinals, figures)
         except LiveFullError:
             self._grow()
+
+    def _take_over(self, pair: Pair, state: _State) -> None:
+        """Keep what the ERP says of a pair among the plain streams, if it can be."""
+        if state.place < 0:
+            is_held = bool(state.holding)
+            state.place = self._plain.add(pair, state.item, state.branch, is_held=is_held)
+            self._pair_of.append(pair)
+        if self._plain.take_over(state.place, state.base, state.streams[Source.ERP]):
+            del state.streams[Source.ERP]
 
     def _show_held(self, pair: Pair, state: _State) -> bool:
         """Show the reservations that have changed, one entry each; False: the whole pair must be shown."""
@@ -181,14 +258,15 @@ class LivePairs:
         return True
 
     def _forget_ended(self, state: _State, reservation_id: str) -> None:
-        if state.holding[reservation_id].status not in LIVING:
+        held = state.holding.get(reservation_id)
+        if held is not None and held.status not in LIVING:
             del state.holding[reservation_id]
             state.spread.discard(reservation_id)
 
     def _with_stock(self, state: _State) -> tuple[int, ...]:
         """The figures shown last with what the ERP has said since."""
-        rows, erp = state.base.rows, state.streams.get(Source.ERP)
-        stock = (stock_of(rows, state.base.erp_us, erp.events) if erp else None) or rows.stock
+        rows = state.base.rows
+        stock = self._stock(state) or rows.stock
         is_unknown = rows.is_unknown and stock is rows.stock
         after_us = (state.base.erp_us, state.base.wms_us, state.base.transit_us)
         gaps = 0
@@ -197,9 +275,18 @@ class LivePairs:
                 gaps |= 1 << source
         return figures_with_stock(state.figures, stock, gaps, is_unknown=is_unknown)
 
+    def _stock(self, state: _State) -> Stock | None:
+        """What the ERP's events make of the stock row; None: nothing that is known."""
+        if self._plain.is_plain(state.place):
+            return self._plain.stock(state.place)
+        erp = state.streams.get(Source.ERP)
+        return stock_of(state.base.rows, state.base.erp_us, erp.events) if erp else None
+
     def _show(self, pair: Pair) -> None:
         state = self._states[pair]
         rows = figures_of(state.base, state.streams)
+        if self._plain.is_plain(state.place) and (stock := self._plain.stock(state.place)):
+            rows = replace(rows, stock=stock, is_unknown=False)
         entries = Counter[str]()
         reservations = tuple(self._reservations(pair, state, state.holding.values()))
         entries.update(each.reservation_id for each in reservations)

@@ -11,11 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atp.decode import decode_rows
 from atp.engine import AvailabilityEngine
 from atp.events import Event, EventBatch, EventStatus
 from atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
+from atp.plain_kernel import ROW_END, ROW_START
 from atp.promising import OrderLine, free_micros, shippable
 from atp.reference import Moment, item_status, pair_days
 from atp.reservations import (
@@ -28,16 +33,18 @@ from atp.reservations import (
     ReserveLine,
     cleared,
     released,
+    take_off,
 )
 from atp.rows import Pair
 from cache.protocol import START, CacheError, Change, Commit, Committed, Conflict, Key, Put, StateCache
 from service.errors import Reason, RequestRefusedError
 from service.event_json import EventError, event_from_json, event_json
-from service.limits import COMMIT_TRIES_MAX, FOLLOW_CHANGES_MAX, LIST_MAX
+from service.event_kernel import scan_events
+from service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FOLLOW_CHANGES_MAX, FORGET_MAX, LIST_MAX
 from service.live_api import DeadLetter, PublishResult, Release, Reserved
-from service.live_pairs import LivePairs, MakeWriter
+from service.live_pairs import NO_PLACES, NO_ROWS, LivePairs, MakeWriter
 from service.live_records import decode_dead_letter, decode_reservation, encode_record, same_ask
-from service.wire_events import decode_events, encode_events
+from service.wire_events import ReadEvents, decode_events, encode_events
 
 RESERVATION = "reservation"
 PAIR = "pair"
@@ -46,6 +53,18 @@ DEAD_LETTER = "dead_letter"
 OFFSET = "offset"
 Taken = dict[Pair, list[tuple[int, int]]]
 """(day, micros) that earlier lines of the same ask take of a pair."""
+
+
+class _Message(NamedTuple):
+    """The events of a message: those that may be plain as rows, the others one by one."""
+
+    raw: bytes
+    rows: NDArray[np.int64]
+    """All of them, in order (`atp.plain_kernel`); none when the message is for the protobuf runtime."""
+    left: NDArray[np.intp]
+    """The rows that are not plain."""
+    read: ReadEvents
+    """What these say."""
 
 
 class LiveState:
@@ -83,6 +102,7 @@ class LiveState:
                 self._own: set[str] = set()
                 self._held: dict[str, HeldReservation] = {}
                 self._by_key: dict[tuple[str, str], str] = {}
+                self._by_order: dict[str, set[str]] = {}
                 self._versions: dict[Key, int] = {}
                 self._pairs = LivePairs(engine, created_us, make_writer, on_grown)
                 self._read_all()
@@ -102,19 +122,43 @@ class LiveState:
 
     def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:  # noqa: ARG002 -- part of the protocol
         """See `LiveApi`."""
-        read = decode_events(raw)
         with self._lock:
-            found = read.events.events()
-            letters = [self._letter(bad.reason.name, bad.detail, bad.payload_json) for bad in read.unreadable]
+            message = self._read(raw)
+            letters = [
+                self._letter(bad.reason.name, bad.detail, bad.payload_json) for bad in message.read.unreadable
+            ]
             counts: Counter[EventStatus] = Counter({EventStatus.DEAD_LETTER: len(letters)})
             self._commit(Commit(puts=[self._put(letter) for letter in letters], notes=[raw]))
-            late, gaps = self._apply(found, counts)
+            late, gaps = self._take_in(message, counts)
             if late:
                 self._commit(Commit(puts=[self._put(letter) for letter in late]))
             ids = [letter.dead_letter_id for letter in (*letters, *late)]
         return PublishResult({status: count for status, count in counts.items() if count}, ids, gaps)
 
-    def _apply(self, events: Iterable[Event], counts: Counter[EventStatus]) -> tuple[list[DeadLetter], int]:
+    def _read(self, raw: bytes) -> _Message:
+        """Read the events of a message: one by one only those that are not plain. Raises RequestRefusedError."""
+        rows = scan_events(raw)
+        if rows is None:
+            return _Message(raw, NO_ROWS, NO_PLACES, decode_events(raw))
+        left = self._pairs.left(raw, rows)
+        return _Message(raw, rows, left, decode_events(_events_of(raw, rows[left])))
+
+    def _take_in(self, message: _Message, counts: Counter[EventStatus]) -> tuple[list[DeadLetter], int]:
+        """Take in the events of a message that is durable: (what can't be applied, streams that miss events)."""
+        raw, rows, read = message.raw, message.rows, message.read
+        folded = self._pairs.fold(raw, rows)
+        counts.update(folded.counts)
+        if not np.array_equal(folded.left, message.left):
+            read = decode_events(_events_of(raw, rows[folded.left]))
+        return self._apply(read.events.events(), counts, folded.places)
+
+    def _apply(
+        self,
+        events: Iterable[Event],
+        counts: Counter[EventStatus],
+        places: NDArray[np.int64] = NO_PLACES,
+    ) -> tuple[list[DeadLetter], int]:
+        """Take in events one by one, and show what they and those folded before have changed."""
         letters, touched, gaps = [], [], {}
         for event in events:
             outcome = self._pairs.apply(event)
@@ -127,8 +171,8 @@ class LiveState:
                 continue
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
             touched.append((event.sku, event.branch))
-        self._clear(touched)
-        self._pairs.refresh(touched)
+        self._clear([*touched, *self._pairs.held(places)])
+        self._pairs.refresh(touched, places)
         return letters, sum(gaps.values())
 
     def _clear(self, pairs: Iterable[Pair]) -> None:
@@ -137,7 +181,14 @@ class LiveState:
         for pair in dict.fromkeys(pairs):
             left = dict(self._pairs.allocation_peaks(pair))
             holding = self._pairs.holding(pair) if left else {}
-            for held in sorted(holding.values(), key=lambda each: (each.created_us, each.reservation_id)):
+            if not holding:
+                continue
+            orders = {held.order_ref for held in holding.values()}
+            for reservation_id in {
+                name for order_ref in orders for name in self._by_order.get(order_ref, ())
+            }:
+                take_off(changed.get(reservation_id, self._held[reservation_id]), pair, left)
+            for held in sorted(holding.values(), key=_clearing_order):
                 current = changed.get(held.reservation_id, self._held[held.reservation_id])
                 after = cleared(current, pair, left)
                 if after != current:
@@ -278,7 +329,7 @@ class LiveState:
                 except ValueError as error:
                     raise RequestRefusedError(Reason.INVALID_RESERVATION, str(error)) from None
                 if self._store(after, self._touched(held)):
-                    return after
+                    return self._held[reservation_id]
         raise _busy()
 
     def _of(self, customer_id: str, reservation_id: str) -> HeldReservation:
@@ -311,6 +362,39 @@ class LiveState:
                 self._store(replace(held, status=ReservationStatus.EXPIRED), self._touched(held))
                 for held in over
             )
+
+    def forget(self, kept_us: int = ENDED_KEPT_US) -> int:
+        """Forget some of the reservations that ended so long ago, and their keys, which may be used anew; how many.
+
+        One of which the warehouse has taken something over stays: no other of its order may be cleared by the same.
+        """
+        with self._lock:
+            self._follow()
+            until_us = self._now_us() - kept_us
+            over = [
+                held
+                for held in self._held.values()
+                if held.ended_us is not None and held.ended_us <= until_us and not held.was_taken_over
+            ][:FORGET_MAX]
+            keys = [(RESERVATION, held.reservation_id) for held in over]
+            commits = [Commit({key: self._versions[key]}, [Put(*key, None)]) for key in keys]
+            answers = self._commit_all(commits) if commits else []
+            if any(isinstance(answer, Conflict) for answer in answers):
+                self._follow()  # another server was first
+            for key, answer in zip(keys, answers, strict=True):
+                if isinstance(answer, Committed) or self._cache.get([key])[0].value is None:
+                    self._forget(key[1])
+            return sum(isinstance(answer, Committed) for answer in answers)
+
+    def _forget(self, reservation_id: str) -> None:
+        held = self._held.pop(reservation_id, None)
+        if held is None:
+            return
+        self._pairs.forget(reservation_id)
+        self._versions.pop((RESERVATION, reservation_id), None)
+        if self._by_key.get((held.customer_id, held.key)) == reservation_id:
+            del self._by_key[held.customer_id, held.key]
+        self._by_order.get(held.order_ref, set()).discard(reservation_id)
 
     def reservations(
         self, *, customer_id: str = "", unreported_for_us: int | None = None, limit: int = 1_000
@@ -410,6 +494,8 @@ class LiveState:
         self, held: HeldReservation, touched: Sequence[Pair], *, is_new: bool = False, is_forced: bool = False
     ) -> bool:
         """Make a reservation durable and show it; False: somebody was first. A forced one is stored whatever stands."""
+        if held.status not in LIVING and held.ended_us is None:
+            held = replace(held, ended_us=self._now_us())
         key = (RESERVATION, held.reservation_id)
         puts = [Put(*key, encode_record(held))]
         expected: dict[Key, int] = {}
@@ -428,19 +514,23 @@ class LiveState:
         return True
 
     def _commit(self, commit: Commit) -> Committed | Conflict:
+        return self._commit_all([commit])[0]
+
+    def _commit_all(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
         try:
-            answer = self._cache.commit([commit])[0]
+            answers = self._cache.commit(commits)
         except CacheError as error:
             raise RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, str(error)) from error
-        if isinstance(answer, Committed):
-            self._own.add(answer.position)
-        return answer
+        self._own.update(answer.position for answer in answers if isinstance(answer, Committed))
+        return answers
 
     def _know(self, held: HeldReservation, version: int) -> list[Pair]:
         """Let a reservation count as it stands; the pairs that look different now."""
         self._versions[RESERVATION, held.reservation_id] = version
         self._held[held.reservation_id] = held
         self._by_key[held.customer_id, held.key] = held.reservation_id
+        if held.order_ref:
+            self._by_order.setdefault(held.order_ref, set()).add(held.reservation_id)
         return self._pairs.hold(held)
 
     def offset(self, stream: str) -> str:
@@ -486,10 +576,24 @@ class LiveState:
         for record in change.records:
             if record.space == RESERVATION and record.value is not None:
                 self._pairs.refresh(self._know(decode_reservation(record.value), record.version))
+            elif record.space == RESERVATION:
+                self._forget(record.name)
             elif record.space in (PAIR, KEY):
                 self._versions[record.space, record.name] = record.version
         for note in change.notes:
-            self._apply(decode_events(note).events.events(), Counter())
+            self._take_in(self._read(note), Counter())
+
+
+def _clearing_order(held: HeldReservation) -> tuple[bool, int, str]:
+    """Who is cleared first: who names lines of the order, since others may take what was allocated to any."""
+    names_lines = any(line.line.order_line for line in held.lines)
+    return not names_lines, held.created_us, held.reservation_id
+
+
+def _events_of(raw: bytes, rows: NDArray[np.int64]) -> bytes:
+    """A message of some of the events of another."""
+    spans = zip(rows[:, ROW_START].tolist(), rows[:, ROW_END].tolist(), strict=True)
+    return b"".join([raw[start:end] for start, end in spans])
 
 
 def _busy() -> RequestRefusedError:

@@ -9,21 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from atp.engine import AvailabilityEngine
-from atp.live import LiveWriter, PairImage
-from atp.live_layout import VERSION
-from atp.model import CheckAsk, PromiseAsk
 from atp.positions import PREFIX
 from loaders.errors import NoSnapshotError, SnapshotError
 from loaders.snapshot import Snapshot, open_snapshot
-from pricegrid import v1
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.errors import PricingError
+from pricing_engine.engine import PriceEngine
 from pricing_engine.matrix import CUSTOMER_BRANCH, Names
-from pricing_engine.model import MICROS, ExceptionPolicy
+from pricing_engine.model import ExceptionPolicy
 from service.errors import Reason, RequestRefusedError
 from service.instants import created_at_us
-from service.lane import Lane, LaneAsk
+from service.lane import Lane
 from service.snapshots import LoadedSnapshot
+from service.warm_up import warm
 
 _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.13
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
@@ -115,46 +111,6 @@ def populate(arrays: Mapping[str, np.ndarray]) -> None:
             seen.add(id(base))
             with contextlib.suppress(OSError, ValueError):
                 base.madvise(_MADV_POPULATE_READ)
-
-
-def warm(loaded: LoadedSnapshot) -> None:
-    """Compiles (or loads from the cache) what answers a request, by asking one of each kind."""
-    one, no_uom = np.full(1, MICROS, np.int64), [b""]
-    ask = PriceAsk(
-        customer_id="", currency="XXX", branch="", as_of_us=0, skus=[b"?"], quantities_micros=one, uoms=no_uom
-    )
-    with contextlib.suppress(PricingError):
-        loaded.engine.price(ask)
-    _warm_lane(loaded)
-    engine = loaded.availability
-    if engine is None or not len(engine.positions.branches):
-        return
-    starts = engine.positions.tables.kit_start
-    plain = np.flatnonzero(starts[1:] == starts[:-1])  # a kit would not be answered by the kernels alone
-    skus = [engine.sku(int(plain[0])).encode() if len(plain) else b"?"]
-    branches = [engine.branch(0).encode()]
-    as_of_us = loaded.created_at_us
-    engine.check(CheckAsk(as_of_us, skus, one, no_uom, branches, projected=True))
-    engine.promise(PromiseAsk(as_of_us, skus, one, no_uom, branches))
-    engine.free_from(int(plain[0]) if len(plain) else 0, 0, as_of_us, 0)
-    writer, nothing = LiveWriter.in_memory(1, 64), (0,) * VERSION
-    writer.put(0, 0, PairImage(nothing, [], [], []))
-    writer.put_figures([(0, 0)], [nothing])
-    writer.put_held(0, 0, day=0, expires_us=1, quantity_micros=1, number=1)
-
-
-def _warm_lane(loaded: LoadedSnapshot) -> None:
-    """The short way, as far as there is anybody to ask for: a currency will do."""
-    if loaded.lane is None:
-        return
-    line = v1.PriceLine(sku="?", quantity_micros=MICROS)
-    asked = LaneAsk(loaded.created_at_us, "", service_desk=False, exceptions_unusual=False)
-    branches = []
-    if loaded.availability is not None and len(loaded.availability.positions.branches):
-        branches = [loaded.availability.branch(0)]
-    for currency in loaded.engine.currencies()[:1]:
-        quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
-        loaded.lane.quote_lines(quote.SerializeToString(), asked)
 
 
 def version_opener(

@@ -15,7 +15,7 @@ from cache.protocol import CacheError, Health, StateCache
 from service.errors import RequestRefusedError
 from service.event_stream import StreamIntake
 from service.instants import now_us
-from service.limits import EXPIRE_S, FOLLOW_S, HOUSEKEEPING_S, STANDBY_S
+from service.limits import EXPIRE_S, FOLLOW_S, FORGET_S, HOUSEKEEPING_S, STANDBY_S
 from service.live_files import LiveFiles, WriterBusyError, live_directory, socket_path, writer_lock
 from service.live_state import LiveState
 from service.runtime import load_snapshot
@@ -112,7 +112,7 @@ def _tend(
     cache: StateCache,
     stopping: list[bool],
 ) -> None:
-    next_expiry_s = time.monotonic()
+    next_expiry_s = next_forget_s = time.monotonic()
     lost_us = 0
     while not stopping[0]:
         if supervisor.poll(FOLLOW_S if config.redis else HOUSEKEEPING_S):
@@ -132,6 +132,9 @@ def _tend(
             if time.monotonic() >= next_expiry_s:
                 next_expiry_s = time.monotonic() + EXPIRE_S
                 live.expire()
+            if time.monotonic() >= next_forget_s:
+                next_forget_s = time.monotonic() + FORGET_S
+                live.forget()
         except (RequestRefusedError, CacheError, OSError) as error:
             _log.warning("live state could not be tended, tried again: %s", error)
 

@@ -161,6 +161,12 @@ class Machine(RuleBasedStateMachine):
         self.sites[server].live.expire()
 
     @rule(server=SERVERS)
+    def forget_what_is_over(self, server: int) -> None:
+        self.sites[server].live.expire()
+        self.sites[server].live.forget(kept_us=0)
+        self.held = {name: held for name, held in self.held.items() if self._counts(held)}
+
+    @rule(server=SERVERS)
     def crash_and_restart(self, server: int) -> None:
         self.sites[server].restart()
 

@@ -28,6 +28,7 @@ from atp.streams import Base, Stream, figures_of
 from cache.embedded import EmbeddedStateCache
 from loaders.compile_positions import compile_positions
 from service.errors import Reason, RequestRefusedError
+from service.limits import ENDED_KEPT_US
 from service.live_api import Release
 from service.live_state import LiveState
 from service.wire_events import encode_events
@@ -299,6 +300,52 @@ def test_a_reservation_ends_with_its_time_half_open(site):
     assert place.live.expire() == 0
 
 
+def test_what_ended_long_ago_is_forgotten_but_for_what_the_warehouse_took_over(site):
+    place = site()
+    names = {
+        key: place.reserve(10, key) for key in ("released", "expired", "confirmed", "consumed", "in part")
+    }
+    place.live.release("C1", names["released"])
+    for key in ("confirmed", "consumed", "in part"):
+        place.live.confirm("C1", names[key], f"SO-{key}")
+    place.publish(event(1, 10, measure=Measure.ALLOCATED, order_ref="SO-consumed"))
+    place.publish(event(2, 4, measure=Measure.ALLOCATED, order_ref="SO-in part"))
+    place.live.release("C1", names["in part"])
+    place.now_us += 60 * MICROS
+    assert place.live.expire() == 1
+    free = place.free()
+
+    place.now_us += ENDED_KEPT_US - 60 * MICROS - 1
+    assert place.live.forget() == 0
+    place.now_us += 1
+    assert place.live.forget() == 1
+    place.now_us += 60 * MICROS
+    assert place.live.forget() == 1
+
+    for _ in range(2):
+        assert set(place.live._held) == {names[key] for key in ("confirmed", "consumed", "in part")}
+        assert place.free() == free
+        with pytest.raises(RequestRefusedError) as refused:
+            place.live.release("C1", names["released"])
+        assert refused.value.reason is Reason.RESERVATION_NOT_FOUND
+        place.restart()
+    assert place.reserve(12, "released") not in ("", names["released"])
+
+
+def test_what_one_server_forgets_the_others_forget_too(site, tmp_path):
+    one = site()
+    other = Site(one.rows, tmp_path)
+    ended = one.reserve(10, "cart")
+    one.live.release("C1", ended)
+    other.live.follow()
+
+    assert one.live.forget(kept_us=0) == 1
+    other.live.follow()
+
+    assert other.live._held == other.live._by_key == {}
+    assert other.reserve(20, "cart") not in ("", ended)
+
+
 def test_nothing_is_held_twice_and_what_is_given_back_is_free(site):
     place = site()
 
@@ -389,6 +436,63 @@ def test_two_reservations_of_one_order_share_what_is_allocated(site):
     assert place.free() == 100 - 40 - 20
 
 
+@pytest.mark.parametrize("ends", ["consumed", "released", "given back in part"])
+def test_what_one_reservation_of_an_order_was_cleared_by_clears_no_other(site, ends):
+    """Also when that one has ended: what is allocated counts once."""
+    place = site()
+    first = place.reserve(30, "A")
+    place.live.confirm("C1", first, "SO-1")
+    allocated = 30 if ends == "consumed" else 20
+    place.publish(event(1, allocated, measure=Measure.ALLOCATED, order_ref="SO-1"))
+    if ends != "consumed":
+        place.live.release("C1", first, [] if ends == "released" else [Release(0, q(10))])
+    second = place.reserve(30, "B")
+    assert place.free() == 100 - allocated - 30
+
+    place.live.confirm("C1", second, "SO-1")
+
+    assert place.free() == 100 - allocated - 30
+    place.restart()
+    assert place.free() == 100 - allocated - 30
+
+
+def test_who_confirms_first_is_cleared_whoever_reserved_first(site):
+    place = site()
+    early, late = place.reserve(30, "A"), place.reserve(30, "B")
+    place.now_us += 1
+    place.live.confirm("C1", late, "SO-1")
+    place.publish(event(1, 30, measure=Measure.ALLOCATED, order_ref="SO-1"))
+    assert place.free() == 40
+
+    place.live.confirm("C1", early, "SO-1")
+
+    assert place.free() == 40
+
+
+def test_a_line_and_the_order_as_a_whole_share_what_is_allocated(site):
+    place = site()
+    named, whole = place.reserve(30, "A"), place.reserve(30, "B")
+    place.live.confirm("C1", named, "SO-1", ["1"])
+    place.live.confirm("C1", whole, "SO-1")
+
+    place.publish(event(1, 30, measure=Measure.ALLOCATED, order_ref="SO-1", order_line="1"))
+    assert place.free() == 40
+    place.publish(event(2, 10, measure=Measure.ALLOCATED, order_ref="SO-1", order_line="2"))
+    assert place.free() == 40
+
+
+def test_reservations_that_end_when_there_is_no_more_room_are_forgotten_once(site):
+    """The pair is shown anew where there is more room, after some of its reservations were shown one by one."""
+    place = site()
+    names = [place.reserve(1, f"K{number}") for number in range(12)]
+    for name in names[:6]:
+        place.live.release("C1", name)
+
+    place.restart()
+
+    assert place.free() == 94
+
+
 def test_what_was_taken_over_stays_so_when_nothing_reports_it_any_more():
     line = ReservedLine(
         ReserveLine("X", q(30), "MAIN"), AvailabilityStatus.OK, q(30), q(30), (Part("X", q(30), q(20)),)
@@ -415,7 +519,7 @@ def test_figures_shown_alone_are_those_shown_with_all_lists(site):
             batch.append(event(sequences[sku, source], units, kind, measure, sku=sku, **extra))
         place.publish(*batch)
         for pair, state in place.live._pairs._states.items():
-            plain = figures_of(state.base, state.streams)
+            plain = figures_of(state.base, place.live._pairs.streams(pair))
             shown = look(place.engine.positions.live, state.item, state.branch)
             assert shown.figures == image_of(plain, pair, "UTC").figures
             assert decode_pair(shown, pair, "UTC") == plain
