@@ -226,6 +226,7 @@ def _quote_line(
     multiple: int,
     free: NDArray[np.int64],
     desk: Desk,
+    is_unknown_plain: bool,
 ) -> bool:
     """One line's row of `free` from its row of `asked`; False: this is for the engine."""
     quantity, is_unit = asked[ASKED_QUANTITY], asked[ASKED_IS_UNIT] != 0
@@ -258,7 +259,7 @@ def _quote_line(
             end = _add_slots(next_pick, place, supply.horizon_days, desk, steps, need, per, wanted, end)
             if end < 0:
                 return False
-        elif code == RECHECK:
+        elif code == RECHECK or not is_unknown_plain:
             return False
         desk.slots.end[place] = end
     free[FREE_STATUS] = OK if is_known else UNKNOWN_STOCK
@@ -360,6 +361,7 @@ def _quote_all(
     free: NDArray[np.int64],
     desk: Desk,
     seen: NDArray[np.int64],
+    is_unknown_plain: bool,
 ) -> bool:
     for i in range(len(asked)):
         if i % BLOCK == 0:
@@ -373,7 +375,9 @@ def _quote_all(
         item = asked[i, ASKED_ITEM]
         if tables.kit_start[item + 1] > tables.kit_start[item] or is_repeated(seen, item):
             return False
-        if not _quote_line(tables, supply, next_pick, asked[i], multiples[item], free[i], desk):
+        if not _quote_line(
+            tables, supply, next_pick, asked[i], multiples[item], free[i], desk, is_unknown_plain
+        ):
             return False
     return True
 
@@ -386,11 +390,12 @@ def quote_lines(
     multiples: NDArray[np.int64],
     asked_lines: NDArray[np.int64],
     free_lines: NDArray[np.int64],
+    is_unknown_plain: bool,
 ) -> bool:
     """Fill the lines of `free_lines` whose status is OK, and clear the others; False: this is for the engine.
 
     `described` (21, 3) int64 and `window` hold addresses; `multiples` (items,) int64 micros; `asked_lines`
-    (n, ASKED_SIZE) and `free_lines` (n, FREE_SIZE) int64.
+    (n, ASKED_SIZE) and `free_lines` (n, FREE_SIZE) int64. Unless `is_unknown_plain`, unknown stock is for others too.
     """
     tables, supply = _tables_of(described), _supply_of(window, as_of_us)
     branches, horizon = len(supply.branch), supply.horizon_days
@@ -402,5 +407,5 @@ def quote_lines(
     desk, seen = _lay_desk(memory, branches, horizon), carray(pointer(items.ctypes.data), size, np.int64)
     asked = carray(pointer(asked_lines.ctypes.data), asked_lines.shape, np.int64)
     free = carray(pointer(free_lines.ctypes.data), free_lines.shape, np.int64)
-    is_plain = _quote_all(tables, supply, next_pick, multiples, asked, free, desk, seen)
+    is_plain = _quote_all(tables, supply, next_pick, multiples, asked, free, desk, seen, is_unknown_plain)
     return is_plain and len(memory) > 0 and len(items) > 0  # which keeps them alive

@@ -68,9 +68,9 @@ def _cpu_s(pid: int) -> float:
 
 
 def _worker_of(pid: int) -> int:
-    """The process that answers: the spawned child of the supervisor."""
+    """The process that answers: the supervisor has others too."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return next(int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes())
+    return next(int(c) for c in children if Path(f"/proc/{c}/comm").read_text().strip() == "pricegrid-work")
 
 
 @contextmanager

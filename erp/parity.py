@@ -216,10 +216,13 @@ class ParitySampler:
         if self._thread is not None:
             self._thread.join()
 
+    def is_due(self, lines: int) -> bool:
+        """Draws whether a request of so many lines is to be sampled: each line with the configured chance, one at most."""
+        return self.chance() < self.settings.sample_per_million / MICROS * lines
+
     def offer(self, loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
-        """Takes each ordinary line with the configured chance, one a request at most."""
-        chance = self.settings.sample_per_million / MICROS * len(ask.skus)
-        if self.chance() >= chance or abs(ask.as_of_us - self.now_us()) > FRESH_US:
+        """Takes one line of a request that is due, if it is an ordinary one."""
+        if abs(ask.as_of_us - self.now_us()) > FRESH_US:
             return
         line = int(self.chance() * len(ask.skus))
         if answers.status[line] != LineStatus.OK or answers.exception[line] != ExceptionReason.NONE:

@@ -47,11 +47,31 @@ class ErpPrices:
         self._sampler = sampler
         self._now_us = now_us
 
-    def lay_over(self, loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers, caller: Caller) -> Marks:
-        """Asks the ERP for the exceptions among the answers, which are changed in place; the lines it marked."""
+    def has_flags(self) -> bool:
+        """Whether operators have flagged anything: then no request is plain."""
+        return bool(self._control.state().flags)
+
+    def is_due(self, lines: int) -> bool:
+        """Draws whether a request of so many lines is to be compared with the ERP."""
+        return self._sampler is not None and self._sampler.is_due(lines)
+
+    def lay_over(
+        self,
+        loaded: LoadedSnapshot,
+        ask: PriceAsk,
+        answers: PriceAnswers,
+        caller: Caller,
+        *,
+        is_due: bool = False,
+    ) -> Marks:
+        """Asks the ERP for the exceptions among the answers, which are changed in place; the lines it marked.
+
+        `is_due`: it was drawn already that this request is to be compared.
+        """
         self._flag(loaded, ask, answers)
         exceptions = np.flatnonzero(answers.exception)
-        if self._sampler is not None and len(exceptions) < len(ask.skus):
+        due = is_due or self.is_due(len(ask.skus))
+        if self._sampler is not None and due and len(exceptions) < len(ask.skus):
             self._sampler.offer(loaded, ask, answers)
         if not len(exceptions):
             return NO_MARKS

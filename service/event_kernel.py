@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.events import Kind, Measure
-from atp.jit import compiled, inlined
+from atp.jit import compiled
 from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, Source
 from atp.plain_kernel import (
     OTHER,
@@ -32,6 +32,7 @@ from atp.plain_kernel import (
     UNUSUAL,
 )
 from service.limits import EVENTS_MAX
+from service.scan_kernel import read_number
 
 _EVENTS_TAG: Final = 1 << 3 | 2
 _TEXTS: Final = (
@@ -39,27 +40,10 @@ _TEXTS: Final = (
 )  # field numbers of `InventoryEvent` that are texts
 _FIELDS_MAX: Final = 12
 _QUANTITY: Final = 8
-_SIGN: Final = INT64_MIN
 _OFFSET: Final = 1  # the wire's zero is UNSPECIFIED
 _ERP, _WMS, _TRANSIT = (source + _OFFSET for source in (Source.ERP, Source.WMS, Source.TRANSIT))
 _ON_HAND, _UNAVAILABLE = Measure.ON_HAND + _OFFSET, Measure.UNAVAILABLE + _OFFSET
 _SET, _DELTA = Kind.SET + _OFFSET, Kind.DELTA + _OFFSET
-
-
-@inlined
-def _number(raw: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
-    """(int64, where the next field begins) of the varint at `at`; -1 for the place where it is unusual."""
-    value, shift = np.int64(0), np.int64(0)
-    while at < end:
-        byte = np.int64(raw[at])
-        at += 1
-        if shift == 63:
-            return int(value | np.int64(_SIGN)), at if byte == 1 else -1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return int(value), -1 if byte == 0 and shift > 0 else at
-        shift += 7
-    return int(value), -1
 
 
 @compiled
@@ -76,7 +60,7 @@ def _scan_event(
             return False
         before = field
         seen |= 1 << field
-        value, at = _number(raw, at, end)
+        value, at = read_number(raw, at, end)
         if at < 0:
             return False
         values[0, field] = value
@@ -118,7 +102,7 @@ def _scan(raw: NDArray[np.uint8], rows: NDArray[np.int64]) -> int:
         if count == len(rows) or raw[at] != _EVENTS_TAG:
             return -1
         start = at
-        length, at = _number(raw, at + 1, end)
+        length, at = read_number(raw, at + 1, end)
         if at < 0 or length < 0 or length > end - at:
             return -1
         if not _scan_event(raw, at, at + length, values, rows[count]):

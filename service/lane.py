@@ -34,11 +34,10 @@ OUT_BYTES: Final = 1 << 16
 
 
 class _Room(threading.local):
-    """Scratch of one thread: kernels run without the GIL. What is not used stays unmapped."""
+    """Scratch of one thread. What is not used stays unmapped."""
 
     def __init__(self) -> None:
         self.head = np.zeros(scan.HEAD_SIZE, np.int64)
-        self.terms = np.zeros(kernel.TERMS_SIZE, np.int64)
         self.lines = np.empty((LINES_MAX, kn.LINE_SIZE), np.int64)
         self.answers = np.empty((LINES_MAX, kn.ANSWER_SIZE), np.int64)
         self.free = np.empty((LINES_MAX, FREE_SIZE), np.int64)
@@ -68,7 +67,7 @@ class LaneAsk(NamedTuple):
 
 
 class LaneAnswer(NamedTuple):
-    """An answer, and the statuses of its lines (see `Answered`)."""
+    """An answer, and the statuses of its lines (see `Answered`): these hold until the thread asks again."""
 
     raw: bytes
     status: NDArray[np.int64]
@@ -124,37 +123,33 @@ class Lane:
         is_quote: bool,
     ) -> LaneAnswer | None:
         room, terms = self._room, self._terms
-        room.terms[:] = (
-            asked.now_us,
-            self._created_at_us,
-            terms.grace_us,
-            asked.service_desk,
-            asked.exceptions_unusual,
-        )
-        answers, free = room.answers[:count], room.free[: count if window.branches else 0]
         while True:
             end = kernel.answer(
                 terms.descriptor,
                 terms.currencies,
                 terms.flagged_customers,
                 terms.flagged_items,
-                room.terms,
+                terms.grace_us,
+                self._created_at_us,
+                asked.now_us,
+                asked.service_desk,
+                asked.exceptions_unusual,
                 request,
                 room.head,
-                room.lines[:count],
-                answers,
+                room.lines,
+                room.answers,
                 self._version,
                 np.frombuffer(asked.correlation_id.encode(), np.uint8),
                 room.out,
                 described.addresses,
                 window.window,
                 self._multiples,
-                free,
+                room.free,
                 is_quote,
             )
             if end >= 0:
-                status, availability = answers[:, kn.ANSWER_STATUS].copy(), free[:, FREE_STATUS].copy()
-                return LaneAnswer(room.out[:end].tobytes(), status, availability)
+                free = room.free[: count if window.branches else 0, FREE_STATUS]
+                return LaneAnswer(room.out[:end].tobytes(), room.answers[:count, kn.ANSWER_STATUS], free)
             if end != scan.MORE_ROOM:
                 return None
             room.out = np.empty(2 * len(room.out), np.uint8)

@@ -33,6 +33,7 @@ from service.scan_kernel import (
     HEAD_CUSTOMER,
     HEAD_CUSTOMER_LENGTH,
     HEAD_HAS_AS_OF,
+    HEAD_LINES,
     HEAD_VERSION,
     HEAD_VERSION_LENGTH,
     UNUSUAL,
@@ -40,15 +41,6 @@ from service.scan_kernel import (
 )
 from service.write_kernel import put_header, put_prices, put_quotes
 
-# terms (TERMS_SIZE,) int64: what holds for a request besides what it says
-(
-    TERMS_NOW,  # microseconds since the epoch
-    TERMS_CREATED,  # of the snapshot
-    TERMS_GRACE,
-    TERMS_SERVICE_DESK,
-    TERMS_EXCEPTIONS_UNUSUAL,  # 1: a line that the ERP should confirm makes the request unusual
-    TERMS_SIZE,
-) = range(6)
 CURRENCY_MINOR, CURRENCY_THRESHOLD = range(2)  # currencies (n, 2): see kernel.ASK_MINOR and ASK_THRESHOLD
 
 _LIMITS = (LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX, FIELD_BYTES_MAX)
@@ -83,7 +75,7 @@ def _is_served(raw, head, version):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _fill_ask(m, terms, currencies, flagged_customers, raw, head, ask):  # type: ignore[no-untyped-def]
+def _fill_ask(m, now_us, grace_us, currencies, flagged_customers, raw, head, ask):  # type: ignore[no-untyped-def]
     """Write the price kernel's `ask`; False: a name is missing or not known, which is for others to judge."""
     customer = np.int64(-1)
     if head[HEAD_CUSTOMER_LENGTH] > 0:
@@ -107,16 +99,16 @@ def _fill_ask(m, terms, currencies, flagged_customers, raw, head, ask):  # type:
         if branch < 0:
             branch = np.int64(-2)
     ask[kn.ASK_CUSTOMER], ask[kn.ASK_CURRENCY], ask[kn.ASK_BRANCH] = customer, currency, branch
-    ask[kn.ASK_AS_OF] = head[HEAD_AS_OF] if head[HEAD_HAS_AS_OF] != 0 else terms[TERMS_NOW]
+    ask[kn.ASK_AS_OF] = head[HEAD_AS_OF] if head[HEAD_HAS_AS_OF] != 0 else now_us
     ask[kn.ASK_MINOR] = currencies[currency, CURRENCY_MINOR]
     ask[kn.ASK_THRESHOLD] = currencies[currency, CURRENCY_THRESHOLD]
-    ask[kn.ASK_GRACE] = terms[TERMS_GRACE]
+    ask[kn.ASK_GRACE] = grace_us
     ask[kn.ASK_FLAGGED] = 1 if customer >= 0 and _is_among(flagged_customers, customer) else 0
     return True
 
 
 @njit(cache=True)
-def _mark(terms, flagged_items, answers):  # type: ignore[no-untyped-def]
+def _mark(flagged_items, exceptions_unusual, answers):  # type: ignore[no-untyped-def]
     """Mark flagged items (the last of P13's reasons); False: a line is for the reference, or for the ERP."""
     for i in range(len(answers)):
         status = answers[i, kn.ANSWER_STATUS]
@@ -126,15 +118,9 @@ def _mark(terms, flagged_items, answers):  # type: ignore[no-untyped-def]
             is_answered = status in (_OK, _NO_PRICE, _BELOW_MINIMUM)
             if is_answered and _is_among(flagged_items, answers[i, kn.ANSWER_ITEM]):
                 answers[i, kn.ANSWER_EXCEPTION] = _FLAGGED
-        if terms[TERMS_EXCEPTIONS_UNUSUAL] != 0 and answers[i, kn.ANSWER_EXCEPTION] != 0:
+        if exceptions_unusual and answers[i, kn.ANSWER_EXCEPTION] != 0:
             return False
     return True
-
-
-@njit(cache=True)
-def _put_end(m, terms, ask, version, correlation, out, at):  # type: ignore[no-untyped-def]
-    age_ms = max(np.int64(0), terms[TERMS_NOW] - terms[TERMS_CREATED]) // 1000
-    return put_header(m, out, at, ask[kn.ASK_CURRENCY], version, age_ms, ask[kn.ASK_AS_OF], correlation)
 
 
 @njit(cache=True)
@@ -157,7 +143,7 @@ def scan(descriptor, raw, head, lines):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _fill_asked(m, terms, raw, lines, answers, asked, free):  # type: ignore[no-untyped-def]
+def _fill_asked(m, service_desk, raw, lines, answers, asked, free):  # type: ignore[no-untyped-def]
     """What the availability of each line is asked with, and the status of those that have a fault already."""
     for i in range(len(answers)):
         item, quantity = answers[i, kn.ANSWER_ITEM], lines[i, kn.LINE_QUANTITY]
@@ -169,7 +155,7 @@ def _fill_asked(m, terms, raw, lines, answers, asked, free):  # type: ignore[no-
         elif item < 0:
             status = _FREE_UNKNOWN_ITEM
         elif answers[i, kn.ANSWER_STATUS] == _NOT_ENTITLED:
-            status = _FREE_NOT_ENTITLED if terms[TERMS_SERVICE_DESK] != 0 else _FREE_UNKNOWN_ITEM
+            status = _FREE_NOT_ENTITLED if service_desk else _FREE_UNKNOWN_ITEM
         elif length > 0:
             uom = find_name(m.uom_bytes, m.uom_offsets, m.uom_slots, raw, lines[i, kn.LINE_UOM], length)
             if uom >= 0:
@@ -180,58 +166,69 @@ def _fill_asked(m, terms, raw, lines, answers, asked, free):  # type: ignore[no-
         asked[i, ASKED_IS_UNIT], free[i, FREE_STATUS] = length > 0, status
 
 
-@njit(cache=True, nogil=True)
+# Keeps the GIL: giving it away and waiting for it again costs more than a small request.
+@njit(cache=True)
 def answer(  # type: ignore[no-untyped-def]
     descriptor,
     currencies,
     flagged_customers,
     flagged_items,
-    terms,
+    grace_us,
+    created_us,
+    now_us,
+    service_desk,
+    exceptions_unusual,
     raw,
     head,
-    lines,
-    answers,
+    all_lines,
+    all_answers,
     version,
     correlation,
     out,
     described,
     window,
     multiples,
-    free,
+    all_free,
     is_quote,
 ):
     """A scanned request to its answer, a QuoteLinesResponse or a PriceLinesResponse: how long it is, UNUSUAL or
     MORE_ROOM.
 
-    `descriptor`, `raw`, `head` and `lines` (n, 5) as `scan` left them; `currencies` (currencies, 2),
-    `flagged_customers` and `flagged_items` (sorted ordinals) and `terms` (TERMS_SIZE,) int64; `version` and
-    `correlation` u8; `described`, `window` and `multiples` as `quote_lines` takes them. Written are `answers` (n, 12)
-    and `free` (n, FREE_SIZE) int64, (0, FREE_SIZE) where there is no availability, and `out` u8.
+    `descriptor`, `raw`, `head` and `all_lines` (rows, 5) as `scan` left them; `currencies` (currencies, 2),
+    `flagged_customers` and `flagged_items` (sorted ordinals) int64; instants in microseconds; `version` and
+    `correlation` u8; `described`, `window` (empty: no availability) and `multiples` as `quote_lines` takes them. Written
+    are the first rows, one a line, of `all_answers` (rows, 12) and `all_free` (rows, FREE_SIZE) int64, and `out` u8.
+    `exceptions_unusual`: lines that the ERP should confirm, and unknown stock, are UNUSUAL.
     """
-    m, ask = matrix_of(descriptor), np.empty(kn.ASK_SIZE, np.int64)
-    bytes_in, bytes_out = table_of(raw), table_of(out)
+    m, ask, count = matrix_of(descriptor), np.empty(kn.ASK_SIZE, np.int64), head[HEAD_LINES]
+    bytes_in, bytes_out, as_of_us = table_of(raw), table_of(out), now_us
     if not _is_served(bytes_in, head, version):
         return np.int64(UNUSUAL)
-    if not _fill_ask(m, terms, currencies, flagged_customers, bytes_in, head, ask):
+    if not _fill_ask(m, now_us, grace_us, currencies, flagged_customers, bytes_in, head, ask):
         return np.int64(UNUSUAL)
+    lines, answers = all_lines[:count], all_answers[:count]
+    free, as_of_us = all_free[: count if len(window) > 0 else 0], ask[kn.ASK_AS_OF]
     ask[kn.ASK_SERVICE_DESK] = 1  # to know what to hide of the availability too; hidden below
     kn.price_into(m, table_of(ask), bytes_in, table_of(lines), table_of(answers))
-    if not _mark(terms, flagged_items, answers):
+    if not _mark(flagged_items, exceptions_unusual, answers):
         return np.int64(UNUSUAL)
     if len(free) > 0:
-        asked = np.empty((len(lines), ASKED_SIZE), np.int64)
-        _fill_asked(m, terms, bytes_in, lines, answers, asked, free)
-        if not quote_lines(described, window, ask[kn.ASK_AS_OF], multiples, asked, free):
+        asked = np.empty((count, ASKED_SIZE), np.int64)
+        _fill_asked(m, service_desk, bytes_in, lines, answers, asked, free)
+        if not quote_lines(described, window, as_of_us, multiples, asked, free, not exceptions_unusual):
             return np.int64(UNUSUAL)
-    if terms[TERMS_SERVICE_DESK] == 0:
-        for i in range(len(answers)):
+    if not service_desk:
+        for i in range(count):
             if answers[i, kn.ANSWER_STATUS] == _NOT_ENTITLED:
                 answers[i, kn.ANSWER_STATUS] = _UNKNOWN_ITEM
     answered, unmarked = table_of(answers), table_of(answers[:0])
     if is_quote:
-        at = put_quotes(m, answered, unmarked, table_of(free), ask[kn.ASK_AS_OF], bytes_out)
+        at = put_quotes(m, answered, unmarked, table_of(free), as_of_us, bytes_out)
     else:
         at = put_prices(m, answered, unmarked, bytes_out)
     if at >= 0:
-        at = _put_end(m, terms, ask, table_of(version), table_of(correlation), bytes_out, at)
+        age_ms, currency = max(np.int64(0), now_us - created_us) // 1000, ask[kn.ASK_CURRENCY]
+        at = put_header(
+            m, bytes_out, at, currency, table_of(version), age_ms, as_of_us, table_of(correlation)
+        )
     return at

@@ -7,7 +7,7 @@ from service import wire
 from service.erp_marks import NO_MARKS
 from service.erp_prices import ErpPrices, erp_document
 from service.exchange import Answered, AnswerHeader, Caller, SnapshotSource, header_of
-from service.lane import LaneAsk
+from service.short_way import answer_plainly
 from service.snapshots import LoadedSnapshot
 
 
@@ -24,18 +24,18 @@ class PricingService:
     def price_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         lane = self._snapshots.get("").lane
-        if lane is not None and self._erp is None:
-            asked = LaneAsk(
-                self._now_us(), caller.correlation_id, caller.service_desk, exceptions_unusual=False
-            )
-            plain = lane.price_lines(raw, asked)
-            if plain is not None:
-                return Answered(*plain)
+        plain, is_due = answer_plainly(
+            lane.price_lines if lane else None, raw, caller, self._now_us(), self._erp
+        )
+        if plain is not None:
+            return plain
         query = wire.decode_price_lines(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         ask, header = self._ask(query, loaded, caller)
         answers = loaded.engine.price(ask)
-        marks = self._erp.lay_over(loaded, ask, answers, caller) if self._erp else NO_MARKS
+        marks = NO_MARKS
+        if self._erp:
+            marks = self._erp.lay_over(loaded, ask, answers, caller, is_due=is_due)
         return Answered(wire.encode_price_lines(loaded.engine, answers, header, marks), answers.status)
 
     def explain_price(self, raw: bytes, caller: Caller) -> Answered:

@@ -13,7 +13,7 @@ from service.availability_service import check_pairs
 from service.erp_fallback import ErpFallback
 from service.erp_marks import NO_MARKS
 from service.exchange import Answered, Caller, SnapshotSource, header_of
-from service.lane import LaneAsk
+from service.short_way import answer_plainly
 from service.snapshots import LoadedSnapshot
 from service.totals import line_totals
 
@@ -31,12 +31,10 @@ class QuoteService:
     def quote_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         now_us = self._now_us()
-        lane = self._snapshots.get("").lane
-        if lane is not None and self._erp is None:
-            asked = LaneAsk(now_us, caller.correlation_id, caller.service_desk, exceptions_unusual=False)
-            plain = lane.quote_lines(raw, asked)
-            if plain is not None:
-                return Answered(*plain)
+        lane, erp = self._snapshots.get("").lane, self._erp.prices if self._erp else None
+        plain, is_due = answer_plainly(lane.quote_lines if lane else None, raw, caller, now_us, erp)
+        if plain is not None:
+            return plain
         query = wire.decode_quote_lines(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         header = header_of(loaded, query.as_of, now_us, caller)
@@ -54,7 +52,7 @@ class QuoteService:
         denied = prices.status == LineStatus.NOT_ENTITLED
         if self._erp:
             caller = self._erp.bounded(caller)
-        marks = self._erp.prices.lay_over(loaded, ask, prices, caller) if self._erp else NO_MARKS
+        marks = NO_MARKS if erp is None else erp.lay_over(loaded, ask, prices, caller, is_due=is_due)
         availability = _availability(loaded, query, ask, denied, caller, self._erp)
         if not caller.service_desk:
             prices.status[denied] = LineStatus.UNKNOWN_ITEM

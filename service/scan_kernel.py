@@ -62,7 +62,7 @@ def _length(raw, at, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _number(raw, at, end):  # type: ignore[no-untyped-def]
+def read_number(raw, at, end):  # type: ignore[no-untyped-def]
     """(int64, where the next field begins) of the varint at `at`; -1 for the place where it is unusual."""
     value, shift = np.int64(0), np.int64(0)
     while at < end:
@@ -98,7 +98,7 @@ def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped
         line[kn.LINE_SKU], line[kn.LINE_SKU_LENGTH] = at, length
         at += length
     if at < end and raw[at] == (2 << 3 | VARINT):
-        quantity, at = _number(raw, at + 1, end)
+        quantity, at = read_number(raw, at + 1, end)
         if at < 0:
             return False
         line[kn.LINE_QUANTITY] = quantity
@@ -116,11 +116,11 @@ def _scan_instant(raw, at, end, head):  # type: ignore[no-untyped-def]
     """Read the Timestamp in [at, end); False: unusual, or no instant from 1970 to 9999."""
     seconds = nanos = np.int64(0)
     if at < end and raw[at] == (1 << 3 | VARINT):
-        seconds, at = _number(raw, at + 1, end)
+        seconds, at = read_number(raw, at + 1, end)
         if at < 0:
             return False
     if at < end and raw[at] == (2 << 3 | VARINT):
-        nanos, at = _number(raw, at + 1, end)
+        nanos, at = read_number(raw, at + 1, end)
         if at < 0:
             return False
     if at != end or not (0 <= seconds <= _SECONDS_MAX and 0 <= nanos <= 999_999_999):

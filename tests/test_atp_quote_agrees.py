@@ -54,7 +54,7 @@ def plainly(engine: AvailabilityEngine, ask: CheckAsk) -> np.ndarray | None:
     tables = engine.positions.tables
     window = quote_window(engine.windows, engine.branches(ask.branches), ask.as_of_us)
     multiples = engine.positions.arrays["item_multiple"]
-    is_plain = quote_lines(describe(tables), window.window, ask.as_of_us, multiples, asked, free)
+    is_plain = quote_lines(describe(tables), window.window, ask.as_of_us, multiples, asked, free, True)
     return free if is_plain else None
 
 
