@@ -217,7 +217,7 @@ class ParitySampler:
             self._thread.join()
 
     def is_due(self, lines: int) -> bool:
-        """Draws whether a request of so many lines is to be sampled: each line with the configured chance, one at most."""
+        """Draws whether a request is to be sampled: each of its lines with the configured chance, one at most."""
         return self.chance() < self.settings.sample_per_million / MICROS * lines
 
     def offer(self, loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:

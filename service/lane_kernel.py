@@ -196,8 +196,8 @@ def answer(  # type: ignore[no-untyped-def]
 
     `descriptor`, `raw`, `head` and `all_lines` (rows, 5) as `scan` left them; `currencies` (currencies, 2),
     `flagged_customers` and `flagged_items` (sorted ordinals) int64; instants in microseconds; `version` and
-    `correlation` u8; `described`, `window` (empty: no availability) and `multiples` as `quote_lines` takes them. Written
-    are the first rows, one a line, of `all_answers` (rows, 12) and `all_free` (rows, FREE_SIZE) int64, and `out` u8.
+    `correlation` u8; `described`, `window` (empty: no availability) and `multiples` as `quote_lines` takes them.
+    Written are the first rows, one a line, of `all_answers` (rows, 12) and `all_free` (rows, FREE_SIZE), and `out`.
     `exceptions_unusual`: lines that the ERP should confirm, and unknown stock, are UNUSUAL.
     """
     m, ask, count = matrix_of(descriptor), np.empty(kn.ASK_SIZE, np.int64), head[HEAD_LINES]

@@ -4,33 +4,21 @@ Every change goes the same way: work out what it is, commit it, apply it to the 
 committed first (a Conflict) is followed and the change worked out again, so nothing is promised twice.
 """
 
-import math
-import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.decode import decode_rows
 from atp.engine import AvailabilityEngine
 from atp.events import Event, EventBatch, EventStatus
-from atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
-from atp.plain_kernel import ROW_END, ROW_START
-from atp.promising import OrderLine, free_micros, shippable
-from atp.reference import Moment, item_status, pair_days
 from atp.reservations import (
     LIVING,
     HeldReservation,
-    Part,
     ReservationStatus,
     ReserveAsk,
-    ReservedLine,
-    ReserveLine,
     cleared,
     released,
     take_off,
@@ -39,32 +27,25 @@ from atp.rows import Pair
 from cache.protocol import START, CacheError, Change, Commit, Committed, Conflict, Key, Put, StateCache
 from service.errors import Reason, RequestRefusedError
 from service.event_json import EventError, event_from_json, event_json
-from service.event_kernel import scan_events
+from service.event_message import EventMessage, read_message, some_events, unreadable
+from service.holding import hold_lines, new_reservation
 from service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FOLLOW_CHANGES_MAX, FORGET_MAX, LIST_MAX
 from service.live_api import DeadLetter, PublishResult, Release, Reserved
-from service.live_pairs import NO_PLACES, NO_ROWS, LivePairs, MakeWriter
-from service.live_records import decode_dead_letter, decode_reservation, encode_record, same_ask
-from service.wire_events import ReadEvents, decode_events, encode_events
+from service.live_pairs import NO_PLACES, LivePairs, MakeWriter
+from service.live_records import (
+    decode_dead_letter,
+    decode_reservation,
+    encode_record,
+    new_dead_letter,
+    same_ask,
+)
+from service.wire_events import decode_events, encode_events
 
 RESERVATION = "reservation"
 PAIR = "pair"
 KEY = "key"
 DEAD_LETTER = "dead_letter"
 OFFSET = "offset"
-Taken = dict[Pair, list[tuple[int, int]]]
-"""(day, micros) that earlier lines of the same ask take of a pair."""
-
-
-class _Message(NamedTuple):
-    """The events of a message: those that may be plain as rows, the others one by one."""
-
-    raw: bytes
-    rows: NDArray[np.int64]
-    """All of them, in order (`atp.plain_kernel`); none when the message is for the protobuf runtime."""
-    left: NDArray[np.intp]
-    """The rows that are not plain."""
-    read: ReadEvents
-    """What these say."""
 
 
 class LiveState:
@@ -123,10 +104,8 @@ class LiveState:
     def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:  # noqa: ARG002 -- part of the protocol
         """See `LiveApi`."""
         with self._lock:
-            message = self._read(raw)
-            letters = [
-                self._letter(bad.reason.name, bad.detail, bad.payload_json) for bad in message.read.unreadable
-            ]
+            message = read_message(raw, self._pairs.left)
+            letters = unreadable(message, self._now_us())
             counts: Counter[EventStatus] = Counter({EventStatus.DEAD_LETTER: len(letters)})
             self._commit(Commit(puts=[self._put(letter) for letter in letters], notes=[raw]))
             late, gaps = self._take_in(message, counts)
@@ -135,21 +114,13 @@ class LiveState:
             ids = [letter.dead_letter_id for letter in (*letters, *late)]
         return PublishResult({status: count for status, count in counts.items() if count}, ids, gaps)
 
-    def _read(self, raw: bytes) -> _Message:
-        """Read the events of a message: one by one only those that are not plain. Raises RequestRefusedError."""
-        rows = scan_events(raw)
-        if rows is None:
-            return _Message(raw, NO_ROWS, NO_PLACES, decode_events(raw))
-        left = self._pairs.left(raw, rows)
-        return _Message(raw, rows, left, decode_events(_events_of(raw, rows[left])))
-
-    def _take_in(self, message: _Message, counts: Counter[EventStatus]) -> tuple[list[DeadLetter], int]:
+    def _take_in(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[DeadLetter], int]:
         """Take in the events of a message that is durable: (what can't be applied, streams that miss events)."""
         raw, rows, read = message.raw, message.rows, message.read
         folded = self._pairs.fold(raw, rows)
         counts.update(folded.counts)
         if not np.array_equal(folded.left, message.left):
-            read = decode_events(_events_of(raw, rows[folded.left]))
+            read = decode_events(some_events(raw, rows[folded.left]))
         return self._apply(read.events.events(), counts, folded.places)
 
     def _apply(
@@ -167,7 +138,7 @@ class LiveState:
                 name = outcome.reason.name if outcome.reason is not None else "MALFORMED"
                 source, measure = event.source.name.lower(), event.measure.name.lower()
                 detail = f"{measure} of {event.sku} at {event.branch}, from {source}"
-                letters.append(self._letter(name, detail, event_json(event)))
+                letters.append(new_dead_letter(self._now_us(), name, detail, event_json(event)))
                 continue
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
             touched.append((event.sku, event.branch))
@@ -211,73 +182,14 @@ class LiveState:
                             Reason.KEY_REUSED, "this idempotency key was used for something else"
                         )
                     return Reserved(held, self._version, is_repeat=True)
-                held = self._try_reserve(ask)
+                now_us = self._now_us()
+                held = new_reservation(ask, hold_lines(self._engine, ask, now_us), now_us)
                 touched = self._touched(held)
                 if not touched:
                     return Reserved(replace(held, reservation_id=""), self._version)
                 if self._store(held, touched, is_new=True):
                     return Reserved(held, self._version)
         raise _busy()
-
-    def _try_reserve(self, ask: ReserveAsk) -> HeldReservation:
-        """What the ask would hold now."""
-        now_us = self._now_us()
-        taken: Taken = {}
-        lines = [self._hold(line, ask, now_us, taken) for line in ask.lines]
-        if ask.all_or_nothing and any(line.held_micros < line.line.quantity_micros for line in lines):
-            lines = [replace(line, held_micros=0, granted_micros=0, parts=()) for line in lines]
-        number = secrets.randbelow(1 << 59) + 1
-        return HeldReservation(
-            f"R{number:015x}",
-            ask.key,
-            ask.customer_id,
-            ReservationStatus.HELD,
-            tuple(lines),
-            now_us,
-            now_us + ask.ttl_us,
-            ask.order_ref,
-        )
-
-    def _hold(self, line: ReserveLine, ask: ReserveAsk, now_us: int, taken: Taken) -> ReservedLine:
-        item, branch = self._engine.ordinals(line.sku, line.branch)
-        rows = decode_rows(self._engine.positions, [item], [])
-        status = item_status(rows, line.sku, line.quantity_micros, line.uom, {})
-        if status is AvailabilityStatus.OK and branch < 0:
-            status = AvailabilityStatus.UNKNOWN_BRANCH
-        if status is not AvailabilityStatus.OK:
-            return ReservedLine(line, status, 0, 0)
-        what = shippable(rows, line.sku, OrderLine(line.sku, line.quantity_micros, line.uom))
-        counts = [math.floor(Fraction(line.quantity_micros, MICROS) / what.units)]
-        day = 0
-        for component, need in what.needs.items():
-            free, day = self._free((component, line.branch), line, now_us, taken)
-            if free is None:
-                return ReservedLine(line, AvailabilityStatus.UNKNOWN_STOCK, 0, 0)
-            counts.append(math.floor(free / need))
-        count = max(0, min(counts))
-        granted = int(count * what.units * MICROS)
-        if not 0 < granted <= INT64_MAX or (granted < line.quantity_micros and not ask.allow_partial):
-            return ReservedLine(line, AvailabilityStatus.OK, 0, 0)
-        parts = tuple(Part(component, math.ceil(count * need)) for component, need in what.needs.items())
-        for part in parts:
-            taken.setdefault((part.sku, line.branch), []).append((day, part.quantity_micros))
-        return ReservedLine(line, AvailabilityStatus.OK, granted, granted, parts)
-
-    def _free(self, pair: Pair, line: ReserveLine, now_us: int, taken: Taken) -> tuple[int | None, int]:
-        """(micros of a base item that can be held, None if nobody knows, the local day from which) for a line."""
-        item, branch = self._engine.ordinals(*pair)
-        wanted_day = day_number(line.from_date) if line.from_date else 0
-        if pair not in taken:
-            code, micros, day = self._engine.free_from(item, branch, now_us, wanted_day)
-            if code in (AvailabilityStatus.OK, AvailabilityStatus.UNKNOWN_STOCK):
-                return (micros if code == AvailabilityStatus.OK else None), day
-        # what leaves int64, or was taken by an earlier line of the ask: plainly
-        days = pair_days(decode_rows(self._engine.positions, [item], [branch]), *pair, Moment(now_us))
-        if days is None:
-            return None, 0
-        day = max(days.first_day, wanted_day)
-        free, at = free_micros(days, taken.get(pair, ())), day - days.first_day
-        return (free[at] if at < len(free) else 0), day
 
     def confirm(
         self, customer_id: str, reservation_id: str, order_ref: str, order_lines: Sequence[str] = ()
@@ -476,12 +388,6 @@ class LiveState:
         records = self._cache.get([(DEAD_LETTER, each) for each in dict.fromkeys(ids)][:LIST_MAX])
         return [decode_dead_letter(record.value) for record in records if record.value is not None]
 
-    def _letter(self, reason: str, detail: str, payload_json: str) -> DeadLetter:
-        at_us = self._now_us()
-        return DeadLetter(
-            f"D{at_us:016x}{secrets.token_hex(4)}", at_us, "events", reason, detail, payload_json
-        )
-
     def _put(self, letter: DeadLetter) -> Put:
         return Put(DEAD_LETTER, letter.dead_letter_id, encode_record(letter))
 
@@ -581,19 +487,13 @@ class LiveState:
             elif record.space in (PAIR, KEY):
                 self._versions[record.space, record.name] = record.version
         for note in change.notes:
-            self._take_in(self._read(note), Counter())
+            self._take_in(read_message(note, self._pairs.left), Counter())
 
 
 def _clearing_order(held: HeldReservation) -> tuple[bool, int, str]:
     """Who is cleared first: who names lines of the order, since others may take what was allocated to any."""
     names_lines = any(line.line.order_line for line in held.lines)
     return not names_lines, held.created_us, held.reservation_id
-
-
-def _events_of(raw: bytes, rows: NDArray[np.int64]) -> bytes:
-    """A message of some of the events of another."""
-    spans = zip(rows[:, ROW_START].tolist(), rows[:, ROW_END].tolist(), strict=True)
-    return b"".join([raw[start:end] for start, end in spans])
 
 
 def _busy() -> RequestRefusedError:

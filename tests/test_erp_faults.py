@@ -439,7 +439,13 @@ class Waits:
     def __init__(self) -> None:
         self.until_s: list[float | None] = []
 
-    def lay_over(self, loaded, ask, answers, caller):
+    def has_flags(self):
+        return False
+
+    def is_due(self, lines):
+        return False
+
+    def lay_over(self, loaded, ask, answers, caller, **_):
         self.until_s.append(caller.deadline_s)
         return {}
 

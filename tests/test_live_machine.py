@@ -25,8 +25,8 @@ from cache.redis_store import RedisStateCache
 from service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy
+from tests.live_site import Site, event
 from tests.redis_servers import RedisServer, redis_server
-from tests.test_live_state import Site, event
 
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 SERVERS = st.sampled_from([0, 1])

@@ -18,12 +18,12 @@ from atp.model import INT64_MAX, INT64_MIN, MICROS, Source
 from atp.plain_kernel import PLAIN, ROW_END, ROW_SAYS, ROW_START
 from atp.plain_streams import PlainStreams
 from atp.rows import Stock
-from service import live_state
+from service import event_message, holding, live_state
 from service.errors import RequestRefusedError
 from service.event_kernel import scan_events
 from service.wire_events import decode_events, encode_events
 from tests.atp_world import at, complete_feed, q, world
-from tests.test_live_state import Site, down, event
+from tests.live_site import Site, down, event
 from tests.test_service_wire_events import good, request
 
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
@@ -36,7 +36,7 @@ SKUS = ("X", "Y", "Z", "KIT", "NONE")
 def long_way() -> Iterator[None]:
     """Meanwhile no stream is plain, and no message is read but by the protobuf runtime."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_state, "scan_events", lambda _: None)
+        patch.setattr(event_message, "scan_events", lambda _: None)
         patch.setattr(PlainStreams, "take_over", lambda *_: False)
         yield
 
@@ -97,7 +97,7 @@ def standing(place: Site) -> object:
 def reserve(place: Site, number: int) -> None:
     """A reservation under an id that both sites give it, every other one confirmed."""
     with long_way() if isinstance(place, LongSite) else nullcontext(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_state.secrets, "randbelow", lambda _: number)
+        patch.setattr(holding.secrets, "randbelow", lambda _: number)
         held = place.reserve(number + 1, f"K{number}", allow_partial=True, order_ref="SO-1")
         if held and number % 2:
             place.live.confirm("C1", held, "SO-1")
@@ -256,7 +256,8 @@ def test_what_is_plain_goes_the_short_way(tmp_path, monkeypatch):
     place = site(tmp_path)
     place.publish(event(1, 50), event(1, 2, sku="Y"))
     seen: list[bytes] = []
-    monkeypatch.setattr(live_state, "decode_events", lambda raw: seen.append(raw) or decode_events(raw))
+    for module in (event_message, live_state):
+        monkeypatch.setattr(module, "decode_events", lambda raw: seen.append(raw) or decode_events(raw))
 
     place.publish(event(2, -1, Kind.DELTA), event(2, 4, sku="Y"), event(3, 3, measure=Measure.UNAVAILABLE))
     place.publish(event(2, -1, Kind.DELTA), event(3, 3, measure=Measure.UNAVAILABLE))

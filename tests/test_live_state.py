@@ -4,15 +4,12 @@ import itertools
 import os
 import random
 from datetime import timedelta
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from atp.engine import AvailabilityEngine
 from atp.events import SOURCE_OF, Event, EventBatch, EventStatus, Kind, Measure
-from atp.live import LiveWriter, look
-from atp.model import MICROS, AvailabilityStatus, CheckAsk, Source
+from atp.live import look
+from atp.model import MICROS, AvailabilityStatus, Source
 from atp.pair_rows import PairRows, decode_pair, image_of
 from atp.reservations import (
     HeldReservation,
@@ -23,98 +20,21 @@ from atp.reservations import (
     ReserveLine,
     cleared,
 )
-from atp.rows import Allocation, Demand, Receipt, Rows, Stock
+from atp.rows import Allocation, Demand, Receipt, Stock
 from atp.streams import Base, Stream, figures_of
-from cache.embedded import EmbeddedStateCache
-from loaders.compile_positions import compile_positions
 from service.errors import Reason, RequestRefusedError
 from service.limits import ENDED_KEPT_US
 from service.live_api import Release
-from service.live_state import LiveState
 from service.wire_events import encode_events
-from tests.atp_world import at, complete_feed, frames_of, on, q, world
+from tests.atp_world import at, on, q, world
+from tests.live_site import Site, down, event, new_site
 
 LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"
-VERSION = "20260302T060000Z-00000000"
-
-
-class Site:
-    """A store with one snapshot: its cache stays when the process that used it ends."""
-
-    open_cache = staticmethod(EmbeddedStateCache)
-
-    def __init__(self, rows: Rows, directory: Path) -> None:
-        self.rows, self.directory = rows, directory
-        self.now_us = at(0)
-        self.start()
-
-    def start(self) -> None:
-        self.engine = AvailabilityEngine(compile_positions(frames_of(self.rows)))
-        self.cache = self.open_cache(self.directory)
-        self.live = LiveState(
-            self.cache,
-            self.engine,
-            VERSION,
-            at(0, 6),
-            lambda grown: LiveWriter.in_memory(2 << grown, 1 << 6 + grown),
-            lambda: self.now_us,
-        )
-
-    def restart(self) -> None:
-        self.cache.close()
-        self.start()
-
-    def publish(self, *events: Event) -> dict[EventStatus, int]:
-        return self.live.publish(encode_events(EventBatch.of(events))).counts
-
-    def free(self, sku: str = "X", branch: str = "MAIN", exclude: str = "") -> int | None:
-        """Whole units available, None when unknown."""
-        ask = CheckAsk(
-            self.now_us,
-            [sku.encode()],
-            np.array([MICROS]),
-            [b""],
-            [branch.encode()],
-            exclude_reservation=exclude,
-        )
-        found = self.engine.check(ask)
-        is_known = found.status[0] == AvailabilityStatus.OK
-        return int(found.atp_micros[0]) // MICROS if is_known else None
-
-    def reserve(self, units: int, key: str = "K", sku: str = "X", **more) -> str:
-        ttl_us = more.pop("ttl_us", 60 * MICROS)
-        ask = ReserveAsk(key, "C1", [ReserveLine(sku, q(units), "MAIN")], ttl_us, **more)
-        return self.live.reserve(ask).reservation.reservation_id
 
 
 @pytest.fixture
 def site(tmp_path):
-    def make(rows: Rows | None = None) -> Site:
-        rows = rows or world(X=100)
-        for source in Source:
-            complete_feed(rows, "MAIN", source, at(0, 6))
-        return Site(rows, tmp_path)
-
-    return make
-
-
-def event(
-    sequence: int, units: int, kind: Kind = Kind.SET, measure: Measure = Measure.ON_HAND, **more
-) -> Event:
-    source = {Measure.ON_HAND: Source.ERP, Measure.UNAVAILABLE: Source.ERP, Measure.ALLOCATED: Source.WMS}
-    fields = {"sku": "X", "branch": "MAIN", "effective_us": at(0, 13) + sequence, **more}
-    return Event(
-        source=source.get(measure, Source.TRANSIT),
-        sequence=sequence,
-        measure=measure,
-        kind=kind,
-        quantity_micros=units * MICROS,
-        **fields,
-    )
-
-
-def down(sequence: int, units: int, **more) -> Event:
-    return event(sequence, -units, Kind.DELTA, **more)
+    return lambda rows=None: new_site(tmp_path, rows)
 
 
 def test_a_delta_a_set_and_a_delta_make_99(site):
@@ -424,61 +344,6 @@ def test_receipts_are_set_changed_and_taken_in(site):
     assert place.free() == 125
     place.publish(event(3, 0, measure=Measure.RECEIPT, order_ref="PO-1"))
     assert place.free() == 100
-
-
-def test_two_reservations_of_one_order_share_what_is_allocated(site):
-    place = site()
-    for key in ("A", "B"):
-        place.live.confirm("C1", place.reserve(30, key), "SO-1")
-
-    place.publish(event(1, 40, measure=Measure.ALLOCATED, order_ref="SO-1"))
-
-    assert place.free() == 100 - 40 - 20
-
-
-@pytest.mark.parametrize("ends", ["consumed", "released", "given back in part"])
-def test_what_one_reservation_of_an_order_was_cleared_by_clears_no_other(site, ends):
-    """Also when that one has ended: what is allocated counts once."""
-    place = site()
-    first = place.reserve(30, "A")
-    place.live.confirm("C1", first, "SO-1")
-    allocated = 30 if ends == "consumed" else 20
-    place.publish(event(1, allocated, measure=Measure.ALLOCATED, order_ref="SO-1"))
-    if ends != "consumed":
-        place.live.release("C1", first, [] if ends == "released" else [Release(0, q(10))])
-    second = place.reserve(30, "B")
-    assert place.free() == 100 - allocated - 30
-
-    place.live.confirm("C1", second, "SO-1")
-
-    assert place.free() == 100 - allocated - 30
-    place.restart()
-    assert place.free() == 100 - allocated - 30
-
-
-def test_who_confirms_first_is_cleared_whoever_reserved_first(site):
-    place = site()
-    early, late = place.reserve(30, "A"), place.reserve(30, "B")
-    place.now_us += 1
-    place.live.confirm("C1", late, "SO-1")
-    place.publish(event(1, 30, measure=Measure.ALLOCATED, order_ref="SO-1"))
-    assert place.free() == 40
-
-    place.live.confirm("C1", early, "SO-1")
-
-    assert place.free() == 40
-
-
-def test_a_line_and_the_order_as_a_whole_share_what_is_allocated(site):
-    place = site()
-    named, whole = place.reserve(30, "A"), place.reserve(30, "B")
-    place.live.confirm("C1", named, "SO-1", ["1"])
-    place.live.confirm("C1", whole, "SO-1")
-
-    place.publish(event(1, 30, measure=Measure.ALLOCATED, order_ref="SO-1", order_line="1"))
-    assert place.free() == 40
-    place.publish(event(2, 10, measure=Measure.ALLOCATED, order_ref="SO-1", order_line="2"))
-    assert place.free() == 40
 
 
 def test_reservations_that_end_when_there_is_no_more_room_are_forgotten_once(site):
