@@ -25,6 +25,7 @@ from pricing_engine import kernel as kn
 from pricing_engine.engine import PriceAsk, PriceEngine
 from pricing_engine.matrix import matrix_from_arrays
 from pricing_engine.model import MICROS
+from service.lane import Lane
 from service.pricing_service import Caller, PricingService
 from service.snapshots import LoadedSnapshot
 
@@ -119,7 +120,8 @@ class _One:
     """A snapshot source of one snapshot."""
 
     def __init__(self, engine: PriceEngine) -> None:
-        self._loaded = LoadedSnapshot("20260101T000000Z-00000000", 0, engine, "UTC")
+        version = "20260101T000000Z-00000000"
+        self._loaded = LoadedSnapshot(version, 0, engine, "UTC", lane=Lane(version, 0, engine, None))
 
     def get(self, version: str) -> LoadedSnapshot:  # noqa: ARG002 -- the protocol's
         return self._loaded

@@ -24,7 +24,7 @@ from service.compile_cache import use_compile_cache  # noqa: E402
 
 use_compile_cache(os.environ)  # before any kernel is imported
 
-from bench import availability, erp, kernel, live, loads, rpc  # noqa: E402
+from bench import availability, erp, kernel, live, loads, promises, rpc  # noqa: E402
 from bench import datasets as data  # noqa: E402
 from bench.measure import Figure, as_json, machine  # noqa: E402
 
@@ -62,6 +62,7 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
     store = loads.publish(quoted, folder / quoted)
     done("quotes", rpc.measure(rpc.QUOTE_LINES, getattr(data, quoted), store, folder, rounds, seconds))
     done("availability", availability.measure(getattr(data, quoted), store, 5 if quick else 40))
+    done("promises", promises.measure(calls=1 if quick else 5))
     events, reservations = (20_000, 200) if quick else (400_000, 3_000)
     done("live", live.measure(getattr(data, quoted), store, events, reservations))
     (folder / "erp").mkdir()
