@@ -4,8 +4,9 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 TRYTON := .tryton/.set-up
+NODE := examples/node/node_modules/.set-up
 
-.PHONY: demo test lint bench protos lock clean tryton
+.PHONY: demo test lint bench protos lock clean tryton node
 
 demo: $(STAMP) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
 	$(BIN)/pricegrid demo
@@ -28,6 +29,8 @@ protos: $(STAMP) ## generates the Python code of proto/
 
 tryton: $(TRYTON) ## Tryton, the ERP of the tests, in an environment of its own
 
+node: $(NODE) ## the packages of examples/node, which its tests need; takes Node.js 18 or later with npm
+
 lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproject.toml, Tryton's from its own list
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
@@ -37,7 +40,7 @@ lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproje
 	  --output-file examples/tryton/requirements.lock examples/tryton/requirements.in
 
 clean: ## removes what was set up and made
-	rm -rf .venv .tryton .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .tryton examples/node/node_modules .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
@@ -49,4 +52,8 @@ $(STAMP): requirements.lock pyproject.toml
 $(TRYTON): examples/tryton/requirements.lock
 	test -x .tryton/bin/python || $(PYTHON) -m venv .tryton
 	.tryton/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r examples/tryton/requirements.lock
+	@touch $@
+
+$(NODE): examples/node/package.json examples/node/package-lock.json
+	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
