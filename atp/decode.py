@@ -9,6 +9,7 @@ from atp.model import MICROS, NO_INSTANT, Source
 from atp.pair_rows import PairRows, decode_pair
 from atp.positions import (
     ERP_AS_OF,
+    FLAGS,
     GAPS,
     KINDS,
     ON_HAND,
@@ -133,7 +134,7 @@ def snapshot_pair(positions: Positions, item: int, branch: int) -> PairRows | No
     is_row = record[ERP_AS_OF] != NO_INSTANT
     return PairRows(
         stock=Stock(record[ON_HAND], record[ERP_AS_OF], record[UNAVAILABLE]) if is_row else None,
-        is_unknown=bool(record[UNKNOWN_STOCK_ROW]),
+        is_unknown=bool(record[FLAGS] & UNKNOWN_STOCK_ROW),
         safety_micros=record[SAFETY],
         allocations=tuple(
             Allocation(

@@ -24,7 +24,17 @@ from atp.pair_access import (
     receipt_of,
     settled,
 )
-from atp.positions import ALLOCATED, ERP_AS_OF, GAPS, ON_HAND, SAFETY, UNAVAILABLE, UNKNOWN_STOCK_ROW, Tables
+from atp.positions import (
+    ALLOCATED,
+    ERP_AS_OF,
+    FLAGS,
+    GAPS,
+    ON_HAND,
+    SAFETY,
+    UNAVAILABLE,
+    UNKNOWN_STOCK_ROW,
+    Tables,
+)
 
 OK: Final = 0
 UNKNOWN_BRANCH: Final = 5
@@ -179,7 +189,7 @@ def walk(
     """
     branch = supply.branch[place]
     is_row = pair >= 0 and figure(tables, pair, ERP_AS_OF) != NO_INSTANT
-    is_lost = pair >= 0 and figure(tables, pair, UNKNOWN_STOCK_ROW) == 1
+    is_lost = pair >= 0 and figure(tables, pair, FLAGS) & UNKNOWN_STOCK_ROW != 0
     if not is_row and (is_lost or not tables.feed_complete[branch, 0]):
         return UNKNOWN_STOCK, 0, 0, 0, 0
     if pair < 0:

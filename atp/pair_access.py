@@ -5,7 +5,7 @@ from typing import NamedTuple
 from atp.jit import inlined
 from atp.live_kernel import find_live, is_row_unchanged, settled_row
 from atp.live_layout import BLOCK, DEMANDS, HELD, LIVE, PAIRS, RECEIPTS, ROW_WORDS
-from atp.positions import Tables
+from atp.positions import FLAGS, HAS_LISTS, ITEM_PAIRS, ITEM_PAIRS_END, Tables
 
 
 @inlined
@@ -18,7 +18,9 @@ def find_pair(tables: Tables, item: int, branch: int) -> int:
         row = find_live(tables.live_slots, item, branch)
         if row >= 0:
             return LIVE + row
-    low, high = tables.pair_start[item], tables.pair_start[item + 1] - 1
+    low, high = tables.item_record[item, ITEM_PAIRS], tables.item_record[item, ITEM_PAIRS_END] - 1
+    if high - low + 1 == len(tables.feed_as_of):  # it has a pair in every branch
+        return low + branch if branch >= 0 else -1
     while low <= high:
         middle = (low + high) // 2
         value = tables.pair_branch[middle]
@@ -71,6 +73,8 @@ class Lists(NamedTuple):
 def lists_of(tables: Tables, pair: int) -> tuple[bool, Lists]:
     """(whether they are where they can be, the lists). Ends are exclusive."""
     if pair < LIVE:
+        if tables.pair_record[pair, FLAGS] & HAS_LISTS == 0:
+            return True, Lists(-1, 0, 0, 0, 0, 0, 0)
         return True, Lists(
             -1,
             tables.receipt_start[pair],

@@ -16,7 +16,7 @@ from atp.jit import compiled, inlined
 from atp.live_kernel import free_old_block, live_key, slot_of
 from atp.live_layout import CHANGES, DETAIL_BYTES, ROW_WORDS, VERSION, LiveArrays
 from atp.model import INT64_MAX, Source
-from atp.positions import ERP_AS_OF, GAPS, ON_HAND, UNAVAILABLE, UNKNOWN_STOCK_ROW
+from atp.positions import ERP_AS_OF, FLAGS, GAPS, ON_HAND, UNAVAILABLE
 
 # rows (n, ROW_COLUMNS) int64: events as they stand in the bytes of a message
 (
@@ -352,12 +352,12 @@ def show(live: LiveArrays, pairs: NDArray[np.int64], places: NDArray[np.int64]) 
             rows[at + ON_HAND] = pair[PAIR_ON_HAND]
             rows[at + UNAVAILABLE] = max(0, pair[PAIR_UNAVAILABLE])
             rows[at + ERP_AS_OF] = as_of
-            rows[at + UNKNOWN_STOCK_ROW] = 0
+            rows[at + FLAGS] = 0
         else:
             rows[at + ON_HAND] = pair[PAIR_LOADED_ON_HAND]
             rows[at + UNAVAILABLE] = pair[PAIR_LOADED_UNAVAILABLE]
             rows[at + ERP_AS_OF] = pair[PAIR_LOADED_AS_OF]
-            rows[at + UNKNOWN_STOCK_ROW] = pair[PAIR_LOADED_UNKNOWN]
+            rows[at + FLAGS] = pair[PAIR_LOADED_UNKNOWN]
         rows[at + GAPS] &= ~_ERP_GAP
         store_release(rows, at + VERSION, (version | 1) + 1)
         store_release(live.live_slots, 2 * slot + 1, row)

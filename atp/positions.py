@@ -25,9 +25,16 @@ WMS_AS_OF: Final = 5
 """The newest allocation row's instant; NO_INSTANT: there is none."""
 GAPS: Final = 6
 """Bit `1 << source` is set while events of that source are missing (A10): the data counts as STALE."""
-UNKNOWN_STOCK_ROW: Final = 7
-"""1: there is a stock row that could not be used, so not even a complete feed says how much there is (A11)."""
+FLAGS: Final = 7
+UNKNOWN_STOCK_ROW: Final = 1
+"""A bit of FLAGS: there is a stock row that could not be used, so not even a complete feed says how much there is
+(A11)."""
+HAS_LISTS: Final = 2
+"""A bit of FLAGS, in a snapshot: the pair has receipts or demands."""
 RECORD_COLUMNS: Final = 8
+
+ITEM_PAIRS, ITEM_PAIRS_END, ITEM_MULTIPLE, ITEM_IS_KIT, ITEM_COLUMNS = range(5)
+"""Columns of `item_record`: what a quote reads of an item, half a cache line."""
 
 PREFIX: Final = "atp_"
 NAME_TABLES: Final = ("sku", "uom", "branch", "zone", "destination", "order", "reference")
@@ -54,6 +61,7 @@ COLUMNS: Final = {
     "feed_as_of": np.int64,  # (branches, 3 sources), NO_INSTANT: no feed
     "feed_complete": np.bool_,
     "feed_stale_us": np.int64,
+    "item_record": np.int64,  # (items, 4): pair_start of it and the next, item_multiple, 1 for a kit
     "pair_start": np.int64,  # items + 1
     "pair_branch": np.int32,
     "pair_record": np.int64,  # (pairs, 8)
@@ -106,6 +114,7 @@ class Tables(NamedTuple):
     live_slots: NDArray[np.int64]
     live_rows: NDArray[np.int64]
     live_blocks: NDArray[np.int64]
+    item_record: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +248,12 @@ class Positions:
                 )
         if self.arrays["pair_record"].shape != (pairs, RECORD_COLUMNS):
             raise ValueError(f"{PREFIX}pair_record must have {RECORD_COLUMNS} columns")
+        pair_start, record = self.arrays["pair_start"], self.arrays["item_record"]
+        if record.shape != (items, ITEM_COLUMNS) or not (
+            np.array_equal(record[:, ITEM_PAIRS], pair_start[:-1])
+            and np.array_equal(record[:, ITEM_PAIRS_END], pair_start[1:])
+        ):
+            raise ValueError(f"{PREFIX}item_record does not fit {PREFIX}pair_start")
 
     def follow(self, live: LiveArrays) -> None:
         """From now on, look at what is live first. Requests under way go on with what they have."""

@@ -20,7 +20,17 @@ from atp.live_layout import LIVE
 from atp.model import MICROS, NO_INSTANT
 from atp.offer_kernel import _common_multiple, _divisor
 from atp.pair_access import find_pair, is_unchanged, settled
-from atp.positions import RECORD_COLUMNS, Tables
+from atp.positions import (
+    FLAGS,
+    HAS_LISTS,
+    ITEM_COLUMNS,
+    ITEM_IS_KIT,
+    ITEM_MULTIPLE,
+    ITEM_PAIRS,
+    ITEM_PAIRS_END,
+    RECORD_COLUMNS,
+    Tables,
+)
 from atp.sourcing_kernel import Plan, Slots, plan_freely
 
 # free (n, FREE_SIZE) int64: a line's AvailabilityStatus; micros of the unit asked over all branches, and short of what
@@ -89,6 +99,7 @@ def _tables_of(described: NDArray[np.int64]) -> Tables:
         carray(pointer(d[18, 0]), d[18, 1], np.int64),
         carray(pointer(d[19, 0]), d[19, 1], np.int64),
         carray(pointer(d[20, 0]), d[20, 1], np.int64),
+        carray(pointer(d[21, 0]), (d[21, 1], d[21, 2]), np.int64),
     )
 
 
@@ -274,7 +285,6 @@ def _quote_line(
 def _look_ahead(
     tables: Tables,
     supply: Supply,
-    multiples: NDArray[np.int64],
     asked: NDArray[np.int64],
     free: NDArray[np.int64],
     first: int,
@@ -284,35 +294,42 @@ def _look_ahead(
 
     Each step fetches for all lines what the next one needs. Live pairs are found again when they are read.
     """
-    places = min(len(supply.branch), PLACES_FETCHED)
+    places, branches = min(len(supply.branch), PLACES_FETCHED), len(tables.feed_as_of)
     for i in range(first, end):
         if free[i, FREE_STATUS] == OK:
-            item = asked[i, ASKED_ITEM]
-            fetch(tables.pair_start, item)
-            fetch(tables.kit_start, item)
-            fetch(multiples, item)
+            fetch(tables.item_record, asked[i, ASKED_ITEM] * ITEM_COLUMNS)
     for i in range(first, end):
         if free[i, FREE_STATUS] == OK:
-            fetch(tables.pair_branch, tables.pair_start[asked[i, ASKED_ITEM]])
-    for i in range(first, end):
-        for place in range(places if free[i, FREE_STATUS] == OK else 0):
-            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
-            if 0 <= pair < LIVE:
-                fetch(tables.pair_record, pair * RECORD_COLUMNS)
-                fetch(tables.receipt_start, pair)
-                fetch(tables.demand_start, pair)
-    for i in range(first, end):
-        for place in range(places if free[i, FREE_STATUS] == OK else 0):
-            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
-            if 0 <= pair < LIVE:
-                receipt, demand = tables.receipt_start[pair], tables.demand_start[pair]
-                if receipt < tables.receipt_start[pair + 1]:
-                    fetch(tables.receipt_day, receipt)
-                    fetch(tables.receipt_quantity, receipt)
-                    fetch(tables.receipt_confidence, receipt)
-                if demand < tables.demand_start[pair + 1]:
-                    fetch(tables.demand_day, demand)
-                    fetch(tables.demand_net, demand)
+            start = tables.item_record[asked[i, ASKED_ITEM], ITEM_PAIRS]
+            if tables.item_record[asked[i, ASKED_ITEM], ITEM_PAIRS_END] - start != branches:
+                fetch(tables.pair_branch, start)
+    for step in range(3):
+        for i in range(first, end):
+            for place in range(places if free[i, FREE_STATUS] == OK else 0):
+                pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
+                if 0 <= pair < LIVE:
+                    _fetch_pair(tables, pair, step)
+
+
+@inlined
+def _fetch_pair(tables: Tables, pair: int, step: int) -> None:
+    """Bring in a pair's record; then, if it has any, where its receipts and demands begin; then the first of them."""
+    if step == 0:
+        fetch(tables.pair_record, pair * RECORD_COLUMNS)
+    elif tables.pair_record[pair, FLAGS] & HAS_LISTS == 0:
+        return
+    elif step == 1:
+        fetch(tables.receipt_start, pair)
+        fetch(tables.demand_start, pair)
+    else:
+        receipt, demand = tables.receipt_start[pair], tables.demand_start[pair]
+        if receipt < tables.receipt_start[pair + 1]:
+            fetch(tables.receipt_day, receipt)
+            fetch(tables.receipt_quantity, receipt)
+            fetch(tables.receipt_confidence, receipt)
+        if demand < tables.demand_start[pair + 1]:
+            fetch(tables.demand_day, demand)
+            fetch(tables.demand_net, demand)
 
 
 @inlined
@@ -356,7 +373,6 @@ def _quote_all(
     tables: Tables,
     supply: Supply,
     next_pick: NDArray[np.int32],
-    multiples: NDArray[np.int64],
     asked: NDArray[np.int64],
     free: NDArray[np.int64],
     desk: Desk,
@@ -365,7 +381,7 @@ def _quote_all(
 ) -> bool:
     for i in range(len(asked)):
         if i % BLOCK == 0:
-            _look_ahead(tables, supply, multiples, asked, free, i, min(i + BLOCK, len(asked)))
+            _look_ahead(tables, supply, asked, free, i, min(i + BLOCK, len(asked)))
         if free[i, FREE_STATUS] != OK:
             for source in range(3):
                 free[i, FREE_FRESH + source], free[i, FREE_AS_OF + source] = FRESHNESS_UNKNOWN, NO_INSTANT
@@ -373,11 +389,10 @@ def _quote_all(
             free[i, FREE_DAY] = NO_DAY
             continue
         item = asked[i, ASKED_ITEM]
-        if tables.kit_start[item + 1] > tables.kit_start[item] or is_repeated(seen, item):
+        if tables.item_record[item, ITEM_IS_KIT] != 0 or is_repeated(seen, item):
             return False
-        if not _quote_line(
-            tables, supply, next_pick, asked[i], multiples[item], free[i], desk, is_unknown_plain
-        ):
+        multiple = tables.item_record[item, ITEM_MULTIPLE]
+        if not _quote_line(tables, supply, next_pick, asked[i], multiple, free[i], desk, is_unknown_plain):
             return False
     return True
 
@@ -387,14 +402,13 @@ def quote_lines(
     described: NDArray[np.int64],
     window: NDArray[np.int64],
     as_of_us: int,
-    multiples: NDArray[np.int64],
     asked_lines: NDArray[np.int64],
     free_lines: NDArray[np.int64],
     is_unknown_plain: bool,
 ) -> bool:
     """Fill the lines of `free_lines` whose status is OK, and clear the others; False: this is for the engine.
 
-    `described` (21, 3) int64 and `window` hold addresses; `multiples` (items,) int64 micros; `asked_lines`
+    `described` (22, 3) int64 and `window` hold addresses; `asked_lines`
     (n, ASKED_SIZE) and `free_lines` (n, FREE_SIZE) int64. Unless `is_unknown_plain`, unknown stock is for others too.
     """
     tables, supply = _tables_of(described), _supply_of(window, as_of_us)
@@ -407,5 +421,5 @@ def quote_lines(
     desk, seen = _lay_desk(memory, branches, horizon), carray(pointer(items.ctypes.data), size, np.int64)
     asked = carray(pointer(asked_lines.ctypes.data), asked_lines.shape, np.int64)
     free = carray(pointer(free_lines.ctypes.data), free_lines.shape, np.int64)
-    is_plain = _quote_all(tables, supply, next_pick, multiples, asked, free, desk, seen, is_unknown_plain)
+    is_plain = _quote_all(tables, supply, next_pick, asked, free, desk, seen, is_unknown_plain)
     return is_plain and len(memory) > 0 and len(items) > 0  # which keeps them alive

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loaders.ordinals import Arrays, Int64s, Ordinals, codes, columns, ranges, string_table
 from pricing_engine import matrix as mx
+from pricing_engine.entries import index_cells
 from pricing_engine.model import ALWAYS_US, COST, MICROS, NEVER_US, Method
 
 _METHODS = [m.name.lower() for m in Method]
@@ -31,8 +32,10 @@ class Cells:
     records: Int64s
 
 
-def entry_arrays(entries: pl.DataFrame, books: Int64s, bundles: Int64s, ordinals: Ordinals) -> Arrays:
-    """All cells of a full load with their directory; fills in the rows of `bundles`, and an empty delta."""
+def entry_arrays(
+    entries: pl.DataFrame, books: Int64s, bundles: Int64s, items: Int64s, ordinals: Ordinals
+) -> Arrays:
+    """All cells of a full load with their directory, and an empty delta; fills in `bundles` and ITEM_BUNDLES."""
     rows = sort_rows(entry_rows(entries, books, ordinals), books)
     cells = make_cells(rows, bundles, choose_minimums=True)
     return {
@@ -40,7 +43,7 @@ def entry_arrays(entries: pl.DataFrame, books: Int64s, bundles: Int64s, ordinals
         "cell_entry": cells.first_entry,
         "ladders": cells.ladders,
         "records": cells.records,
-        **_directory(cells.bundle, cells.key, bundles, ordinals),
+        **_directory(cells.bundle, cells.key, bundles, items, ordinals),
         **entry_names("entry_id", rows["entry_id"]),
         **delta_arrays(np.zeros(0, np.int64), make_cells(rows.clear(), bundles), rows["entry_id"].clear(), 0),
         "basis_edges": basis_edges(rows),
@@ -211,8 +214,9 @@ def _records(rows: pl.DataFrame) -> Int64s:
     )
 
 
-def _directory(bundle: Int64s, key: Int64s, bundles: Int64s, ordinals: Ordinals) -> Arrays:
-    """Each bundle's pages of item keys, sized to hold few cells, and the low bits of the keys in them."""
+def _directory(bundle: Int64s, key: Int64s, bundles: Int64s, items: Int64s, ordinals: Ordinals) -> Arrays:
+    """Each bundle's pages of item keys, sized to hold few cells, and the low bits of the keys in them; the ranks of
+    bundles that have a cell for most keys."""
     cell_start, cell_end = ranges(bundle, len(bundles))
     cells = cell_end - cell_start
     pages_wanted = np.maximum(1, cells // mx.DIRECTORY_CELLS_PER_PAGE)
@@ -224,18 +228,37 @@ def _directory(bundle: Int64s, key: Int64s, bundles: Int64s, ordinals: Ordinals)
     starts = np.cumsum(pages + 1) - (pages + 1)
     page = starts[bundle] + (key >> shift[bundle])
     ends = np.cumsum(np.bincount(page + 1, minlength=int((pages + 1).sum())))
-    items, every = len(ordinals.names["sku"]), ordinals.key_space - 1
+    every = ordinals.key_space - 1
     for flag, has in (
-        (mx.LEVEL_ITEM, key < items),
-        (mx.LEVEL_GROUP, (key >= items) & (key < every)),
+        (mx.LEVEL_ITEM, key < len(items)),
+        (mx.LEVEL_GROUP, (key >= len(items)) & (key < every)),
         (mx.LEVEL_EVERY, key == every),
     ):
         bundles[np.unique(bundle[has]), mx.BUNDLE_LEVELS] |= flag
     bundles[:, mx.BUNDLE_SHIFT] = shift
     bundles[:, mx.BUNDLE_DIRECTORY] = starts
     bundles[:, mx.BUNDLE_CELLS] = cell_start
-    bundles[:, mx.BUNDLE_CELL_COUNT] = cells
+    ranks = np.zeros((_place_ranks(bundle, key, bundles, len(items), ordinals.key_space), 2), dtype=np.int64)
+    index_cells(bundle, key, bundles, items, ranks)
     return {
         "cell_directory": (ends - np.repeat(cell_start, pages + 1)).astype(np.uint32),
+        "cell_ranks": ranks,
         "cell_low": (key & ((np.int64(1) << shift[bundle]) - 1)).astype(np.uint16),
     }
+
+
+def _place_ranks(bundle: Int64s, key: Int64s, bundles: Int64s, items: int, key_space: int) -> int:
+    """Fill BUNDLE_RANKS and BUNDLE_ABOVE; how many rows `cell_ranks` has."""
+    rows = 0
+    above = key >= items
+    for column, first, end, among in (
+        (mx.BUNDLE_RANKS, 0, items, ~above),
+        (mx.BUNDLE_ABOVE, items, key_space, above),
+    ):
+        cells = np.bincount(bundle[among], minlength=len(bundles))
+        has_ranks = (cells > 0) & (cells * mx.RANKS_KEYS_PER_CELL >= end - first)
+        blocks = (max(first, end - 1) >> 6) - (first >> 6) + 1
+        starts = rows + (np.cumsum(has_ranks) - 1) * blocks - (first >> 6)
+        bundles[:, column] = np.where(has_ranks, starts, mx.NO_RANKS)
+        rows += int(has_ranks.sum()) * blocks
+    return rows

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atp.days import local_days
 from atp.model import INT64_MAX, MICROS, NO_INSTANT, STALE_AFTER_MIN, Source, day_number
-from atp.positions import COLUMNS, KINDS, PREFIX, names_arrays
+from atp.positions import COLUMNS, FLAGS, HAS_LISTS, KINDS, PREFIX, names_arrays
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]
@@ -163,6 +163,7 @@ def compile_positions(frames: Frames, *, time_zone: str = "UTC") -> Arrays:
         **_kit_columns(compiler),
         **_pair_columns(compiler),
     }
+    columns["item_record"] = _item_records(columns)
     arrays = compiler.names_arrays()
     for column, dtype in COLUMNS.items():
         arrays[PREFIX + column] = np.ascontiguousarray(columns[column], dtype=dtype)
@@ -201,6 +202,12 @@ def _item_columns(c: _Compiler) -> Arrays:
         "uom_numerator": uoms["numerator"].to_numpy()[by_owner],
         "uom_denominator": uoms["denominator"].fill_null(1).to_numpy()[by_owner],
     }
+
+
+def _item_records(columns: Arrays) -> NDArray[np.int64]:
+    """What a quote reads of each item, in the order of `atp.positions` (ITEM_PAIRS and so on)."""
+    pair_start, is_kit = columns["pair_start"], np.diff(columns["kit_start"]) > 0
+    return np.stack([pair_start[:-1], pair_start[1:], columns["item_multiple"], is_kit], axis=1)
 
 
 def _branch_columns(c: _Compiler) -> Arrays:
@@ -351,12 +358,15 @@ def _pair_columns(c: _Compiler) -> Arrays:
         np.concatenate([frame["key"].to_numpy() for frame in (stock, safety, allocations, receipts, demands)])
     )
     branches = max(1, len(c.branch))
+    lists = {**_receipt_columns(c, keys, receipts), **_demand_columns(c, keys, demands, allocations)}
+    records = _records(keys, stock, safety, allocations)
+    has_lists = (np.diff(lists["receipt_start"]) > 0) | (np.diff(lists["demand_start"]) > 0)
+    records[:, FLAGS] |= has_lists * HAS_LISTS
     return {
         "pair_start": _starts(keys // branches, len(c.sku)),
         "pair_branch": keys % branches,
-        "pair_record": _records(keys, stock, safety, allocations),
-        **_receipt_columns(c, keys, receipts),
-        **_demand_columns(c, keys, demands, allocations),
+        "pair_record": records,
+        **lists,
         **_allocation_columns(c, keys, allocations),
     }
 

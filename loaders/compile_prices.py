@@ -13,7 +13,7 @@ from loaders.compile_entries import entry_arrays
 from loaders.ordinals import Arrays, Frames, Int64s, Ordinals, codes, columns, numbers, ranges, string_table
 from pricing_engine import matrix as mx
 from pricing_engine.model import MICROS, PRIORITY_LAST, BelowMinimum, Ladder, Mode, RoundingMode
-from pricing_engine.strings import slots_for
+from pricing_engine.strings import put_skus, slots_for
 
 
 def compile_prices(frames: Frames) -> Arrays:
@@ -27,6 +27,8 @@ def compile_prices(frames: Frames) -> Arrays:
             arrays[f"{table}_bytes"].view(np.uint8), arrays[f"{table}_offsets"].view(np.int64)
         )
     arrays.update(_item_arrays(frames, ordinals))
+    items = arrays["items"].view(np.int64)
+    put_skus(arrays["sku_bytes"].view(np.uint8), arrays["sku_offsets"].view(np.int64), items)
     arrays["customers"] = columns(
         ordinals.of("customer", frames["customers"], "parent_id"),
         ordinals.of("price_class", frames["customers"], "price_class"),
@@ -39,7 +41,8 @@ def compile_prices(frames: Frames) -> Arrays:
     books = _book_rows(frames["price_books"], ordinals)
     arrays.update(_agreement_arrays(frames["agreements"], books, ordinals))
     arrays["books"] = books
-    arrays.update(entry_arrays(frames["price_entries"], books, arrays["bundles"].view(np.int64), ordinals))
+    bundles = arrays["bundles"].view(np.int64)
+    arrays.update(entry_arrays(frames["price_entries"], books, bundles, items, ordinals))
     return arrays
 
 
@@ -62,16 +65,14 @@ def _item_arrays(frames: Frames, ordinals: Ordinals) -> Arrays:
     cost_order = np.lexsort((cost_rows[:, mx.COST_FROM], cost_rows[:, mx.COST_BRANCH], cost_item))
     cost_start, cost_end = ranges(cost_item[cost_order], count)
     place = ordinals.place("sku", items, "sku")
-    rows = columns(
-        ordinals.of("product_group", items, "product_group")[place],
-        ordinals.of("uom", items, "base_uom")[place],
-        (items["price_source"] == "erp").to_numpy()[place] * mx.ITEM_FLAG_ERP,
-        uom_start,
-        uom_end,
-        cost_start,
-        cost_end,
-        np.zeros(count),
+    rows = np.zeros((count, 8), dtype=np.int64)
+    rows[:, mx.ITEM_NAMES] = (
+        (ordinals.of("product_group", items, "product_group")[place] + 1)
+        | (items["price_source"] == "erp").to_numpy()[place].astype(np.int64) << mx.ERP_SHIFT
+        | ordinals.of("uom", items, "base_uom")[place] << mx.BASE_UOM_SHIFT
     )
+    rows[:, mx.ITEM_UNITS] = _runs("units of measure", uom_start, uom_end)
+    rows[:, mx.ITEM_COSTS] = _runs("costs", cost_start, cost_end)
     groups = frames["product_groups"]
     group_place = ordinals.place("product_group", groups, "product_group")
     return {
@@ -80,6 +81,13 @@ def _item_arrays(frames: Frames, ordinals: Ordinals) -> Arrays:
         "costs": cost_rows[cost_order],
         "group_parents": ordinals.of("product_group", groups, "parent")[group_place],
     }
+
+
+def _runs(what: str, start: Int64s, end: Int64s) -> Int64s:
+    count = end - start
+    if len(count) and count.max() > mx.RUN_MAX:
+        raise ValueError(f"more than {mx.RUN_MAX} {what} of one item")
+    return start << mx.RUN_BITS | count
 
 
 def _rate_rows(rates: pl.DataFrame, ordinals: Ordinals) -> Int64s:
@@ -170,7 +178,7 @@ def _agreement_arrays(agreements: pl.DataFrame, books: Int64s, ordinals: Ordinal
 
 
 def _bundle_books(audience: Int64s, book: Int64s, books: Int64s) -> Int64s:
-    """Number the bundles, note each book's in `books`, and return their rows without entries yet; (bundles, 7).
+    """Number the bundles, note each book's in `books`, and return their rows without entries yet; (bundles, 8).
 
     Books of one layer with equal audiences always appear together; from BUNDLE_MERGE_MIN on they share one bundle, so
     that a stack has few of them.
@@ -192,6 +200,6 @@ def _bundle_books(audience: Int64s, book: Int64s, books: Int64s) -> Int64s:
             for member in members:
                 books[member, mx.BOOK_BUNDLE] = len(single)
                 single.append(member)
-    bundles = np.zeros((len(single), 7), dtype=np.int64)
+    bundles = np.zeros((len(single), 8), dtype=np.int64)
     bundles[:, mx.BUNDLE_BOOK] = single
     return bundles

@@ -81,7 +81,7 @@ def key_space(m: mx.Matrix) -> int:
 
 def cell_places(m: mx.Matrix) -> tuple[Int64s, Int64s]:
     """Bundle and item key of every cell of the full load, from the directory."""
-    cells = m.bundles[:, mx.BUNDLE_CELL_COUNT]
+    cells = np.diff(m.bundles[:, mx.BUNDLE_CELLS], append=len(m.cell_value))
     bundle = np.repeat(np.arange(len(m.bundles)), cells)
     if not len(bundle):
         return bundle, bundle

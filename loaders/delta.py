@@ -46,9 +46,9 @@ class DeltaBase:
         """What the entries of a delta may refer to."""
         m, names = self._m, self._ordinals.names
         items = np.arange(len(m.items))
-        counts = m.items[:, mx.ITEM_UOM_END] - m.items[:, mx.ITEM_UOM_START]
+        counts = m.items[:, mx.ITEM_UNITS] & mx.RUN_MAX
         item = np.append(items, np.repeat(items, counts))
-        uom = np.append(m.items[:, mx.ITEM_BASE_UOM], m.uoms[:, mx.UOM_NAME])
+        uom = np.append(mx.item_base_uom(m.items[:, mx.ITEM_NAMES]), m.uoms[:, mx.UOM_NAME])
         sku, unit, book = (pl.Series(names[table], dtype=pl.Utf8) for table in ("sku", "uom", "book"))
         edges = self._arrays["basis_edges"].view(np.int64)
         return KnownNames(

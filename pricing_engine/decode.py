@@ -67,33 +67,34 @@ class Decoder:
         if item < 0:
             return PriceData(customers=customers, layers=self._layers)
         row = m.items[item]
-        groups = list(self._groups(int(row[mx.ITEM_GROUP])))
+        units, costs = row[mx.ITEM_UNITS], row[mx.ITEM_COSTS]
+        groups = list(self._groups(int(mx.item_group(row[mx.ITEM_NAMES]))))
         group_names = [names["product_group"][g] for g in groups]
         customer = names["customer"].find(customer_id) if customer_id else -1
         agreements = self._agreements(customer, customer_id)
         levels = [item, *(len(m.items) + g for g in groups), len(m.items) + len(m.group_parents)]
         books, entries = self._books_and_entries(agreements, levels, sku, group_names)
-        base_uom = names["uom"][row[mx.ITEM_BASE_UOM]]
+        base_uom = names["uom"][mx.item_base_uom(row[mx.ITEM_NAMES])]
         return PriceData(
             items={
                 sku: Item(
                     sku,
                     base_uom,
                     group_names[0] if group_names else None,
-                    bool(row[mx.ITEM_FLAGS] & mx.ITEM_FLAG_ERP),
+                    bool(mx.is_erp_item(row[mx.ITEM_NAMES])),
                 )
             },
             group_parent=dict(zip(group_names, [*group_names[1:], None], strict=False)),
             uoms={
                 (sku, names["uom"][u]): Fraction(n, d)
-                for u, n, d in m.uoms[row[mx.ITEM_UOM_START] : row[mx.ITEM_UOM_END]].tolist()
+                for u, n, d in m.uoms[mx.run_start(units) : mx.run_end(units)].tolist()
             },
             customers=customers,
             layers=self._layers,
             books=books,
             agreements=agreements,
             entries=entries,
-            costs={sku: tuple(self._costs(sku, int(row[mx.ITEM_COST_START]), int(row[mx.ITEM_COST_END])))},
+            costs={sku: tuple(self._costs(sku, int(mx.run_start(costs)), int(mx.run_end(costs))))},
             rates=tuple(self._rates()),
             entitlements=tuple(self._entitlements(customer, levels, sku, group_names)),
         )

@@ -13,9 +13,10 @@ from pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, U
 from pricing_engine.explain import explanation
 from pricing_engine.matrix import (
     CUSTOMER_CURRENCY,
-    ITEM_BASE_UOM,
+    ITEM_NAMES,
     NAME_TABLES,
     Names,
+    item_base_uom,
     matrix_from_arrays,
 )
 from pricing_engine.model import (
@@ -221,7 +222,7 @@ class PriceEngine:
     def base_uom(self, sku: str) -> str:
         """The base unit of an item, '' for no such item."""
         item = self._names["sku"].find(sku)
-        return self._names["uom"][self._matrix.items[item, ITEM_BASE_UOM]] if item >= 0 else ""
+        return self._names["uom"][item_base_uom(self._matrix.items[item, ITEM_NAMES])] if item >= 0 else ""
 
     def unit_factor(self, sku: str, uom: str) -> Fraction | None:
         """Base units in one unit of an item; None where it has no such unit."""

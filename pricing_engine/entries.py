@@ -15,6 +15,7 @@ from numba import njit
 from pricing_engine import matrix as mx
 from pricing_engine.exact import INT64_MAX, divide, times
 from pricing_engine.model import BASIS_LINKS_MAX, BelowMinimum
+from pricing_engine.words import count_ones
 
 (
     WORK_AS_OF,
@@ -132,6 +133,22 @@ def _find_changed(m, bundle, key):  # type: ignore[no-untyped-def]
     return -1
 
 
+@njit(cache=True, inline="always")
+def bundle_bit(bundle):  # type: ignore[no-untyped-def]
+    """The bit of ITEM_BUNDLES that stands for a bundle, and for others."""
+    return np.int64(1) << (bundle & 63)
+
+
+@njit(cache=True, inline="always")
+def ranked_cell(m, bundle, ranks, key):  # type: ignore[no-untyped-def]
+    """The cell of the full load of a bundle and a key that has ranks there, -1 if there is none."""
+    at, bit = ranks + (key >> 6), np.int64(1) << (key & 63)
+    if m.cell_ranks[at, mx.RANK_BITS] & bit == 0:
+        return np.int64(-1)
+    before = m.cell_ranks[at, mx.RANK_BEFORE] + count_ones(m.cell_ranks[at, mx.RANK_BITS] & (bit - 1))
+    return m.bundles[bundle, mx.BUNDLE_CELLS] + before
+
+
 @njit(cache=True)
 def find_cell(m, bundle, key, level_flag):  # type: ignore[no-untyped-def]
     """The cell of a bundle and item key, -1 if there is none."""
@@ -141,6 +158,11 @@ def find_cell(m, bundle, key, level_flag):  # type: ignore[no-untyped-def]
         changed = _find_changed(m, bundle, key)
         if changed >= 0:
             return np.int64(changed)
+    if level_flag == mx.LEVEL_ITEM and m.items[key, mx.ITEM_BUNDLES] & bundle_bit(bundle) == 0:
+        return np.int64(-1)
+    ranks = m.bundles[bundle, mx.BUNDLE_RANKS if level_flag == mx.LEVEL_ITEM else mx.BUNDLE_ABOVE]
+    if ranks != mx.NO_RANKS:
+        return ranked_cell(m, bundle, ranks, key)
     shift = m.bundles[bundle, mx.BUNDLE_SHIFT]
     page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (key >> shift)
     cells = m.bundles[bundle, mx.BUNDLE_CELLS]
@@ -160,10 +182,32 @@ def find_cell(m, bundle, key, level_flag):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def index_cells(bundle, key, bundles, items, ranks):  # type: ignore[no-untyped-def]
+    """Note in ITEM_BUNDLES and `ranks` where the cells (bundle, key), both (n,) int64 and sorted, stand.
+
+    `bundles` (n, 8), `items` (n, 8) and `ranks` (n, 2) are int64; `ranks` is zeros.
+    """
+    for cell in range(len(key)):
+        if key[cell] < len(items):
+            items[key[cell], mx.ITEM_BUNDLES] |= bundle_bit(bundle[cell])
+            start = bundles[bundle[cell], mx.BUNDLE_RANKS]
+        else:
+            start = bundles[bundle[cell], mx.BUNDLE_ABOVE]
+        if start != mx.NO_RANKS:
+            at = start + (key[cell] >> 6)
+            if ranks[at, mx.RANK_BITS] == 0:
+                ranks[at, mx.RANK_BEFORE] = cell - bundles[bundle[cell], mx.BUNDLE_CELLS]
+            ranks[at, mx.RANK_BITS] |= np.int64(1) << (key[cell] & 63)
+
+
+@njit(cache=True)
 def find_cells(m, bundles, keys, cells):  # type: ignore[no-untyped-def]
     """`find_cell` for many: writes the cells of `bundles` and `keys`, all (n,) int64."""
     for i in range(len(keys)):
-        cells[i] = find_cell(m, bundles[i], keys[i], mx.LEVEL_ITEM | mx.LEVEL_GROUP | mx.LEVEL_EVERY)
+        is_item = keys[i] < len(m.items)
+        cells[i] = find_cell(
+            m, bundles[i], keys[i], mx.LEVEL_ITEM if is_item else mx.LEVEL_GROUP | mx.LEVEL_EVERY
+        )
 
 
 @njit(cache=True)

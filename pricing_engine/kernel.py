@@ -68,7 +68,7 @@ from pricing_engine.stack import (
     gather_stack,
     priority_of,
 )
-from pricing_engine.strings import find_by_key, find_name, first_guess, name_key
+from pricing_engine.strings import find_item, find_name, first_guess, name_key
 from pricing_engine.tables import fetch, matrix_of, table_of
 
 # ask (9): what a request says; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
@@ -225,7 +225,7 @@ def _item_levels(m, item, keys):  # type: ignore[no-untyped-def]
     """Fill `keys` with the item, its product groups upward and every item; how many (P4)."""
     keys[0] = item
     levels = 1
-    group = m.items[item, mx.ITEM_GROUP]
+    group = mx.item_group(m.items[item, mx.ITEM_NAMES])
     while group >= 0 and levels <= GROUP_DEPTH_MAX:
         keys[levels] = len(m.items) + group
         levels += 1
@@ -237,9 +237,10 @@ def _item_levels(m, item, keys):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def find_unit(m, item, uom):  # type: ignore[no-untyped-def]
     """(numerator, denominator): base units in one of a unit, -1 being the base unit; (0, 0): there is no such (P5)."""
-    if uom == -1 or uom == m.items[item, mx.ITEM_BASE_UOM]:
+    if uom == -1 or uom == mx.item_base_uom(m.items[item, mx.ITEM_NAMES]):
         return np.int64(1), np.int64(1)
-    for row in range(m.items[item, mx.ITEM_UOM_START], m.items[item, mx.ITEM_UOM_END]):
+    units = m.items[item, mx.ITEM_UNITS]
+    for row in range(mx.run_start(units), mx.run_end(units)):
         if m.uoms[row, mx.UOM_NAME] == uom:
             return m.uoms[row, mx.UOM_NUMERATOR], m.uoms[row, mx.UOM_DENOMINATOR]
     return np.int64(0), np.int64(0)
@@ -251,7 +252,7 @@ def _unit_factor(m, work, uom):  # type: ignore[no-untyped-def]
     numerator, denominator = find_unit(m, work[WORK_ITEM], uom)
     if denominator == 0:
         return False
-    work[WORK_UOM] = m.items[work[WORK_ITEM], mx.ITEM_BASE_UOM] if uom == -1 else uom
+    work[WORK_UOM] = mx.item_base_uom(m.items[work[WORK_ITEM], mx.ITEM_NAMES]) if uom == -1 else uom
     work[WORK_NUMERATOR], work[WORK_DENOMINATOR] = numerator, denominator
     work[WORK_BASE_QUANTITY] = work[WORK_QUANTITY]
     if numerator != 1 or denominator != 1:
@@ -295,7 +296,7 @@ def _mark_exception(m, ask, work, keys, stack, answer):  # type: ignore[no-untyp
     status = answer[ANSWER_STATUS]
     if status == _OUT_OF_RANGE:
         return
-    if m.items[work[WORK_ITEM], mx.ITEM_FLAGS] & mx.ITEM_FLAG_ERP != 0:
+    if mx.is_erp_item(m.items[work[WORK_ITEM], mx.ITEM_NAMES]) != 0:
         answer[ANSWER_EXCEPTION] = _PRICE_SOURCE_ERP
         if status != _OK:
             answer[ANSWER_STATUS] = _ERP_UNAVAILABLE
@@ -321,18 +322,11 @@ def _look_ahead(m, text, lines, rows, answers, first, end):  # type: ignore[no-u
         fetch(m.sku_slots, key & (len(m.sku_slots) - 1))
     for i in range(first, end):
         guess = first_guess(m.sku_slots, answers[i, ANSWER_ITEM])
-        answers[i, ANSWER_ENTRY] = guess
         if guess >= 0:
-            fetch(m.sku_offsets, guess)
             fetch(m.items, guess)
     for i in range(first, end):
-        if answers[i, ANSWER_ENTRY] >= 0:
-            fetch(m.sku_bytes, m.sku_offsets[answers[i, ANSWER_ENTRY]])
-    for i in range(first, end):
         start, length = lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH]
-        item = find_by_key(
-            m.sku_bytes, m.sku_offsets, m.sku_slots, text, start, length, answers[i, ANSWER_ITEM]
-        )
+        item = find_item(m, text, start, length, answers[i, ANSWER_ITEM])
         answers[i, ANSWER_ITEM] = item
         if item >= 0:
             fetch_pages(m, rows, item)

@@ -5,16 +5,25 @@ A `Matrix` is what the kernels take: read-only arrays, memory-mapped or not, all
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 Int64s = NDArray[np.int64]
+Int64 = Any
+"""An int64, or an array of them."""
 
-# items (n, 8): the eighth column only fills the cache line
-ITEM_GROUP, ITEM_BASE_UOM, ITEM_FLAGS, ITEM_UOM_START, ITEM_UOM_END, ITEM_COST_START, ITEM_COST_END = range(7)
-ITEM_FLAG_ERP: Final = 1
+# items (n, 8): all that a lookup reads of an item, one cache line. The first four words are its SKU, zeros after it,
+# with its length as the last byte, where it has SKU_INLINE_MAX bytes at most; SKU_ELSEWHERE as that byte where not
+ITEM_SKU, ITEM_NAMES, ITEM_UNITS, ITEM_COSTS, ITEM_BUNDLES = 0, 4, 5, 6, 7
+SKU_INLINE_MAX, SKU_ELSEWHERE = 31, 255
+# ITEM_NAMES: bits 0-30 product group + 1, 31 the ERP prices it, 32-62 base unit
+GROUP_MASK, ERP_SHIFT, BASE_UOM_SHIFT = 0x7FFFFFFF, 31, 32
+# ITEM_UNITS, ITEM_COSTS: first row of `uoms` or `costs` << 24 | how many
+RUN_BITS, RUN_MAX = 24, 2**24 - 1
+# ITEM_BUNDLES: bit `bundle & 63` is set for each bundle that has a cell of the item itself (a delta's do not count)
 # uoms (n, 3): sorted by (item, uom)
 UOM_NAME, UOM_NUMERATOR, UOM_DENOMINATOR = range(3)
 # customers (n, 4)
@@ -38,17 +47,21 @@ LAYER_MODE, LAYER_LADDER = range(2)
 AGREEMENT_BOOK, AGREEMENT_PRIORITY, AGREEMENT_FROM, AGREEMENT_TO, AGREEMENT_INHERIT = range(5)
 # attachments (n, 4): one bundle of an audience; its agreements are [start, end)
 ATTACHMENT_LAYER, ATTACHMENT_BUNDLE, ATTACHMENT_START, ATTACHMENT_END = range(4)
-# bundles (n, 7)
+# bundles (n, 8): BUNDLE_RANKS and BUNDLE_ABOVE lead to the ranks of the keys of items and of those above them (product
+# groups, every item), as row - (first key >> 6) of `cell_ranks`; NO_RANKS where a cell is found by its page
 (
     BUNDLE_SHIFT,
     BUNDLE_DIRECTORY,
     BUNDLE_CELLS,
-    BUNDLE_CELL_COUNT,
+    BUNDLE_ABOVE,
     BUNDLE_SIMPLE_MINIMUM,
     BUNDLE_BOOK,
     BUNDLE_LEVELS,
-) = range(7)
+    BUNDLE_RANKS,
+) = range(8)
 LEVEL_ITEM, LEVEL_GROUP, LEVEL_EVERY = 1, 2, 4  # bits of BUNDLE_LEVELS
+# cell_ranks (n, 2): which of 64 keys have a cell, and how many cells of the bundle stand before them
+RANK_BITS, RANK_BEFORE = range(2)
 # records (n, 8): an entry that needs all of its fields, one cache line
 (
     RECORD_MINIMUM,
@@ -79,6 +92,8 @@ ENTITLEMENT_KEY, ENTITLEMENT_ALLOWED = range(2)
 BUNDLE_MERGE_MIN: Final = 5  # books that always appear together are merged from this many on
 DIRECTORY_CELLS_PER_PAGE: Final = 8
 DIRECTORY_SHIFT_MAX: Final = 16  # what a u16 can tell apart
+RANKS_KEYS_PER_CELL: Final = 4  # with more keys to a cell there are no ranks
+NO_RANKS: Final = -(2**62)
 
 NAME_TABLES: Final = (
     "sku",
@@ -119,6 +134,7 @@ class Matrix(NamedTuple):
     bundles: Int64s
     cell_directory: NDArray[np.uint32]
     cell_low: NDArray[np.uint16]
+    cell_ranks: Int64s
     cell_value: Int64s
     cell_entry: Int64s
     ladders: Int64s
@@ -145,21 +161,25 @@ class Matrix(NamedTuple):
     delta_entry_id_offsets: Int64s
 
 
-TABLES: Final = frozenset(
-    {
-        "items",
-        "uoms",
-        "customers",
-        "layers",
-        "books",
-        "attachments",
-        "agreements",
-        "bundles",
-        "costs",
-        "rates",
-    }
-    | {"entitlements", "ladders", "records", "delta_ladders", "delta_records"}
-)  # two dimensions; all others have one
+TABLES: Final[Mapping[str, int]] = {
+    "items": 8,
+    "uoms": 3,
+    "customers": 4,
+    "layers": 2,
+    "books": 10,
+    "attachments": 4,
+    "agreements": 5,
+    "bundles": 8,
+    "cell_ranks": 2,
+    "costs": 4,
+    "rates": 4,
+    "entitlements": 2,
+    "ladders": 2,
+    "records": 8,
+    "delta_ladders": 2,
+    "delta_records": 8,
+}
+"""Columns of the arrays of two dimensions; all others have one."""
 DTYPES: Final[Mapping[str, type[np.generic]]] = {
     "sku_bytes": np.uint8,
     "customer_bytes": np.uint8,
@@ -175,16 +195,44 @@ DTYPES: Final[Mapping[str, type[np.generic]]] = {
 }
 
 
+@register_jitable
+def item_group(names: Int64) -> Int64:
+    """The product group in ITEM_NAMES, -1 for none; for a word or an array of them, as the next four."""
+    return (names & GROUP_MASK) - 1
+
+
+@register_jitable
+def item_base_uom(names: Int64) -> Int64:
+    """The base unit in ITEM_NAMES."""
+    return names >> BASE_UOM_SHIFT
+
+
+@register_jitable
+def is_erp_item(names: Int64) -> Int64:
+    """1 if ITEM_NAMES says that the ERP prices the item, else 0."""
+    return (names >> ERP_SHIFT) & 1
+
+
+@register_jitable
+def run_start(run: Int64) -> Int64:
+    """The first row of ITEM_UNITS or ITEM_COSTS."""
+    return run >> RUN_BITS
+
+
+@register_jitable
+def run_end(run: Int64) -> Int64:
+    """The row after the last of ITEM_UNITS or ITEM_COSTS."""
+    return (run >> RUN_BITS) + (run & RUN_MAX)
+
+
 def matrix_from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Matrix:
     """The kernels' view of a snapshot's arrays; raises KeyError or TypeError for a missing or mistyped one."""
     fields = {}
     for name in Matrix._fields:
         array = np.asarray(arrays[name])
-        dtype, dimensions = np.dtype(DTYPES.get(name, np.int64)), 2 if name in TABLES else 1
-        if array.dtype != dtype or array.ndim != dimensions:
-            raise TypeError(
-                f"array {name}: {array.dtype} in {array.ndim} dimensions, not {dtype} in {dimensions}"
-            )
+        dtype, columns = np.dtype(DTYPES.get(name, np.int64)), (TABLES[name],) if name in TABLES else ()
+        if array.dtype != dtype or array.ndim != 1 + len(columns) or array.shape[1:] != columns:
+            raise TypeError(f"array {name}: {array.dtype} {array.shape}, not {dtype} {('rows', *columns)}")
         view = array.view()
         view.flags.writeable = False
         fields[name] = view

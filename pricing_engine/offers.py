@@ -120,8 +120,7 @@ def _convert(m, work, high, low, denominator, source, target):  # type: ignore[n
 @njit(cache=True)
 def _cost_row(m, work):  # type: ignore[no-untyped-def]
     """The row of `costs` for the line: the request's branch, else the customer's, else the row without one; or -1."""
-    start = m.items[work[WORK_ITEM], mx.ITEM_COST_START]
-    end = m.items[work[WORK_ITEM], mx.ITEM_COST_END]
+    costs = m.items[work[WORK_ITEM], mx.ITEM_COSTS]
     for choice in range(3):
         branch = np.int64(-1)
         if choice == 0:
@@ -131,7 +130,7 @@ def _cost_row(m, work):  # type: ignore[no-untyped-def]
         if choice < 2 and branch < 0:
             continue
         found = np.int64(-1)
-        for row in range(start, end):
+        for row in range(mx.run_start(costs), mx.run_end(costs)):
             if m.costs[row, mx.COST_BRANCH] == branch:
                 if m.costs[row, mx.COST_FROM] <= work[WORK_AS_OF]:
                     found = np.int64(row)

@@ -14,25 +14,38 @@ from pricing_engine.entries import (
     WORK_CLASS,
     WORK_CURRENCY,
     WORK_HORIZON,
+    WORK_ITEM,
     WORK_LEVELS,
     WORK_QUANTITY,
     book_valid,
+    bundle_bit,
     find_cell,
     first_entry_of,
     first_record,
     ladder_at,
     level_flag,
+    ranked_cell,
     record_at,
     records_of,
     value_of,
 )
-from pricing_engine.exact import INT64_MAX, round_to_increment, scale
+from pricing_engine.exact import INT64_MAX, round_to_increment, times
 from pricing_engine.model import ALWAYS_US, NEVER_US, Ladder, Method, Mode
 from pricing_engine.stack import STACK_ATTACHMENT, STACK_DISTANCE, STACK_LAYER, priority_of
 from pricing_engine.tables import fetch
 
-# rows (n, 6): what holds for a row of the stack throughout a request
-ROW_BUNDLE, ROW_BOOK, ROW_STATE, ROW_LAYER, ROW_GROUP_END, ROW_LAYER_END, ROW_SIZE = range(7)
+# rows (n, 8): what holds for a row of the stack throughout a request
+(
+    ROW_BUNDLE,
+    ROW_BOOK,
+    ROW_STATE,
+    ROW_LAYER,
+    ROW_GROUP_END,
+    ROW_LAYER_END,
+    ROW_ITEMS,  # ITEM_BUNDLES of items that its bundle may have a cell of; 0: of none
+    ROW_ABOVE,  # 1: its bundle has cells of product groups or of every item
+    ROW_SIZE,
+) = range(9)
 _ROWS_FETCHED = 8
 _STEADY, _SILENT, _UNSTEADY = 0, 1, 2  # its book offers; offers nothing, now and later; is for the search
 _FIRST, _OWNER, _NET = int(Mode.FIRST), int(Ladder.OWNER), int(Method.NET)
@@ -58,6 +71,11 @@ def plain_rows(m, work, stack, rows):  # type: ignore[no-untyped-def]
         rows[row, ROW_BUNDLE], rows[row, ROW_BOOK] = bundle, book
         rows[row, ROW_STATE] = _state(m, work, stack, row, book)
         rows[row, ROW_LAYER] = stack[row, STACK_LAYER]
+        levels = m.bundles[bundle, mx.BUNDLE_LEVELS]
+        rows[row, ROW_ITEMS] = bundle_bit(bundle) if levels & mx.LEVEL_ITEM != 0 else 0
+        rows[row, ROW_ABOVE] = levels & (mx.LEVEL_GROUP | mx.LEVEL_EVERY) != 0
+        if rows[row, ROW_STATE] == _SILENT:
+            rows[row, ROW_ITEMS] = rows[row, ROW_ABOVE] = 0
         rows[row, ROW_GROUP_END] = rows[row, ROW_LAYER_END] = row + 1
         if row + 1 < len(stack) and stack[row + 1, STACK_LAYER] == stack[row, STACK_LAYER]:
             rows[row, ROW_LAYER_END] = rows[row + 1, ROW_LAYER_END]
@@ -65,30 +83,49 @@ def plain_rows(m, work, stack, rows):  # type: ignore[no-untyped-def]
                 rows[row, ROW_GROUP_END] = rows[row + 1, ROW_GROUP_END]
 
 
+@njit(cache=True, inline="always")
+def _bundles_of(m, item):  # type: ignore[no-untyped-def]
+    """ITEM_BUNDLES of an item, all of them where a delta may have brought more."""
+    return m.items[item, mx.ITEM_BUNDLES] if len(m.delta_keys) == 0 else np.int64(-1)
+
+
 @njit(cache=True)
 def fetch_pages(m, rows, item):  # type: ignore[no-untyped-def]
-    """Bring in where the first bundles keep an item's own cells."""
+    """Bring in what says where the first bundles keep an item's own cells."""
+    bundles = m.items[item, mx.ITEM_BUNDLES]
     for row in range(min(len(rows), _ROWS_FETCHED)):
-        bundle = rows[row, ROW_BUNDLE]
-        if rows[row, ROW_STATE] != _SILENT and m.bundles[bundle, mx.BUNDLE_LEVELS] & mx.LEVEL_ITEM != 0:
-            page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (item >> m.bundles[bundle, mx.BUNDLE_SHIFT])
-            fetch(m.cell_directory, page)
+        if bundles & rows[row, ROW_ITEMS] != 0:
+            bundle = rows[row, ROW_BUNDLE]
+            ranks = m.bundles[bundle, mx.BUNDLE_RANKS]
+            if ranks != mx.NO_RANKS:
+                fetch(m.cell_ranks, ranks + (item >> 6))
+            else:
+                page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (item >> m.bundles[bundle, mx.BUNDLE_SHIFT])
+                fetch(m.cell_directory, page)
 
 
 @njit(cache=True)
 def fetch_cells(m, rows, item):  # type: ignore[no-untyped-def]
     """Bring in those cells, as far as it is known where they are."""
+    bundles = m.items[item, mx.ITEM_BUNDLES]
     for row in range(min(len(rows), _ROWS_FETCHED)):
-        bundle = rows[row, ROW_BUNDLE]
-        if rows[row, ROW_STATE] != _SILENT and m.bundles[bundle, mx.BUNDLE_LEVELS] & mx.LEVEL_ITEM != 0:
-            page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (item >> m.bundles[bundle, mx.BUNDLE_SHIFT])
-            cells = m.bundles[bundle, mx.BUNDLE_CELLS]
-            low, high = m.cell_directory[page], m.cell_directory[page + 1]
-            if low < high:
-                middle = cells + ((np.int64(low) + np.int64(high)) >> 1)
-                fetch(m.cell_low, middle)
-                fetch(m.cell_value, middle)
-                fetch(m.cell_entry, middle)
+        if bundles & rows[row, ROW_ITEMS] != 0:
+            cell = _likely_cell(m, rows[row, ROW_BUNDLE], item)
+            if cell >= 0:
+                fetch(m.cell_low, cell)
+                fetch(m.cell_value, cell)
+                fetch(m.cell_entry, cell)
+
+
+@njit(cache=True)
+def _likely_cell(m, bundle, item):  # type: ignore[no-untyped-def]
+    """A bundle's cell of an item, or one near it, -1 for none."""
+    ranks = m.bundles[bundle, mx.BUNDLE_RANKS]
+    if ranks != mx.NO_RANKS:
+        return ranked_cell(m, bundle, ranks, item)
+    page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (item >> m.bundles[bundle, mx.BUNDLE_SHIFT])
+    low, high = np.int64(m.cell_directory[page]), np.int64(m.cell_directory[page + 1])
+    return m.bundles[bundle, mx.BUNDLE_CELLS] + ((low + high) >> 1) if low < high else np.int64(-1)
 
 
 @njit(cache=True)
@@ -154,10 +191,9 @@ def _computed(m, work, keys, book, cell):  # type: ignore[no-untyped-def]
     given, price, _ = _net(m, work, bundle, under)
     if not given or price == 0:
         return False, 0, 0, 1, 0
-    fits, high, low, denominator = scale(
-        0, price, 1, record_at(m, at, mx.RECORD_NUMERATOR), record_at(m, at, mx.RECORD_DENOMINATOR)
-    )
-    return fits and (high != 0 or low != 0), high, low, denominator, at - first
+    # not reduced, as `scale` would: that costs more than all else here, and who can't hold it asks the search
+    fits, high, low = times(np.int64(0), price, record_at(m, at, mx.RECORD_NUMERATOR))
+    return fits and (high != 0 or low != 0), high, low, record_at(m, at, mx.RECORD_DENOMINATOR), at - first
 
 
 @njit(cache=True)
@@ -184,14 +220,14 @@ def _offer(m, work, keys, rows, row, cell):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def plain_price(m, work, keys, rows):  # type: ignore[no-untyped-def]
     """(found, unit price, place in the stack, entry) of a plain line of one base unit in the asked currency."""
-    first = 0
+    first, bundles = 0, _bundles_of(m, work[WORK_ITEM])
     while first < len(rows):
         layer, end = rows[first, ROW_LAYER], rows[first, ROW_LAYER_END]
         nearest_wins = m.layers[layer, mx.LAYER_MODE] == _FIRST and m.layers[layer, mx.LAYER_LADDER] == _OWNER
         while first < end:
             speaker, found = -1, -1
             for row in range(first, rows[first, ROW_GROUP_END]):
-                if rows[row, ROW_STATE] != _SILENT:
+                if bundles & rows[row, ROW_ITEMS] != 0 or rows[row, ROW_ABOVE] != 0:
                     cell = _first_cell(m, work, keys, rows[row, ROW_BUNDLE])
                     if cell >= 0:
                         if speaker >= 0 or rows[row, ROW_STATE] == _UNSTEADY or not nearest_wins:

@@ -8,7 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pricing_engine import matrix as mx
 from pricing_engine.exact import mul_low
+from pricing_engine.words import word_of
 
 _MULTIPLIER = np.int64(-7046029254386353131)  # 2^64 / golden ratio, as a signed integer
 _TAG = ~np.int64(0xFFFFFFFF)
@@ -23,12 +25,11 @@ def _fold(state):  # type: ignore[no-untyped-def]
 def name_key(text, start, length):  # type: ignore[no-untyped-def]
     """64 mixed bits of `length` bytes from `start`: multiply and fold, eight bytes a step."""
     state = mul_low(np.int64(length), _MULTIPLIER)
-    word = np.int64(0)
-    for i in range(length):
-        word = (word << 8) | np.int64(text[start + i])
-        if i & 7 == 7:
-            state = _fold(mul_low(state ^ word, _MULTIPLIER))
-            word = np.int64(0)
+    done = np.int64(0)
+    while done + 8 <= length:
+        state = _fold(mul_low(state ^ word_of(text, start + done, 8), _MULTIPLIER))
+        done += 8
+    word = word_of(text, start + done, length - done)
     return _fold(mul_low(_fold(mul_low(state ^ word, _MULTIPLIER)), _MULTIPLIER))
 
 
@@ -42,6 +43,19 @@ def build_slots(text, offsets, slots):  # type: ignore[no-untyped-def]
         while slots[place] != 0:
             place = (place + 1) & mask
         slots[place] = (key & _TAG) | (ordinal + 1)
+
+
+@njit(cache=True)
+def put_skus(text, offsets, items):  # type: ignore[no-untyped-def]
+    """Write the SKUs of a name table into the rows of `items`, (n, 8) int64."""
+    for item in range(len(offsets) - 1):
+        start, length = offsets[item], offsets[item + 1] - offsets[item]
+        if length > mx.SKU_INLINE_MAX:
+            items[item, mx.ITEM_SKU + 3] = np.int64(mx.SKU_ELSEWHERE) << 56
+            continue
+        for i in range(4):
+            items[item, mx.ITEM_SKU + i] = word_of(text, start + 8 * i, min(8, max(0, length - 8 * i)))
+        items[item, mx.ITEM_SKU + 3] |= np.int64(length) << 56
 
 
 @njit(cache=True)
@@ -75,6 +89,33 @@ def find_by_key(text, offsets, slots, wanted, start, length, key):  # type: igno
                         break
                 if same:
                     return ordinal
+        place = (place + 1) & mask
+    return np.int64(-1)
+
+
+@njit(cache=True, inline="always")
+def _has_sku(m, item, wanted, start, length):  # type: ignore[no-untyped-def]
+    last = word_of(wanted, start + 24, max(0, length - 24)) | np.int64(length) << 56
+    other = m.items[item, mx.ITEM_SKU + 3] ^ last
+    for i in range(3):
+        word = word_of(wanted, start + 8 * i, min(8, max(0, length - 8 * i)))
+        other |= m.items[item, mx.ITEM_SKU + i] ^ word
+    return other == 0
+
+
+@njit(cache=True)
+def find_item(m, wanted, start, length, key):  # type: ignore[no-untyped-def]
+    """The item whose SKU is `wanted[start:start + length]`, which has this key; -1 if it is none."""
+    if length > mx.SKU_INLINE_MAX:
+        return find_by_key(m.sku_bytes, m.sku_offsets, m.sku_slots, wanted, start, length, key)
+    mask = len(m.sku_slots) - 1
+    place = key & mask
+    while m.sku_slots[place] != 0:
+        slot = m.sku_slots[place]
+        if (slot ^ key) & _TAG == 0:
+            item = (slot & np.int64(0xFFFFFFFF)) - 1
+            if _has_sku(m, item, wanted, start, length):
+                return item
         place = (place + 1) & mask
     return np.int64(-1)
 

@@ -26,10 +26,12 @@ from pricing_engine.matrix import DTYPES, TABLES, Matrix
 class TableType(types.Type):
     """Memory of one or two dimensions, C order."""
 
-    def __init__(self, dtype: types.Type, ndim: int) -> None:
+    def __init__(self, dtype: types.Type, ndim: int, width: int = 0) -> None:
         self.dtype = dtype
         self.ndim = ndim
-        super().__init__(f"Table({dtype}, {ndim})")
+        self.width = width
+        """Columns, where the kernel knows them when it is compiled; else 0."""
+        super().__init__(f"Table({dtype}, {ndim}, {width})")
 
 
 class MatrixType(types.Type):
@@ -107,7 +109,7 @@ matrix_of: Any = _matrix_of
 
 def _table_type(name: str) -> TableType:
     dtype = types.int64 if name not in DTYPES else getattr(types, np.dtype(DTYPES[name]).name)
-    return TableType(dtype, 2 if name in TABLES else 1)
+    return TableType(dtype, 2 if name in TABLES else 1, TABLES.get(name, 0))
 
 
 @infer_getattr
@@ -122,12 +124,12 @@ class _MatrixAttributes(AttributeTemplate):
 def _get_table(context: Any, builder: Any, matrix: MatrixType, value: Any, name: str) -> Any:
     pointer = cgutils.create_struct_proxy(matrix)(context, builder, value=value).descriptor
     first = 3 * Matrix._fields.index(name)
-    address, rows, columns = (
-        builder.load(builder.gep(pointer, [context.get_constant(types.intp, first + i)])) for i in range(3)
+    table = _table_type(name)
+    address, rows = (
+        builder.load(builder.gep(pointer, [context.get_constant(types.intp, first + i)])) for i in range(2)
     )
-    return _new(
-        context, builder, _table_type(name), builder.inttoptr(address, cgutils.voidptr_t), rows, columns
-    )
+    columns = context.get_constant(types.int64, max(1, table.width))
+    return _new(context, builder, table, builder.inttoptr(address, cgutils.voidptr_t), rows, columns)
 
 
 @intrinsic

@@ -1,7 +1,7 @@
 """Joins an ERP's gateway to the services of a process: what `--erp-config` switches on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -37,7 +37,7 @@ class ErpFallback:
         until_s = monotonic() + self.gateway.settings.limits.request_wait_ms / 1000
         if caller.deadline_s is not None and caller.deadline_s <= until_s:
             return caller
-        return replace(caller, deadline_s=until_s)
+        return caller._replace(deadline_s=until_s)
 
     def close(self) -> None:
         """Ends the ERP's threads."""

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -21,8 +21,7 @@ class SnapshotSource(Protocol):
         """The snapshot of that version, '' for the active one; raises `RequestRefusedError`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who asks: what names the exchange, and what they may see (P11)."""
 
     correlation_id: str
@@ -35,18 +34,16 @@ class Caller:
         return None if self.deadline_s is None else max(0.0, self.deadline_s - time.monotonic())
 
 
-def _no_lines() -> NDArray[np.uint8]:
-    return np.zeros(0, np.uint8)
+_NO_LINES: Final = np.zeros(0, np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """An answer and the statuses of its lines, for the counters."""
 
     raw: bytes
-    status: NDArray[np.integer[Any]] = field(default_factory=_no_lines)
+    status: NDArray[np.integer[Any]] = _NO_LINES
     """`LineStatus` of the lines that were priced."""
-    availability: NDArray[np.integer[Any]] = field(default_factory=_no_lines)
+    availability: NDArray[np.integer[Any]] = _NO_LINES
     """`AvailabilityStatus` of the lines whose availability was asked."""
 
 

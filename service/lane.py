@@ -5,26 +5,24 @@ give the same bytes, and tests hold them equal.
 """
 
 import threading
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from atp.engine import AvailabilityEngine
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US
 from atp.positions import Tables
-from atp.quote_kernel import FREE_SIZE, FREE_STATUS
+from atp.quote_kernel import ASKED_SIZE, FREE_SIZE, FREE_STATUS
 from atp.quote_window import QuoteWindow, quote_window
 from pricegrid import v1
 from pricing_engine import kernel as kn
-from pricing_engine.engine import PriceEngine
+from pricing_engine.engine import KernelTerms, PriceEngine
 from pricing_engine.tables import describe
 from service import lane_kernel as kernel
 from service import scan_kernel as scan
 from service.errors import RequestRefusedError
-from service.limits import LINES_MAX, PAIRS_MAX
+from service.limits import LINES_MAX
 from service.wire_request import branch_names
 
 WINDOWS_MAX: Final = 4_096
@@ -33,27 +31,64 @@ OUT_BYTES: Final = 1 << 16
 """Room for an answer at first."""
 
 
-class _Room(threading.local):
-    """Scratch of one thread. What is not used stays unmapped."""
+class _Desk:
+    """What the kernel works with for one thread and one snapshot. What is not used of it stays unmapped."""
 
-    def __init__(self) -> None:
+    def __init__(self, terms: KernelTerms, created_at_us: int, version: bytes) -> None:
+        self.words = np.zeros(kernel.DESK_SIZE, np.int64)
         self.head = np.zeros(scan.HEAD_SIZE, np.int64)
-        self.lines = np.empty((LINES_MAX, kn.LINE_SIZE), np.int64)
         self.answers = np.empty((LINES_MAX, kn.ANSWER_SIZE), np.int64)
         self.free = np.empty((LINES_MAX, FREE_SIZE), np.int64)
-        self.out = np.empty(OUT_BYTES, np.uint8)
+        self.windows = np.full((kernel.WINDOWS, kernel.KNOWN_SIZE), -1, np.int64)
+        self.known: list[object] = [None] * kernel.WINDOWS
+        """What the addresses in `windows` lead to."""
+        self.tables: Tables | None = None
+        """The positions that DESK_DESCRIBED leads to."""
+        self._held: dict[int, NDArray[Any]] = {
+            kernel.DESK_DESCRIPTOR: terms.descriptor,
+            kernel.DESK_CURRENCIES: terms.currencies,
+            kernel.DESK_FLAGGED_CUSTOMERS: terms.flagged_customers,
+            kernel.DESK_FLAGGED_ITEMS: terms.flagged_items,
+            kernel.DESK_VERSION: np.frombuffer(version, np.uint8),
+            kernel.DESK_WINDOWS: self.windows,
+            kernel.DESK_HEAD: self.head,
+            kernel.DESK_ASK: np.zeros(kn.ASK_SIZE, np.int64),
+            kernel.DESK_LINES: np.empty((LINES_MAX, kn.LINE_SIZE), np.int64),
+            kernel.DESK_ANSWERS: self.answers,
+            kernel.DESK_ASKED: np.empty((LINES_MAX, ASKED_SIZE), np.int64),
+            kernel.DESK_FREE: self.free,
+        }
+        for column, array in self._held.items():
+            self.words[column] = array.ctypes.data
+        self.words[kernel.DESK_CURRENCY_COUNT] = len(terms.currencies)
+        self.words[kernel.DESK_FLAGGED_CUSTOMER_COUNT] = len(terms.flagged_customers)
+        self.words[kernel.DESK_FLAGGED_ITEM_COUNT] = len(terms.flagged_items)
+        self.words[kernel.DESK_GRACE] = terms.grace_us
+        self.words[kernel.DESK_CREATED] = created_at_us
+        self.words[kernel.DESK_VERSION_LENGTH] = len(version)
+        self.give_room(OUT_BYTES)
+
+    def give_room(self, size: int) -> None:
+        """Room for an answer of so many bytes."""
+        self.out = np.empty(size, np.uint8)
+        self.words[kernel.DESK_OUT], self.words[kernel.DESK_OUT_LENGTH] = self.out.ctypes.data, size
+
+    def look(self, tables: Tables) -> None:
+        """Work with these positions from now on."""
+        self.tables = tables
+        described = self._held[kernel.DESK_DESCRIBED] = describe(tables)
+        self.words[kernel.DESK_DESCRIBED] = described.ctypes.data
+
+    def learn(self, second: int, named: bytes, window: QuoteWindow | None) -> None:
+        """Note the window that the kernel needed; None: the branches are not plain."""
+        name, slot = np.frombuffer(named, np.uint8), int(self.words[kernel.DESK_SLOT])
+        own_branch, address = self.words[kernel.DESK_OWN_BRANCH], window.window.ctypes.data if window else 0
+        self.windows[slot] = (second, own_branch, name.ctypes.data, len(named), address)
+        self.known[slot] = (name, window)
 
 
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """The positions as they stand, live ones included, and where they are."""
-
-    tables: Tables | None
-    addresses: NDArray[np.int64]
-
-
-_NOTHING: Final = _Described(None, np.zeros((0, 3), np.int64))
-_NO_WINDOW: Final = QuoteWindow(np.zeros(0, np.int64), 0, ())
+class _Desks(threading.local):
+    desk: _Desk | None = None
 
 
 class LaneAsk(NamedTuple):
@@ -80,107 +115,67 @@ class Lane:
     def __init__(
         self, version: str, created_at_us: int, prices: PriceEngine, availability: AvailabilityEngine | None
     ) -> None:
-        self._prices, self._availability = prices, availability
+        self._prices = prices
+        self._availability = availability if availability and len(availability.positions.branches) else None
         self._terms = prices.kernel_terms()
-        self._version = np.frombuffer(version.encode(), np.uint8)
-        self._room = _Room()
+        self._version = version.encode()
+        self._desks = _Desks()
         self._created_at_us = created_at_us
         self._windows: dict[tuple[bytes | int, int], QuoteWindow | None] = {}
-        self._multiples = np.zeros(0, np.int64)
-        self._described: _Described | None = None
-        if availability is not None:
-            self._multiples = availability.positions.arrays["item_multiple"].astype(np.int64, copy=False)
 
     def price_lines(self, raw: bytes, asked: LaneAsk) -> LaneAnswer | None:
         """Answers a `PriceLinesRequest` if it is plain."""
-        room = self._room
-        request = np.frombuffer(raw, np.uint8)
-        count, _ = kernel.scan(self._terms.descriptor, request, room.head, room.lines)
-        if count < 0 or room.head[scan.HEAD_BRANCH_COUNT] > 1:
-            return None
-        return self._answer(request, int(count), asked, _NOTHING, _NO_WINDOW, is_quote=False)
+        return self._answer(raw, asked, 0)
 
     def quote_lines(self, raw: bytes, asked: LaneAsk) -> LaneAnswer | None:
         """Answers a `QuoteLinesRequest` if it is plain."""
-        room = self._room
-        request = np.frombuffer(raw, np.uint8)
-        count, own_branch = kernel.scan(self._terms.descriptor, request, room.head, room.lines)
-        if count < 0:
-            return None
-        described, window = self._window(raw, room.head.tolist(), int(own_branch), asked.now_us)
-        if window is None or count * window.branches > PAIRS_MAX:
-            return None
-        return self._answer(request, int(count), asked, described, window, is_quote=True)
+        return self._answer(raw, asked, kernel.QUOTE)
 
-    def _answer(
-        self,
-        request: NDArray[np.uint8],
-        count: int,
-        asked: LaneAsk,
-        described: _Described,
-        window: QuoteWindow,
-        *,
-        is_quote: bool,
-    ) -> LaneAnswer | None:
-        room, terms = self._room, self._terms
+    def _answer(self, raw: bytes, asked: LaneAsk, flags: int) -> LaneAnswer | None:
+        desk = self._desks.desk or self._new_desk()
+        if self._availability is not None and self._availability.positions.tables is not desk.tables:
+            desk.look(self._availability.positions.tables)  # `follow` replaced them
+        now_us, correlation_id, service_desk, exceptions_unusual = asked
+        if service_desk:
+            flags |= kernel.SERVICE_DESK
+        if exceptions_unusual:
+            flags |= kernel.EXCEPTIONS_UNUSUAL
+        correlation = correlation_id.encode()
         while True:
-            end = kernel.answer(
-                terms.descriptor,
-                terms.currencies,
-                terms.flagged_customers,
-                terms.flagged_items,
-                terms.grace_us,
-                self._created_at_us,
-                asked.now_us,
-                asked.service_desk,
-                asked.exceptions_unusual,
-                request,
-                room.head,
-                room.lines,
-                room.answers,
-                self._version,
-                np.frombuffer(asked.correlation_id.encode(), np.uint8),
-                room.out,
-                described.addresses,
-                window.window,
-                self._multiples,
-                room.free,
-                is_quote,
-            )
+            end = kernel.answer(desk.words, raw, correlation, now_us, flags)
             if end >= 0:
-                free = room.free[: count if window.branches else 0, FREE_STATUS]
-                return LaneAnswer(room.out[:end].tobytes(), room.answers[:count, kn.ANSWER_STATUS], free)
-            if end != scan.MORE_ROOM:
+                count, free_count = desk.words[kernel.DESK_COUNT : kernel.DESK_FREE_COUNT + 1].tolist()
+                status, free = desk.answers[:count, kn.ANSWER_STATUS], desk.free[:free_count, FREE_STATUS]
+                return LaneAnswer(desk.out[:end].tobytes(), status, free)
+            if end == scan.MORE_ROOM:
+                desk.give_room(2 * len(desk.out))
+            elif end == kernel.NEED_WINDOW:
+                self._make_known(desk, raw, now_us)
+            else:
                 return None
-            room.out = np.empty(2 * len(room.out), np.uint8)
 
-    def _window(
-        self, raw: bytes, head: list[int], own_branch: int, now_us: int
-    ) -> tuple[_Described, QuoteWindow | None]:
-        """The positions, and the days of the branches asked: None for branches that are not plain, and empty where
-        there is no availability."""
-        engine = self._availability
-        as_of_us = head[scan.HEAD_AS_OF] if head[scan.HEAD_HAS_AS_OF] else now_us
+    def _new_desk(self) -> _Desk:
+        desk = self._desks.desk = _Desk(self._terms, self._created_at_us, self._version)
+        return desk
+
+    def _make_known(self, desk: _Desk, raw: bytes, now_us: int) -> None:
+        """Work out the window that a request needs, unless another thread did."""
+        head, own_branch = desk.head, int(desk.words[kernel.DESK_OWN_BRANCH])
         named = raw[head[scan.HEAD_BRANCHES] : head[scan.HEAD_BRANCHES_END]]
-        if (
-            engine is None
-            or not len(engine.positions.branches)
-            or not (named or own_branch >= 0)
-            or not AS_OF_MIN_US <= as_of_us < AS_OF_MAX_US
-        ):
-            return _NOTHING, _NO_WINDOW
-        key = named or own_branch, as_of_us // 1_000_000
-        window = self._windows.get(key)
-        if window is None and key not in self._windows:
-            window = self._make_window(engine, named, own_branch, as_of_us)
-            if len(self._windows) >= WINDOWS_MAX:
-                self._windows = {}
-            self._windows[key] = window
-        return self._now(engine), window
+        as_of_us = int(head[scan.HEAD_AS_OF]) if head[scan.HEAD_HAS_AS_OF] else now_us
+        second = as_of_us // 1_000_000
+        key = named or own_branch, second
+        windows = self._windows
+        if key not in windows:
+            if len(windows) >= WINDOWS_MAX:
+                windows = self._windows = {}
+            windows[key] = self._make_window(named, own_branch, as_of_us)
+        desk.learn(second, named, windows[key])
 
-    def _make_window(
-        self, engine: AvailabilityEngine, named: bytes, own_branch: int, as_of_us: int
-    ) -> QuoteWindow | None:
+    def _make_window(self, named: bytes, own_branch: int, as_of_us: int) -> QuoteWindow | None:
+        engine = self._availability
+        if engine is None:
+            return None
         try:
             asked = v1.QuoteLinesRequest.FromString(named).branches
             names = branch_names(asked) if named else (self._prices.branch(own_branch).encode(),)
@@ -188,10 +183,3 @@ class Lane:
             return None
         branches = engine.branches(names)
         return None if -1 in branches else quote_window(engine.windows, branches, as_of_us)
-
-    def _now(self, engine: AvailabilityEngine) -> _Described:
-        """The positions as they stand: `follow` replaces their tables."""
-        tables, described = engine.positions.tables, self._described
-        if described is None or described.tables is not tables:
-            described = self._described = _Described(tables, describe(tables))
-        return described

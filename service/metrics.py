@@ -1,13 +1,16 @@
-"""Counters of the service for Prometheus, with children bound beforehand: `labels()` at each request would cost 5 %.
+"""Counters of the service for Prometheus, with children bound beforehand and threads that count for themselves.
 
 Several processes serve one port, so they count in files of a shared directory (`PROMETHEUS_MULTIPROC_DIR`, set before
 `prometheus_client` is first imported) that the supervisor adds up and serves.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atp.model import AvailabilityStatus
 from pricing_engine.model import LineStatus
@@ -31,6 +34,8 @@ METHODS = (
     "DropDeadLetters",
     "ListReservations",
 )
+FEW_LINES: Final = 16
+"""Fewer are counted one by one."""
 BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -43,6 +48,9 @@ class Metrics(Protocol):
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """A request that was refused."""
 
+    def flush(self) -> None:
+        """Show what was counted: called every now and then, and at the end."""
+
 
 class NoMetrics:
     """Counts nothing."""
@@ -53,9 +61,34 @@ class NoMetrics:
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """See `Metrics`."""
 
+    def flush(self) -> None:
+        """See `Metrics`."""
+
+
+class _Tally:
+    """What one thread has counted of a method's answers; nobody else writes it."""
+
+    __slots__ = ("availability", "buckets", "lines", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BUCKETS_S) + 1)
+        self.seconds = 0.0
+        self.lines = [0] * len(LineStatus)
+        self.availability = [0] * len(AvailabilityStatus)
+
+
+class _Tallies(threading.local):
+    """Those of one thread, by method."""
+
+    of: Mapping[str, _Tally] = {}
+
 
 class PrometheusMetrics:
-    """Counts for Prometheus."""
+    """Counts for Prometheus.
+
+    Its counters are files that every increment writes to, behind a lock: for a quote of one line that costs as much as
+    the answer. So each thread counts for itself, and `flush` adds up.
+    """
 
     def __init__(self) -> None:
         from prometheus_client import Counter, Histogram
@@ -83,20 +116,66 @@ class PrometheusMetrics:
         self._lines = [lines.labels(status.name) for status in LineStatus]
         self._availability = [availability.labels(status.name) for status in AvailabilityStatus]
         self._latency = {method: latency.labels(method) for method in METHODS}
+        self._mine = _Tallies()
+        self._all: list[tuple[str, _Tally, _Tally]] = []
+        """The method, a thread's tally of it, and how much of that is in the files."""
+        self._lock = threading.Lock()
 
     def answered(self, method: str, answered: Answered, seconds: float) -> None:
         """See `Metrics`."""
-        self._requests[method, "OK"].inc()
-        self._latency[method].observe(seconds)
-        for counters, status in ((self._lines, answered.status), (self._availability, answered.availability)):
-            for value, count in enumerate(np.bincount(status).tolist()):
-                if count:
-                    counters[value].inc(count)
+        tally = self._mine.of.get(method) or self._new_tally(method)
+        tally.seconds += seconds
+        tally.buckets[bisect_left(BUCKETS_S, seconds)] += 1
+        _count(tally.lines, answered.status)
+        _count(tally.availability, answered.availability)
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """See `Metrics`."""
         self._requests[method, reason].inc()
         self._latency[method].observe(seconds)
+
+    def flush(self) -> None:
+        """See `Metrics`."""
+        with self._lock:
+            for method, tally, flushed in self._all:
+                seconds, latency = tally.seconds, self._latency[method]
+                answers = 0
+                for place, count in _grown(tally.buckets, flushed.buckets):
+                    latency._buckets[place].inc(count)  # noqa: SLF001 - there is no other way to add many
+                    answers += count
+                if answers:
+                    latency._sum.inc(seconds - flushed.seconds)  # noqa: SLF001 - as above
+                    flushed.seconds = seconds
+                    self._requests[method, "OK"].inc(answers)
+                for value, count in _grown(tally.lines, flushed.lines):
+                    self._lines[value].inc(count)
+                for value, count in _grown(tally.availability, flushed.availability):
+                    self._availability[value].inc(count)
+
+    def _new_tally(self, method: str) -> _Tally:
+        tally = _Tally()
+        self._mine.of = {**self._mine.of, method: tally}
+        with self._lock:
+            self._all.append((method, tally, _Tally()))
+        return tally
+
+
+def _count(counts: list[int], status: NDArray[np.integer[Any]]) -> None:
+    """Add how often each status occurs."""
+    if len(status) < FEW_LINES:
+        for value in status.tolist():
+            counts[value] += 1
+    else:
+        for value, count in enumerate(np.bincount(status).tolist()):
+            counts[value] += count
+
+
+def _grown(counts: list[int], flushed: list[int]) -> Iterator[tuple[int, int]]:
+    """(place, by how much) of those that have grown since, which are then noted as flushed."""
+    for place, count in enumerate(counts):
+        if count != flushed[place]:
+            yield place, count - flushed[place]
+            flushed[place] = count
 
 
 class SnapshotAge:

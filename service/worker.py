@@ -134,9 +134,10 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     follower = LiveFollower(config.store)
     follower.look(active)
     link = WriterLink(socket_path(config.store))
+    metrics = PrometheusMetrics() if config.metrics else NoMetrics()
     server, health_servicer, handlers = build_server(
         holder,
-        PrometheusMetrics() if config.metrics else NoMetrics(),
+        metrics,
         threads=config.threads,
         live=link.methods(),
         changes=PolledChanges(lambda: _live_version(holder)),
@@ -151,6 +152,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
         supervisor.send(Serving(config.snapshot_version))
         while not stopping[0]:
             follower.look(holder.active)
+            metrics.flush()
             if not supervisor.poll(HOUSEKEEPING_S):
                 holder.let_go()
                 continue
@@ -165,6 +167,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     health_servicer.enter_graceful_shutdown()
     handlers.end_watches()
     server.stop(config.grace_s).wait()
+    metrics.flush()
     if erp:
         erp.close()
     link.close()

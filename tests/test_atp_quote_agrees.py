@@ -53,8 +53,7 @@ def plainly(engine: AvailabilityEngine, ask: CheckAsk) -> np.ndarray | None:
     free[:, FREE_STATUS] = lines.status
     tables = engine.positions.tables
     window = quote_window(engine.windows, engine.branches(ask.branches), ask.as_of_us)
-    multiples = engine.positions.arrays["item_multiple"]
-    is_plain = quote_lines(describe(tables), window.window, ask.as_of_us, multiples, asked, free, True)
+    is_plain = quote_lines(describe(tables), window.window, ask.as_of_us, asked, free, True)
     return free if is_plain else None
 
 
