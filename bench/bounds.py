@@ -27,12 +27,12 @@ BOUNDS: Final = {
     "QuoteLines over gRPC, 1 line, server CPU a call": Bound(1.5),
     "QuoteLines over gRPC, 100 lines, server CPU a call": Bound(2.5),
     "QuoteLines over gRPC, 1,000 lines, server CPU a call": Bound(8),
-    "kernel, list, 1,000 lines": Bound(40),
-    "kernel, mixed, 1,000 lines": Bound(65),
-    "PriceLines in process, 1 line": Bound(8),
+    "kernel, list, 1,000 lines": Bound(36),
+    "kernel, mixed, 1,000 lines": Bound(60),
+    "PriceLines in process, 1 line": Bound(6),
     "PriceLines in process, 1,000 lines": Bound(6),
     "QuoteLines in process, 1,000 lines": Bound(4.5),
-    "availability of 10,000 pairs": Bound(1300),
+    "availability of 1,000 pairs": Bound(250),
     "cost a line, ten times the cells": Bound(1.4),
     "bytes a cell, index and price": Bound(1.31, factor=1.2),  # counted, not timed
 }

@@ -33,7 +33,8 @@ _FINISHED = re.compile(r"^finished in [^,]+, ([\d.]+) req/s", re.MULTILINE)
 _REQUESTS = re.compile(
     r"^requests: .*?(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", re.MULTILINE
 )
-_DATA = re.compile(r"^traffic: .*\((\d+)\) data", re.MULTILINE)
+# "data" holds the bytes of warming up too
+_TRAFFIC = re.compile(r"^traffic: \S+ \((\d+)\) total", re.MULTILINE)
 
 
 def executable() -> str | None:
@@ -59,7 +60,7 @@ def arguments(program: str, url: str, body: Path, seconds: int, in_flight: int) 
 
 def parse(said: str) -> dict[str, float]:
     """Rate, calls and answered bytes of its report; raises ValueError if a call failed or the report is another."""
-    finished, requests, traffic = (pattern.search(said) for pattern in (_FINISHED, _REQUESTS, _DATA))
+    finished, requests, traffic = (pattern.search(said) for pattern in (_FINISHED, _REQUESTS, _TRAFFIC))
     if finished is None or requests is None or traffic is None:
         raise ValueError(f"h2load said something else: {said[-500:]!r}")
     done, succeeded, failed, errored, timeout = map(int, requests.groups())

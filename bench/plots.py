@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from bench import curves, peers
 from bench.measure import ROOT
@@ -19,7 +19,6 @@ from bench.measure import ROOT
 FOLDER, RESULT = ROOT / "docs" / "plots", ROOT / "bench" / "results" / "latest.json"
 _STYLE = {
     "svg.hashsalt": "pricegrid",  # ids of the file are made of it instead of chance
-    "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
@@ -134,7 +133,7 @@ def _logarithmic(axes: Axes) -> None:
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(_number))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())
 
 
 def _number(value: float, _: object) -> str:
