@@ -34,6 +34,10 @@ from typing import Any
 
 from service.compile_cache import use_compile_cache
 
+if (
+    __name__ == "__main__"
+):  # in this process alone, and before redis-py is imported, which looks for hiredis then
+    sys.path.append(str(Path(__file__).resolve().parent.parent / ".bench"))
 use_compile_cache(os.environ)  # before any kernel is imported
 
 import grpc  # noqa: E402
@@ -44,7 +48,7 @@ from bench import datasets as data  # noqa: E402
 from bench.echo_server import SERVICE  # noqa: E402
 from bench.http2_load import Connection  # noqa: E402
 from bench.kernel import Questions, quote_bytes, request_bytes  # noqa: E402
-from bench.measure import ROOT, Figure, child, figure, median_us  # noqa: E402
+from bench.measure import Figure, child, figure, median_us  # noqa: E402
 from bench.postgres_server import UnavailableError, postgres_server  # noqa: E402
 from bench.rpc import (  # noqa: E402
     PRICE_LINES,
@@ -73,7 +77,6 @@ PRICE_BARE, QUOTE_BARE = "PriceLines, bare HTTP/2 client", "QuoteLines, bare HTT
 PRICE_CALL, QUOTE_CALL = "PriceLines in process", "QuoteLines in process"
 _CALLS = {1: 400, 10: 300, 100: 150, 1000: 60}
 _SLOW_CALLS = 10  # of what takes milliseconds however little is asked
-_DRIVERS = ROOT / ".bench"
 _OPTIONS = [("grpc.max_receive_message_length", 1 << 26)]
 WHO = (
     *(REDIS, REDIS_BARE, POSTGRES, SQLITE, POLARS),
@@ -126,6 +129,8 @@ def redis_asks(cells: pl.DataFrame, folder: Path, core: int) -> Iterator[tuple[A
 
     from tests.redis_servers import redis_server
 
+    if not issubclass(redis.connection.DefaultParser, redis._parsers._HiredisParser):  # noqa: SLF001
+        raise UnavailableError("redis-py did not take hiredis up")
     at = folder / "redis.sock"
     with ExitStack() as stack:
         with on_core(core):
@@ -269,7 +274,6 @@ def _stub(request: Any, response: Any) -> tuple[Any, Any]:
 
 def measure_here(size: data.Size, folder: Path, rounds: int) -> dict[str, Any]:
     """Medians in µs by who and lines, what could not be measured, and how long it took to build each."""
-    sys.path.append(str(_DRIVERS))  # here alone: redis-py would take hiredis up
     server_core, client_core = cores()
     cells, build_s = cells_of(folder / "dataset"), {}
     missing: dict[str, str] = {}
@@ -286,7 +290,9 @@ def measure_here(size: data.Size, folder: Path, rounds: int) -> dict[str, Any]:
             try:
                 asks.update(zip(names, make(), strict=True))
                 build_s[names[0]] = time.perf_counter() - begin
-            except (ImportError, UnavailableError) as error:
+            except ImportError as error:
+                missing.update(dict.fromkeys(names, f"{error}; `make bench` sets it up"))
+            except UnavailableError as error:
                 missing.update(dict.fromkeys(names, str(error)))
         store = folder / "store"
         address, _ = stack.enter_context(pricegrid_server(store, server_core))
