@@ -4,9 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 TRYTON := .tryton/.set-up
+PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
 
-.PHONY: demo test lint bench protos lock clean tryton node
+.PHONY: demo test lint bench bench-check protos lock clean tryton node
 
 demo: $(STAMP) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
 	$(BIN)/pricegrid demo
@@ -21,8 +22,11 @@ lint: $(STAMP) ## style, types, protos, and generated code that is not what the 
 	$(BIN)/buf lint proto
 	proto/check.sh
 
-bench: $(STAMP) ## measures; results in bench/results
+bench: $(STAMP) $(PEERS) ## measures; results in bench/results, tables and plots in docs
 	$(BIN)/python bench/run.py
+
+bench-check: $(STAMP) ## a profile of a minute; fails if a ratio is far out of line
+	$(BIN)/python bench/check.py
 
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh
@@ -31,16 +35,19 @@ tryton: $(TRYTON) ## Tryton, the ERP of the tests, in an environment of its own
 
 node: $(NODE) ## the packages of examples/node, which its tests need; takes Node.js 18 or later with npm
 
-lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproject.toml, Tryton's from its own list
+lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproject.toml, Tryton's and bench's from their own lists
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file examples/tryton/requirements.lock examples/tryton/requirements.in
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	  --output-file bench/requirements.lock bench/requirements.in
 
 clean: ## removes what was set up and made
-	rm -rf .venv .tryton examples/node/node_modules .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .tryton .bench examples/node/node_modules .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
@@ -52,6 +59,12 @@ $(STAMP): requirements.lock pyproject.toml
 $(TRYTON): examples/tryton/requirements.lock
 	test -x .tryton/bin/python || $(PYTHON) -m venv .tryton
 	.tryton/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r examples/tryton/requirements.lock
+	@touch $@
+
+# Beside .venv, not in it: redis-py would take hiredis up, and the tests run on what users get.
+$(PEERS): $(STAMP) bench/requirements.lock
+	rm -rf .bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --target .bench -r bench/requirements.lock
 	@touch $@
 
 $(NODE): examples/node/package.json examples/node/package-lock.json

@@ -54,6 +54,9 @@ LOAD_10M = Size(items=1_000_000, class_entries=20_000, customers=42_000, contrac
 QUOTES = Size(items=1_000_000, class_entries=20_000, customers=10_000, contract_entries=20, branches=2)
 """What a quote is asked of: a million items in two branches."""
 QUOTES_TENTH = Size(items=100_000, class_entries=2_000, customers=1_000, contract_entries=20, branches=2)
+PEERS = Size(items=1_000_000, class_entries=20_000, customers=10_000, contract_entries=380, branches=2)
+"""Five million cells of items, that Redis, PostgreSQL, SQLite and Polars hold too."""
+PEERS_TENTH = Size(items=100_000, class_entries=2_000, customers=1_000, contract_entries=380, branches=2)
 LIST_ONLY = Size(items=1_000_000, class_entries=0, customers=10, contract_entries=0, breaks=False)
 
 

@@ -92,6 +92,14 @@ class Connection:
         if out:
             self._socket.sendall(out)
 
+    def call(self) -> None:
+        """One call, until it has ended."""
+        out, before = bytearray(), self.ended
+        self.start(1, out)
+        while self.ended == before:
+            self.flush(out)
+            out = self.receive()
+
     def receive(self) -> bytearray:
         """Reads once, counts streams that ended; returns what must be sent in reply."""
         unread, replies = self._unread, bytearray()

@@ -89,7 +89,7 @@ class _CapturedError(Exception):
     """Ends a request where the kernel would begin."""
 
 
-def _kernel_call(engine: PriceEngine, ask: PriceAsk) -> Callable[[], object]:
+def kernel_call(engine: PriceEngine, ask: PriceAsk) -> Callable[[], object]:
     """The kernel's call for an ask, with the arguments that the engine gives it; not made yet."""
     given: list[tuple[Any, ...]] = []
 
@@ -107,16 +107,17 @@ def _kernel_call(engine: PriceEngine, ask: PriceAsk) -> Callable[[], object]:
     return lambda: kernel(*given[0])
 
 
-def _take_calls(
+def take_calls(
     arrays: Arrays, lines: int, calls: int, rng: np.random.Generator
 ) -> Iterator[Callable[[], object]]:
+    """The floor: calls of `np.take` of as many prices."""
     prices = np.asarray(arrays["cell_value"])
     for _ in range(calls):
         places = rng.integers(0, len(prices), lines)
         yield lambda places=places: np.take(prices, places)
 
 
-class _One:
+class One:
     """A snapshot source of one snapshot."""
 
     def __init__(self, engine: PriceEngine) -> None:
@@ -124,6 +125,7 @@ class _One:
         self._loaded = LoadedSnapshot(version, 0, engine, "UTC", lane=Lane(version, 0, engine, None))
 
     def get(self, version: str) -> LoadedSnapshot:  # noqa: ARG002 -- the protocol's
+        """It, whatever the version."""
         return self._loaded
 
 
@@ -131,14 +133,14 @@ def _layers_of_a_call(
     engine: PriceEngine, questions: Questions, kind: str, lines: int, calls: int
 ) -> dict[str, float]:
     """Median µs of the kernel, the engine, and the service from bytes to bytes."""
-    service, caller = PricingService(_One(engine), lambda: data.AS_OF_US), Caller("bench")
+    service, caller = PricingService(One(engine), lambda: data.AS_OF_US), Caller("bench")
 
     def asks() -> Asks:
         return (questions.ask(lines, kind) for _ in range(calls))
 
     raws = [request_bytes(ask) for ask in asks()]
     return {
-        "kernel": median_us(_kernel_call(engine, ask) for ask in asks()),
+        "kernel": median_us(kernel_call(engine, ask) for ask in asks()),
         "engine": median_us((lambda ask=ask: engine.price(ask)) for ask in asks()),
         "service": median_us((lambda raw=raw: service.price_lines(raw, caller)) for raw in raws),
     }
@@ -149,14 +151,14 @@ def measure(size: data.Size, label: str, scale: float = 1.0) -> list[Figure]:
     arrays = compile_prices(data.frames(size))
     engine, questions, rng = PriceEngine(arrays), Questions(size), np.random.default_rng(2)
     engine.price(questions.ask(1, "mixed"))
-    PricingService(_One(engine), lambda: data.AS_OF_US).price_lines(
+    PricingService(One(engine), lambda: data.AS_OF_US).price_lines(
         request_bytes(questions.ask(1, "mixed")), Caller("bench")
     )
     figures = []
     for kind in ("list", "mixed"):
         for lines in LINES:
             calls = max(20, int(_CALLS[lines] * scale))
-            floor = median_us(_take_calls(arrays, lines, calls, rng))
+            floor = median_us(take_calls(arrays, lines, calls, rng))
             for what, reached in _layers_of_a_call(engine, questions, kind, lines, calls).items():
                 goal = "≤ 3×" if what == "kernel" and lines == 1000 else ""
                 figures.append(
@@ -195,7 +197,7 @@ def growth(small: data.Size, large: data.Size, scale: float = 1.0) -> list[Figur
     times: list[list[float]] = [[], []]
     for _ in range(max(5, int(20 * scale))):
         for place, (_, engine, questions) in enumerate(worlds):
-            calls = [_kernel_call(engine, questions.ask(1000, "mixed")) for _ in range(5)]
+            calls = [kernel_call(engine, questions.ask(1000, "mixed")) for _ in range(5)]
             times[place].append(median_us(calls))
     (few, _, _), (many, _, _) = worlds
     name, floor_is = f"cost a line from {few:,} to {many:,} cells", f"the same kernel on {few:,} cells"

@@ -13,7 +13,8 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,6 @@ QUOTE_LINES = Method(
 )
 IN_FLIGHT = 32
 _REQUESTS = {1: 4000, 100: 1000, 1000: 300}
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cores() -> tuple[int, int]:
@@ -63,8 +63,8 @@ def cores() -> tuple[int, int]:
 
 
 def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """CPU seconds of a process, by its clock: /proc counts in hundredths, which on a busy machine may be none."""
+    return time.clock_gettime(~pid << 3 | 2)  # the number of that clock, as clock_getcpuclockid(3) makes it
 
 
 def _worker_of(pid: int) -> int:
@@ -90,23 +90,39 @@ def _process(words: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """What is started meanwhile runs on that core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
 def pricegrid_server(store: Path, core: int) -> Iterator[tuple[str, int]]:
     """Address and worker of a server whose processes are all on `core`."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})  # what it starts inherits it
-    try:
+    with on_core(core):
         serve = _process(
             ["service.cli", "serve", "--store", str(store), "--port", "0", "--workers", "1", "--json"]
         )
         process = serve.__enter__()
-    finally:
-        os.sched_setaffinity(0, before)
     try:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         yield ready["address"], _worker_of(process.pid)
     finally:
         serve.__exit__(None, None, None)
+
+
+@contextmanager
+def echo_server(core: int, answer_bytes: Iterable[int]) -> Iterator[tuple[str, int]]:
+    """Address and process of the floor, on `core`, for answers of those sizes."""
+    words = [str(w) for w in ("bench.echo_server", core, WORKER_THREADS, *answer_bytes)]
+    with _process(words) as echo:
+        assert echo.stdout is not None
+        yield echo.stdout.readline().strip(), echo.pid
 
 
 def _load(address: str, path: str, requests: Path, seconds: float, core: int, pid: int) -> dict[str, Any]:
@@ -120,7 +136,7 @@ def _load(address: str, path: str, requests: Path, seconds: float, core: int, pi
     return done
 
 
-def _answer_bytes(address: str, path: str, raws: list[bytes]) -> int:
+def median_answer_bytes(address: str, path: str, raws: list[bytes]) -> int:
     """Median size of the answers to some of the requests; raises if one is refused."""
     with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", 1 << 26)]) as channel:
         call = channel.unary_unary(path)
@@ -139,11 +155,8 @@ def measure(
             n: [method.request(size, questions.ask(n, "mixed")) for _ in range(_REQUESTS[n])] for n in LINES
         }
         files = {n: write_messages(folder / f"{method.name}-{n}", raws[n]) for n in LINES}
-        answers = {n: _answer_bytes(address, method.path, raws[n]) for n in LINES}
-        words = [str(w) for w in ("bench.echo_server", server_core, WORKER_THREADS, *answers.values())]
-        with _process(words) as echo:
-            assert echo.stdout is not None
-            echo_address = echo.stdout.readline().strip()
+        answers = {n: median_answer_bytes(address, method.path, raws[n]) for n in LINES}
+        with echo_server(server_core, answers.values()) as (echo_address, echo_pid):
             for lines in LINES:
                 pairs = []
                 for _ in range(rounds):
@@ -153,16 +166,16 @@ def measure(
                         files[lines],
                         seconds,
                         load_core,
-                        echo.pid,
+                        echo_pid,
                     )
                     ours = _load(address, method.path, files[lines], seconds, load_core, worker)
-                    _check(ours, answers[lines])
+                    check_answered(ours, answers[lines])
                     pairs.append((ours, floor))
                 figures.extend(_figures(method, lines, pairs, len(raws[lines][0]), answers[lines]))
     return figures
 
 
-def _check(done: dict[str, Any], answer_bytes: int) -> None:
+def check_answered(done: dict[str, Any], answer_bytes: int) -> None:
     """Refusals have no message: the bytes that came must be those of answers."""
     if done["data_bytes"] < 0.8 * done["calls"] * answer_bytes:
         raise RuntimeError(f"{done['data_bytes']} bytes in {done['calls']} answers: some were refused")

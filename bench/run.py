@@ -1,7 +1,8 @@
-"""Runs all benchmarks and writes what they say: `bench/results/` as JSON, the table in `docs/performance.md`.
+"""Runs all benchmarks and writes what they say: `bench/results/` as JSON, tables and plots in `docs/`.
 
 `--quick` runs each on small data in less than two minutes, to see that everything works; it writes
-`bench/results/quick.json` and leaves the table alone. Without it, `bench/results/latest.json` and one of the day.
+`bench/results/quick.json` and leaves tables and plots alone. Without it, `bench/results/latest.json` and one of the
+day.
 """
 
 import argparse
@@ -24,12 +25,11 @@ from service.compile_cache import use_compile_cache  # noqa: E402
 
 use_compile_cache(os.environ)  # before any kernel is imported
 
-from bench import availability, erp, kernel, live, loads, promises, rpc  # noqa: E402
+from bench import availability, curves, erp, h2load, kernel, live, loads, peers, plots, promises, rpc  # noqa: E402
 from bench import datasets as data  # noqa: E402
 from bench.measure import Figure, as_json, machine  # noqa: E402
 
 RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
@@ -61,6 +61,10 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
     quoted = "QUOTES_TENTH" if quick else "QUOTES"
     store = loads.publish(quoted, folder / quoted)
     done("quotes", rpc.measure(rpc.QUOTE_LINES, getattr(data, quoted), store, folder, rounds, seconds))
+    done(
+        "h2load",
+        h2load.measure(rpc.QUOTE_LINES, getattr(data, quoted), store, folder, rounds, 1 if quick else 2),
+    )
     done("availability", availability.measure(getattr(data, quoted), store, 5 if quick else 40))
     done("promises", promises.measure(calls=1 if quick else 5))
     events, reservations = (20_000, 200) if quick else (400_000, 3_000)
@@ -74,6 +78,12 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
     done("kernel", kernel.measure(world, f"{world.entries / 1e6:.1f} M entries", 0.2 if quick else 1.0))
     if not quick:
         done("growth", kernel.growth(data.TENTH, data.LOAD_10M))
+    grown, details["curves"] = curves.measure(1 if quick else 0, 1 if quick else 5)
+    done("curves", grown)
+    peered = "PEERS_TENTH" if quick else "PEERS"
+    loads.publish(peered, folder / peered)
+    ahead, details["peers"] = peers.measure(peered, folder / peered, 1 if quick else 3)
+    done("peers", ahead)
     return figures, details
 
 
@@ -109,7 +119,7 @@ def table(document: dict[str, Any]) -> str:
 
 
 def write(document: dict[str, Any], quick: bool) -> None:
-    """The JSON files, and the table between its marks."""
+    """The JSON files, the tables between their marks, the plots."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     names = ["quick.json"] if quick else ["latest.json", f"{document['made_at'][:10]}.json"]
@@ -117,8 +127,27 @@ def write(document: dict[str, Any], quick: bool) -> None:
         (RESULTS / name).write_text(text, encoding="utf-8")
     if not quick:
         page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{table(document)}\n{END}{after}", encoding="utf-8")
+        for name, lines in tables(document).items():
+            page = filled(page, name, lines)
+        PAGE.write_text(page, encoding="utf-8")
+        plots.draw(document, plots.FOLDER)
+
+
+def tables(document: dict[str, Any]) -> dict[str, str]:
+    """What stands between the marks of the page, by name."""
+    details = document["details"]
+    return {
+        "figures": table(document),
+        "peers": peers.table(details["peers"]),
+        "curves": curves.table(details["curves"]),
+    }
+
+
+def filled(page: str, name: str, lines: str) -> str:
+    """The page with other lines between the marks of that name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, after = page.split(begin, maxsplit=1)[0], page.split(end)[1]
+    return f"{before}{begin}\n{lines}\n{end}{after}"
 
 
 def main() -> int:
