@@ -224,7 +224,7 @@ def _directory(bundle: Int64s, key: Int64s, bundles: Int64s, ordinals: Ordinals)
     starts = np.cumsum(pages + 1) - (pages + 1)
     page = starts[bundle] + (key >> shift[bundle])
     ends = np.cumsum(np.bincount(page + 1, minlength=int((pages + 1).sum())))
-    items, every = len(ordinals.names["sku"]), ordinals.key_space - 1
+    items, every = ordinals.count("sku"), ordinals.key_space - 1
     for flag, has in (
         (mx.LEVEL_ITEM, key < items),
         (mx.LEVEL_GROUP, (key >= items) & (key < every)),
