@@ -89,7 +89,7 @@ class _CapturedError(Exception):
     """Ends a request where the kernel would begin."""
 
 
-def _kernel_call(engine: PriceEngine, ask: PriceAsk) -> Callable[[], object]:
+def kernel_call(engine: PriceEngine, ask: PriceAsk) -> Callable[[], object]:
     """The kernel's call for an ask, with the arguments that the engine gives it; not made yet."""
     given: list[tuple[Any, ...]] = []
 
@@ -138,7 +138,7 @@ def _layers_of_a_call(
 
     raws = [request_bytes(ask) for ask in asks()]
     return {
-        "kernel": median_us(_kernel_call(engine, ask) for ask in asks()),
+        "kernel": median_us(kernel_call(engine, ask) for ask in asks()),
         "engine": median_us((lambda ask=ask: engine.price(ask)) for ask in asks()),
         "service": median_us((lambda raw=raw: service.price_lines(raw, caller)) for raw in raws),
     }
@@ -195,7 +195,7 @@ def growth(small: data.Size, large: data.Size, scale: float = 1.0) -> list[Figur
     times: list[list[float]] = [[], []]
     for _ in range(max(5, int(20 * scale))):
         for place, (_, engine, questions) in enumerate(worlds):
-            calls = [_kernel_call(engine, questions.ask(1000, "mixed")) for _ in range(5)]
+            calls = [kernel_call(engine, questions.ask(1000, "mixed")) for _ in range(5)]
             times[place].append(median_us(calls))
     (few, _, _), (many, _, _) = worlds
     name, floor_is = f"cost a line from {few:,} to {many:,} cells", f"the same kernel on {few:,} cells"
