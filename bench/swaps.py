@@ -3,7 +3,7 @@
 `pricegrid serve --workers 1`, its processes all on one core, answers QuoteLines of 100 lines that come at random
 instants, half as many as it can answer (`bench.swap_load`, on another core). Windows of a few seconds with and without
 swaps take turns on the same server; the ratio is the median over the pairs. In a swapping window another version
-becomes active every second: versions that no worker has mapped, so each is checked byte by byte, mapped, its pages
+becomes active every two seconds: versions that no worker has mapped, so each is checked byte by byte, mapped, its pages
 populated, its kernels tried, and an old one unmapped. They are deltas that give 10,000 items other prices; the
 requests ask these items only, so that a line says by its price which version it is from.
 """
@@ -34,7 +34,7 @@ from pricing_engine.engine import PriceAsk
 from pricing_engine.model import MICROS
 from service.limits import KEPT_SNAPSHOTS_MAX
 
-LINES, ITEMS, REQUESTS, SWAP_EVERY_S = 100, 10_000, 200, 1.0
+LINES, ITEMS, REQUESTS, SWAP_EVERY_S = 100, 10_000, 200, 2.0
 VERSIONS = KEPT_SNAPSHOTS_MAX + 3  # more than a worker keeps mapped: none is there when its turn comes
 _CENT = MICROS // 100
 
