@@ -118,7 +118,7 @@ def _swapping(words: list[str], seconds: float, store: Path, turns: Iterator[str
 
 def _figures(pairs: list[tuple[dict[str, Any], dict[str, Any]]], rate: float) -> list[Figure]:
     windows = [window for pair in pairs for window in pair]
-    calls = sum(window["calls"] for window in windows)
+    calls = sum(there["calls"] for _, there in pairs)
     swaps = sum(len(swapping["versions"]) - 1 for _, swapping in pairs)
     if not all(len(swapping["versions"]) > 1 for _, swapping in pairs):
         raise AssertionError("no swap came about in a window")
@@ -131,8 +131,10 @@ def _figures(pairs: list[tuple[dict[str, Any], dict[str, Any]]], rate: float) ->
         f"{rate:,.0f} calls a second of {LINES} lines; rounds {spread}; p50 {middle[0]:.2f} and {middle[1]:.2f} ms, "
         f"longest {highest[0]:.1f} and {highest[1]:.1f} ms"
     )
-    seen = f"at least {swaps} versions taken over"
-    failed, mixed = (float(sum(window[key] for window in windows)) for key in ("failed", "mixed"))
+    refused = sum(here["failed"] for here, _ in pairs)
+    seen = f"at least {swaps} versions taken over; {refused} failed without swaps"
+    failed = float(sum(there["failed"] for _, there in pairs))
+    mixed = float(sum(window["mixed"] for window in windows))
     return [
         figure("calls failed while snapshots are swapped", "0", failed, calls, "all calls", "calls", seen),
         figure("answers that mix two snapshots", "0", mixed, calls, "all calls", "calls", seen),
