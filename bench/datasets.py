@@ -51,6 +51,7 @@ ISSUE_2 = Size(items=720_000, class_entries=20_000, customers=50_000, contract_e
 TENTH = Size(items=72_000, class_entries=2_000, customers=5_000, contract_entries=20)
 LOAD_1M = Size(items=500_000, class_entries=20_000, customers=5_000, contract_entries=20)
 LOAD_10M = Size(items=1_000_000, class_entries=20_000, customers=42_000, contract_entries=200)
+LOAD_30M = Size(items=1_000_000, class_entries=20_000, customers=142_000, contract_entries=200)
 QUOTES = Size(items=1_000_000, class_entries=20_000, customers=10_000, contract_entries=20, branches=2)
 """What a quote is asked of: a million items in two branches."""
 QUOTES_TENTH = Size(items=100_000, class_entries=2_000, customers=1_000, contract_entries=20, branches=2)

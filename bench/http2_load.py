@@ -13,7 +13,8 @@ import socket
 import struct
 import sys
 import time
-from collections import deque
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -40,6 +41,15 @@ def header_block(host: str, path: str) -> bytes:
     return block
 
 
+@dataclass(slots=True)
+class Record:
+    """What came of each stream, for who wants more than counts."""
+
+    answers: defaultdict[int, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
+    """The message behind its five bytes of gRPC framing; none: the call failed."""
+    ended_s: dict[int, float] = field(default_factory=dict)
+
+
 class Connection:
     """One connection with prepared requests."""
 
@@ -55,6 +65,7 @@ class Connection:
         self._credit: dict[int, int] = {}  # more window of a stream than the initial one
         self._unread = bytearray()
         self.ended = self.data_bytes = self.resets = 0
+        self.record: Record | None = None
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         settings = struct.pack(">HI", _INITIAL_WINDOW_SETTING, WINDOW_MAX)
         widen = struct.pack(">I", WINDOW_MAX - _INITIAL_WINDOW)
@@ -68,6 +79,10 @@ class Connection:
             self._waiting.append([self._next_stream, self._sent % len(self._bodies), 0])
             self._next_stream += 2
             self._sent += 1
+
+    def fileno(self) -> int:
+        """What `select` waits for."""
+        return self._socket.fileno()
 
     def flush(self, out: bytearray) -> None:
         """Sends what is due."""
@@ -116,11 +131,15 @@ class Connection:
             if kind == DATA:
                 self.data_bytes += size
                 self._to_credit += size
+                if self.record is not None:
+                    self.record.answers[stream] += unread[at + 9 : at + 9 + size]
             elif kind != HEADERS:
                 replies += self._control(kind, flags, stream, bytes(unread[at + 9 : at + 9 + size]))
             if flags & END_STREAM and kind in (DATA, HEADERS):
                 self.ended += 1
                 self._credit.pop(stream, None)
+                if self.record is not None:
+                    self.record.ended_s[stream] = time.perf_counter()
             at += 9 + size
         del unread[:at]
         if self._to_credit > 1 << 24:
@@ -144,6 +163,8 @@ class Connection:
                 self._credit[stream] = self._credit.get(stream, 0) + more
         elif kind == RST_STREAM:
             self.resets += 1
+            if self.record is not None:
+                self.record.ended_s[stream] = time.perf_counter()
         elif kind == GOAWAY:
             raise ConnectionError(f"the server said goodbye: {payload[8:]!r}")
         return b""

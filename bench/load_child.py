@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from bench.measure import peak_mb
+from bench.measure import peak_mb, private_mb
 
 _BEGIN = time.perf_counter()
 
@@ -102,14 +102,17 @@ def cold(store: str, sku: str) -> dict[str, Any]:
         "seconds": time.perf_counter() - _BEGIN,
         "imports_s": imported - _BEGIN,
         "snapshot_gb": sum(file.stat().st_size for file in folder.iterdir()) / 1e9,
-        "private_mb": _private_mb(),
+        "private_mb": private_mb(),
     }
 
 
-def _private_mb() -> float:
-    """Memory that is this process's alone: the pages of the snapshot belong to its files."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("Anonymous:"))
+def private(store: str) -> dict[str, Any]:
+    """What a process holds for itself that has a snapshot of the store ready to answer."""
+    from pricing_engine.model import ExceptionPolicy
+    from service.runtime import load_snapshot
+
+    loaded = load_snapshot(Path(store), None, ExceptionPolicy(), verify=False)
+    return {"version": loaded.version, "private_mb": private_mb()}
 
 
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -118,6 +121,7 @@ STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     "floor": floor,
     "delta": delta,
     "cold": cold,
+    "private": private,
 }
 
 if __name__ == "__main__":

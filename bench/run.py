@@ -25,7 +25,21 @@ from service.compile_cache import use_compile_cache  # noqa: E402
 
 use_compile_cache(os.environ)  # before any kernel is imported
 
-from bench import availability, curves, erp, h2load, kernel, live, loads, peers, plots, promises, rpc  # noqa: E402
+from bench import (  # noqa: E402
+    availability,
+    curves,
+    erp,
+    h2load,
+    kernel,
+    live,
+    loads,
+    peers,
+    plots,
+    promises,
+    rpc,
+    scale,
+    swaps,
+)
 from bench import datasets as data  # noqa: E402
 from bench.measure import Figure, as_json, machine  # noqa: E402
 
@@ -48,11 +62,9 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
         print(f"{what}: {time.perf_counter() - begin:.0f} s since the start", flush=True)
 
     begin = time.perf_counter()
-    sizes = ["TENTH"] if quick else ["LOAD_1M", "LOAD_10M"]
+    sizes = ["TENTH"] if quick else ["LOAD_1M", "LOAD_10M", *scale.sizes()]
     for size in sizes:
-        of_size, details[size] = loads.measure(
-            size, folder / size, repeats=1 if quick or size == "LOAD_10M" else 3
-        )
+        of_size, details[size] = loads.measure(size, folder / size, repeats=3 if size == "LOAD_1M" else 1)
         done(f"loads {size}", of_size)
     served = sizes[0]
     rounds, seconds = (2, 0.5) if quick else (5, 2.0)
@@ -65,6 +77,8 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
         "h2load",
         h2load.measure(rpc.QUOTE_LINES, getattr(data, quoted), store, folder, rounds, 1 if quick else 2),
     )
+    swapping = (1, 3.0) if quick else (5, 6.0)
+    done("swaps", swaps.measure(getattr(data, quoted), store, folder / "swaps", *swapping))
     done("availability", availability.measure(getattr(data, quoted), store, 5 if quick else 40))
     done("promises", promises.measure(calls=1 if quick else 5))
     events, reservations = (20_000, 200) if quick else (400_000, 3_000)
@@ -84,6 +98,7 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
     loads.publish(peered, folder / peered)
     ahead, details["peers"] = peers.measure(peered, folder / peered, 1 if quick else 3)
     done("peers", ahead)
+    done("scale", scale.measure(folder / "scale", scale.QUICK if quick else scale.worlds()))
     return figures, details
 
 

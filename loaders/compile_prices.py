@@ -48,7 +48,7 @@ def compile_prices(frames: Frames) -> Arrays:
 
 def _item_arrays(frames: Frames, ordinals: Ordinals) -> Arrays:
     items, uoms, costs = frames["items"], frames["uoms"], frames["costs"]
-    count = len(ordinals.names["sku"])
+    count = ordinals.count("sku")
     uom_item = ordinals.of("sku", uoms, "sku")
     uom_rows = columns(
         ordinals.of("uom", uoms, "uom"), numbers(uoms, "numerator"), numbers(uoms, "denominator")
@@ -103,7 +103,7 @@ def _rate_rows(rates: pl.DataFrame, ordinals: Ordinals) -> Int64s:
 def _entitlement_rows(entitlements: pl.DataFrame, ordinals: Ordinals) -> Int64s:
     customer = ordinals.of("customer", entitlements, "customer_id")
     price_class = ordinals.of("price_class", entitlements, "price_class")
-    owner = np.where(customer >= 0, customer, len(ordinals.names["customer"]) + price_class)
+    owner = np.where(customer >= 0, customer, ordinals.count("customer") + price_class)
     key = owner * ordinals.key_space + ordinals.item_keys(entitlements)
     rows = columns(key, entitlements["allowed"].to_numpy())
     return rows[np.argsort(key, kind="stable")]
@@ -152,7 +152,7 @@ def _agreement_arrays(agreements: pl.DataFrame, books: Int64s, ordinals: Ordinal
 
     Audiences are the customers, then the price classes, then everyone.
     """
-    customers, classes = len(ordinals.names["customer"]), len(ordinals.names["price_class"])
+    customers, classes = ordinals.count("customer"), ordinals.count("price_class")
     customer = ordinals.of("customer", agreements, "customer_id")
     price_class = ordinals.of("price_class", agreements, "price_class")
     audience = np.where(

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loaders.ordinals import Int64s, Ordinals
+from loaders.ordinals import Int64s, names_at, table_names
 from pricing_engine import matrix as mx
 from pricing_engine.entries import full_load_entries
 from pricing_engine.matrix import matrix_from_arrays
@@ -20,9 +20,9 @@ def decode_entries(arrays: Snapshot) -> pl.DataFrame:
 
     valid_to_us, method, value_micros, basis, explicit_zero, entry_id; null where blank.
     """
-    ordinals = Ordinals.from_arrays(arrays)
     rows = decode_rows(arrays)
-    items, groups = len(ordinals.names["sku"]), len(ordinals.names["product_group"])
+    m = matrix_from_arrays(arrays)
+    items, groups = len(m.items), len(m.group_parents)
     key = pl.col("key")
     book = pl.col("book_class") // 2**32
     named = {
@@ -50,7 +50,7 @@ def decode_entries(arrays: Snapshot) -> pl.DataFrame:
         pl.col("entry_id"),
     )
     for name, (table, _) in named.items():
-        names = pl.Series("name", ordinals.names[table], dtype=pl.Utf8)
+        names = pl.Series("name", table_names(arrays, table), dtype=pl.Utf8)
         place = out[name]
         valid = place.is_not_null() & (place >= 0)
         gathered = names.gather(place.filter(valid)) if len(names) else names
@@ -171,17 +171,6 @@ def _decode(
             "method": packed >> mx.PACKED_METHOD_SHIFT & 15,
             "zero": packed >> mx.PACKED_ZERO_SHIFT & 1,
             "basis": packed >> mx.PACKED_BASIS_SHIFT,
-            "entry_id": _names_at(arrays, ids_table, entry),
+            "entry_id": names_at(arrays, ids_table, entry),
         }
     )
-
-
-def _names_at(arrays: Snapshot, table: str, ordinals: Int64s) -> pl.Series:
-    """The names at some places of a string table, null where they are empty."""
-    offsets = arrays[f"{table}_offsets"]
-    if len(offsets) == 1:
-        return pl.Series("name", [None] * len(ordinals), dtype=pl.Utf8)
-    text = arrays[f"{table}_bytes"]
-    starts, ends = offsets[ordinals].tolist(), offsets[ordinals + 1].tolist()
-    names = [text[a:b].tobytes().decode() or None for a, b in zip(starts, ends, strict=True)]
-    return pl.Series("name", names, dtype=pl.Utf8)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from loaders.compile_entries import Cells, basis_edges, delta_arrays, entry_rows, make_cells, sort_rows
 from loaders.decode_prices import decode_cells, decode_delta, key_space
-from loaders.ordinals import Arrays, Int64s, Ordinals
+from loaders.ordinals import Arrays, Int64s, SnapshotOrdinals, names_at, table_names
 from loaders.references import KnownNames
 from pricing_engine import matrix as mx
 from pricing_engine.entries import find_cells, full_load_entries
@@ -40,29 +40,44 @@ class DeltaBase:
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         self._arrays = arrays
         self._m = matrix_from_arrays(arrays)
-        self._ordinals = Ordinals.from_arrays(arrays)
+        self._ordinals = SnapshotOrdinals(arrays)
 
-    def known_names(self) -> KnownNames:
-        """What the entries of a delta may refer to."""
-        m, names = self._m, self._ordinals.names
-        items = np.arange(len(m.items))
-        counts = m.items[:, mx.ITEM_UNITS] & mx.RUN_MAX
-        item = np.append(items, np.repeat(items, counts))
-        uom = np.append(mx.item_base_uom(m.items[:, mx.ITEM_NAMES]), m.uoms[:, mx.UOM_NAME])
-        sku, unit, book = (pl.Series(names[table], dtype=pl.Utf8) for table in ("sku", "uom", "book"))
+    def known_names(self, entries: pl.DataFrame) -> KnownNames:
+        """Those names of the snapshot that some entries refer to, and what else bears on these entries."""
+        known = self._ordinals.known
+        skus = known("sku", entries["sku"])
         edges = self._arrays["basis_edges"].view(np.int64)
         return KnownNames(
-            sku,
-            pl.Series(names["product_group"], dtype=pl.Utf8),
-            book,
-            pl.Series(names["price_class"], dtype=pl.Utf8),
-            pl.DataFrame({"sku": sku.gather(item), "uom": unit.gather(uom)}).unique(maintain_order=True),
+            skus,
+            known("product_group", entries["product_group"]),
+            known("book", pl.concat([entries["book_id"], entries["basis"]])),
+            known("price_class", entries["price_class"]),
+            self._units_of(skus),
+            uoms=pl.Series(table_names(self._arrays, "uom"), dtype=pl.Utf8),
             basis_edges=pl.DataFrame(
-                {"source": book.gather(edges[:, 0]), "target": book.gather(edges[:, 1])}
+                {
+                    "source": names_at(self._arrays, "book", edges[:, 0]),
+                    "target": names_at(self._arrays, "book", edges[:, 1]),
+                }
             ),
             closed=True,
             deletions_of_nothing=self.deletions_of_nothing,
         )
+
+    def _units_of(self, skus: pl.Series) -> pl.DataFrame:
+        """sku, uom: the base unit and every other unit of some items."""
+        m, item = self._m, self._ordinals.find("sku", skus)
+        runs = m.items[item, mx.ITEM_UNITS]
+        start, end = mx.run_start(runs), mx.run_end(runs)
+        owner = np.repeat(np.arange(len(item)), end - start)
+        row = np.arange(len(owner)) + np.repeat(end - np.cumsum(end - start), end - start)
+        units = np.append(mx.item_base_uom(m.items[item, mx.ITEM_NAMES]), m.uoms[row, mx.UOM_NAME])
+        return pl.DataFrame(
+            {
+                "sku": skus.gather(np.append(np.arange(len(item)), owner)),
+                "uom": names_at(self._arrays, "uom", units),
+            }
+        ).unique(maintain_order=True)
 
     def deletions_of_nothing(self, entries: pl.DataFrame) -> pl.Series:
         """Which rows delete an entry that is not there; (rows,) bool."""

@@ -5,9 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
 from pricing_engine import matrix as mx
+from pricing_engine.strings import find_sorted_name
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]
@@ -38,35 +40,32 @@ def table_names(arrays: Mapping[str, NDArray[np.generic]], table: str) -> list[s
     return [whole[start:end].decode() for start, end in pairwise(offsets.tolist())]
 
 
+def names_at(arrays: Mapping[str, NDArray[np.generic]], table: str, ordinals: Int64s) -> pl.Series:
+    """The names at some places of a string table, null where they are empty."""
+    offsets = arrays[f"{table}_offsets"]
+    if len(offsets) == 1:
+        return pl.Series("name", [None] * len(ordinals), dtype=pl.Utf8)
+    text = arrays[f"{table}_bytes"]
+    starts, ends = offsets[ordinals].tolist(), offsets[ordinals + 1].tolist()
+    names = [text[a:b].tobytes().decode() or None for a, b in zip(starts, ends, strict=True)]
+    return pl.Series("name", names, dtype=pl.Utf8)
+
+
 class Ordinals:
     """Every name's place in its table: byte order, but for layers, which stand in the order of search."""
 
-    def __init__(self, names: dict[str, list[str]]) -> None:
+    def __init__(self, names: dict[str, pl.Series]) -> None:
+        self._check(names["uom"].len())
         self.names = names
-        if len(names["uom"]) > mx.UOM_NAMES_MAX:
-            raise ValueError(f"more than {mx.UOM_NAMES_MAX} distinct units of measure")
         self._maps = {
-            table: pl.DataFrame(
-                {"name": each, "ordinal": range(len(each))}, schema={"name": pl.Utf8, "ordinal": pl.Int64}
-            )
+            table: pl.DataFrame({"name": each, "ordinal": pl.int_range(each.len(), eager=True)})
             for table, each in names.items()
         }
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "Ordinals":
-        """The ordinals of a snapshot that exists."""
-        tables = (
-            "sku",
-            "uom",
-            "customer",
-            "product_group",
-            "price_class",
-            "currency",
-            "branch",
-            "book",
-            "layer",
-        )
-        return cls({table: table_names(arrays, table) for table in tables})
+    @staticmethod
+    def _check(units: int) -> None:
+        if units > mx.UOM_NAMES_MAX:
+            raise ValueError(f"more than {mx.UOM_NAMES_MAX} distinct units of measure")
 
     @classmethod
     def from_frames(cls, frames: Frames) -> "Ordinals":
@@ -93,30 +92,41 @@ class Ordinals:
             "branch": [customers["branch"], frames["costs"]["branch"]],
             "book": [frames["price_books"]["book_id"]],
         }
-        names: dict[str, list[str]] = {
-            table: pl.concat([c.alias("name").cast(pl.Utf8) for c in columns])
-            .drop_nulls()
+        names = {
+            table: pl.concat([c.cast(pl.Utf8).drop_nulls().unique().alias("name") for c in columns])
             .unique()
             .sort()
-            .to_list()
             for table, columns in everything.items()
         }
-        names["layer"] = frames["layers"].sort("rank", "layer")["layer"].to_list()
+        names["layer"] = frames["layers"].sort("rank", "layer")["layer"].alias("name")
         return cls(names)
+
+    def count(self, table: str) -> int:
+        """How many names a table has."""
+        return self.names[table].len()
+
+    def find(self, table: str, names: pl.Series) -> Int64s:
+        """The ordinals of some names, none null; -1 for one that the table doesn't have; (names,) int64."""
+        wanted = names.cast(pl.Utf8).alias("name").to_frame()
+        joined = wanted.join(self._maps[table], on="name", how="left", maintain_order="left")
+        return joined["ordinal"].fill_null(-1).to_numpy().astype(np.int64)
 
     def of(self, table: str, frame: pl.DataFrame, column: str, *, beside: str | None = None) -> Int64s:
         """The ordinals of a column's names, -1 for null and for the word `beside`; (rows,) int64.
 
         KeyError for any other name that the table doesn't have: taken for null it would say something else.
         """
-        names = frame.select(pl.col(column).cast(pl.Utf8).alias("name"))
-        joined = names.join(self._maps[table], on="name", how="left", maintain_order="left")
-        unknown = joined.filter(
-            pl.col("ordinal").is_null() & pl.col("name").is_not_null() & pl.col("name").ne_missing(beside)
-        )
-        if unknown.height:
-            raise KeyError(f"{column} {unknown['name'][0]!r} is not among the names of {table}")
-        return joined["ordinal"].fill_null(-1).to_numpy().astype(np.int64)
+        names = frame[column].drop_nulls()
+        found = self.find(table, names)
+        unknown = pl.Series(found < 0, dtype=pl.Boolean)
+        lost = names.filter(unknown if beside is None else unknown & (names != beside))
+        if len(lost):
+            raise KeyError(f"{column} {lost[0]!r} is not among the names of {table}")
+        if len(names) == len(frame):
+            return found
+        ordinals = np.full(len(frame), -1, dtype=np.int64)
+        ordinals[frame[column].is_not_null().to_numpy()] = found
+        return ordinals
 
     def place(self, table: str, frame: pl.DataFrame, column: str) -> Int64s:
         """The permutation that puts a frame's rows in the order of its names."""
@@ -125,15 +135,60 @@ class Ordinals:
     @property
     def key_space(self) -> int:
         """Item keys: items, then product groups, then one key for every item."""
-        return len(self.names["sku"]) + len(self.names["product_group"]) + 1
+        return self.count("sku") + self.count("product_group") + 1
 
     def item_keys(self, frame: pl.DataFrame) -> Int64s:
         """The key that each row speaks of by `sku`, `product_group` or neither; (rows,) int64."""
         sku = self.of("sku", frame, "sku")
         group = self.of("product_group", frame, "product_group")
-        items = len(self.names["sku"])
+        items = self.count("sku")
         every = self.key_space - 1
         return np.where(sku >= 0, sku, np.where(group >= 0, items + group, every))
+
+
+class SnapshotOrdinals(Ordinals):
+    """The ordinals of a snapshot that exists, looked up in its string tables: a name costs its own search, and none
+    that isn't asked for costs anything. Not for layers, which are not in byte order."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        self._arrays = arrays
+        self._check(self.count("uom"))
+
+    def count(self, table: str) -> int:
+        """How many names a table has."""
+        return len(self._arrays[f"{table}_offsets"]) - 1
+
+    def find(self, table: str, names: pl.Series) -> Int64s:
+        """The ordinals of some names, none null; -1 for one that the table doesn't have; (names,) int64."""
+        wanted = string_table("wanted", names)
+        found = np.empty(len(names), dtype=np.int64)
+        find_sorted_names(
+            np.asarray(self._arrays[f"{table}_bytes"]),
+            np.asarray(self._arrays[f"{table}_offsets"]),
+            wanted["wanted_bytes"].view(np.uint8),
+            wanted["wanted_offsets"].view(np.int64),
+            found,
+        )
+        return found
+
+    def known(self, table: str, names: pl.Series) -> pl.Series:
+        """Those of some names that the table has, each once."""
+        asked = names.cast(pl.Utf8).drop_nulls().unique(maintain_order=True)
+        return asked.filter(pl.Series(self.find(table, asked) >= 0, dtype=pl.Boolean))
+
+
+@njit(cache=True)
+def find_sorted_names(
+    text: NDArray[np.uint8],
+    offsets: Int64s,
+    wanted: NDArray[np.uint8],
+    wanted_offsets: Int64s,
+    found: Int64s,
+) -> None:
+    """`find_sorted_name` for each of the wanted names."""
+    for i in range(len(found)):
+        start = wanted_offsets[i]
+        found[i] = find_sorted_name(text, offsets, wanted, start, wanted_offsets[i + 1] - start)
 
 
 def columns(*columns: NDArray[np.generic]) -> Int64s:

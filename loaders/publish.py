@@ -176,7 +176,7 @@ def _compile_delta(
         raise DatasetError(f"--time-zone {job.time_zone} is not that of the running snapshot, {zone}")
     with progress.phase("read"):
         under = functions.delta_base(base.arrays)
-        dataset = read_delta(job.dataset, under.known_names(), zone)
+        dataset = read_delta(job.dataset, under.known_names, zone)
     _take_rejects(job, dataset, report, progress)
     with progress.phase("hash"):
         manifest = {**base.manifest, **_manifest(dataset), "base_version": base.version}

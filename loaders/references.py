@@ -24,7 +24,7 @@ _UNIT_PAIR: Final = ("sku", "uom")
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """The names that price entries may refer to; a delta is checked against those of its base snapshot."""
+    """The names that price entries may refer to; for a delta those of its base snapshot that it uses."""
 
     skus: pl.Series
     groups: pl.Series
@@ -32,6 +32,8 @@ class KnownNames:
     classes: pl.Series
     units: pl.DataFrame
     """sku, uom: the base unit and every other unit of each item."""
+    uoms: pl.Series
+    """All units that any item has."""
     basis_edges: pl.DataFrame | None = None
     """source, target: books of the base snapshot whose entries have that basis book."""
     closed: bool = False
@@ -174,7 +176,8 @@ def known_names(state: Validation) -> KnownNames:
         _names(state, "product_groups", "product_group"),
         _names(state, "price_books", "book_id"),
         _names(state, "customers", "price_class").drop_nulls().unique(),
-        pl.concat([items.select("sku", uom="base_uom"), uoms.select("sku", "uom")]),
+        units=pl.concat([items.select("sku", uom="base_uom"), uoms.select("sku", "uom")]),
+        uoms=pl.concat([items["base_uom"].unique(), uoms["uom"].unique()]),
     )
 
 
@@ -189,23 +192,23 @@ def check_entries(state: Validation, known: KnownNames) -> None:
     ]
     if known.closed:
         references.append(_Reference("price_class", known.classes, "price class"))
-        references.append(_Reference("uom", known.units["uom"].unique(), "unit of measure"))
+        references.append(_Reference("uom", known.uoms, "unit of measure"))
     _check_names(state, table, references)
     if state.frames[table]["basis"].null_count() < state.frames[table].height:
         bases = pl.concat([known.books, pl.Series([COST])])
         _check_names(state, table, [_Reference("basis", bases, "basis: neither a price book nor cost")])
     _warn_classes(state, table, known.classes)
-    _check_entry_units(state, known.units)
+    _check_entry_units(state, known)
     _check_basis_graph(state, known.basis_edges)
 
 
-def _check_entry_units(state: Validation, units: pl.DataFrame) -> None:
+def _check_entry_units(state: Validation, known: KnownNames) -> None:
     frame = state.frames["price_entries"]
     if frame["uom"].null_count() == frame.height:
         return
     named = frame.filter(pl.col("uom").is_not_null()).select(ROW, *_UNIT_PAIR)
-    of_items = named.filter(pl.col("sku").is_not_null()).join(units, on=_UNIT_PAIR, how="anti")
-    of_groups = named.filter(pl.col("sku").is_null()).join(units, on="uom", how="anti")
+    of_items = named.filter(pl.col("sku").is_not_null()).join(known.units, on=_UNIT_PAIR, how="anti")
+    of_groups = named.filter(pl.col("sku").is_null() & ~pl.col("uom").is_in(known.uoms.implode()))
     unknown = pl.concat([of_items[ROW], of_groups[ROW]])
     if len(unknown):
         broken = frame[ROW].is_in(unknown.implode())

@@ -45,6 +45,9 @@ _RATIONALS: Final = {
     "uoms": ("numerator_micros", "denominator_micros"),
     "exchange_rates": ("rate_e10", None),
 }
+Known = Callable[[pl.DataFrame], KnownNames]
+"""Entries to those names of a base snapshot that they use."""
+
 _RENAMED: Final = {"floor_margin_pct_micros": "floor_margin_micros"}
 
 
@@ -117,7 +120,7 @@ def validate_tables(raw: Mapping[str, pl.DataFrame], time_zone: str = "UTC") -> 
     return _validate(raws, reader, [], {})
 
 
-def read_delta(path: Path, known: KnownNames, time_zone: str = "UTC") -> Dataset:
+def read_delta(path: Path, known: Known, time_zone: str = "UTC") -> Dataset:
     """Reads and validates a delta: `price_entries` alone, with a column `deleted` (default false), its names checked
     against those of the base snapshot. A deletion needs only the key of the entry. DatasetError for other tables."""
     reader = InstantReader(time_zone)
@@ -129,7 +132,7 @@ def read_delta(path: Path, known: KnownNames, time_zone: str = "UTC") -> Dataset
     return _validate_delta(raw, known, reader, warnings, files)
 
 
-def validate_delta(entries: pl.DataFrame, known: KnownNames, time_zone: str = "UTC") -> Dataset:
+def validate_delta(entries: pl.DataFrame, known: Known, time_zone: str = "UTC") -> Dataset:
     """`read_delta` for a table in memory."""
     return _validate_delta(_in_memory(entries, DELTA_ENTRIES), known, InstantReader(time_zone), [], {})
 
@@ -161,14 +164,15 @@ def _validate(
 
 
 def _validate_delta(
-    raw: RawTable, known: KnownNames, reader: InstantReader, warnings: list[str], files: dict[str, Path]
+    raw: RawTable, known: Known, reader: InstantReader, warnings: list[str], files: dict[str, Path]
 ) -> Dataset:
     state = Validation({DELTA_ENTRIES.name: raw}, warnings=[*warnings, *raw.warnings])
     _read_rows(state, DELTA_ENTRIES, reader)
     _settle_repeated(state, DELTA_ENTRIES)
-    check_entries(state, known)
-    if known.deletions_of_nothing is not None:
-        broken = known.deletions_of_nothing(state.frames[DELTA_ENTRIES.name])
+    names = known(state.frames[DELTA_ENTRIES.name])
+    check_entries(state, names)
+    if names.deletions_of_nothing is not None:
+        broken = names.deletions_of_nothing(state.frames[DELTA_ENTRIES.name])
         state.reject(DELTA_ENTRIES.name, broken, "deleted", said("there is no such entry to delete"))
     frames = {name: frame.drop(ROW) for name, frame in state.frames.items()}
     return _dataset(state, frames, reader, files)

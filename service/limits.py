@@ -61,6 +61,7 @@ PUSHBACK_MS = 250  # when one sent away should ask again
 
 KEPT_SNAPSHOTS_MAX = 2  # snapshots mapped beside the active one, for `snapshot_version` in requests
 POLL_S = 0.2  # how often the store is looked at for a new active snapshot
+CHECK_NICENESS = 10  # of the thread that checks a new snapshot: what answers comes first
 HOUSEKEEPING_S = 0.1  # how often a worker looks for commands and for maps to let go
 GRACE_S = 10.0  # what a request in flight gets to end when the server stops
 RESTART_DELAY_S = 0.2  # before a dead worker is started again; doubles with each death in a row

@@ -1,6 +1,6 @@
 """Composition root: joins the snapshot store and the engines to something that answers."""
 
-import contextlib
+import ctypes
 import mmap
 import re
 from collections.abc import Callable, Mapping
@@ -22,6 +22,8 @@ from service.snapshots import LoadedSnapshot
 from service.warm_up import warm
 
 _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.13
+_LIBC = ctypes.CDLL(None)
+_LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 
 
@@ -109,8 +111,9 @@ def populate(arrays: Mapping[str, np.ndarray]) -> None:
             base = base.base if isinstance(base, np.ndarray) else base.obj
         if isinstance(base, mmap.mmap) and id(base) not in seen:
             seen.add(id(base))
-            with contextlib.suppress(OSError, ValueError):
-                base.madvise(_MADV_POPULATE_READ)
+            whole = np.frombuffer(base, np.uint8)
+            # not by `mmap.madvise`, which keeps every other thread waiting while files are read
+            _LIBC.madvise(whole.ctypes.data, len(whole), _MADV_POPULATE_READ)
 
 
 def version_opener(

@@ -28,6 +28,7 @@ from loaders.snapshot import current_version
 from pricing_engine.model import ExceptionPolicy
 from service.instants import created_at_us, now_us
 from service.limits import (
+    CHECK_NICENESS,
     GRACE_S,
     HEALTHY_AFTER_S,
     POLL_S,
@@ -155,6 +156,8 @@ class SnapshotWatcher:
         return version
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):  # of this thread alone: checking a snapshot must not slow answers
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECK_NICENESS)
         while not self._stopping.wait(POLL_S):
             version = self.look()
             if version is not None:

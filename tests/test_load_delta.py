@@ -1,6 +1,7 @@
 """A delta laid over a snapshot answers as a full load of the edited dataset does."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from loaders.compile_prices import compile_prices
 from loaders.decode_prices import decode_entries
 from loaders.delta import DeltaBase
-from loaders.ordinals import string_table, table_names
+from loaders.ordinals import SnapshotOrdinals, string_table, table_names
 from loaders.snapshots import snapshots_list
-from loaders.validate import validate_tables
+from loaders.validate import validate_delta, validate_tables
 from pricing_engine.engine import PriceEngine
 from service.cli import main
 from tests.datasets import ZONES, Rows, as_frames, random_questions, random_rows
@@ -90,6 +91,48 @@ def test_a_deletion_that_matches_nothing_is_reported_not_dropped() -> None:
     base = DeltaBase(arrays)
     assert base.deletions_of_nothing(unknown).to_list() == [True]
     assert base.deletions_of_nothing(frames["price_entries"].with_columns(deleted=True)).any() is False
+
+
+def test_a_delta_may_name_what_a_full_load_may_name() -> None:
+    rejected = Counter()
+    for seed in range(25):
+        rng = Random(seed)
+        tables = as_frames(random_rows(rng))
+        base = DeltaBase(compile_prices(validate_tables(tables).frames))
+        entries = tables["price_entries"]
+        wrong = {
+            "sku": ["ZZZ", "A", "~"],
+            "product_group": ["", "toolz"],
+            "uom": ["BOX", "THIRD", "EACH"],
+            "book_id": ["L"],
+        }
+        for column, words in wrong.items():
+            places = [
+                place for place in range(len(entries)) if rng.random() < 0.15 and entries[column][place]
+            ]
+            entries = entries.with_columns(
+                entries[column].scatter(places, [rng.choice(words) or None for _ in places])
+            )
+        full = validate_tables({**tables, "price_entries": entries}).rejects
+        delta = validate_delta(entries, base.known_names).rejects
+        lines = [
+            sorted(each["price_entries"]["line"]) if "price_entries" in each else [] for each in (full, delta)
+        ]
+        assert lines[0] == lines[1]
+        if lines[0]:
+            rejected.update(full["price_entries"]["reason"].str.replace('".*" ', ""))
+    assert {"is an unknown SKU", "is an unknown product group", "is an unknown price book"} <= set(rejected)
+    assert any("unknown unit of item" in reason or "unit that no item has" in reason for reason in rejected)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.sets(st.text(max_size=5)), st.lists(st.text(max_size=5)))
+def test_names_are_found_in_a_snapshot_as_in_a_dataset(known: set[str], others: list[str]) -> None:
+    names = sorted(known, key=str.encode)
+    arrays = {**string_table("sku", names), **string_table("uom", [])}
+    asked = pl.Series([*others, *names], dtype=pl.Utf8)
+    places = {name: place for place, name in enumerate(names)}
+    assert SnapshotOrdinals(arrays).find("sku", asked).tolist() == [places.get(name, -1) for name in asked]
 
 
 def test_a_delta_is_loaded_from_a_directory_and_rolled_back(tmp_path: Path, capsys) -> None:

@@ -341,6 +341,7 @@ KNOWN = KnownNames(
     books=pl.Series(["LIST", "DEAL", "A", "B"]),
     classes=pl.Series(["GOLD"]),
     units=pl.DataFrame({"sku": ["BOLT", "NUT"], "uom": ["EA", "EA"]}),
+    uoms=pl.Series(["EA"]),
     basis_edges=pl.DataFrame({"source": ["A"], "target": ["B"]}),
 )
 
@@ -358,7 +359,7 @@ def test_a_delta_is_checked_against_the_names_of_its_base() -> None:
             DEAL,    NUT,  discount_pct, 3,     A,
             """
         ),
-        KNOWN,
+        lambda _: KNOWN,
     )
 
     assert dataset.frames["price_entries"].select("book_id", "sku", "deleted").rows() == [
@@ -375,11 +376,11 @@ def test_a_delta_is_checked_against_the_names_of_its_base() -> None:
 
 def test_a_delta_holds_price_entries_only(tmp_path: Path) -> None:
     (tmp_path / "price_entries.csv").write_text("book_id,sku,method,value\nLIST,BOLT,net,1\n")
-    assert read_delta(tmp_path, KNOWN).counts["price_entries"].accepted == 1
+    assert read_delta(tmp_path, lambda _: KNOWN).counts["price_entries"].accepted == 1
 
     (tmp_path / "items.csv").write_text("sku,base_uom\n")
     with pytest.raises(DatasetError, match=r"items.csv: a delta holds price_entries and no other table"):
-        read_delta(tmp_path, KNOWN)
+        read_delta(tmp_path, lambda _: KNOWN)
 
 
 def test_a_delta_without_a_base_says_so(operator: Operator) -> None:
