@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -23,12 +23,12 @@ from atp.quote_kernel import (
 )
 from pricegrid import v1
 from pricing_engine import kernel as kn
-from pricing_engine.matrix import DTYPES, TABLES, Matrix
 from pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
 from pricing_engine.tables import describe, matrix_of, table_of
 from service.scan_kernel import MORE_ROOM
 from service.write_kernel import put_header, put_prices, put_quotes
 from tests.codec_corpus import Corpus
+from tests.name_tables import NameArrays, matrix_with, name_arrays
 
 CORPUS = "answers.txt"
 TEXT_MAX = 700
@@ -146,52 +146,6 @@ def expected(case: Case) -> bytes:
 # -- the same by the kernels ------------------------------------------------------------------------------------------
 
 
-class Names(NamedTuple):
-    """What the writer reads of a `Matrix`, as plain arrays."""
-
-    currency_bytes: np.ndarray
-    currency_offsets: np.ndarray
-    book_bytes: np.ndarray
-    book_offsets: np.ndarray
-    layer_bytes: np.ndarray
-    layer_offsets: np.ndarray
-    entry_id_bytes: np.ndarray
-    entry_id_offsets: np.ndarray
-    delta_entry_id_bytes: np.ndarray
-    delta_entry_id_offsets: np.ndarray
-    cell_value: np.ndarray
-    cell_entry: np.ndarray
-
-
-class Written(NamedTuple):
-    """A case as the kernels take it."""
-
-    names: Names
-    matrix: Matrix
-    descriptor: np.ndarray
-    arguments: tuple[Any, ...]
-
-
-def names_of(case: Case) -> Names:
-    """The name tables, and cells that say how many entries the full load has."""
-    fields: dict[str, np.ndarray] = {}
-    for table in NAME_TABLES:
-        texts = [name.encode() for name in case.names[table]]
-        fields[f"{table}_bytes"] = np.frombuffer(b"".join(texts) or b"\0", np.uint8)[: sum(map(len, texts))]
-        fields[f"{table}_offsets"] = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    fields["cell_value"] = np.zeros(min(1, case.full_load), np.int64)
-    fields["cell_entry"] = np.full(min(1, case.full_load), case.full_load - 1, np.int64)
-    return Names(**fields)
-
-
-def matrix_with(names: Names) -> Matrix:
-    """A `Matrix` with nothing else in it."""
-    empty = {
-        name: np.zeros((0, 1) if name in TABLES else 0, DTYPES.get(name, np.int64)) for name in Matrix._fields
-    }
-    return Matrix(**{**empty, **names._asdict()})
-
-
 @njit(cache=True)
 def _put(m, is_quote, answers, marks, free, as_of_us, header, version, correlation, out):
     if is_quote:  # noqa: SIM108 - two calls, not two values
@@ -265,7 +219,7 @@ def put_by_tables(
     return 0, 0
 
 
-def held_equal(case: Case, names: Names, rooms: Callable[[int], Sequence[int]]) -> int:
+def held_equal(case: Case, names: NameArrays, rooms: Callable[[int], Sequence[int]]) -> int:
     """Raises AssertionError where a kernel and the runtime differ in any of the rooms, which depend on how long the
     answer is; in how many."""
     raw = expected(case)
@@ -436,7 +390,7 @@ def replay(corpus: Corpus) -> Counter[str]:
     seen = Counter[str]()
     for text in corpus:
         case = Case(**json.loads(text))
-        held_equal(case, names_of(case), every_room)
+        held_equal(case, name_arrays(case.names, full_load=case.full_load), every_room)
         seen["lines"] += len(case.answers)
     return seen
 
@@ -458,7 +412,11 @@ def fuzz(seed: int, lines: int, corpus: Corpus) -> Counter[str]:
             is_small = rng.random() < 0.3
             case = random_case(rng, names, int(rng.integers(0, 4) if is_small else rng.integers(4, 120)))
             try:
-                seen["rooms"] += held_equal(case, names_of(case), all_rooms if is_small else few_rooms)
+                seen["rooms"] += held_equal(
+                    case,
+                    name_arrays(case.names, full_load=case.full_load),
+                    all_rooms if is_small else few_rooms,
+                )
             except (AssertionError, IndexError) as error:
                 raise AssertionError(f"seed {seed}: {error}: {as_text(case)}") from error
             seen["lines"] += len(case.answers)
