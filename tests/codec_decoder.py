@@ -152,16 +152,21 @@ def features(request: v1.QuoteLinesRequest, raw: bytes) -> set[str]:
 
 
 def edge_request(rng: Random) -> bytes:
-    """A message at the limits, and sometimes beyond."""
-    is_beyond = rng.random() < 0.3
+    """A message at the limits, and sometimes beyond one of them."""
+    beyond = rng.choice(["", "", "", "text", "lines", "as_of"])
 
     def text(most: int) -> str:
-        size = rng.choice([0, 1, 2, 7, most - 1, most, most, most + is_beyond])
+        is_beyond = beyond == "text" and rng.random() < 0.2
+        size = (
+            rng.choice([0, 1, 2, 7, most - 1, most, most])
+            if not is_beyond
+            else rng.choice([2, most, most + 1])
+        )
         name = "".join(rng.choices("ABZaz09-_. \x7f", k=size))
-        return name[:-2] + rng.choice(["é", "ß", "\u0080"]) if is_beyond and rng.random() < 0.2 else name
+        return name[:-2] + rng.choice(["é", "ß", "\u0080"]) if is_beyond and size <= most else name
 
     request = v1.QuoteLinesRequest()
-    for _ in range(rng.choice([is_beyond ^ 1, 1, 1, 2, 2, 3, ROOM - 1, ROOM, ROOM + is_beyond])):
+    for _ in range(rng.choice([0, ROOM + 1] if beyond == "lines" else [1, 1, 1, 2, 2, 3, ROOM - 1, ROOM])):
         few = len(request.lines) > 2
         request.lines.add(
             sku="A" if few else text(SKU_BYTES_MAX),
@@ -172,13 +177,23 @@ def edge_request(rng: Random) -> bytes:
         if rng.random() < 0.5:
             setattr(request, field, text(FIELD_BYTES_MAX))
     request.branches.extend(text(FIELD_BYTES_MAX) for _ in range(rng.choice([0, 0, 1, 2, 3])))
-    if rng.random() < 0.5:
-        request.as_of_time.seconds = rng.choice(SECONDS if is_beyond else SECONDS[:5])
-        request.as_of_time.nanos = rng.choice(NANOS if is_beyond else NANOS[:6])
-    elif is_beyond and rng.random() < 0.2:
+    if beyond == "as_of" and rng.random() < 0.2:
         request.as_of_date = rng.choice(["2018-11-06", "", "today"])
+    elif beyond == "as_of" or rng.random() < 0.5:
+        request.as_of_time.seconds = rng.choice(SECONDS if beyond == "as_of" else SECONDS[:5])
+        request.as_of_time.nanos = rng.choice(NANOS if beyond == "as_of" else NANOS[:6])
     raw: bytes = request.SerializeToString(deterministic=True)
     return raw
+
+
+def whole_fields(raw: bytes) -> list[bytes]:
+    """The fields of a message, as far as they are texts and messages shorter than 128 bytes."""
+    fields, at = [], 0
+    while at + 1 < len(raw) and raw[at] & 7 == 2 and raw[at + 1] < 128:
+        end = at + 2 + raw[at + 1]
+        fields.append(raw[at:end])
+        at = end
+    return [*fields, raw[at:]]
 
 
 def mutated(rng: Random, raw: bytes, other: bytes) -> bytes:
@@ -186,7 +201,7 @@ def mutated(rng: Random, raw: bytes, other: bytes) -> bytes:
     changed = bytearray(raw)
     for _ in range(rng.choice([0, 1, 1, 1, 1, 2, 4])):
         at = rng.randrange(len(changed) + 1)
-        match rng.randrange(8):
+        match rng.randrange(9):
             case 0:
                 changed[at : at + 1] = bytes([rng.randrange(256)])
             case 1:
@@ -202,6 +217,12 @@ def mutated(rng: Random, raw: bytes, other: bytes) -> bytes:
                 changed[at:at] = other[start : start + rng.choice([1, 2, 4, 12, 40])]
             case 6 if at < len(changed):
                 changed[at] = (changed[at] + rng.choice([-1, 1])) % 256  # of a length, say
+            case 7:
+                fields = whole_fields(bytes(changed))
+                fields.insert(rng.randrange(len(fields)), rng.choice([*fields, *whole_fields(other)]))
+                if rng.random() < 0.3:
+                    rng.shuffle(fields)
+                changed = bytearray(b"".join(fields))
             case _:
                 end = rng.randrange(len(changed) + 1)
                 low, high = min(at, end), max(at, end)

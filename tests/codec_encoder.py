@@ -42,6 +42,10 @@ SLACK = 64
 UNTOUCHED = 0xA5
 NAME_TABLES = ("currency", "book", "layer", "entry_id", "delta_entry_id")
 DAY_MAX = date.max.toordinal() - date(1970, 1, 1).toordinal()
+LEAP_DAYS = [
+    date(year, 2, 29).toordinal() - date(1970, 1, 1).toordinal() for year in (1972, 2000, 2096, 2400, 8000)
+]
+EDGE_DAYS = np.array([0, 1, 59, DAY_MAX, *LEAP_DAYS, *(day + 1 for day in LEAP_DAYS)])
 EXTREMES = np.array(
     [0, 1, 127, 128, 255, 10**6, 2**31, 2**32 - 1, 2**62, INT64_MAX, -1, -(2**31), INT64_MIN, INT64_MIN + 1]
 )
@@ -303,9 +307,7 @@ def random_free(rng: np.random.Generator, lines: int, as_of_us: int) -> np.ndarr
     free[:, FREE_STATUS] = np.where(
         rng.random(lines) < 0.6, 0, rng.integers(0, len(AvailabilityStatus), lines)
     )
-    days = np.where(
-        rng.random(lines) < 0.3, rng.choice([0, 1, 59, DAY_MAX], lines), rng.integers(0, DAY_MAX, lines)
-    )
+    days = np.where(rng.random(lines) < 0.3, rng.choice(EDGE_DAYS, lines), rng.integers(0, DAY_MAX, lines))
     free[:, FREE_DAY] = np.where(rng.random(lines) < 0.3, NO_DAY, days)
     free[:, FREE_FRESH : FREE_FRESH + 3] = rng.integers(0, 3, (lines, 3))
     said = as_of_us - rng.choice(AGES[:-2], (lines, 3)) * rng.choice([-1, 1, 999, 1_000, 1_001], (lines, 3))
@@ -314,6 +316,10 @@ def random_free(rng: np.random.Generator, lines: int, as_of_us: int) -> np.ndarr
     for columns, share in ((slice(FREE_FRESH, FREE_SIZE), 0.6), (slice(FREE_DAY, FREE_DAY + 1), 0.5)):
         for line in np.flatnonzero(rng.random(lines) < share):
             free[line, columns] = free[max(0, line - 1), columns]
+    for line in np.flatnonzero(rng.random(lines) < 0.2):  # as the one before but for one figure
+        column = rng.integers(FREE_FRESH, FREE_SIZE)
+        free[line, FREE_FRESH:] = free[max(0, line - 1), FREE_FRESH:]
+        free[line, column] = (free[line, column] + 1) % 3 if column < FREE_AS_OF else as_of_us - 5_000
     return free
 
 
@@ -367,7 +373,8 @@ def features(case: Case) -> set[str]:
             if one and one[FREE_DAY] == free[FREE_DAY]
             else "day"
         )
-        shown.add("as fresh" if one and one[FREE_FRESH:] == free[FREE_FRESH:] else "freshness")
+        differing = sum(map(int.__ne__, one[FREE_FRESH:], free[FREE_FRESH:])) if one else FREE_SIZE
+        shown.add({0: "as fresh", 1: "nearly as fresh"}.get(differing, "freshness"))
         shown |= {"no instant"} if NO_INSTANT in free[FREE_AS_OF:] else set()
     return shown
 
