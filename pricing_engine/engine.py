@@ -149,6 +149,11 @@ class PriceEngine:
         self._currencies = self._names["currency"].ordinals()
         self._branches = self._names["branch"].ordinals()
 
+    @property
+    def descriptor(self) -> NDArray[np.int64]:
+        """`tables.describe` of the matrix; valid as long as the engine is alive."""
+        return self._descriptor
+
     def kernel_terms(self) -> KernelTerms:
         """What `price` gives the kernel with every request."""
         policy, above = self._policy, self._policy.extended_price_above_micros

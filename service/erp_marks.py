@@ -1,8 +1,11 @@
 """The marks of lines that the ERP answered, for those who write answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pricegrid import v1
 
@@ -20,8 +23,11 @@ Marks = Mapping[int, PriceMark]
 NO_MARKS: Final[Marks] = {}
 
 
-def mark_results(results: Sequence[v1.PriceLineResult], marks: Marks) -> None:
-    """Writes the marks into encoded lines."""
+def mark_rows(marks: Marks, lines: int) -> NDArray[np.int64]:
+    """The marks as `write_kernel` takes them, (lines, 2): a PriceSource, 0 for the matrices', and its age, -1 for none;
+    (0, 2) where no line is marked."""
+    rows = np.zeros((lines if marks else 0, 2), np.int64)
+    rows[:, 1] = -1
     for line, mark in marks.items():
-        results[line].source = mark.source
-        results[line].source_age_ms = mark.age_ms
+        rows[line] = mark.source, mark.age_ms
+    return rows

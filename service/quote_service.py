@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, AvailabilityStatus, CheckAsk, PromiseAnswers, PromiseAsk
+from atp.quote_kernel import NO_DAY
 from pricing_engine.engine import PriceAsk
 from pricing_engine.model import LineStatus
 from service import wire_quote as wire
@@ -89,7 +90,7 @@ def _availability(
         erp.stock.lay_over(loaded, check, checked, caller)
     totals = line_totals(checked, ask.quantities_micros)
     if checked.branches.min() < 0:  # one of them doesn't exist: the lines say so, and nothing is promised
-        return wire.QuoteAvailability(totals, [wire.NO_DAY] * len(ask.skus))
+        return wire.QuoteAvailability(totals, [NO_DAY] * len(ask.skus))
     promised = engine.promise(PromiseAsk(*question, branches=branches, hidden_skus=hidden))
     return wire.QuoteAvailability(totals, promise_days(promised))
 
@@ -99,6 +100,6 @@ def promise_days(promised: PromiseAnswers) -> list[int]:
     starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
     full = (promised.status == AvailabilityStatus.OK) & (promised.shortage_micros == 0)
     return [
-        max(picks[starts[line] : starts[line + 1]], default=wire.NO_DAY) if is_full else wire.NO_DAY
+        max(picks[starts[line] : starts[line + 1]], default=NO_DAY) if is_full else NO_DAY
         for line, is_full in enumerate(full.tolist())
     ]

@@ -17,9 +17,12 @@ from pricing_engine.engine import PriceAsk
 from pricing_engine.errors import PricingError
 from pricing_engine.model import MICROS
 from service.event_kernel import scan_events
+from service.exchange import AnswerHeader
 from service.lane import LaneAsk
 from service.snapshots import LoadedSnapshot
+from service.wire import encode_price_lines
 from service.wire_events import encode_events
+from service.wire_quote import decode_quote_lines, encode_quote_lines
 
 _ONE, _NO_UOM = np.full(1, MICROS, np.int64), [b""]
 
@@ -40,8 +43,11 @@ def _warm_prices(loaded: LoadedSnapshot) -> None:
     for text in (b"?", sku.encode()):
         ask = PriceAsk("", currency, "", 0, [text], _ONE, _NO_UOM)
         with contextlib.suppress(PricingError):
-            engine.price(ask)
+            answers = engine.price(ask)
             engine.explain(ask, 0)
+            header = AnswerHeader(loaded.version, 0, 0, "")
+            encode_price_lines(engine, answers, header)
+            encode_quote_lines(engine, answers, None, header)
     if loaded.lane is not None:
         asked = LaneAsk(loaded.created_at_us, "", service_desk=False, exceptions_unusual=False)
         line = v1.PriceLine(sku="?", quantity_micros=MICROS)
@@ -50,6 +56,7 @@ def _warm_prices(loaded: LoadedSnapshot) -> None:
             branches = [loaded.availability.branch(0)]
         quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
         loaded.lane.quote_lines(quote.SerializeToString(), asked)
+        decode_quote_lines(quote.SerializeToString())
 
 
 def _warm_availability(engine: AvailabilityEngine, as_of_us: int) -> None:

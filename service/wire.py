@@ -1,10 +1,11 @@
 """Prices between the bytes of the wire and queries and answers.
 
-Handlers pass bytes, so that a codec without an object a line can take the place of the protobuf runtime.
+Handlers pass bytes: lines are written from arrays by a compiled kernel, without an object each; what an answer says
+besides them by the protobuf runtime.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from pricegrid import v1
 from pricing_engine.engine import PriceAnswers, PriceEngine
-from pricing_engine.model import NEVER_US, LineStatus
-from service.erp_marks import NO_MARKS, Marks, mark_results
+from service.erp_marks import NO_MARKS, Marks, mark_rows
 from service.errors import Reason, RequestRefusedError
 from service.exchange import AnswerHeader
 from service.wire_request import as_of, check_fields, check_line_count, line_columns, parse
+from service.wire_scan import scan
+from service.write_kernel import write_prices
 
-_STATUS_OFFSET = 1  # the wire's zero is UNSPECIFIED
+_ROOM_BYTES, _LINE_BYTES = 1 << 10, 192  # of an answer at first
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,18 @@ class PriceQuery:
 
 def decode_price_lines(raw: bytes) -> PriceQuery:
     """Reads and checks a `PriceLinesRequest`; raises `RequestRefusedError` as docs/api.md lists."""
+    scanned = scan(raw)
+    if scanned and len(scanned.branches) <= 1:
+        return PriceQuery(
+            customer_id=scanned.customer_id,
+            currency=scanned.currency,
+            branch=scanned.branches[0] if scanned.branches else "",
+            as_of=scanned.as_of_us,
+            snapshot_version=scanned.snapshot_version,
+            skus=scanned.lines.skus,
+            quantities_micros=scanned.lines.quantities_micros,
+            uoms=scanned.lines.uoms,
+        )
     request = v1.PriceLinesRequest()
     parse(request, raw)
     check_line_count(len(request.lines))
@@ -60,16 +74,16 @@ def encode_price_lines(
     engine: PriceEngine, answers: PriceAnswers, header: AnswerHeader, marks: Marks = NO_MARKS
 ) -> bytes:
     """Writes a `PriceLinesResponse`."""
-    results = price_results(engine, answers)
-    mark_results(results, marks)
-    return v1.PriceLinesResponse(
-        results=results,
-        currency=answers.currency,
-        snapshot_version=header.snapshot_version,
-        snapshot_age_ms=header.snapshot_age_ms,
-        as_of_us=header.as_of_us,
-        correlation_id=header.correlation_id,
-    ).SerializeToString()
+    return (
+        _results(engine, answers, marks)
+        + v1.PriceLinesResponse(
+            currency=answers.currency,
+            snapshot_version=header.snapshot_version,
+            snapshot_age_ms=header.snapshot_age_ms,
+            as_of_us=header.as_of_us,
+            correlation_id=header.correlation_id,
+        ).SerializeToString()
+    )
 
 
 def encode_explain_price(
@@ -79,18 +93,36 @@ def encode_explain_price(
     header: AnswerHeader,
     marks: Marks = NO_MARKS,
 ) -> bytes:
-    """Writes an `ExplainPriceResponse`."""
-    results = price_results(engine, answers)
-    mark_results(results, marks)
-    return v1.ExplainPriceResponse(
-        result=results[0],
-        explanation_json=json.dumps(document, ensure_ascii=False),
-        currency=answers.currency,
-        snapshot_version=header.snapshot_version,
-        snapshot_age_ms=header.snapshot_age_ms,
-        as_of_us=header.as_of_us,
-        correlation_id=header.correlation_id,
-    ).SerializeToString()
+    """Writes an `ExplainPriceResponse`: its one result stands where those of a `PriceLinesResponse` do."""
+    return (
+        _results(engine, answers, marks)
+        + v1.ExplainPriceResponse(
+            explanation_json=json.dumps(document, ensure_ascii=False),
+            currency=answers.currency,
+            snapshot_version=header.snapshot_version,
+            snapshot_age_ms=header.snapshot_age_ms,
+            as_of_us=header.as_of_us,
+            correlation_id=header.correlation_id,
+        ).SerializeToString()
+    )
+
+
+def written(lines: int, write: Callable[[NDArray[np.uint8]], int]) -> bytes:
+    """What a kernel writes, which says MORE_ROOM until it has enough."""
+    room = _ROOM_BYTES + lines * _LINE_BYTES
+    while True:
+        out = np.empty(room, np.uint8)
+        end = write(out)
+        if end >= 0:
+            return out[:end].tobytes()
+        room *= 2
+
+
+def _results(engine: PriceEngine, answers: PriceAnswers, marks: Marks) -> bytes:
+    """The results as field 1, which is the first one of an answer."""
+    lines = len(answers.columns)
+    rows = mark_rows(marks, lines)
+    return written(lines, lambda out: write_prices(engine.descriptor, answers.columns, rows, out))
 
 
 def _query(
@@ -108,53 +140,3 @@ def _query(
         quantities_micros=columns.quantities_micros,
         uoms=columns.uoms,
     )
-
-
-def price_results(engine: PriceEngine, answers: PriceAnswers) -> list[v1.PriceLineResult]:
-    """The answers as messages, in line order."""
-    books = {book: engine.book_id(book) for book in set(answers.book.tolist()) if book >= 0}
-    layers = {layer: engine.layer_name(layer) for layer in set(answers.layer.tolist()) if layer >= 0}
-    columns = zip(
-        answers.status.tolist(),
-        answers.exception.tolist(),
-        answers.unit_price_micros.tolist(),
-        answers.extended_price_micros.tolist(),
-        answers.minimum_quantity_micros.tolist(),
-        answers.book.tolist(),
-        answers.entry.tolist(),
-        answers.layer.tolist(),
-        answers.valid_until_us.tolist(),
-        answers.floor_lifted.tolist(),
-        answers.converted.tolist(),
-        strict=True,
-    )
-    results = []
-    for (
-        status,
-        exception,
-        unit,
-        extended,
-        minimum,
-        book,
-        entry,
-        layer,
-        until_us,
-        lifted,
-        converted,
-    ) in columns:
-        result = v1.PriceLineResult(status=status + _STATUS_OFFSET, exception=exception)
-        if until_us < NEVER_US:
-            result.valid_until_us = until_us
-        if status == LineStatus.OK:
-            result.unit_price_micros = unit
-            result.extended_price_micros = extended
-            result.source = v1.PriceSource.PRICE_SOURCE_MATRIX
-            result.book_id = books.get(book, "")
-            result.entry_id = engine.entry_id(entry) if entry >= 0 else ""
-            result.layer = layers.get(layer, "")
-            result.floor_lifted = lifted
-            result.converted = converted
-        elif status == LineStatus.BELOW_MINIMUM:
-            result.minimum_quantity_micros = minimum
-        results.append(result)
-    return results

@@ -4,14 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from atp.model import AvailabilityStatus
+import numpy as np
+from numpy.typing import NDArray
+
+from atp.quote_kernel import (
+    FREE_AS_OF,
+    FREE_AVAILABLE,
+    FREE_DAY,
+    FREE_FRESH,
+    FREE_SHORTAGE,
+    FREE_SIZE,
+    FREE_STATUS,
+)
 from pricegrid import v1
 from pricing_engine.engine import PriceAnswers, PriceEngine
-from service.erp_marks import NO_MARKS, Marks, mark_results
+from service.erp_marks import NO_MARKS, Marks, mark_rows
 from service.exchange import AnswerHeader
 from service.totals import LineTotals
-from service.wire import price_results
-from service.wire_availability import day_text, freshness_messages
+from service.wire import written
 from service.wire_request import (
     LineColumns,
     as_of,
@@ -21,10 +31,8 @@ from service.wire_request import (
     line_columns,
     parse,
 )
-
-_OFFSET = 1  # the wire's zero is UNSPECIFIED
-NO_DAY = -1
-"""In place of a promise day: it can't be promised in full."""
+from service.wire_scan import scan
+from service.write_kernel import write_quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,20 @@ class QuoteAvailability:
 
     totals: LineTotals
     promise_days: Sequence[int]
-    """One a line, since 1970-01-01; NO_DAY for none."""
+    """One a line, since 1970-01-01; NO_DAY (of `atp.quote_kernel`) where it can't be promised in full."""
 
 
 def decode_quote_lines(raw: bytes) -> QuoteQuery:
     """Reads and checks a `QuoteLinesRequest`; raises `RequestRefusedError`."""
+    if scanned := scan(raw):
+        return QuoteQuery(
+            customer_id=scanned.customer_id,
+            lines=scanned.lines,
+            currency=scanned.currency,
+            branches=branch_names(scanned.branches),
+            as_of=scanned.as_of_us,
+            snapshot_version=scanned.snapshot_version,
+        )
     request = v1.QuoteLinesRequest()
     parse(request, raw)
     check_line_count(len(request.lines))
@@ -72,40 +89,33 @@ def encode_quote_lines(
     marks: Marks = NO_MARKS,
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""
-    prices = price_results(engine, answers)
-    mark_results(prices, marks)
-    free: Sequence[v1.QuoteAvailability | None] = [None] * len(prices)
-    if availability is not None:
-        free = _availability(availability, header.as_of_us)
-    return v1.QuoteLinesResponse(
-        results=[
-            v1.QuoteLineResult(price=price, availability=each)
-            for price, each in zip(prices, free, strict=True)
-        ],
-        currency=answers.currency,
-        snapshot_version=header.snapshot_version,
-        snapshot_age_ms=header.snapshot_age_ms,
-        as_of_us=header.as_of_us,
-        correlation_id=header.correlation_id,
-    ).SerializeToString()
+    lines = len(answers.columns)
+    rows, free = mark_rows(marks, lines), _free(availability)
 
+    def write(out: NDArray[np.uint8]) -> int:
+        return int(write_quotes(engine.descriptor, answers.columns, rows, free, header.as_of_us, out))
 
-def _availability(availability: QuoteAvailability, as_of_us: int) -> list[v1.QuoteAvailability]:
-    totals = availability.totals
-    columns = zip(
-        totals.status.tolist(),
-        totals.available_micros.tolist(),
-        totals.shortage_micros.tolist(),
-        availability.promise_days,
-        freshness_messages(totals.freshness, totals.source_as_of_us, as_of_us),
-        strict=True,
+    return (
+        written(lines, write)
+        + v1.QuoteLinesResponse(
+            currency=answers.currency,
+            snapshot_version=header.snapshot_version,
+            snapshot_age_ms=header.snapshot_age_ms,
+            as_of_us=header.as_of_us,
+            correlation_id=header.correlation_id,
+        ).SerializeToString()
     )
-    results = []
-    for status, available, shortage, day, freshness in columns:
-        result = v1.QuoteAvailability(status=status + _OFFSET, freshness=freshness)
-        if status == AvailabilityStatus.OK:
-            result.available_micros, result.shortage_micros = available, shortage
-        if day != NO_DAY:
-            result.promise_date = day_text(day)
-        results.append(result)
-    return results
+
+
+def _free(availability: QuoteAvailability | None) -> NDArray[np.int64]:
+    """The availability as `put_quotes` takes it, (lines, FREE_SIZE), (0, FREE_SIZE) for none."""
+    if availability is None:
+        return np.zeros((0, FREE_SIZE), np.int64)
+    totals = availability.totals
+    free = np.empty((len(totals.status), FREE_SIZE), np.int64)
+    free[:, FREE_STATUS] = totals.status
+    free[:, FREE_AVAILABLE], free[:, FREE_SHORTAGE] = totals.available_micros, totals.shortage_micros
+    free[:, FREE_DAY] = availability.promise_days
+    free[:, FREE_FRESH : FREE_FRESH + 3] = totals.freshness
+    free[:, FREE_AS_OF : FREE_AS_OF + 3] = totals.source_as_of_us
+    return free

@@ -11,7 +11,7 @@ from atp.quote_kernel import FREE_AS_OF, FREE_AVAILABLE, FREE_DAY, FREE_FRESH, F
 from pricing_engine import kernel as kn
 from pricing_engine.entries import full_load_entries
 from pricing_engine.model import NEVER_US, LineStatus
-from pricing_engine.tables import load_word, store_word
+from pricing_engine.tables import load_word, matrix_of, store_word, table_of
 from service.scan_kernel import FIXED64, MORE_ROOM, TEXT, VARINT
 
 _OK, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.BELOW_MINIMUM)
@@ -335,3 +335,16 @@ def put_header(m, out, at, currency, version, age_ms, as_of_us, correlation):  #
         out[at] = np.uint8(5 << 3)
         at = put_number(out, at + 1, as_of_us)
     return put_text(out, at, 6, correlation, 0, len(correlation))
+
+
+@njit(cache=True)
+def write_prices(descriptor, answers, marks, out):  # type: ignore[no-untyped-def]
+    """`put_prices` of arrays; `descriptor` is `tables.describe` of a matrix."""
+    return put_prices(matrix_of(descriptor), table_of(answers), table_of(marks), table_of(out))
+
+
+@njit(cache=True)
+def write_quotes(descriptor, answers, marks, free, as_of_us, out):  # type: ignore[no-untyped-def]
+    """`put_quotes` of arrays, as `write_prices`."""
+    m, said, marked = matrix_of(descriptor), table_of(answers), table_of(marks)
+    return put_quotes(m, said, marked, table_of(free), as_of_us, table_of(out))

@@ -10,7 +10,9 @@ from pricing_engine import kernel as kn
 from pricing_engine.engine import PriceAnswers, PriceAsk
 from pricing_engine.errors import UnknownCustomerError
 from pricing_engine.model import NEVER_US, LineStatus
+from pricing_engine.tables import describe
 from service.snapshots import LoadedSnapshot
+from tests.name_tables import matrix_with, name_arrays
 
 
 class FakeEngine:
@@ -19,6 +21,9 @@ class FakeEngine:
     def __init__(self, price_micros: int = 1_500_000) -> None:
         self.price_micros = price_micros
         self.asked: list[PriceAsk] = []
+        names = {"book": ["book-0"], "layer": ["layer-0"], "entry_id": ["entry-0"]}
+        self._matrix = matrix_with(name_arrays({"currency": [], **names, "delta_entry_id": []}, full_load=1))
+        self.descriptor = describe(self._matrix)
         self.during: Callable[[], None] = lambda: None
 
     def price(self, ask: PriceAsk) -> PriceAnswers:

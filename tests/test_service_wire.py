@@ -1,14 +1,18 @@
 """What requests are refused, and what goes over the wire."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from pricegrid import v1
-from service import wire
+from pricing_engine.engine import PriceAsk
+from service import wire, wire_quote
+from service.erp_marks import PriceMark
 from service.errors import Reason, RequestRefusedError
 from service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from tests.fakes import FakeEngine
+from tests.runtime_answers import judge_answers  # noqa: F401 - the fixture `judged`
 
 HEADER = wire.AnswerHeader("20260101T000000Z-00000000", snapshot_age_ms=7, as_of_us=8, correlation_id="id")
 
@@ -112,8 +116,6 @@ def test_an_explanation_needs_a_line():
 
 
 def encoded(*skus: str) -> v1.PriceLinesResponse:
-    from pricing_engine.engine import PriceAsk
-
     query = wire.decode_price_lines(request(*skus))
     engine = FakeEngine()
     answers = engine.price(PriceAsk("C", "", "", 0, query.skus, query.quantities_micros, query.uoms))
@@ -158,3 +160,48 @@ def test_the_answer_names_its_snapshot():
 
     assert (answer.snapshot_version, answer.snapshot_age_ms) == ("20260101T000000Z-00000000", 7)
     assert (answer.as_of_us, answer.correlation_id, answer.currency) == (8, "id", "EUR")
+
+
+def test_lines_that_the_erp_answered_say_so_as_the_runtime_writes_it(judged):
+    engine = FakeEngine()
+    query = wire.decode_price_lines(request("A", "?", "min", "A"))
+    answers = engine.price(PriceAsk("C", "", "", 0, query.skus, query.quantities_micros, query.uoms))
+    marks = {
+        0: PriceMark(v1.PriceSource.PRICE_SOURCE_ERP, 0),
+        3: PriceMark(v1.PriceSource.PRICE_SOURCE_ERP_CACHED, 2**40),
+    }
+
+    raw = wire.encode_price_lines(engine, answers, HEADER, marks)
+
+    results = v1.PriceLinesResponse.FromString(raw).results
+    assert [result.source for result in results] == [marks[0].source, 0, 0, marks[3].source]
+    assert [result.source_age_ms for result in results if result.HasField("source_age_ms")] == [0, 2**40]
+    assert judged == [raw]
+
+
+SCANNED = [
+    request("A", "B", customer_id="C", currency="EUR", branch="B", snapshot_version="v", **stamp(1, 1_999)),
+    request("A"),
+    request("A", branch="B") + v1.PriceLinesRequest(branch="C").SerializeToString(),  # the last one counts
+    request("é", customer_id="C"),
+    request("A", as_of_date="2024-02-29"),
+]
+
+
+@pytest.mark.parametrize("raw", SCANNED)
+def test_scanner_and_runtime_read_the_same_query(raw, monkeypatch):
+    query = wire.decode_price_lines(raw)
+    monkeypatch.setattr(wire, "scan", lambda _: None)
+    by_runtime = wire.decode_price_lines(raw)
+
+    assert query.quantities_micros.tolist() == by_runtime.quantities_micros.tolist()
+    assert replace(query, quantities_micros=by_runtime.quantities_micros) == by_runtime
+
+
+def test_scanner_and_runtime_read_the_same_branches(monkeypatch):
+    lines = [v1.PriceLine(sku="A", quantity_micros=1)]
+    raw = v1.QuoteLinesRequest(lines=lines, branches=["south", "north", "south"]).SerializeToString()
+    scanned = wire_quote.decode_quote_lines(raw)
+    monkeypatch.setattr(wire_quote, "scan", lambda _: None)
+
+    assert scanned.branches == wire_quote.decode_quote_lines(raw).branches == (b"south", b"north")
