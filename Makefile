@@ -7,7 +7,7 @@ TRYTON := .tryton/.set-up
 PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
 
-.PHONY: demo test lint bench bench-check protos lock clean tryton node
+.PHONY: demo test lint bench bench-check bench-kernels protos lock clean tryton node
 
 demo: $(STAMP) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
 	$(BIN)/pricegrid demo
@@ -27,6 +27,9 @@ bench: $(STAMP) $(PEERS) ## measures; results in bench/results, tables and plots
 
 bench-check: $(STAMP) ## a profile of a minute; fails if a ratio is far out of line
 	$(BIN)/python bench/check.py
+
+bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
+	$(BIN)/python -m pytest -q -p no:xdist bench/test_kernels.py
 
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh

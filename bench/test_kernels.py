@@ -1,0 +1,86 @@
+"""The kernels one by one, by pytest-benchmark: `make bench-kernels`.
+
+For who works on one: `--benchmark-compare` holds it against a run that was saved before (`--benchmark-autosave`). What
+is published are the ratios of `bench/run.py`. Every round asks other lines of a hundred thousand items.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from atp.model import CheckAsk, PromiseAsk
+from bench import datasets as data
+from bench import kernel, loads
+from pricing_engine.model import MICROS, ExceptionPolicy
+from service.lane import LaneAsk
+from service.runtime import load_snapshot
+from service.snapshots import LoadedSnapshot
+
+SIZE, LINES, REQUESTS = "QUOTES_TENTH", (1, 100, 1000), 50
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedSnapshot:
+    folder: Path = tmp_path_factory.mktemp("bench")
+    return load_snapshot(loads.publish(SIZE, folder), None, ExceptionPolicy())
+
+
+@pytest.fixture(scope="module")
+def questions() -> kernel.Questions:
+    return kernel.Questions(getattr(data, SIZE), seed=9)
+
+
+def run(benchmark: BenchmarkFixture, calls: list[Callable[[], object]]) -> None:
+    turns: Iterator[Callable[[], object]] = cycle(calls)
+    calls[0]()
+    benchmark(lambda: next(turns)())
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_price_kernel(
+    benchmark: BenchmarkFixture, loaded: LoadedSnapshot, questions: kernel.Questions, lines: int
+) -> None:
+    run(
+        benchmark,
+        [kernel.kernel_call(loaded.engine, questions.ask(lines, "mixed")) for _ in range(REQUESTS)],
+    )
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_np_take(benchmark: BenchmarkFixture, lines: int) -> None:
+    rng, prices = np.random.default_rng(2), np.arange(1_000_000)
+    places = [rng.integers(0, len(prices), lines) for _ in range(REQUESTS)]
+    run(benchmark, [lambda each=each: prices.take(each) for each in places])
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_quote_bytes_to_bytes(
+    benchmark: BenchmarkFixture, loaded: LoadedSnapshot, questions: kernel.Questions, lines: int
+) -> None:
+    lane, asked = loaded.lane, LaneAsk(data.AS_OF_US, "", service_desk=False, exceptions_unusual=False)
+    branches = data.branch_names(getattr(data, SIZE))[:1]
+    raws = [kernel.quote_bytes(questions.ask(lines, "mixed"), branches) for _ in range(REQUESTS)]
+    assert lane is not None
+    assert lane.quote_lines(raws[0], asked) is not None
+    run(benchmark, [lambda raw=raw: lane.quote_lines(raw, asked) for raw in raws])
+
+
+@pytest.mark.parametrize("lines", LINES)
+@pytest.mark.parametrize("what", ["check", "promise"])
+def test_availability(
+    benchmark: BenchmarkFixture, loaded: LoadedSnapshot, questions: kernel.Questions, lines: int, what: str
+) -> None:
+    engine, branches = loaded.availability, [n.encode() for n in data.branch_names(getattr(data, SIZE))]
+    quantities, uoms = np.full(lines, MICROS, np.int64), [b""] * lines
+    skus = [questions.ask(lines, "list").skus for _ in range(REQUESTS)]
+    assert engine is not None
+    if what == "check":
+        asks = [CheckAsk(data.AS_OF_US, each, quantities, uoms, branches=branches) for each in skus]
+        run(benchmark, [lambda ask=ask: engine.check(ask) for ask in asks])
+    else:
+        orders = [PromiseAsk(data.AS_OF_US, each, quantities, uoms, branches=branches) for each in skus]
+        run(benchmark, [lambda ask=ask: engine.promise(ask) for ask in orders])
