@@ -1,7 +1,7 @@
-"""Live state in one process: events applied, what live pairs cost readers, reserve and confirm.
+"""Live state in one process: events applied, what live pairs cost readers. (`bench.reservations` has the rest.)
 
 Floors of the same run: keeping the same bytes in the cache without looking at them; the same question before anything
-was live; an empty Lua script called over the same link.
+was live.
 """
 
 import json
@@ -18,60 +18,29 @@ from atp.engine import AvailabilityEngine
 from atp.events import Event, EventBatch, Kind, Measure
 from atp.live import LiveWriter
 from atp.model import CheckAsk, Source
-from atp.reservations import ReserveAsk, ReserveLine
 from bench import datasets as data
 from bench.measure import ROOT, Figure, figure, median_us
+from bench.place import PAIRS, Place
 from cache.embedded import EmbeddedStateCache
-from cache.protocol import Commit, StateCache
-from cache.redis_link import Link
-from cache.redis_options import RedisOptions
-from cache.redis_scripts import EMPTY
-from cache.redis_store import RedisStateCache
-from loaders.snapshot import current_version, open_snapshot
+from cache.protocol import Commit
 from pricing_engine.model import MICROS
 from service.instants import created_at_us
-from service.limits import LIVE_PAIRS, LIVE_WORDS
 from service.live_state import LiveState
 from service.wire_events import encode_events
-from tests.cache_worlds import healthy
-from tests.redis_servers import redis_server
 
 EVENTS_PER_MESSAGE = 5_000
-PAIRS = 20_000
 QUESTION_PAIRS = 1_000
 
 
-def measure(size: data.Size, store: Path, events: int, reservations: int) -> list[Figure]:
-    """Events a second, cost for readers, reserve and confirm a second embedded and through Redis."""
+def measure(size: data.Size, store: Path, events: int) -> list[Figure]:
+    """Events a second, cost for readers, time until all see them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        place = _Place(size, store)
-        applied = _events(place, folder, events)
-        return [*applied, *_visible(place, folder, 300), *_reservations(place, folder, reservations)]
+        place = Place(size, store)
+        return [*_events(place, folder, events), *_visible(place, folder, 300)]
 
 
-class _Place:
-    """A snapshot, and a clock shortly after it."""
-
-    def __init__(self, size: data.Size, store: Path) -> None:
-        self.version = current_version(store)
-        arrays = open_snapshot(store, verify=False).arrays
-        self.arrays = {name: np.asarray(array) for name, array in arrays.items()}  # as the service has them
-        self.skus = data.item_skus(size).to_list()
-        self.branch = data.branch_names(size)[0]
-        self.now_us = created_at_us(self.version) + 3_600 * MICROS
-
-    def live(self, cache: StateCache) -> tuple[LiveState, AvailabilityEngine]:
-        engine = AvailabilityEngine(self.arrays)
-
-        def room(grown: int) -> LiveWriter:
-            return LiveWriter.in_memory(LIVE_PAIRS << grown, LIVE_WORDS << grown)
-
-        created_us = created_at_us(self.version)
-        return LiveState(cache, engine, self.version, created_us, room, lambda: self.now_us), engine
-
-
-def _messages(place: _Place, events: int) -> Iterator[bytes]:
+def _messages(place: Place, events: int) -> Iterator[bytes]:
     """On-hand events: a set of each pair, then changes of random ones, in order of their sequence."""
     rng, sequences = np.random.default_rng(7), [0] * PAIRS
     for start in range(0, PAIRS + events, EVENTS_PER_MESSAGE):
@@ -104,7 +73,7 @@ def _a_second(calls: list[Callable[[], object]], each: int) -> float:
     return each * len(calls) / (time.perf_counter() - begin_s)
 
 
-def _events(place: _Place, folder: Path, events: int) -> list[Figure]:
+def _events(place: Place, folder: Path, events: int) -> list[Figure]:
     everything = list(_messages(place, events))
     first, messages = everything[: PAIRS // EVENTS_PER_MESSAGE], everything[PAIRS // EVENTS_PER_MESSAGE :]
     kept = EmbeddedStateCache(folder / "kept")
@@ -158,7 +127,7 @@ print(json.dumps(at))
 """
 
 
-def _visible(place: _Place, folder: Path, events: int) -> list[Figure]:
+def _visible(place: Place, folder: Path, events: int) -> list[Figure]:
     """From handing in an event until every reader process sees it, 99th percentile; each looks twice a millisecond."""
     writer = LiveWriter.create(folder / "seen.live", pairs=1_024, words=1 << 12)
     created_us = created_at_us(place.version)
@@ -211,36 +180,3 @@ def _visible(place: _Place, folder: Path, events: int) -> list[Figure]:
             "µs",
         )
     ]
-
-
-def _reservations(place: _Place, folder: Path, count: int) -> list[Figure]:
-    figures = []
-    with redis_server(folder / "redis") as server:
-        options = RedisOptions(nodes=(server.address,))
-        shared = RedisStateCache(options, folder / "shared")
-        healthy(shared)
-        link = Link(options)
-        link.run("x", [("SCRIPT", "LOAD", EMPTY.source)])
-        head = EMPTY.head(options.prefix)
-        # reserve and confirm are two calls of a script
-        floor = _a_second([lambda: [link.run("x", [head]) for _ in range(2)]] * count, 1)
-        embedded = EmbeddedStateCache(folder / "embedded")
-        for name, goal, cache in (("SQLite", "", embedded), ("Redis", "≥ 0.5", shared)):
-            live, _ = place.live(cache)
-            calls = [lambda n=n, on=live: _reserve_and_confirm(place, on, n) for n in range(count)]
-            reached = _a_second(calls, 1)
-            figures.append(
-                figure(
-                    f"reserve + confirm, {name}", goal, reached, floor, "an empty script twice", "a second"
-                )
-            )
-            cache.close()
-        link.close()
-    return figures
-
-
-def _reserve_and_confirm(place: _Place, live: LiveState, number: int) -> None:
-    line = ReserveLine(place.skus[number % PAIRS], MICROS, place.branch)
-    held = live.reserve(ReserveAsk(f"K{number}", "C", [line], 60 * MICROS, allow_partial=True)).reservation
-    if held.reservation_id:
-        live.confirm("C", held.reservation_id, f"SO-{number}")

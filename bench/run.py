@@ -36,6 +36,7 @@ from bench import (  # noqa: E402
     peers,
     plots,
     promises,
+    reservations,
     rpc,
     scale,
     swaps,
@@ -81,8 +82,9 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
     done("swaps", swaps.measure(getattr(data, quoted), store, folder / "swaps", *swapping))
     done("availability", availability.measure(getattr(data, quoted), store, 5 if quick else 40))
     done("promises", promises.measure(calls=1 if quick else 5))
-    events, reservations = (20_000, 200) if quick else (400_000, 3_000)
-    done("live", live.measure(getattr(data, quoted), store, events, reservations))
+    done("live", live.measure(getattr(data, quoted), store, 20_000 if quick else 400_000))
+    asked, times = (160, 1) if quick else (1_600, 5)
+    done("reservations", reservations.measure(quoted, store, asked, times))
     (folder / "erp").mkdir()
     ill = (
         erp.measure(folder / "erp", 1, 1.0, erp.FAULTS[:2]) if quick else erp.measure(folder / "erp", 4, 3.0)

@@ -112,7 +112,8 @@ def fetch_cells(m, rows, item):  # type: ignore[no-untyped-def]
         if bundles & rows[row, ROW_ITEMS] != 0:
             cell = _likely_cell(m, rows[row, ROW_BUNDLE], item)
             if cell >= 0:
-                fetch(m.cell_low, cell)
+                if m.bundles[rows[row, ROW_BUNDLE], mx.BUNDLE_RANKS] == mx.NO_RANKS:
+                    fetch(m.cell_low, cell)
                 fetch(m.cell_value, cell)
                 fetch(m.cell_entry, cell)
 

@@ -26,7 +26,7 @@ from service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy
 from tests.live_site import Site, event
-from tests.redis_servers import RedisServer, redis_server
+from tests.redis_servers import DEADLINE_S, RedisServer, redis_server
 
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 SERVERS = st.sampled_from([0, 1])
@@ -68,11 +68,18 @@ class Machine(RuleBasedStateMachine):
         for source in Source:
             complete_feed(rows, "MAIN", source, at(0, 6))
         self.now_us, self.on_hand, self.sequence, self.key = at(0), 100, 0, 0
-        self.held: dict[str, Held] = {}
+        self.held: dict[str, Held] = {}  # in the order they were made: their names differ from run to run
         number = next(_stores)
         self.options = None
         if self.redis is not None:
-            self.options = RedisOptions(nodes=(self.redis.address,), prefix=f"machine{number}")
+            # however busy the machine is, both hear of each other: past these budgets they would answer what they know
+            patience = dict.fromkeys(("refresh_budget_s", "tell_budget_s", "commit_budget_s"), DEADLINE_S)
+            self.options = RedisOptions(
+                nodes=(self.redis.address,),
+                prefix=f"machine{number}",
+                command_timeout_s=DEADLINE_S,
+                **patience,
+            )
         self.sites = [self._site(rows, server) for server in (0, 1)]
 
     def _site(self, rows: object, server: int) -> Site:
@@ -133,7 +140,7 @@ class Machine(RuleBasedStateMachine):
     def confirm(self, server: int, data: st.DataObject) -> None:
         if not self.held:
             return
-        name = data.draw(st.sampled_from(sorted(self.held)))
+        name = data.draw(st.sampled_from(list(self.held)))
         held = self.held[name]
         reason = refusal(lambda: self.sites[server].live.confirm("C1", name, f"SO-{name}"))
         assert (reason is None) == self._counts(held)
@@ -143,7 +150,7 @@ class Machine(RuleBasedStateMachine):
     def release(self, server: int, data: st.DataObject) -> None:
         if not self.held:
             return
-        name = data.draw(st.sampled_from(sorted(self.held)))
+        name = data.draw(st.sampled_from(list(self.held)))
         held = self.held[name]
         was_released = held.over
         reason = refusal(lambda: self.sites[server].live.release("C1", name))
