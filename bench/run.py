@@ -1,8 +1,8 @@
 """Runs all benchmarks and writes what they say: `bench/results/` as JSON, tables and plots in `docs/`.
 
-`--quick` runs each on small data in less than two minutes, to see that everything works; it writes
-`bench/results/quick.json` and leaves tables and plots alone. Without it, `bench/results/latest.json` and one of the
-day.
+Stopped by Ctrl-C it writes what it has. `--quick` runs each on small data in less than two minutes, to see that
+everything works; it writes `bench/results/quick.json` and leaves tables and plots alone. Without it,
+`bench/results/latest.json` and one of the day.
 """
 
 import argparse
@@ -47,10 +47,8 @@ from bench.measure import Figure, as_json, machine  # noqa: E402
 RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "performance.md"
 
 
-def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
-    """All figures, and the details behind them."""
-    figures: list[Figure] = []
-    details: dict[str, Any] = {}
+def collect(quick: bool, folder: Path, figures: list[Figure], details: dict[str, Any]) -> None:
+    """Adds all figures, and the details behind them, as they come."""
     world = data.TENTH if quick else data.ISSUE_2
 
     def done(what: str, more: list[Figure]) -> None:
@@ -63,10 +61,14 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
         print(f"{what}: {time.perf_counter() - begin:.0f} s since the start", flush=True)
 
     begin = time.perf_counter()
-    sizes = ["TENTH"] if quick else ["LOAD_1M", "LOAD_10M", *scale.sizes()]
-    for size in sizes:
-        of_size, details[size] = loads.measure(size, folder / size, repeats=3 if size == "LOAD_1M" else 1)
+
+    def load(size: str, repeats: int) -> None:
+        of_size, details[size] = loads.measure(size, folder / size, repeats)
         done(f"loads {size}", of_size)
+
+    sizes = ["TENTH"] if quick else ["LOAD_1M", "LOAD_10M"]
+    for size in sizes:
+        load(size, repeats=3 if size == "LOAD_1M" else 1)
     served = sizes[0]
     rounds, seconds = (2, 0.5) if quick else (5, 2.0)
     store = folder / served / "store"
@@ -101,7 +103,8 @@ def collect(quick: bool, folder: Path) -> tuple[list[Figure], dict[str, Any]]:
     ahead, details["peers"] = peers.measure(peered, folder / peered, 1 if quick else 3)
     done("peers", ahead)
     done("scale", scale.measure(folder / "scale", scale.QUICK if quick else scale.worlds()))
-    return figures, details
+    for size in () if quick else scale.sizes():
+        load(size, repeats=1)
 
 
 def _number(value: float | None) -> str:
@@ -151,13 +154,10 @@ def write(document: dict[str, Any], quick: bool) -> None:
 
 
 def tables(document: dict[str, Any]) -> dict[str, str]:
-    """What stands between the marks of the page, by name."""
+    """What stands between the marks of the page, by name, as far as it was measured."""
+    of = {"peers": peers.table, "curves": curves.table}
     details = document["details"]
-    return {
-        "figures": table(document),
-        "peers": peers.table(details["peers"]),
-        "curves": curves.table(details["curves"]),
-    }
+    return {"figures": table(document)} | {name: of[name](details[name]) for name in of if name in details}
 
 
 def filled(page: str, name: str, lines: str) -> str:
@@ -179,8 +179,12 @@ def main() -> int:
     on = machine()
     folder = args.keep or Path(tempfile.mkdtemp(prefix="pricegrid-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
     try:
-        figures, details = collect(args.quick, folder)
+        collect(args.quick, folder, figures, details)
+    except KeyboardInterrupt:
+        print("stopped: what was measured until now is written", file=sys.stderr)
     finally:
         if args.keep is None:
             shutil.rmtree(folder)
