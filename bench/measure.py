@@ -32,6 +32,10 @@ class Figure:
     ratio: float | None
     """Reached to floor, as the goal says it."""
     note: str = ""
+    part: str = ""
+    """Of `bench/run.py`."""
+    run: str = ""
+    """When that run began."""
 
 
 def figure(

@@ -12,7 +12,10 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,64 +50,86 @@ from bench.measure import Figure, as_json, machine  # noqa: E402
 RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "performance.md"
 
 
-def collect(quick: bool, folder: Path, figures: list[Figure], details: dict[str, Any]) -> None:
-    """Adds all figures, and the details behind them, as they come."""
+def parts(quick: bool, folder: Path, details: dict[str, Any]) -> dict[str, Callable[[], list[Figure]]]:
+    """What can be measured, by name and in this order; the larger the later."""
     world = data.TENTH if quick else data.ISSUE_2
+    served, quoted, peered = (
+        ("TENTH", "QUOTES_TENTH", "PEERS_TENTH") if quick else ("LOAD_1M", "QUOTES", "PEERS")
+    )
+    rounds, seconds = (2, 0.5) if quick else (5, 2.0)
+    of_served, of_quoted = getattr(data, served), getattr(data, quoted)
 
-    def done(what: str, more: list[Figure]) -> None:
+    def load(size: str, repeats: int) -> list[Figure]:
+        figures, details[size] = loads.measure(size, folder / size, repeats)
+        return figures
+
+    @cache
+    def store(size: str) -> Path:
+        made: Path = folder / size / "store"
+        return made if made.exists() else loads.publish(size, folder / size)
+
+    def grown() -> list[Figure]:
+        figures, details["curves"] = curves.measure(1 if quick else 0, 1 if quick else 5)
+        return figures
+
+    def ahead() -> list[Figure]:
+        store(peered)
+        figures, details["peers"] = peers.measure(peered, folder / peered, 1 if quick else 3)
+        return figures
+
+    def ill() -> list[Figure]:
+        place = folder / "erp"
+        place.mkdir()
+        return erp.measure(place, 1, 1.0, erp.FAULTS[:2]) if quick else erp.measure(place, 4, 3.0)
+
+    label = f"{world.entries / 1e6:.1f} M entries"
+    swapping, asked, times = (1, 3.0) if quick else (5, 6.0), 160 if quick else 1_600, 1 if quick else 5
+    every: dict[str, Callable[[], list[Figure]]] = {
+        "loads": lambda: load(served, 1 if quick else 3),
+        "loads-10M": lambda: load("LOAD_10M", 1),
+        "prices": lambda: rpc.measure(rpc.PRICE_LINES, of_served, store(served), folder, rounds, seconds),
+        "quotes": lambda: rpc.measure(rpc.QUOTE_LINES, of_quoted, store(quoted), folder, rounds, seconds),
+        "h2load": lambda: h2load.measure(
+            rpc.QUOTE_LINES, of_quoted, store(quoted), folder, rounds, 1 if quick else 2
+        ),
+        "swaps": lambda: swaps.measure(of_quoted, store(quoted), folder / "swaps", *swapping),
+        "availability": lambda: availability.measure(of_quoted, store(quoted), 5 if quick else 40),
+        "promises": lambda: promises.measure(calls=1 if quick else 5),
+        "live": lambda: live.measure(of_quoted, store(quoted), 20_000 if quick else 400_000),
+        "reservations": lambda: reservations.measure(quoted, store(quoted), asked, times),
+        "erp": ill,
+        "bytes": lambda: kernel.bytes_a_cell(data.LIST_ONLY),
+        "kernel": lambda: kernel.measure(world, label, 0.2 if quick else 1.0),
+        "growth": lambda: kernel.growth(data.TENTH, data.LOAD_10M),
+        "curves": grown,
+        "peers": ahead,
+        "scale": lambda: scale.measure(folder / "scale", scale.QUICK if quick else scale.worlds()),
+        "loads-30M": lambda: [figure for size in scale.sizes() for figure in load(size, 1)],
+    }
+    return {
+        name: every[name] for name in every if not quick or name not in {"loads-10M", "growth", "loads-30M"}
+    }
+
+
+def collect(measures: Mapping[str, Callable[[], list[Figure]]], run: str, figures: list[Figure]) -> None:
+    """Adds the figures of each part as they come; `run` names this run."""
+    begin = time.perf_counter()
+    for part, measure in measures.items():
+        more = [replace(each, part=part, run=run) for each in measure()]
         figures.extend(more)
         for each in more:
             print(
                 f"  {each.name}: {_number(each.reached)} {each.unit}, {_ratio(each)} of {each.floor_is}",
                 flush=True,
             )
-        print(f"{what}: {time.perf_counter() - begin:.0f} s since the start", flush=True)
+        print(f"{part}: {time.perf_counter() - begin:.0f} s since the start", flush=True)
 
-    begin = time.perf_counter()
 
-    def load(size: str, repeats: int) -> None:
-        of_size, details[size] = loads.measure(size, folder / size, repeats)
-        done(f"loads {size}", of_size)
-
-    sizes = ["TENTH"] if quick else ["LOAD_1M", "LOAD_10M"]
-    for size in sizes:
-        load(size, repeats=3 if size == "LOAD_1M" else 1)
-    served = sizes[0]
-    rounds, seconds = (2, 0.5) if quick else (5, 2.0)
-    store = folder / served / "store"
-    done("prices", rpc.measure(rpc.PRICE_LINES, getattr(data, served), store, folder, rounds, seconds))
-    quoted = "QUOTES_TENTH" if quick else "QUOTES"
-    store = loads.publish(quoted, folder / quoted)
-    done("quotes", rpc.measure(rpc.QUOTE_LINES, getattr(data, quoted), store, folder, rounds, seconds))
-    done(
-        "h2load",
-        h2load.measure(rpc.QUOTE_LINES, getattr(data, quoted), store, folder, rounds, 1 if quick else 2),
-    )
-    swapping = (1, 3.0) if quick else (5, 6.0)
-    done("swaps", swaps.measure(getattr(data, quoted), store, folder / "swaps", *swapping))
-    done("availability", availability.measure(getattr(data, quoted), store, 5 if quick else 40))
-    done("promises", promises.measure(calls=1 if quick else 5))
-    done("live", live.measure(getattr(data, quoted), store, 20_000 if quick else 400_000))
-    asked, times = (160, 1) if quick else (1_600, 5)
-    done("reservations", reservations.measure(quoted, store, asked, times))
-    (folder / "erp").mkdir()
-    ill = (
-        erp.measure(folder / "erp", 1, 1.0, erp.FAULTS[:2]) if quick else erp.measure(folder / "erp", 4, 3.0)
-    )
-    done("erp", ill)
-    done("bytes", kernel.bytes_a_cell(data.LIST_ONLY))
-    done("kernel", kernel.measure(world, f"{world.entries / 1e6:.1f} M entries", 0.2 if quick else 1.0))
-    if not quick:
-        done("growth", kernel.growth(data.TENTH, data.LOAD_10M))
-    grown, details["curves"] = curves.measure(1 if quick else 0, 1 if quick else 5)
-    done("curves", grown)
-    peered = "PEERS_TENTH" if quick else "PEERS"
-    loads.publish(peered, folder / peered)
-    ahead, details["peers"] = peers.measure(peered, folder / peered, 1 if quick else 3)
-    done("peers", ahead)
-    done("scale", scale.measure(folder / "scale", scale.QUICK if quick else scale.worlds()))
-    for size in () if quick else scale.sizes():
-        load(size, repeats=1)
+def laid_over(before: Sequence[Figure], figures: Sequence[Figure], measured: Collection[str]) -> list[Figure]:
+    """The figures of an earlier run with those of this one in their places; what a part no longer has goes."""
+    new = {each.name: each for each in figures}
+    kept = [each for each in before if each.name in new or each.part not in measured]
+    return [new.pop(each.name, each) for each in kept] + list(new.values())
 
 
 def _number(value: float | None) -> str:
@@ -125,15 +150,16 @@ def table(document: dict[str, Any]) -> str:
     lines = [
         f"{document['made_at'][:10]}, {on['cpu']}, {on['cores']} cores, {on['memory_gb']} GB, Python {on['python']}, "
         + ", ".join(f"{name} {number}" for name, number in on["versions"].items())
-        + f"; load average {on['load_before']:.1f} before the run.",
+        + f"; load average {on['load_before']:.1f} before the run. Rows with † are of an earlier run.",
         "",
         "| what | goal | reached | floor | ratio |",
         "|---|---|---|---|---|",
     ]
     for each in (Figure(**row) for row in document["figures"]):
         floor = f"{_number(each.floor)} {each.unit} ({each.floor_is})"
+        older = "" if each.run == document["made_at"] else " †"
         lines.append(
-            f"| {each.name} | {each.goal} | {_number(each.reached)} {each.unit} | {floor} | {_ratio(each)} |"
+            f"| {each.name}{older} | {each.goal} | {_number(each.reached)} {each.unit} | {floor} | {_ratio(each)} |"
         )
     return "\n".join(lines)
 
@@ -175,20 +201,35 @@ def main() -> int:
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="leave datasets and stores in this new directory"
     )
+    parser.add_argument(
+        "--only",
+        metavar="PART,...",
+        help="measure these parts, and keep the other figures of the run before: "
+        + ", ".join(parts(quick=False, folder=ROOT, details={})),
+    )
     args = parser.parse_args()
-    on = machine()
+    on, made_at = machine(), datetime.now(UTC).isoformat(timespec="seconds")
     folder = args.keep or Path(tempfile.mkdtemp(prefix="pricegrid-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
     figures: list[Figure] = []
     details: dict[str, Any] = {}
+    measures = parts(args.quick, folder, details)
+    if args.only:
+        wanted = args.only.split(",")
+        if unknown := [name for name in wanted if name not in measures]:
+            parser.error(f"--only: there is no part {', '.join(unknown)}")
+        measures = {name: measures[name] for name in wanted}
     try:
-        collect(args.quick, folder, figures, details)
+        collect(measures, made_at, figures)
     except KeyboardInterrupt:
         print("stopped: what was measured until now is written", file=sys.stderr)
     finally:
         if args.keep is None:
             shutil.rmtree(folder)
-    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    if args.only and not args.quick:
+        before = json.loads((RESULTS / "latest.json").read_text(encoding="utf-8"))
+        figures = laid_over([Figure(**row) for row in before["figures"]], figures, {e.part for e in figures})
+        details = before["details"] | details
     write({"made_at": made_at, "machine": on, "figures": as_json(figures), "details": details}, args.quick)
     return 0
 

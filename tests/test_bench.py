@@ -225,3 +225,20 @@ def test_the_page_has_a_place_for_every_table_and_shows_every_plot(tmp_path):
         assert run.filled(page, name, "x") != page
     for path in plots.draw(full, tmp_path):
         assert f"(plots/{path.name})" in page
+
+
+def test_a_part_that_is_measured_again_replaces_its_rows_and_keeps_the_others():
+    def row(name, part, run):
+        return Figure(name, "", 1.0, 1.0, "floor", "s", 1.0, part=part, run=run)
+
+    before = [row("a", "x", "old"), row("b", "y", "old"), row("gone", "y", "old"), row("c", "", "old")]
+    again = [row("b", "y", "new"), row("more", "y", "new")]
+
+    merged = run.laid_over(before, again, {"y"})
+
+    assert [(each.name, each.run) for each in merged] == [
+        ("a", "old"),
+        ("b", "new"),
+        ("c", "old"),
+        ("more", "new"),
+    ]
