@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cache.coding import field_of, joined
-from cache.ledger import Ledger, Row, before
+from cache.ledger import Ledger, Row
 from cache.protocol import Change, Commit, Committed, Conflict, Health, Key, Record
 
 
@@ -36,7 +36,7 @@ class EmbeddedStateCache:
                 field = field_of(key)
                 written[key] = (field, self._ledger.version(field) + 1, put.value)
         at = self._ledger.append(list(written.values()), joined(commit.notes))
-        return Committed(str(at), {key: row[1] for key, row in written.items()}, before(str(at)))
+        return Committed(str(at), {key: row[1] for key, row in written.items()})
 
     def changes(self, after: str, limit: int) -> list[Change]:
         """The next changes after a position."""

@@ -185,12 +185,6 @@ def shown(rows: Iterable[Row]) -> list[Record]:
     return [Record(*key_of(field), version, value) for field, version, value in rows if field[:1] != b"~"]
 
 
-def before(position: str) -> str:
-    """The position of the change before one: they are counted without gaps."""
-    number = _number(position) - 1
-    return str(number) if number else START
-
-
 def _number(position: str) -> int:
     if position == START:
         return 0

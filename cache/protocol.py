@@ -95,8 +95,6 @@ class Committed:
     """Of its change in the log. START when it was deferred: see `StateCache.commit`."""
     versions: Mapping[Key, int]
     """The versions that the expected and put keys have now; empty when it was deferred."""
-    follows: str | None = None
-    """The position of the change before it; None when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

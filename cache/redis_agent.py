@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from cache.coding import field_of, joined, stored_of, unpack_records
 from cache.healing import Healer, OutOfStepError, chunks
-from cache.ledger import before
 from cache.mirror import Entry, Mirror
 from cache.protocol import CacheCorruptError, CacheError, Commit, Committed, Conflict, Health
 from cache.redis_link import INFO, Link, LinkError, Server
@@ -266,9 +265,7 @@ class Agent:
                 versions = {key: version + 1 for key, version in expected.items()}
                 others = [key for put in order.commit.puts if (key := (put.space, put.name)) not in versions]
                 versions.update(zip(dict.fromkeys(others), (int(raised) for raised in said[2]), strict=True))
-                if position is None:
-                    return Committed(self._mirror.ledger.position(), versions)
-                return Committed(position, versions, before(position))
+                return Committed(position or self._mirror.ledger.position(), versions)
             case b"conflict":
                 return Conflict(dict(zip(expected, (int(version) for version in said[1]), strict=True)))
         return None

@@ -56,9 +56,6 @@ FORGET_S = 5.0  # how often those that ended long ago are forgotten
 FORGET_MAX = 200  # of them at a time: nobody waits long for the writer meanwhile
 ENDED_KEPT_US = 30 * 86_400_000_000  # a reservation that has ended, and its key
 COMMIT_TRIES_MAX = 16  # against other servers that change the same pairs, before the caller is sent away
-GROUP_MAX = 64  # changes of reservations that are made durable together
-GATHER_S = 0.0001  # for one more of those that were in the last group
-GROUP_PAIRS_MAX = 1_000  # pairs that they touch: Redis serves nobody else meanwhile
 FOLLOW_CHANGES_MAX = 500  # changes of the cache taken in at a time
 PUSHBACK_MS = 250  # when one sent away should ask again
 

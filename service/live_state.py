@@ -1,42 +1,44 @@
 """Live state where the writer runs: events and reservations, made durable in the cache, then shown to all readers.
 
 Every change goes the same way: work out what it is, commit it, apply it to the pairs, show them. What another server
-committed first (a Conflict) is followed and the change worked out again, so nothing is promised twice. Reservations go
-that way in groups (`service.group_commit`).
+committed first (a Conflict) is followed and the change worked out again, so nothing is promised twice.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atp.engine import AvailabilityEngine
 from atp.events import Event, EventBatch, EventStatus
-from atp.reservations import HeldReservation, ReserveAsk, cleared, take_off
+from atp.reservations import (
+    LIVING,
+    HeldReservation,
+    ReservationStatus,
+    ReserveAsk,
+    cleared,
+    released,
+    take_off,
+)
 from atp.rows import Pair
-from cache.protocol import Change, Commit, Committed, Conflict, Key, Put, Record, StateCache
-from service import reserving
+from cache.protocol import START, CacheError, Change, Commit, Committed, Conflict, Key, Put, StateCache
 from service.errors import Reason, RequestRefusedError
 from service.event_json import EventError, event_from_json, event_json
 from service.event_message import EventMessage, read_message, some_events, unreadable
-from service.group_commit import Queue, Round, Waiting, refuse_all
-from service.holding import Taken
-from service.limits import ENDED_KEPT_US, FORGET_MAX, GROUP_MAX, LIST_MAX
+from service.holding import hold_lines, new_reservation
+from service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FOLLOW_CHANGES_MAX, FORGET_MAX, LIST_MAX
 from service.live_api import DeadLetter, PublishResult, Release, Reserved
-from service.live_log import LiveLog
 from service.live_pairs import NO_PLACES, LivePairs, MakeWriter
 from service.live_records import (
     decode_dead_letter,
     decode_reservation,
     encode_record,
     new_dead_letter,
+    same_ask,
 )
-from service.reservation_book import ReservationBook
-from service.reserving import Worked
 from service.wire_events import decode_events, encode_events
 
 RESERVATION = "reservation"
@@ -62,7 +64,6 @@ class LiveState:
         self._cache = cache
         self._now_us = now_us
         self._lock = threading.RLock()
-        self._queue = Queue(self._lock, self._lead)
         self.use(engine, snapshot_version, created_us, make_writer, on_grown)
 
     def use(
@@ -78,8 +79,12 @@ class LiveState:
             before = dict(self.__dict__)
             try:
                 self._version, self._engine = snapshot_version, engine
-                self._log = LiveLog(self._cache, self._take)
-                self._book = ReservationBook()
+                self._position = START
+                self._own: set[str] = set()
+                self._held: dict[str, HeldReservation] = {}
+                self._by_key: dict[tuple[str, str], str] = {}
+                self._by_order: dict[str, set[str]] = {}
+                self._versions: dict[Key, int] = {}
                 self._pairs = LivePairs(engine, created_us, make_writer, on_grown)
                 self._read_all()
             except BaseException:
@@ -88,9 +93,9 @@ class LiveState:
 
     def _read_all(self) -> None:
         for record in self._cache.scan(RESERVATION):
-            self._know_record(record)
-        self._log.follow()
-        held_pairs = [pair for held in self._book.all() for pair in self._pairs.hold(held)]
+            self._know(decode_reservation(record.value or b""), record.version)
+        self._follow()
+        held_pairs = [pair for held in self._held.values() for pair in self._pairs.hold(held)]
         self._pairs.refresh(held_pairs)
         self._clear(held_pairs)
 
@@ -102,10 +107,10 @@ class LiveState:
             message = read_message(raw, self._pairs.left)
             letters = unreadable(message, self._now_us())
             counts: Counter[EventStatus] = Counter({EventStatus.DEAD_LETTER: len(letters)})
-            self._log.commit(Commit(puts=[self._put(letter) for letter in letters], notes=[raw]))
+            self._commit(Commit(puts=[self._put(letter) for letter in letters], notes=[raw]))
             late, gaps = self._take_in(message, counts)
             if late:
-                self._log.commit(Commit(puts=[self._put(letter) for letter in late]))
+                self._commit(Commit(puts=[self._put(letter) for letter in late]))
             ids = [letter.dead_letter_id for letter in (*letters, *late)]
         return PublishResult({status: count for status, count in counts.items() if count}, ids, gaps)
 
@@ -149,155 +154,126 @@ class LiveState:
             holding = self._pairs.holding(pair) if left else {}
             if not holding:
                 continue
-            for reservation_id in self._book.of_orders({held.order_ref for held in holding.values()}):
-                take_off(changed.get(reservation_id, self._book[reservation_id]), pair, left)
+            orders = {held.order_ref for held in holding.values()}
+            for reservation_id in {
+                name for order_ref in orders for name in self._by_order.get(order_ref, ())
+            }:
+                take_off(changed.get(reservation_id, self._held[reservation_id]), pair, left)
             for held in sorted(holding.values(), key=_clearing_order):
-                current = changed.get(held.reservation_id, self._book[held.reservation_id])
+                current = changed.get(held.reservation_id, self._held[held.reservation_id])
                 after = cleared(current, pair, left)
                 if after != current:
                     changed[held.reservation_id] = after
         for held in changed.values():
-            self._keep(reserving.with_its_end(held, self._now_us()))
+            self._store(held, self._touched(held), is_forced=True)
 
     # ---- reservations
 
     def reserve(self, ask: ReserveAsk) -> Reserved:
         """See `LiveApi`."""
-        version = ""
-
-        def work(before: Taken) -> Worked:
-            nonlocal version
-            version = self._version
-            return reserving.reserve(self._book, self._engine, self._now_us(), ask, before)
-
-        worked = self._queue.run(Waiting((ask.customer_id, ask.key), work))
-        is_repeat = not worked.is_change and worked.held.reservation_id != ""
-        return Reserved(worked.held, version, is_repeat)
+        with self._lock:
+            for _ in range(COMMIT_TRIES_MAX):
+                self._follow()
+                known = self._by_key.get((ask.customer_id, ask.key))
+                if known is not None:
+                    held = self._held[known]
+                    if not same_ask(ask, held):
+                        raise RequestRefusedError(
+                            Reason.KEY_REUSED, "this idempotency key was used for something else"
+                        )
+                    return Reserved(held, self._version, is_repeat=True)
+                now_us = self._now_us()
+                held = new_reservation(ask, hold_lines(self._engine, ask, now_us), now_us)
+                touched = self._touched(held)
+                if not touched:
+                    return Reserved(replace(held, reservation_id=""), self._version)
+                if self._store(held, touched, is_new=True):
+                    return Reserved(held, self._version)
+        raise _busy()
 
     def confirm(
         self, customer_id: str, reservation_id: str, order_ref: str, order_lines: Sequence[str] = ()
     ) -> HeldReservation:
         """See `LiveApi`."""
-
-        def work(_: Taken) -> Worked:
-            return reserving.confirm(
-                self._book, self._now_us(), customer_id, reservation_id, order_ref, order_lines
-            )
-
-        return self._queue.run(Waiting(reservation_id, work)).held
+        with self._lock:
+            for _ in range(COMMIT_TRIES_MAX):
+                self._follow()
+                held = self._of(customer_id, reservation_id)
+                if held.order_ref not in ("", order_ref):
+                    raise RequestRefusedError(Reason.ORDER_MISMATCH, "the reservation is for another order")
+                if held.status in (ReservationStatus.CONFIRMED, ReservationStatus.CONSUMED):
+                    return held
+                self._must_live(held)
+                if order_lines and len(order_lines) != len(held.lines):
+                    message = f"{len(order_lines)} order lines for a reservation of {len(held.lines)} lines"
+                    raise RequestRefusedError(Reason.INVALID_RESERVATION, message, field="order_lines")
+                named = zip(
+                    held.lines, order_lines or [each.line.order_line for each in held.lines], strict=True
+                )
+                confirmed = replace(
+                    held,
+                    status=ReservationStatus.CONFIRMED,
+                    order_ref=order_ref,
+                    confirmed_us=self._now_us(),
+                    lines=tuple(
+                        replace(each, line=replace(each.line, order_line=name)) for each, name in named
+                    ),
+                )
+                touched = self._touched(confirmed)
+                if self._store(confirmed, touched):
+                    self._clear(touched)
+                    return self._held[reservation_id]
+        raise _busy()
 
     def release(
         self, customer_id: str, reservation_id: str, parts: Sequence[Release] = ()
     ) -> HeldReservation:
         """See `LiveApi`."""
+        with self._lock:
+            for _ in range(COMMIT_TRIES_MAX):
+                self._follow()
+                held = self._of(customer_id, reservation_id)
+                if held.status is ReservationStatus.RELEASED and not parts:
+                    return held
+                self._must_live(held)
+                try:
+                    after = released(held, {part.line: part.quantity_micros for part in parts})
+                except ValueError as error:
+                    raise RequestRefusedError(Reason.INVALID_RESERVATION, str(error)) from None
+                if self._store(after, self._touched(held)):
+                    return self._held[reservation_id]
+        raise _busy()
 
-        def work(_: Taken) -> Worked:
-            return reserving.release(self._book, self._now_us(), customer_id, reservation_id, parts)
+    def _of(self, customer_id: str, reservation_id: str) -> HeldReservation:
+        held = self._held.get(reservation_id)
+        if held is None or held.customer_id != customer_id:
+            raise RequestRefusedError(Reason.RESERVATION_NOT_FOUND, "this customer has no such reservation")
+        return held
 
-        return self._queue.run(Waiting(reservation_id, work)).held
+    def _must_live(self, held: HeldReservation) -> None:
+        if held.status is ReservationStatus.HELD and self._now_us() >= held.expires_us:
+            self._store(replace(held, status=ReservationStatus.EXPIRED), self._touched(held))
+            raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the time of the reservation is over")
+        if held.status is ReservationStatus.EXPIRED:
+            raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the time of the reservation is over")
+        if held.status not in LIVING:
+            message = f"the reservation is {held.status.name.lower()}"
+            raise RequestRefusedError(Reason.RESERVATION_ENDED, message, status=held.status.name)
 
     def expire(self) -> int:
-        """End the reservations whose time is over; readers have stopped to count them already. How many."""
+        """End the reservations whose time is over; readers have stopped to count them already."""
         with self._lock:
-            self._log.follow()
-            over = [held.reservation_id for held in self._book.over(self._now_us())]
-        group = [Waiting(name, partial(self._expire, name)) for name in over]
-        for start in range(0, len(group), GROUP_MAX):
-            with self._lock:
-                self._lead(group[start : start + GROUP_MAX])
-        return sum(each.result().is_change for each in group)
-
-    def _expire(self, reservation_id: str, _: Taken) -> Worked:
-        return reserving.expire(self._book, reservation_id, self._now_us())
-
-    def _lead(self, group: Sequence[Waiting]) -> None:
-        """Give each of a group its answer or its refusal."""
-        while group:
-            group = self._round(group)
-
-    def _round(self, group: Sequence[Waiting]) -> list[Waiting]:
-        """One round of a group (`service.group_commit`); those that need another."""
-        try:
-            self._log.follow()
-        except RequestRefusedError as error:
-            refuse_all(group, error)
-            return []
-        found, later = Round(), []
-        for each in group:
-            if found.is_too_early(each):
-                later.append(each)
-                continue
-            try:
-                worked = each.work(found.taken)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is this one's alone
-                each.refuse(error)
-                continue
-            if worked.is_change and found.has_room(worked):
-                found.add(each, worked)
-            elif worked.is_change or worked.behind:
-                later.append(each)
-            else:
-                each.answer(worked)
-        return [*self._make(found), *later]
-
-    def _make(self, found: Round) -> list[Waiting]:
-        """Make the changes of a round durable, show them, answer; those that met a conflict."""
-        if not found.changes:
-            return []
-        together = [[found.changes[at] for at in numbers] for numbers in found.that_meet()]
-        try:
-            answers = self._log.commit_all([self._commit_of(changes) for changes in together])
-        except RequestRefusedError as error:
-            refuse_all((each for each, _ in found.changes), error)
-            return []
-        outcomes = list(zip(together, answers, strict=True))
-        made = [(changes, answer.versions) for changes, answer in outcomes if isinstance(answer, Committed)]
-        self._show([change for changes, _ in made for change in changes], [versions for _, versions in made])
-        conflicts = [
-            (changes, answer.versions) for changes, answer in outcomes if isinstance(answer, Conflict)
-        ]
-        again = [each for changes, _ in conflicts for each, _ in changes]
-        try:
-            if conflicts:
-                self._log.follow()  # only with all that led to these versions may they be expected
-                for _, versions in conflicts:
-                    self._log.versions.update(versions)
-        except RequestRefusedError as error:
-            refuse_all(again, error)
-            return []
-        return [each for each in again if each.may_try_again()]
-
-    def _commit_of(self, changes: Sequence[tuple[Waiting, Worked]]) -> Commit:
-        """Changes that stand or fall together."""
-        keys: list[Key] = []
-        for _, worked in changes:
-            held = worked.held
-            keys.append((RESERVATION, held.reservation_id))
-            keys += [(PAIR, f"{sku}\0{branch}") for sku, branch in worked.touched]
-            if worked.is_new:
-                keys.append((KEY, f"{held.customer_id}\0{held.key}"))
-        puts = [
-            Put(RESERVATION, worked.held.reservation_id, encode_record(worked.held)) for _, worked in changes
-        ]
-        return Commit(self._log.expected(keys), puts)
-
-    def _show(self, changes: Sequence[tuple[Waiting, Worked]], versions: Iterable[Mapping[Key, int]]) -> None:
-        """Let what is durable count, show it, and answer."""
-        for some in versions:
-            self._log.versions.update(some)
-        self._pairs.refresh([pair for _, worked in changes for pair in self._know(worked.held)])
-        for each, worked in changes:
-            try:
-                if worked.is_confirmed:
-                    self._clear(worked.touched)
-            except RequestRefusedError as error:
-                each.refuse(error)
-                continue
-            held = self._book[worked.held.reservation_id]
-            if worked.refusal is not None:
-                each.refuse(worked.refusal)
-                continue
-            each.answer(worked if held is worked.held else replace(worked, held=held))
+            self._follow()
+            now_us = self._now_us()
+            over = [
+                held
+                for held in self._held.values()
+                if held.status is ReservationStatus.HELD and now_us >= held.expires_us
+            ]
+            return sum(
+                self._store(replace(held, status=ReservationStatus.EXPIRED), self._touched(held))
+                for held in over
+            )
 
     def forget(self, kept_us: int = ENDED_KEPT_US) -> int:
         """Forget some of the reservations that ended so long ago, and their keys, which may be used anew; how many.
@@ -305,32 +281,54 @@ class LiveState:
         One of which the warehouse has taken something over stays: no other of its order may be cleared by the same.
         """
         with self._lock:
-            self._log.follow()
+            self._follow()
             until_us = self._now_us() - kept_us
-            over = self._book.ended(until_us)[:FORGET_MAX]
+            over = [
+                held
+                for held in self._held.values()
+                if held.ended_us is not None and held.ended_us <= until_us and not held.was_taken_over
+            ][:FORGET_MAX]
             keys = [(RESERVATION, held.reservation_id) for held in over]
-            commits = [Commit({key: self._log.versions[key]}, [Put(*key, None)]) for key in keys]
-            answers = self._log.commit_all(commits) if commits else []
+            commits = [Commit({key: self._versions[key]}, [Put(*key, None)]) for key in keys]
+            answers = self._commit_all(commits) if commits else []
             if any(isinstance(answer, Conflict) for answer in answers):
-                self._log.follow()  # another server was first
+                self._follow()  # another server was first
             for key, answer in zip(keys, answers, strict=True):
                 if isinstance(answer, Committed) or self._cache.get([key])[0].value is None:
                     self._forget(key[1])
             return sum(isinstance(answer, Committed) for answer in answers)
 
     def _forget(self, reservation_id: str) -> None:
-        if reservation_id in self._book:
-            self._book.forget(reservation_id)
-            self._pairs.forget(reservation_id)
-            self._log.versions.pop((RESERVATION, reservation_id), None)
+        held = self._held.pop(reservation_id, None)
+        if held is None:
+            return
+        self._pairs.forget(reservation_id)
+        self._versions.pop((RESERVATION, reservation_id), None)
+        if self._by_key.get((held.customer_id, held.key)) == reservation_id:
+            del self._by_key[held.customer_id, held.key]
+        self._by_order.get(held.order_ref, set()).discard(reservation_id)
 
     def reservations(
         self, *, customer_id: str = "", unreported_for_us: int | None = None, limit: int = 1_000
     ) -> Sequence[HeldReservation]:
         """See `LiveApi`."""
         with self._lock:
-            self._log.follow()
-            return self._book.living(customer_id, unreported_for_us, self._now_us())[:limit]
+            self._follow()
+            now_us = self._now_us()
+            living = (
+                held
+                for _, held in sorted(self._held.items())
+                if held.status in LIVING
+                and customer_id in ("", held.customer_id)
+                and not (held.status is ReservationStatus.HELD and now_us >= held.expires_us)
+            )
+            found = [
+                held
+                for held in living
+                if unreported_for_us is None
+                or (held.confirmed_us is not None and now_us - held.confirmed_us >= unreported_for_us)
+            ]
+            return found[:limit]
 
     # ---- dead letters
 
@@ -367,15 +365,15 @@ class LiveState:
                     left.append(replace(letter, reason=error.reason.name, detail=error.detail))
                     continue
                 counts: Counter[EventStatus] = Counter()
-                self._log.commit(Commit(notes=[encode_events(EventBatch.of([event]))]))
+                self._commit(Commit(notes=[encode_events(EventBatch.of([event]))]))
                 wrong, _ = self._apply([event], counts)
                 if wrong:
                     left.append(replace(letter, reason=wrong[0].reason, detail=wrong[0].detail))
                 else:
-                    self._log.commit(Commit(puts=[Put(DEAD_LETTER, letter.dead_letter_id, None)]))
+                    self._commit(Commit(puts=[Put(DEAD_LETTER, letter.dead_letter_id, None)]))
             left = [replace(letter, replays=letter.replays + 1) for letter in left]
             if left:
-                self._log.commit(Commit(puts=[self._put(letter) for letter in left]))
+                self._commit(Commit(puts=[self._put(letter) for letter in left]))
         return left
 
     def drop_dead_letters(self, ids: Sequence[str]) -> int:
@@ -383,9 +381,7 @@ class LiveState:
         with self._lock:
             letters = self._letters(ids)
             if letters:
-                self._log.commit(
-                    Commit(puts=[Put(DEAD_LETTER, each.dead_letter_id, None) for each in letters])
-                )
+                self._commit(Commit(puts=[Put(DEAD_LETTER, each.dead_letter_id, None) for each in letters]))
             return len(letters)
 
     def _letters(self, ids: Sequence[str]) -> list[DeadLetter]:
@@ -397,22 +393,51 @@ class LiveState:
 
     # ---- what is durable, and what others did
 
-    def _keep(self, held: HeldReservation) -> None:
-        """Make a reservation durable whatever stands, and show it."""
+    def _touched(self, held: HeldReservation) -> list[Pair]:
+        return list(dict.fromkeys((part.sku, each.line.branch) for each in held.lines for part in each.parts))
+
+    def _store(
+        self, held: HeldReservation, touched: Sequence[Pair], *, is_new: bool = False, is_forced: bool = False
+    ) -> bool:
+        """Make a reservation durable and show it; False: somebody was first. A forced one is stored whatever stands."""
+        if held.status not in LIVING and held.ended_us is None:
+            held = replace(held, ended_us=self._now_us())
         key = (RESERVATION, held.reservation_id)
-        answer = self._log.commit(Commit(puts=[Put(*key, encode_record(held))]))
-        self._log.versions.update(answer.versions)
-        self._pairs.refresh(self._know(held))
+        puts = [Put(*key, encode_record(held))]
+        expected: dict[Key, int] = {}
+        if not is_forced:
+            names = [key, *((PAIR, f"{sku}\0{branch}") for sku, branch in touched)]
+            if is_new:
+                names.append((KEY, f"{held.customer_id}\0{held.key}"))
+            expected = {name: self._versions.get(name, 0) for name in names}
+        answer = self._commit(Commit(expected, puts))
+        if isinstance(answer, Conflict):
+            self._follow()  # only with all that led to these versions may they be expected
+            self._versions.update(answer.versions)
+            return False
+        self._versions.update(answer.versions)
+        self._pairs.refresh(self._know(held, self._versions.get(key, 0)))
+        return True
 
-    def _know(self, held: HeldReservation) -> list[Pair]:
+    def _commit(self, commit: Commit) -> Committed | Conflict:
+        return self._commit_all([commit])[0]
+
+    def _commit_all(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
+        try:
+            answers = self._cache.commit(commits)
+        except CacheError as error:
+            raise RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, str(error)) from error
+        self._own.update(answer.position for answer in answers if isinstance(answer, Committed))
+        return answers
+
+    def _know(self, held: HeldReservation, version: int) -> list[Pair]:
         """Let a reservation count as it stands; the pairs that look different now."""
-        self._book.keep(held)
+        self._versions[RESERVATION, held.reservation_id] = version
+        self._held[held.reservation_id] = held
+        self._by_key[held.customer_id, held.key] = held.reservation_id
+        if held.order_ref:
+            self._by_order.setdefault(held.order_ref, set()).add(held.reservation_id)
         return self._pairs.hold(held)
-
-    def _know_record(self, record: Record) -> list[Pair]:
-        """The same of a reservation as the cache has it."""
-        self._log.versions[RESERVATION, record.name] = record.version
-        return self._know(decode_reservation(record.value or b""))
 
     def offset(self, stream: str) -> str:
         """The last entry of an event stream that was taken in; '' for none."""
@@ -423,7 +448,7 @@ class LiveState:
     def keep_offset(self, stream: str, entry_id: str) -> None:
         """Remember how far an event stream was taken in."""
         with self._lock:
-            self._log.commit(Commit(puts=[Put(OFFSET, stream, entry_id.encode())]))
+            self._commit(Commit(puts=[Put(OFFSET, stream, entry_id.encode())]))
 
     def set_link_lost(self, since_us: int) -> None:
         """Since when other servers can't be heard; 0: they can. All that is read is STALE meanwhile."""
@@ -433,19 +458,34 @@ class LiveState:
     def follow(self) -> None:
         """Take in what other servers have committed since."""
         with self._lock:
-            self._log.follow()
+            self._follow()
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                changes = self._cache.changes(self._position, FOLLOW_CHANGES_MAX)
+            except CacheError as error:
+                raise RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, str(error)) from error
+            for change in changes:
+                self._position = change.position
+                if change.position in self._own:
+                    self._own.discard(change.position)
+                else:
+                    self._take(change)
+            if len(changes) < FOLLOW_CHANGES_MAX:
+                return
 
     def _take(self, change: Change) -> None:
         if not change.complete:  # its notes are gone: the records say what became of everything but events
             for record in self._cache.scan(RESERVATION):
-                self._pairs.refresh(self._know_record(record))
+                self._pairs.refresh(self._know(decode_reservation(record.value or b""), record.version))
         for record in change.records:
             if record.space == RESERVATION and record.value is not None:
-                self._pairs.refresh(self._know_record(record))
+                self._pairs.refresh(self._know(decode_reservation(record.value), record.version))
             elif record.space == RESERVATION:
                 self._forget(record.name)
             elif record.space in (PAIR, KEY):
-                self._log.versions[record.space, record.name] = record.version
+                self._versions[record.space, record.name] = record.version
         for note in change.notes:
             self._take_in(read_message(note, self._pairs.left), Counter())
 
@@ -454,3 +494,7 @@ def _clearing_order(held: HeldReservation) -> tuple[bool, int, str]:
     """Who is cleared first: who names lines of the order, since others may take what was allocated to any."""
     names_lines = any(line.line.order_line for line in held.lines)
     return not names_lines, held.created_us, held.reservation_id
+
+
+def _busy() -> RequestRefusedError:
+    return RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "others were faster each time; ask again")

@@ -1,7 +1,5 @@
 """One server's live state over a store of its own, for tests."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,6 @@ from loaders.compile_positions import compile_positions
 from service.live_state import LiveState
 from service.wire_events import encode_events
 from tests.atp_world import at, complete_feed, frames_of, q, world
-from tests.redis_servers import DEADLINE_S, until
 
 VERSION = "20260302T060000Z-00000000"
 
@@ -99,15 +96,3 @@ def event(
 
 def down(sequence: int, units: int, **more) -> Event:
     return event(sequence, -units, Kind.DELTA, **more)
-
-
-def together(live: LiveState, *calls: Callable[[], object]) -> list[object]:
-    """What calls from as many threads are answered, or raise, when they wait for the writer at the same time, in
-    order."""
-    with ThreadPoolExecutor(len(calls)) as pool:
-        with live._lock:  # so long everybody waits
-            futures = []
-            for number, call in enumerate(calls, 1):
-                futures.append(pool.submit(call))
-                until(lambda number=number: len(live._queue._waiting) == number, "it waits")
-        return [future.exception(DEADLINE_S) or future.result() for future in futures]

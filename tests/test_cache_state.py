@@ -54,24 +54,6 @@ def test_a_commit_that_expects_another_version_changes_nothing(open_one):
     assert (store.position(), store.get([("s", "z")])[0].version) == (before, 0)
 
 
-def test_a_commit_says_which_change_it_follows(open_one):
-    store, other = open_one(), open_one()
-    store.changes(START, 100)
-    begin = store.position()
-
-    first, refused, second = store.commit(
-        [set_to("x", b"1", 0), set_to("x", b"2", 0), Commit(puts=[Put("s", "y", b"1")], notes=[b"note"])]
-    )
-    made(other, set_to("x", b"2", 1))
-    (third,) = made(store, set_to("y", b"2", 1))
-
-    assert isinstance(refused, Conflict)
-    assert (first.follows, second.follows) == (begin, first.position)
-    between = store.changes(second.position, 10)[0].position  # what another server did is not passed over
-    assert third.follows == between
-    assert between not in {second.position, third.position}
-
-
 def test_commits_of_one_call_see_each_other_and_stand_alone(open_one):
     store = open_one()
 
