@@ -5,11 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from atp.positions import find_sorted
 from pricing_engine import matrix as mx
-from pricing_engine.strings import find_sorted_name
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]
@@ -161,34 +160,20 @@ class SnapshotOrdinals(Ordinals):
     def find(self, table: str, names: pl.Series) -> Int64s:
         """The ordinals of some names, none null; -1 for one that the table doesn't have; (names,) int64."""
         wanted = string_table("wanted", names)
-        found = np.empty(len(names), dtype=np.int64)
-        find_sorted_names(
-            np.asarray(self._arrays[f"{table}_bytes"]),
-            np.asarray(self._arrays[f"{table}_offsets"]),
+        found = np.empty(len(names), dtype=np.int32)
+        find_sorted(
+            self._arrays[f"{table}_bytes"].view(np.uint8),
+            self._arrays[f"{table}_offsets"].view(np.int64),
             wanted["wanted_bytes"].view(np.uint8),
-            wanted["wanted_offsets"].view(np.int64),
+            wanted["wanted_offsets"].view(np.int64)[1:],
             found,
         )
-        return found
+        return found.astype(np.int64)
 
     def known(self, table: str, names: pl.Series) -> pl.Series:
         """Those of some names that the table has, each once."""
         asked = names.cast(pl.Utf8).drop_nulls().unique(maintain_order=True)
         return asked.filter(pl.Series(self.find(table, asked) >= 0, dtype=pl.Boolean))
-
-
-@njit(cache=True)
-def find_sorted_names(
-    text: NDArray[np.uint8],
-    offsets: Int64s,
-    wanted: NDArray[np.uint8],
-    wanted_offsets: Int64s,
-    found: Int64s,
-) -> None:
-    """`find_sorted_name` for each of the wanted names."""
-    for i in range(len(found)):
-        start = wanted_offsets[i]
-        found[i] = find_sorted_name(text, offsets, wanted, start, wanted_offsets[i + 1] - start)
 
 
 def columns(*columns: NDArray[np.generic]) -> Int64s:

@@ -45,6 +45,13 @@ def build_slots(text, offsets, slots):  # type: ignore[no-untyped-def]
         slots[place] = (key & _TAG) | (ordinal + 1)
 
 
+@njit(cache=True, inline="always")
+def _sku_word(text, start, length, i):  # type: ignore[no-untyped-def]
+    """The word ITEM_SKU + i of a SKU of SKU_INLINE_MAX bytes at most."""
+    word = word_of(text, start + 8 * i, min(8, max(0, length - 8 * i)))
+    return word | np.int64(length) << 56 if i == 3 else word
+
+
 @njit(cache=True)
 def put_skus(text, offsets, items):  # type: ignore[no-untyped-def]
     """Write the SKUs of a name table into the rows of `items`, (n, 8) int64."""
@@ -54,8 +61,7 @@ def put_skus(text, offsets, items):  # type: ignore[no-untyped-def]
             items[item, mx.ITEM_SKU + 3] = np.int64(mx.SKU_ELSEWHERE) << 56
             continue
         for i in range(4):
-            items[item, mx.ITEM_SKU + i] = word_of(text, start + 8 * i, min(8, max(0, length - 8 * i)))
-        items[item, mx.ITEM_SKU + 3] |= np.int64(length) << 56
+            items[item, mx.ITEM_SKU + i] = _sku_word(text, start, length, i)
 
 
 @njit(cache=True)
@@ -95,11 +101,9 @@ def find_by_key(text, offsets, slots, wanted, start, length, key):  # type: igno
 
 @njit(cache=True, inline="always")
 def _has_sku(m, item, wanted, start, length):  # type: ignore[no-untyped-def]
-    last = word_of(wanted, start + 24, max(0, length - 24)) | np.int64(length) << 56
-    other = m.items[item, mx.ITEM_SKU + 3] ^ last
-    for i in range(3):
-        word = word_of(wanted, start + 8 * i, min(8, max(0, length - 8 * i)))
-        other |= m.items[item, mx.ITEM_SKU + i] ^ word
+    other = np.int64(0)
+    for i in range(4):
+        other |= m.items[item, mx.ITEM_SKU + i] ^ _sku_word(wanted, start, length, i)
     return other == 0
 
 

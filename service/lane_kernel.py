@@ -28,7 +28,7 @@ from pricing_engine import matrix as mx
 from pricing_engine.model import ExceptionReason, LineStatus
 from pricing_engine.strings import find_name, find_sorted_name, name_key
 from pricing_engine.tables import matrix_of, table_of
-from service.limits import FIELD_BYTES_MAX, LINES_MAX, PAIRS_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
+from service.limits import LINES_MAX, PAIRS_MAX
 from service.scan_kernel import (
     HEAD_AS_OF,
     HEAD_BRANCH,
@@ -44,6 +44,7 @@ from service.scan_kernel import (
     HEAD_SIZE,
     HEAD_VERSION,
     HEAD_VERSION_LENGTH,
+    LIMITS,
     UNUSUAL,
     scan_request,
 )
@@ -86,7 +87,6 @@ NEED_WINDOW = -3
 SERVICE_DESK, EXCEPTIONS_UNUSUAL, QUOTE = 1, 2, 4
 
 _DONE, _ARRAYS, _TABLES = 0, len(mx.Matrix._fields), len(Tables._fields)
-_LIMITS = (LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX, FIELD_BYTES_MAX)
 _OK, _NO_PRICE, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.NO_PRICE), int(LineStatus.BELOW_MINIMUM)
 _NOT_ENTITLED, _UNKNOWN_ITEM = int(LineStatus.NOT_ENTITLED), int(LineStatus.UNKNOWN_ITEM)
 _FLAGGED = int(ExceptionReason.FLAGGED)
@@ -288,7 +288,7 @@ def answer(desk, raw, correlation, now_us, flags):  # type: ignore[no-untyped-de
     free = carray(pointer(desk[DESK_FREE]), (LINES_MAX, FREE_SIZE), np.int64)
     version = carray(pointer(desk[DESK_VERSION]), desk[DESK_VERSION_LENGTH], np.uint8)
     is_quote, window = flags & QUOTE != 0, _words(desk, DESK_WINDOWS, 0)
-    count = scan_request(bytes_in, table_of(head), table_of(lines), _LIMITS)
+    count = scan_request(bytes_in, table_of(head), table_of(lines), LIMITS)
     if (
         count < 0
         or (not is_quote and head[HEAD_BRANCH_COUNT] > 1)

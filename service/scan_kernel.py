@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from pricing_engine import kernel as kn
+from service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 
 # head (16,): what a request says besides its lines; texts are [start, start + length) of its bytes
 (
@@ -37,6 +38,8 @@ UNUSUAL = -1
 MORE_ROOM = -2
 """There are more lines than the caller has room for, as HEAD_LINES says, or the answer is longer."""
 VARINT, FIXED64, TEXT = 0, 1, 2  # wire types
+LIMITS = (LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX, FIELD_BYTES_MAX)
+"""What a request may hold, as `scan_request` takes it."""
 _LENGTH_BYTES_MAX = 4
 _MICROS = 1_000_000
 _SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,13 +77,7 @@ def encode_price_lines(
     """Writes a `PriceLinesResponse`."""
     return (
         _results(engine, answers, marks)
-        + v1.PriceLinesResponse(
-            currency=answers.currency,
-            snapshot_version=header.snapshot_version,
-            snapshot_age_ms=header.snapshot_age_ms,
-            as_of_us=header.as_of_us,
-            correlation_id=header.correlation_id,
-        ).SerializeToString()
+        + v1.PriceLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
     )
 
 
@@ -98,13 +93,20 @@ def encode_explain_price(
         _results(engine, answers, marks)
         + v1.ExplainPriceResponse(
             explanation_json=json.dumps(document, ensure_ascii=False),
-            currency=answers.currency,
-            snapshot_version=header.snapshot_version,
-            snapshot_age_ms=header.snapshot_age_ms,
-            as_of_us=header.as_of_us,
-            correlation_id=header.correlation_id,
+            **header_fields(answers.currency, header),
         ).SerializeToString()
     )
+
+
+def header_fields(currency: str, header: AnswerHeader) -> dict[str, Any]:
+    """What follows the results in every answer."""
+    return {
+        "currency": currency,
+        "snapshot_version": header.snapshot_version,
+        "snapshot_age_ms": header.snapshot_age_ms,
+        "as_of_us": header.as_of_us,
+        "correlation_id": header.correlation_id,
+    }
 
 
 def written(lines: int, write: Callable[[NDArray[np.uint8]], int]) -> bytes:

@@ -21,7 +21,7 @@ from pricing_engine.engine import PriceAnswers, PriceEngine
 from service.erp_marks import NO_MARKS, Marks, mark_rows
 from service.exchange import AnswerHeader
 from service.totals import LineTotals
-from service.wire import written
+from service.wire import header_fields, written
 from service.wire_request import (
     LineColumns,
     as_of,
@@ -97,13 +97,7 @@ def encode_quote_lines(
 
     return (
         written(lines, write)
-        + v1.QuoteLinesResponse(
-            currency=answers.currency,
-            snapshot_version=header.snapshot_version,
-            snapshot_age_ms=header.snapshot_age_ms,
-            as_of_us=header.as_of_us,
-            correlation_id=header.correlation_id,
-        ).SerializeToString()
+        + v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
     )
 
 

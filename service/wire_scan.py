@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from pricegrid import v1
 from pricing_engine import kernel as kn
 from service import scan_kernel as kernel
-from service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
+from service.limits import LINES_MAX
 from service.wire_request import LineColumns
-
-_LIMITS: Final = (LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX, FIELD_BYTES_MAX)
 
 
 class _Room(threading.local):
@@ -43,7 +41,7 @@ class ScannedRequest(NamedTuple):
 def scan(raw: bytes) -> ScannedRequest | None:
     """Reads a request; None: the runtime must look at it."""
     room = _ROOM
-    count = kernel.scan_request(np.frombuffer(raw, np.uint8), room.head, room.lines, _LIMITS)
+    count = kernel.scan_request(np.frombuffer(raw, np.uint8), room.head, room.lines, kernel.LIMITS)
     if count < 0:
         return None
     head, lines = room.head.tolist(), room.lines[:count]

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from pricegrid import v1
 from pricing_engine import kernel as kn
 from service.errors import RequestRefusedError
-from service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
+from service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from service.scan_kernel import (
     HEAD_AS_OF,
     HEAD_BRANCH,
@@ -23,6 +23,7 @@ from service.scan_kernel import (
     HEAD_LINES,
     HEAD_SIZE,
     HEAD_VERSION,
+    LIMITS,
     MORE_ROOM,
     UNUSUAL,
     scan_request,
@@ -31,7 +32,6 @@ from service.wire_request import as_of, branch_names, check_fields, check_line_c
 from tests.codec_corpus import Corpus
 from tests.lane_worlds import random_request
 
-LIMITS = (LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX, FIELD_BYTES_MAX)
 ROOM = 64
 """Lines that the scanner has room for."""
 BYTES_MAX = 2_000
