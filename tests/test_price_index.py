@@ -1,0 +1,88 @@
+"""How a lookup gets to an item and its cells, beside plain dictionaries."""
+
+import numpy as np
+import pytest
+
+from bench import datasets as data
+from loaders.compile_prices import compile_prices
+from loaders.decode_prices import cell_places
+from loaders.ordinals import string_table
+from pricing_engine import matrix as mx
+from pricing_engine.entries import find_cells
+from pricing_engine.matrix import matrix_from_arrays
+from pricing_engine.strings import find_item, name_key, put_skus, slots_for
+from tests.name_tables import matrix_with, name_arrays
+
+# a list for everyone, class books, a matrix on product groups, and more contracts than ITEM_BUNDLES has bits
+WORLD = data.Size(items=1_500, class_entries=40, customers=150, contract_entries=20)
+
+
+@pytest.fixture(scope="module")
+def cells():
+    m = matrix_from_arrays(compile_prices(data.frames(WORLD)))
+    bundle, key = cell_places(m)  # read off the pages, in the order of the cells
+    return m, {place: cell for cell, place in enumerate(zip(bundle.tolist(), key.tolist(), strict=True))}
+
+
+def found(m):
+    keys = len(m.items) + len(m.group_parents) + 1
+    bundle, key = (grid.ravel() for grid in np.indices((len(m.bundles), keys)))
+    cells = np.empty(len(key), np.int64)
+    find_cells(m, bundle, key, cells)
+    return dict(zip(zip(bundle.tolist(), key.tolist(), strict=True), cells.tolist(), strict=True))
+
+
+def test_a_lookup_finds_every_cell_and_no_other(cells):
+    m, places = cells
+
+    assert found(m) == {place: places.get(place, -1) for place in found(m)}
+    ranked = m.bundles[:, [mx.BUNDLE_RANKS, mx.BUNDLE_ABOVE]] != mx.NO_RANKS
+    assert ranked.any(axis=0).all()  # of items, and of what is above them
+    assert not ranked.all(axis=1).any()
+    assert len(m.bundles) > 64
+    assert len(m.items) > 64 * 20
+
+
+def test_a_page_finds_what_a_rank_finds(cells):
+    m, places = cells
+    bundles = m.bundles.copy()
+    bundles[:, [mx.BUNDLE_RANKS, mx.BUNDLE_ABOVE]] = mx.NO_RANKS
+
+    by_pages = found(m._replace(bundles=bundles))
+
+    assert by_pages == {place: places.get(place, -1) for place in by_pages}
+
+
+FAMILIES = ["", "ABCDEFGH", "ABCDEFGHIJKLMNOPQRSTUVWX", "ABCDEFGHIJKLMNOPQRSTUVWXYZ01234", "é" * 16]
+TAILS = ["A", "B", "AB", "12345678", "123456789" * 3, "1" * 31, "1" * 32]
+SKUS = sorted((family + tail for family in FAMILIES for tail in TAILS), key=str.encode)
+
+
+def sku_matrix():
+    """A matrix of nothing but these items."""
+    table, items = string_table("sku", SKUS), np.zeros((len(SKUS), mx.TABLES["items"]), np.int64)
+    text, offsets = table["sku_bytes"], table["sku_offsets"]
+    put_skus(text, offsets, items)
+    nothing = dict.fromkeys(("currency", "book", "layer", "entry_id", "delta_entry_id"), ())
+    return matrix_with(name_arrays(nothing, full_load=0))._replace(
+        sku_bytes=text, sku_offsets=offsets, sku_slots=slots_for(text, offsets), items=items
+    )
+
+
+def item_of(m, text: bytes, room: bytes, like: bytes) -> int:
+    """The item of a SKU that has `room` behind it in its message, and the hash of another."""
+    wanted, hashed = (np.frombuffer(b"xy" + each + room, np.uint8) for each in (text, like))
+    return int(find_item(m, wanted, 2, len(text), name_key(hashed, 2, len(like))))
+
+
+@pytest.mark.parametrize("room", [b"", b"z", b"z" * 40])
+def test_an_item_is_found_by_its_whole_sku_and_nothing_else(room):
+    m, places = sku_matrix(), {sku.encode(): place for place, sku in enumerate(SKUS)}
+    for sku, place in places.items():
+        near = {sku[:-1], sku + b"A", sku + b"\0", sku[:-1] + b"\x7f", b"\x7f" + sku[1:]}
+
+        assert item_of(m, sku, room, sku) == place
+        assert {item_of(m, text, room, text) for text in near - places.keys()} <= {-1}
+        assert {item_of(m, text, room, sku) for text in near} == {-1}  # were their hashes the same
+    assert min(map(len, places)) < 8
+    assert {mx.SKU_INLINE_MAX, mx.SKU_INLINE_MAX + 1} <= set(map(len, places))
