@@ -26,7 +26,7 @@ from service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy
 from tests.live_site import Site, event
-from tests.redis_servers import DEADLINE_S, RedisServer, redis_server
+from tests.redis_servers import RedisServer, redis_server
 
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 SERVERS = st.sampled_from([0, 1])
@@ -72,14 +72,7 @@ class Machine(RuleBasedStateMachine):
         number = next(_stores)
         self.options = None
         if self.redis is not None:
-            # however busy the machine is, both hear of each other: past these budgets they would answer what they know
-            patience = dict.fromkeys(("refresh_budget_s", "tell_budget_s", "commit_budget_s"), DEADLINE_S)
-            self.options = RedisOptions(
-                nodes=(self.redis.address,),
-                prefix=f"machine{number}",
-                command_timeout_s=DEADLINE_S,
-                **patience,
-            )
+            self.options = RedisOptions(nodes=(self.redis.address,), prefix=f"machine{number}")
         self.sites = [self._site(rows, server) for server in (0, 1)]
 
     def _site(self, rows: object, server: int) -> Site:
