@@ -179,7 +179,10 @@ def bytes_a_cell(size: data.Size) -> list[Figure]:
     arrays = compile_prices(data.frames(size))
     matrix_from_arrays(arrays)
     cells = len(arrays["cell_value"])
-    price = sum(arrays[name].nbytes for name in ("cell_value", "cell_low", "cell_directory")) / cells
+    price = (
+        sum(arrays[name].nbytes for name in ("cell_value", "cell_low", "cell_directory", "cell_ranks"))
+        / cells
+    )
     whole = price + arrays["cell_entry"].nbytes / cells
     floor, floor_is = 8.0, "the int64 price"
     return [

@@ -18,7 +18,7 @@ from pricing_engine.engine import PriceAsk, PriceEngine
 from pricing_engine.model import MICROS, LineStatus
 from pricing_engine.stack import STACK_ATTACHMENT, gather_stack
 
-CELL_ARRAYS = ("cell_value", "cell_entry", "cell_low", "cell_directory", "ladders", "records")
+CELL_ARRAYS = ("cell_value", "cell_entry", "cell_low", "cell_directory", "cell_ranks", "ladders", "records")
 BYTES_PER_ENTRY_MAX = 32  # one break is 18.5 with its entry number; a further break is a row of 16
 STACK_ROWS_MAX = 6  # contracts of the customer and two ancestors, class book, matrix, list
 ITEM_LEVELS = 4  # item, group, parent group, every item
