@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
@@ -182,40 +181,44 @@ def test_tells_what_services_it_has(server):
     assert {*SERVICES, "grpc.health.v1.Health"} <= names
 
 
+def metrics_of(server: Server) -> str:
+    """What Prometheus would read."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.ready['metrics_port']}/metrics") as answer:
+        return answer.read().decode()
+
+
 def count_of(name: str, text: str) -> int:
     """The value of a counter in what Prometheus would read."""
     lines = (line.rpartition(" ") for line in text.splitlines())
     return sum(int(float(value)) for key, _, value in lines if key == name)
 
 
-def test_counts_requests_and_lines(server, client):
-    def metrics() -> str:
-        url = f"http://127.0.0.1:{server.ready['metrics_port']}/metrics"
-        with urllib.request.urlopen(url) as answer:
-            return answer.read().decode()
+def test_counts_requests_and_lines(served_store):
+    def counted(prices: int) -> dict[str, int]:
+        return {
+            'pricegrid_requests_total{method="PriceLines",outcome="OK"}': prices,
+            'pricegrid_requests_total{method="CheckAvailability",outcome="OK"}': 1,
+            'pricegrid_request_seconds_count{method="PriceLines"}': prices,
+            'pricegrid_request_seconds_bucket{le="+Inf",method="PriceLines"}': prices,
+            'pricegrid_lines_total{status="NO_PRICE"}': prices,
+            'pricegrid_availability_lines_total{status="UNKNOWN_ITEM"}': 1,
+        }
 
-    counted = {
-        'pricegrid_requests_total{method="PriceLines",outcome="OK"}': 3,
-        'pricegrid_requests_total{method="CheckAvailability",outcome="OK"}': 1,
-        'pricegrid_request_seconds_count{method="PriceLines"}': 3,
-        'pricegrid_request_seconds_bucket{le="+Inf",method="PriceLines"}': 3,
-        'pricegrid_lines_total{status="NO_PRICE"}': 3,
-        'pricegrid_availability_lines_total{status="UNKNOWN_ITEM"}': 1,
-    }
-    before = metrics()
-    for _ in range(3):
-        client.price_lines("C1", [Line("S0"), Line("N1")])
-    client.check_availability([Line("nope")])
+    def shows(expected: dict[str, int]) -> bool:
+        text = metrics_of(server)
+        return {name: count_of(name, text) for name in expected} == expected
 
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:  # a worker shows what it counted every now and then
-        after = metrics()
-        grown = {name: count_of(name, after) - count_of(name, before) for name in counted}
-        if grown == counted:
-            break
-        time.sleep(0.1)
-    assert grown == counted
-    assert "pricegrid_snapshot_age_seconds" in after
+    # a server that nobody else asks
+    with running(Path(served_store), "--workers", "2", "--metrics-port", "0") as server:
+        with Client(server.address) as client:
+            client.check_availability([Line("nope")])
+            for _ in range(3):
+                client.price_lines("C1", [Line("S0"), Line("N1")])
+            until(lambda: shows(counted(3)), "a worker shows what it counted")
+
+            client.price_lines("C1", [Line("S0"), Line("N1")])
+            until(lambda: shows(counted(4)), "it shows one more, and adds nothing twice")
+        assert "pricegrid_snapshot_age_seconds" in metrics_of(server)
 
 
 def test_a_second_server_does_not_share_the_port(server, tmp_path):
