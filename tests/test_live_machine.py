@@ -4,6 +4,7 @@ On both implementations of the cache: SQLite, where they share the file, and a r
 `PRICEGRID_HYPOTHESIS_PROFILE=long` runs many more.
 """
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -26,11 +27,12 @@ from service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy
 from tests.live_site import Site, event
-from tests.redis_servers import RedisServer, redis_server
+from tests.redis_servers import RedisServer, redis_server, until
 
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 SERVERS = st.sampled_from([0, 1])
 UNITS = st.integers(1, 40)
+SOON_S = 3.0
 _stores = itertools.count()
 
 
@@ -170,13 +172,19 @@ class Machine(RuleBasedStateMachine):
     def crash_and_restart(self, server: int) -> None:
         self.sites[server].restart()
 
+    def _said(self, site: Site) -> tuple[int | None, set[str]]:
+        site.live.follow()
+        return site.free(), {each.reservation_id for each in site.live.reservations()}
+
     @invariant()
-    def both_servers_say_what_the_model_says(self) -> None:
+    def both_servers_soon_say_what_the_model_says(self) -> None:
+        living = {name for name, held in self.held.items() if self._counts(held)}
+        wanted = self._model_free(), living
         for site in getattr(self, "sites", ()):
-            site.live.follow()
-            assert site.free() == self._model_free()
-            living = {name for name, held in self.held.items() if self._counts(held)}
-            assert {each.reservation_id for each in site.live.reservations()} == living
+            # soon: past `refresh_budget_s`, which a busy machine may need, a server answers what it knows already
+            with contextlib.suppress(AssertionError):
+                until(lambda site=site: self._said(site) == wanted, "", SOON_S)
+            assert self._said(site) == wanted
 
 
 def run(machine: type[Machine], examples: int, steps: int) -> None:
