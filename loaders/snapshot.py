@@ -14,6 +14,7 @@ lacks something. The data of every array begins at a multiple of 64 bytes.
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
@@ -126,16 +127,19 @@ def _write(array: np.ndarray[Any, Any], target: Path) -> dict[str, object]:
     if array.dtype.hasobject:
         raise ValueError(f"{target.name}: arrays of Python objects can't be mapped")
     array = np.ascontiguousarray(array).reshape(array.shape)
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
+    data, first = array.reshape(-1).view(np.uint8), _CHUNK_BYTES - head.tell()
     digest = hashlib.sha256()
     with target.open("xb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.flush()
-        digest.update(target.read_bytes())
-        data = array.reshape(-1).view(np.uint8)
-        for begin in range(0, len(data), _CHUNK_BYTES):
-            chunk = data[begin : begin + _CHUNK_BYTES].data
-            file.write(chunk)
+        # the header goes with the first chunk: what is written at once, from a multiple of 2 MB on and out of memory
+        # that was read before, the system keeps in large pages, and who maps the file gets those
+        for chunk in (
+            head.getvalue() + data[:first].tobytes(),
+            *(data[begin : begin + _CHUNK_BYTES].data for begin in range(first, len(data), _CHUNK_BYTES)),
+        ):
             digest.update(chunk)
+            file.write(chunk)
         size = file.tell()
         file.flush()
         _sync_file(file.fileno())

@@ -103,7 +103,10 @@ def check_snapshot(store: Path, version: str | None, policy: ExceptionPolicy) ->
 
 
 def populate(arrays: Mapping[str, np.ndarray]) -> None:
-    """Maps every page of memory-mapped arrays now, as well as the system can: the first requests needn't."""
+    """Maps every page of memory-mapped arrays now, as well as the system can: the first requests needn't.
+
+    In large pages where the system has them of files: a lookup then seldom waits for the page tables as well.
+    """
     seen: set[int] = set()
     for array in arrays.values():
         base: object = array
@@ -113,7 +116,8 @@ def populate(arrays: Mapping[str, np.ndarray]) -> None:
             seen.add(id(base))
             whole = np.frombuffer(base, np.uint8)
             # not by `mmap.madvise`, which keeps every other thread waiting while files are read
-            _LIBC.madvise(whole.ctypes.data, len(whole), _MADV_POPULATE_READ)
+            for advice in (mmap.MADV_HUGEPAGE, _MADV_POPULATE_READ):
+                _LIBC.madvise(whole.ctypes.data, len(whole), advice)
 
 
 def version_opener(
