@@ -50,13 +50,17 @@ from pricing_engine.offers import (
     OFFER_SIZE,
 )
 from pricing_engine.plain import (
+    MEMO_GROUPS_MAX,
+    MEMO_SIZE,
     ROW_BOOK,
     ROW_LAYER,
     ROW_SIZE,
+    fetch_breaks,
     fetch_cells,
     fetch_pages,
     plain_price,
     plain_rows,
+    rows_of,
 )
 from pricing_engine.settle import OFFER_ROWS, STOP, has_book, settle
 from pricing_engine.stack import (
@@ -68,7 +72,7 @@ from pricing_engine.stack import (
     gather_stack,
     priority_of,
 )
-from pricing_engine.strings import find_item, find_name, first_guess, name_key
+from pricing_engine.strings import find_item, find_name, likely_ordinal, name_key
 from pricing_engine.tables import fetch, matrix_of, table_of
 
 # ask (9): what a request says; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
@@ -103,6 +107,7 @@ LINE_SKU, LINE_SKU_LENGTH, LINE_QUANTITY, LINE_UOM, LINE_UOM_LENGTH, LINE_SIZE =
     ANSWER_SIZE,
 ) = range(13)
 NEEDS_REFERENCE = -1
+_KEY, _CELL, _OWN = ANSWER_UNIT_PRICE, ANSWER_UNIT_PRICE, ANSWER_BOOK  # of a line that is looked ahead at
 BLOCK = 32  # lines looked ahead at a time: what they need stays in the nearest caches
 UNTIL_STEPS_MAX = 64  # instants tried for valid_until before the line goes to the reference
 
@@ -179,11 +184,11 @@ def _write_answer(m, work, offer, layer, answer):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
-def _price_plainly(m, work, keys, rows, answer):  # type: ignore[no-untyped-def]
+def _price_plainly(m, work, rows, own, above, memo, answer):  # type: ignore[no-untyped-def]
     """Write the answer of a plain line, which nothing ends; False: it isn't one."""
     if work[WORK_NUMERATOR] != 1 or work[WORK_DENOMINATOR] != 1:
         return False
-    found, unit_price, row, entry = plain_price(m, work, keys, rows)
+    found, unit_price, row, entry = plain_price(m, work, rows, own, above, memo)
     if found:
         _write_price(work, unit_price, rows[row, ROW_BOOK], rows[row, ROW_LAYER], entry, answer)
     return found
@@ -312,33 +317,39 @@ def _mark_exception(m, ask, work, keys, stack, answer):  # type: ignore[no-untyp
 
 @njit(cache=True)
 def _look_ahead(m, text, lines, rows, answers, first, end):  # type: ignore[no-untyped-def]
-    """Write ANSWER_ITEM of the lines [first, end), and bring into the cache what they are about to read.
+    """Write ANSWER_ITEM and _OWN of the lines [first, end), and bring into the cache what they are about to read.
 
     Each step of all lines is done before the next: it fetches what the next one needs, so that the waits overlap.
     """
     for i in range(first, end):
         key = name_key(text, lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH])
-        answers[i, ANSWER_ITEM] = key
+        answers[i, _KEY] = key
         fetch(m.sku_slots, key & (len(m.sku_slots) - 1))
     for i in range(first, end):
-        guess = first_guess(m.sku_slots, answers[i, ANSWER_ITEM])
-        if guess >= 0:
-            fetch(m.items, guess)
+        likely = likely_ordinal(m.sku_slots, answers[i, _KEY])
+        answers[i, ANSWER_ITEM] = likely
+        if likely >= 0:
+            fetch(m.items, likely)
     for i in range(first, end):
-        start, length = lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH]
-        item = find_item(m, text, start, length, answers[i, ANSWER_ITEM])
+        start, length, likely = lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH], answers[i, ANSWER_ITEM]
+        item = find_item(m, text, start, length, answers[i, _KEY], likely)
         answers[i, ANSWER_ITEM] = item
         if item >= 0:
-            fetch_pages(m, rows, item)
+            answers[i, _OWN] = rows_of(m, rows, item)
+            fetch_pages(m, rows, item, answers[i, _OWN])
     for i in range(first, end):
-        if answers[i, ANSWER_ITEM] >= 0:
-            fetch_cells(m, rows, answers[i, ANSWER_ITEM])
+        item = answers[i, ANSWER_ITEM]
+        if item >= 0:
+            answers[i, _CELL] = fetch_cells(m, rows, item, answers[i, _OWN])
+    for i in range(first, end):
+        if answers[i, ANSWER_ITEM] >= 0 and answers[i, _CELL] >= 0:
+            fetch_breaks(m, answers[i, _CELL])
 
 
 @njit(cache=True)
 def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-untyped-def]
-    """The lines of one request; `scratch` is (stack, rows, owners, work, keys, frames, offers, later)."""
-    stack, rows, owners, work, keys, frames, offers, later = scratch
+    """The lines of one request; `scratch` is (stack, rows, memo, owners, work, keys, frames, offers, later)."""
+    stack, rows, memo, owners, work, keys, frames, offers, later = scratch
     customer = ask[ASK_CUSTOMER]
     work[WORK_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
     work[WORK_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
@@ -346,11 +357,12 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
     work[WORK_CURRENCY] = ask[ASK_CURRENCY]
     work[WORK_MINOR] = ask[ASK_MINOR]
     work[WORK_AS_OF] = ask[ASK_AS_OF]
-    plain_rows(m, work, stack, rows)
+    above = plain_rows(m, work, stack, rows)
+    needs_levels = len(owners) > 0 or ask[ASK_GRACE] > 0
     for i in range(len(lines)):
         if i % BLOCK == 0:
             _look_ahead(m, text, lines, rows, answers, i, min(i + BLOCK, len(lines)))
-        answer = answers[i]
+        answer, own = answers[i], answers[i, _OWN]
         _clear(answer)
         quantity = lines[i, LINE_QUANTITY]
         if quantity == 0 or quantity == -INT64_MAX - 1:
@@ -361,7 +373,8 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
             answer[ANSWER_STATUS] = _UNKNOWN_ITEM
             continue
         work[WORK_ITEM] = item
-        work[WORK_LEVELS] = _item_levels(m, item, keys)
+        if needs_levels:
+            work[WORK_LEVELS] = _item_levels(m, item, keys)
         if len(owners) > 0 and not entitled(m, owners, keys, work[WORK_LEVELS]):
             answer[ANSWER_STATUS] = _NOT_ENTITLED if ask[ASK_SERVICE_DESK] == 1 else _UNKNOWN_ITEM
             continue
@@ -374,7 +387,9 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
         if (uom < 0 and length > 0) or not _unit_factor(m, work, uom):
             answer[ANSWER_STATUS] = _UNKNOWN_UOM
             continue
-        if not _price_plainly(m, work, keys, rows, answer):
+        if not _price_plainly(m, work, rows, own, above, memo, answer):
+            if not needs_levels:
+                work[WORK_LEVELS] = _item_levels(m, item, keys)
             _price_line(m, work, keys, frames, offers, stack, answer, later, ask[ASK_AS_OF])
         if answer[ANSWER_STATUS] != NEEDS_REFERENCE:
             _mark_exception(m, ask, work, keys, stack, answer)
@@ -389,6 +404,15 @@ def _clear(answer):  # type: ignore[no-untyped-def]
     answer[ANSWER_VALID_UNTIL] = NEVER_US
 
 
+@njit(cache=True, inline="always")
+def _groups_noted(lines):  # type: ignore[no-untyped-def]
+    """Rows of the memo of a request."""
+    groups = 1
+    while groups < min(lines, MEMO_GROUPS_MAX):
+        groups *= 2
+    return groups
+
+
 @njit(cache=True)
 def price_into(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
     """`price_batch` for other kernels: `m` as `tables.matrix_of` gives it, all others tables."""
@@ -398,9 +422,11 @@ def price_into(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
     frames = np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64)
     offers = np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64)
     rows = np.empty((len(stack), ROW_SIZE), dtype=np.int64)
+    memo = np.zeros((_groups_noted(len(lines)), MEMO_SIZE), dtype=np.int64)
     scratch = (
         table_of(stack),
         table_of(rows),
+        table_of(memo),
         table_of(owners),
         table_of(work),
         table_of(work[WORK_SIZE:]),
@@ -410,7 +436,7 @@ def price_into(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
     )
     _price_lines(m, ask, text, lines, scratch, answers)
     # tables don't keep arrays alive
-    return len(stack) + len(rows) + len(owners) + len(work) + len(frames) + len(offers)
+    return len(stack) + len(rows) + len(memo) + len(owners) + len(work) + len(frames) + len(offers)
 
 
 @njit(cache=True, nogil=True)
@@ -432,6 +458,7 @@ def price_batch_checked(m, ask, text, lines, answers):  # type: ignore[no-untype
     scratch = (
         stack,
         np.empty((len(stack), ROW_SIZE), dtype=np.int64),
+        np.zeros((_groups_noted(len(lines)), MEMO_SIZE), dtype=np.int64),
         entitlement_owners(m, ask[ASK_CUSTOMER]),
         np.zeros(WORK_SIZE, dtype=np.int64),
         np.zeros(GROUP_DEPTH_MAX + 2, dtype=np.int64),

@@ -15,38 +15,39 @@ from pricing_engine.entries import (
     WORK_CURRENCY,
     WORK_HORIZON,
     WORK_ITEM,
-    WORK_LEVELS,
     WORK_QUANTITY,
     book_valid,
-    bundle_bit,
     find_cell,
     first_entry_of,
     first_record,
     ladder_at,
-    level_flag,
     ranked_cell,
     record_at,
     records_of,
     value_of,
 )
 from pricing_engine.exact import INT64_MAX, round_to_increment, times
-from pricing_engine.model import ALWAYS_US, NEVER_US, Ladder, Method, Mode
+from pricing_engine.model import ALWAYS_US, GROUP_DEPTH_MAX, NEVER_US, Ladder, Method, Mode
 from pricing_engine.stack import STACK_ATTACHMENT, STACK_DISTANCE, STACK_LAYER, priority_of
 from pricing_engine.tables import fetch
+from pricing_engine.words import lowest_one
 
-# rows (n, 8): what holds for a row of the stack throughout a request
+# rows (n, ROW_SIZE): what holds for a row of the stack throughout a request
 (
     ROW_BUNDLE,
     ROW_BOOK,
     ROW_STATE,
     ROW_LAYER,
     ROW_GROUP_END,
-    ROW_LAYER_END,
-    ROW_ITEMS,  # ITEM_BUNDLES of items that its bundle may have a cell of; 0: of none
-    ROW_ABOVE,  # 1: its bundle has cells of product groups or of every item
+    ROW_NEAREST,  # 1: in its layer the nearest book that speaks wins, by itself
+    ROW_ITEMS,  # 1: its bundle has cells of items
     ROW_SIZE,
-) = range(9)
-_ROWS_FETCHED = 8
+) = range(8)
+ROWS_MAX = 63  # rows of a stack that has plain lines: a word has a bit for each, and none is its sign
+# memo (a power of two, MEMO_SIZE): the cells that speak of all items of a product group, of the first MEMO_ROWS rows
+MEMO_GROUP, MEMO_CELLS, MEMO_ROWS = 0, 1, 8
+MEMO_SIZE, MEMO_GROUPS_MAX = MEMO_CELLS + MEMO_ROWS, 128
+_NOT_SOUGHT = -2
 _STEADY, _SILENT, _UNSTEADY = 0, 1, 2  # its book offers; offers nothing, now and later; is for the search
 _FIRST, _OWNER, _NET = int(Mode.FIRST), int(Ladder.OWNER), int(Method.NET)
 
@@ -64,79 +65,131 @@ def _state(m, work, stack, row, book):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def plain_rows(m, work, stack, rows):  # type: ignore[no-untyped-def]
-    """Fill `rows` (as many as the stack's) for the instant and currency of `work`."""
+    """Fill `rows` (as many as the stack's) for the instant and currency of `work`.
+
+    Returns bits of rows: those that may speak of what is above items. A stack of more than ROWS_MAX has no plain lines.
+    """
+    above = np.int64(0)
     for row in range(len(stack) - 1, -1, -1):
         bundle = m.attachments[stack[row, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE]
-        book = m.bundles[bundle, mx.BUNDLE_BOOK]
-        rows[row, ROW_BUNDLE], rows[row, ROW_BOOK] = bundle, book
-        rows[row, ROW_STATE] = _state(m, work, stack, row, book)
-        rows[row, ROW_LAYER] = stack[row, STACK_LAYER]
-        levels = m.bundles[bundle, mx.BUNDLE_LEVELS]
-        rows[row, ROW_ITEMS] = bundle_bit(bundle) if levels & mx.LEVEL_ITEM != 0 else 0
-        rows[row, ROW_ABOVE] = levels & (mx.LEVEL_GROUP | mx.LEVEL_EVERY) != 0
-        if rows[row, ROW_STATE] == _SILENT:
-            rows[row, ROW_ITEMS] = rows[row, ROW_ABOVE] = 0
-        rows[row, ROW_GROUP_END] = rows[row, ROW_LAYER_END] = row + 1
-        if row + 1 < len(stack) and stack[row + 1, STACK_LAYER] == stack[row, STACK_LAYER]:
-            rows[row, ROW_LAYER_END] = rows[row + 1, ROW_LAYER_END]
-            if stack[row + 1, STACK_DISTANCE] == stack[row, STACK_DISTANCE]:
-                rows[row, ROW_GROUP_END] = rows[row + 1, ROW_GROUP_END]
+        book, layer = m.bundles[bundle, mx.BUNDLE_BOOK], stack[row, STACK_LAYER]
+        rows[row, ROW_BUNDLE], rows[row, ROW_BOOK], rows[row, ROW_LAYER] = bundle, book, layer
+        state = _state(m, work, stack, row, book)
+        rows[row, ROW_STATE] = state
+        rows[row, ROW_NEAREST] = (
+            m.layers[layer, mx.LAYER_MODE] == _FIRST and m.layers[layer, mx.LAYER_LADDER] == _OWNER
+        )
+        levels = m.bundles[bundle, mx.BUNDLE_LEVELS] if state != _SILENT else 0
+        rows[row, ROW_ITEMS] = levels & mx.LEVEL_ITEM != 0
+        if row < ROWS_MAX and levels & (mx.LEVEL_GROUP | mx.LEVEL_EVERY) != 0:
+            above |= np.int64(1) << row
+        rows[row, ROW_GROUP_END] = row + 1
+        is_last = row + 1 == len(stack) or stack[row + 1, STACK_LAYER] != layer
+        if not is_last and stack[row + 1, STACK_DISTANCE] == stack[row, STACK_DISTANCE]:
+            rows[row, ROW_GROUP_END] = rows[row + 1, ROW_GROUP_END]
+    return above
 
 
 @njit(cache=True, inline="always")
-def _bundles_of(m, item):  # type: ignore[no-untyped-def]
-    """ITEM_BUNDLES of an item, all of them where a delta may have brought more."""
-    return m.items[item, mx.ITEM_BUNDLES] if len(m.delta_keys) == 0 else np.int64(-1)
+def rows_of(m, rows, item):  # type: ignore[no-untyped-def]
+    """Bits of the first ROWS_MAX rows: those whose bundle may have a cell of the item itself."""
+    bundles = m.items[item, mx.ITEM_BUNDLES]
+    if len(m.delta_keys) > 0:  # which may have brought more
+        bundles = np.int64(-1)
+    found = np.int64(0)
+    for row in range(min(len(rows), ROWS_MAX)):
+        found |= ((bundles >> (rows[row, ROW_BUNDLE] & 63)) & rows[row, ROW_ITEMS]) << row
+    return found
 
 
 @njit(cache=True)
-def fetch_pages(m, rows, item):  # type: ignore[no-untyped-def]
-    """Bring in what says where the first bundles keep an item's own cells."""
-    bundles = m.items[item, mx.ITEM_BUNDLES]
-    for row in range(min(len(rows), _ROWS_FETCHED)):
-        if bundles & rows[row, ROW_ITEMS] != 0:
-            bundle = rows[row, ROW_BUNDLE]
-            ranks = m.bundles[bundle, mx.BUNDLE_RANKS]
+def fetch_pages(m, rows, item, found):  # type: ignore[no-untyped-def]
+    """Bring in what says where the bundles of some rows (bits) keep an item's own cell."""
+    while found != 0:
+        bundle = rows[lowest_one(found), ROW_BUNDLE]
+        ranks = m.bundles[bundle, mx.BUNDLE_RANKS]
+        if ranks != mx.NO_RANKS:
+            fetch(m.cell_ranks, ranks + (item >> 6))
+        else:
+            page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (item >> m.bundles[bundle, mx.BUNDLE_SHIFT])
+            fetch(m.cell_directory, page)
+        found &= found - 1
+
+
+@njit(cache=True)
+def fetch_cells(m, rows, item, found):  # type: ignore[no-untyped-def]
+    """Bring in those cells, up to the first that is sure to exist; its place, -1 where none is sure."""
+    while found != 0:
+        bundle = rows[lowest_one(found), ROW_BUNDLE]
+        ranks = m.bundles[bundle, mx.BUNDLE_RANKS]
+        cell = ranked_cell(m, bundle, ranks, item) if ranks != mx.NO_RANKS else _paged_cell(m, bundle, item)
+        if cell >= 0:
+            fetch(m.cell_value, cell)
+            fetch(m.cell_entry, cell)
             if ranks != mx.NO_RANKS:
-                fetch(m.cell_ranks, ranks + (item >> 6))
-            else:
-                page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (item >> m.bundles[bundle, mx.BUNDLE_SHIFT])
-                fetch(m.cell_directory, page)
+                return cell
+            fetch(m.cell_low, cell)
+        found &= found - 1
+    return np.int64(-1)
 
 
 @njit(cache=True)
-def fetch_cells(m, rows, item):  # type: ignore[no-untyped-def]
-    """Bring in those cells, as far as it is known where they are."""
-    bundles = m.items[item, mx.ITEM_BUNDLES]
-    for row in range(min(len(rows), _ROWS_FETCHED)):
-        if bundles & rows[row, ROW_ITEMS] != 0:
-            cell = _likely_cell(m, rows[row, ROW_BUNDLE], item)
-            if cell >= 0:
-                if m.bundles[rows[row, ROW_BUNDLE], mx.BUNDLE_RANKS] == mx.NO_RANKS:
-                    fetch(m.cell_low, cell)
-                fetch(m.cell_value, cell)
-                fetch(m.cell_entry, cell)
+def fetch_breaks(m, cell):  # type: ignore[no-untyped-def]
+    """Bring in the ladder or the records of a cell that has some."""
+    value = m.cell_value[cell]
+    if value < 0:
+        first, _ = records_of(value)
+        if -(value + 1) & 1 == 0:
+            fetch(m.ladders, first)
+        else:
+            fetch(m.records, first)
 
 
 @njit(cache=True)
-def _likely_cell(m, bundle, item):  # type: ignore[no-untyped-def]
-    """A bundle's cell of an item, or one near it, -1 for none."""
-    ranks = m.bundles[bundle, mx.BUNDLE_RANKS]
-    if ranks != mx.NO_RANKS:
-        return ranked_cell(m, bundle, ranks, item)
+def _paged_cell(m, bundle, item):  # type: ignore[no-untyped-def]
+    """A cell near where a bundle's own of an item would be, -1 for none."""
     page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (item >> m.bundles[bundle, mx.BUNDLE_SHIFT])
     low, high = np.int64(m.cell_directory[page]), np.int64(m.cell_directory[page + 1])
     return m.bundles[bundle, mx.BUNDLE_CELLS] + ((low + high) >> 1) if low < high else np.int64(-1)
 
 
 @njit(cache=True)
-def _first_cell(m, work, keys, bundle):  # type: ignore[no-untyped-def]
-    """The bundle's cell of the most specific level that it has one at, -1 for none."""
-    for level in range(work[WORK_LEVELS]):
-        cell = find_cell(m, bundle, keys[level], level_flag(work, level))
+def _seek_above(m, bundle, group):  # type: ignore[no-untyped-def]
+    """The bundle's most specific cell of a product group (-1: none), those above it, and every item; -1 for none."""
+    depth = 0
+    while group >= 0 and depth < GROUP_DEPTH_MAX:
+        cell = find_cell(m, bundle, len(m.items) + group, mx.LEVEL_GROUP)
         if cell >= 0:
             return cell
-    return -1
+        group = m.group_parents[group]
+        depth += 1
+    return find_cell(m, bundle, len(m.items) + len(m.group_parents), mx.LEVEL_EVERY)
+
+
+@njit(cache=True)
+def _cell_above(m, rows, row, group, memo):  # type: ignore[no-untyped-def]
+    """`_seek_above` of a row's bundle, sought once for all lines of a group."""
+    if row >= MEMO_ROWS:
+        return _seek_above(m, rows[row, ROW_BUNDLE], group)
+    at = (group + 1) & (len(memo) - 1)
+    if memo[at, MEMO_GROUP] != group + 2:
+        memo[at, MEMO_GROUP] = group + 2
+        for each in range(MEMO_ROWS):
+            memo[at, MEMO_CELLS + each] = _NOT_SOUGHT
+    if memo[at, MEMO_CELLS + row] == _NOT_SOUGHT:
+        memo[at, MEMO_CELLS + row] = _seek_above(m, rows[row, ROW_BUNDLE], group)
+    return memo[at, MEMO_CELLS + row]
+
+
+@njit(cache=True)
+def _cell_of(m, rows, row, item, own, above, memo):  # type: ignore[no-untyped-def]
+    """The row's most specific cell of an item, -1 for none; `own` and `above` are bits of rows that may have one."""
+    bit, cell = np.int64(1) << row, np.int64(-1)
+    if own & bit != 0:
+        cell = find_cell(m, rows[row, ROW_BUNDLE], item, mx.LEVEL_ITEM)
+    if cell < 0 and above & bit != 0:
+        cell = _cell_above(m, rows, row, mx.item_group(m.items[item, mx.ITEM_NAMES]), memo)
+    return cell
 
 
 @njit(cache=True)
@@ -154,10 +207,10 @@ def _net(m, work, bundle, cell):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _computed(m, work, keys, book, cell):  # type: ignore[no-untyped-def]
+def _computed(m, work, book, cell):  # type: ignore[no-untyped-def]
     """(given, high, low, denominator, place) of the only entry of the customer's class, computed from a net price.
 
-    Undated, per base unit, reached, of a book without floor, from a book that offers now and for ever.
+    Undated, per base unit, reached, of a book without floor, from a book that offers the item itself now and for ever.
     """
     first, end = records_of(value_of(m, cell))
     wanted = book << 32 | (work[WORK_CLASS] + 1)
@@ -186,7 +239,7 @@ def _computed(m, work, keys, book, cell):  # type: ignore[no-untyped-def]
     if not book_valid(m, work, basis) or work[WORK_HORIZON] != NEVER_US:
         return False, 0, 0, 1, 0
     bundle = m.books[basis, mx.BOOK_BUNDLE]
-    under = _first_cell(m, work, keys, bundle)
+    under = find_cell(m, bundle, work[WORK_ITEM], mx.LEVEL_ITEM)
     if under < 0 or m.bundles[bundle, mx.BUNDLE_BOOK] != basis:
         return False, 0, 0, 1, 0
     given, price, _ = _net(m, work, bundle, under)
@@ -198,7 +251,7 @@ def _computed(m, work, keys, book, cell):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _offer(m, work, keys, rows, row, cell):  # type: ignore[no-untyped-def]
+def _offer(m, work, rows, row, cell):  # type: ignore[no-untyped-def]
     """(found, unit price, place in the stack, entry) of a row's book that speaks of the item alone."""
     book, bundle = rows[row, ROW_BOOK], rows[row, ROW_BUNDLE]
     increment = m.books[book, mx.BOOK_INCREMENT]
@@ -209,7 +262,7 @@ def _offer(m, work, keys, rows, row, cell):  # type: ignore[no-untyped-def]
     if not given:
         if value_of(m, cell) >= 0 or -(value_of(m, cell) + 1) & 1 == 0:
             return False, 0, row, -1
-        given, high, low, denominator, place = _computed(m, work, keys, book, cell)
+        given, high, low, denominator, place = _computed(m, work, book, cell)
         if not given:
             return False, 0, row, -1
     fits, rounded = round_to_increment(high, low, denominator, increment, m.books[book, mx.BOOK_ROUNDING])
@@ -219,22 +272,26 @@ def _offer(m, work, keys, rows, row, cell):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def plain_price(m, work, keys, rows):  # type: ignore[no-untyped-def]
-    """(found, unit price, place in the stack, entry) of a plain line of one base unit in the asked currency."""
-    first, bundles = 0, _bundles_of(m, work[WORK_ITEM])
-    while first < len(rows):
-        layer, end = rows[first, ROW_LAYER], rows[first, ROW_LAYER_END]
-        nearest_wins = m.layers[layer, mx.LAYER_MODE] == _FIRST and m.layers[layer, mx.LAYER_LADDER] == _OWNER
-        while first < end:
-            speaker, found = -1, -1
-            for row in range(first, rows[first, ROW_GROUP_END]):
-                if bundles & rows[row, ROW_ITEMS] != 0 or rows[row, ROW_ABOVE] != 0:
-                    cell = _first_cell(m, work, keys, rows[row, ROW_BUNDLE])
-                    if cell >= 0:
-                        if speaker >= 0 or rows[row, ROW_STATE] == _UNSTEADY or not nearest_wins:
-                            return False, 0, 0, -1
-                        speaker, found = row, cell
-            if speaker >= 0:
-                return _offer(m, work, keys, rows, speaker, found)
-            first = rows[first, ROW_GROUP_END]
+def plain_price(m, work, rows, own, above, memo):  # type: ignore[no-untyped-def]
+    """(found, unit price, place in the stack, entry) of a plain line of one base unit in the asked currency.
+
+    `own` is what `rows_of` says of the item, `above` what `plain_rows` said; `memo` (a power of two, MEMO_SIZE) int64
+    is zeros when a request begins.
+    """
+    if len(rows) > ROWS_MAX:
+        return False, 0, 0, -1
+    item, rest = work[WORK_ITEM], own | above
+    while rest != 0:
+        row = lowest_one(rest)
+        rest &= rest - 1
+        cell = _cell_of(m, rows, row, item, own, above, memo)
+        if cell < 0:
+            continue
+        if rows[row, ROW_STATE] == _UNSTEADY or rows[row, ROW_NEAREST] == 0:
+            return False, 0, 0, -1
+        while rest != 0 and lowest_one(rest) < rows[row, ROW_GROUP_END]:
+            if _cell_of(m, rows, lowest_one(rest), item, own, above, memo) >= 0:
+                return False, 0, 0, -1
+            rest &= rest - 1
+        return _offer(m, work, rows, row, cell)
     return False, 0, 0, -1

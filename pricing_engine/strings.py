@@ -71,10 +71,14 @@ def find_name(text, offsets, slots, wanted, start, length):  # type: ignore[no-u
 
 
 @njit(cache=True)
-def first_guess(slots, key):  # type: ignore[no-untyped-def]
-    """The ordinal that a key most likely belongs to, -1 for none: what to fetch before `find_by_key` looks."""
-    slot = slots[key & (len(slots) - 1)]
-    return (slot & np.int64(0xFFFFFFFF)) - 1
+def likely_ordinal(slots, key):  # type: ignore[no-untyped-def]
+    """The ordinal whose name has these high bits of a key, -1 for none: what to fetch before it is compared."""
+    place = key & (len(slots) - 1)
+    while slots[place] != 0:
+        if (slots[place] ^ key) & _TAG == 0:
+            return (slots[place] & np.int64(0xFFFFFFFF)) - 1
+        place = (place + 1) & (len(slots) - 1)
+    return np.int64(-1)
 
 
 @njit(cache=True)
@@ -108,8 +112,13 @@ def _has_sku(m, item, wanted, start, length):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def find_item(m, wanted, start, length, key):  # type: ignore[no-untyped-def]
-    """The item whose SKU is `wanted[start:start + length]`, which has this key; -1 if it is none."""
+def find_item(m, wanted, start, length, key, likely):  # type: ignore[no-untyped-def]
+    """The item whose SKU is `wanted[start:start + length]`, which has this key; -1 if it is none.
+
+    `likely` is what `likely_ordinal` says of the key.
+    """
+    if likely < 0 or (length <= mx.SKU_INLINE_MAX and _has_sku(m, likely, wanted, start, length)):
+        return likely
     if length > mx.SKU_INLINE_MAX:
         return find_by_key(m.sku_bytes, m.sku_offsets, m.sku_slots, wanted, start, length, key)
     mask = len(m.sku_slots) - 1

@@ -1,4 +1,4 @@
-"""Words of 64 bits: how many bits are set, and eight bytes of a text at a time."""
+"""Words of 64 bits: which bits are set, and eight bytes of a text at a time."""
 
 from typing import Any
 
@@ -20,6 +20,12 @@ def _count_ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001 - numba 
 # numba passes the typing context itself: to a type checker this takes the word
 count_ones: Any = _count_ones
 """How many bits of the word are set."""
+
+
+@njit(cache=True, inline="always")
+def lowest_one(word):  # type: ignore[no-untyped-def]
+    """The place of the lowest bit that is set; 64 for none."""
+    return count_ones((word & -word) - 1)
 
 
 @njit(cache=True, inline="always")

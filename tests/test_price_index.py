@@ -10,7 +10,7 @@ from loaders.ordinals import string_table
 from pricing_engine import matrix as mx
 from pricing_engine.entries import find_cells
 from pricing_engine.matrix import matrix_from_arrays
-from pricing_engine.strings import find_item, name_key, put_skus, slots_for
+from pricing_engine.strings import find_item, likely_ordinal, name_key, put_skus, slots_for
 from tests.name_tables import matrix_with, name_arrays
 
 # a list for everyone, class books, a matrix on product groups, and more contracts than ITEM_BUNDLES has bits
@@ -72,7 +72,8 @@ def sku_matrix():
 def item_of(m, text: bytes, room: bytes, like: bytes) -> int:
     """The item of a SKU that has `room` behind it in its message, and the hash of another."""
     wanted, hashed = (np.frombuffer(b"xy" + each + room, np.uint8) for each in (text, like))
-    return int(find_item(m, wanted, 2, len(text), name_key(hashed, 2, len(like))))
+    key = name_key(hashed, 2, len(like))
+    return int(find_item(m, wanted, 2, len(text), key, likely_ordinal(m.sku_slots, key)))
 
 
 @pytest.mark.parametrize("room", [b"", b"z", b"z" * 40])
