@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from service.answered import Answered
 from service.compile_cache import use_compile_cache
 
 use_compile_cache(os.environ)  # before any kernel is imported
@@ -18,7 +19,7 @@ from bench.place import Place  # noqa: E402
 from bench.reservations import empty_script, opened  # noqa: E402
 from cache.redis_options import RedisOptions  # noqa: E402
 from pricegrid import v1  # noqa: E402
-from service.exchange import Answered, Mutation  # noqa: E402
+from service.exchange import Mutation  # noqa: E402
 from service.handlers import Handlers, Lanes  # noqa: E402
 from service.limits import WRITER_THREADS  # noqa: E402
 from service.metrics import NoMetrics  # noqa: E402

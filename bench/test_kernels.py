@@ -21,7 +21,7 @@ from atp.model import CheckAsk, PromiseAsk  # noqa: E402
 from bench import datasets as data  # noqa: E402
 from bench import kernel, loads  # noqa: E402
 from pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
-from service.lane import LaneAsk  # noqa: E402
+from service.lane_kernel import QUOTE  # noqa: E402
 from service.runtime import load_snapshot  # noqa: E402
 from service.snapshots import LoadedSnapshot  # noqa: E402
 
@@ -66,12 +66,13 @@ def test_np_take(benchmark: BenchmarkFixture, lines: int) -> None:
 def test_quote_bytes_to_bytes(
     benchmark: BenchmarkFixture, loaded: LoadedSnapshot, questions: kernel.Questions, lines: int
 ) -> None:
-    lane, asked = loaded.lane, LaneAsk(data.AS_OF_US, "", service_desk=False, exceptions_unusual=False)
+    lane = loaded.lane
     branches = data.branch_names(getattr(data, SIZE))[:1]
     raws = [kernel.quote_bytes(questions.ask(lines, "mixed"), branches) for _ in range(REQUESTS)]
     assert lane is not None
-    assert lane.quote_lines(raws[0], asked) is not None
-    run(benchmark, [lambda raw=raw: lane.quote_lines(raw, asked) for raw in raws])
+    asked = QUOTE, data.AS_OF_US, ""
+    assert lane.answer(raws[0], *asked) is not None
+    run(benchmark, [lambda raw=raw: lane.answer(raw, *asked) for raw in raws])
 
 
 @pytest.mark.parametrize("lines", LINES)

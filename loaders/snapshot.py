@@ -130,14 +130,15 @@ def _write(array: np.ndarray[Any, Any], target: Path) -> dict[str, object]:
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
     data, first = array.reshape(-1).view(np.uint8), _CHUNK_BYTES - head.tell()
+    # the header goes with the first chunk: what is written at once, from a multiple of 2 MB on and out of memory that
+    # was read before, the system keeps in large pages, and who maps the file gets those
+    chunks: list[bytes | memoryview] = [
+        head.getvalue() + data[:first].tobytes(),
+        *(data[begin : begin + _CHUNK_BYTES].data for begin in range(first, len(data), _CHUNK_BYTES)),
+    ]
     digest = hashlib.sha256()
     with target.open("xb") as file:
-        # the header goes with the first chunk: what is written at once, from a multiple of 2 MB on and out of memory
-        # that was read before, the system keeps in large pages, and who maps the file gets those
-        for chunk in (
-            head.getvalue() + data[:first].tobytes(),
-            *(data[begin : begin + _CHUNK_BYTES].data for begin in range(first, len(data), _CHUNK_BYTES)),
-        ):
+        for chunk in chunks:
             digest.update(chunk)
             file.write(chunk)
         size = file.tell()

@@ -7,10 +7,11 @@ from typing import Any
 from atp.engine import AvailabilityEngine
 from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
 from service import wire_availability as wire
+from service.answered import Answered
 from service.entitlement import hidden_skus
 from service.erp_stock import ErpStock
 from service.errors import Reason, RequestRefusedError
-from service.exchange import Answered, AnswerHeader, Caller, SnapshotSource, header_of
+from service.exchange import AnswerHeader, Caller, SnapshotSource, header_of
 from service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
 from service.snapshots import LoadedSnapshot
 from service.totals import line_totals

@@ -4,13 +4,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
-import numpy as np
-from numpy.typing import NDArray
-
 from loaders.instants import day_start_us
+from service.answered import Answered
 from service.snapshots import LoadedSnapshot
 
 
@@ -32,19 +30,6 @@ class Caller(NamedTuple):
     def left_s(self) -> float | None:
         """How long they still wait, at least 0; None: as long as it takes."""
         return None if self.deadline_s is None else max(0.0, self.deadline_s - time.monotonic())
-
-
-_NO_LINES: Final = np.zeros(0, np.uint8)
-
-
-class Answered(NamedTuple):
-    """An answer and the statuses of its lines, for the counters."""
-
-    raw: bytes
-    status: NDArray[np.integer[Any]] = _NO_LINES
-    """`LineStatus` of the lines that were priced."""
-    availability: NDArray[np.integer[Any]] = _NO_LINES
-    """`AvailabilityStatus` of the lines whose availability was asked."""
 
 
 Answer = Callable[[bytes, Caller], Answered]

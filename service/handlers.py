@@ -16,8 +16,9 @@ from typing import Any, NoReturn, cast
 
 import grpc
 
+from service.answered import Answered
 from service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
-from service.exchange import Answer, Answered, Caller, Intake, Method, Mutation, Services, Watch
+from service.exchange import Answer, Caller, Intake, Method, Mutation, Services, Watch
 from service.limits import (
     CORRELATION_ID_MAX,
     IN_FLIGHT_MAX,
@@ -45,11 +46,8 @@ class CountingPool(ThreadPoolExecutor):
 
     def __init__(self, threads: int) -> None:
         super().__init__(max_workers=threads, thread_name_prefix="pricegrid")
-
-    @property
-    def waiting(self) -> int:
+        self.waiting: Callable[[], int] = self._work_queue.qsize
         """Tasks handed over and not begun."""
-        return self._work_queue.qsize()
 
 
 class StreamPool(ThreadPoolExecutor):
@@ -148,7 +146,8 @@ class Handlers:
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
-            self._check_waiting(self._waiting())
+            if self._waiting() > self._in_flight_max:
+                raise _overloaded()
             answered = answer(raw, caller)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a status and we keep serving
             return self._refuse(name, error, started_s, context, caller.correlation_id)
@@ -159,7 +158,8 @@ class Handlers:
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
-            self._check_waiting(self._lanes.mutations.waiting)
+            if self._lanes.mutations.waiting() > self._in_flight_max:
+                raise _overloaded()
             answered = answer(raw, caller)
         except Exception as error:  # noqa: BLE001 -- as above
             return self._refuse(name, error, started_s, context, caller.correlation_id)
@@ -207,10 +207,6 @@ class Handlers:
         except Exception as error:  # noqa: BLE001 -- as above
             self._refuse(name, error, started_s, context, caller.correlation_id)
 
-    def _check_waiting(self, waiting: int) -> None:
-        if waiting > self._in_flight_max:
-            raise RequestRefusedError(Reason.OVERLOADED, f"too many requests; ask again in {PUSHBACK_MS} ms")
-
     def _refuse(
         self,
         name: str,
@@ -250,6 +246,10 @@ def _method_handler(method: Method, behavior: Callable[..., Any]) -> "grpc.RpcMe
             return grpc.unary_stream_rpc_method_handler(behavior)
         case _:
             return grpc.unary_unary_rpc_method_handler(behavior)
+
+
+def _overloaded() -> RequestRefusedError:
+    return RequestRefusedError(Reason.OVERLOADED, f"too many requests; ask again in {PUSHBACK_MS} ms")
 
 
 def _caller(context: grpc.ServicerContext) -> Caller:

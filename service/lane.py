@@ -5,7 +5,7 @@ give the same bytes, and tests hold them equal.
 """
 
 import threading
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -21,6 +21,7 @@ from pricing_engine.engine import KernelTerms, PriceEngine
 from pricing_engine.tables import describe
 from service import lane_kernel as kernel
 from service import scan_kernel as scan
+from service.answered import COUNTS, Answered
 from service.errors import RequestRefusedError
 from service.limits import LINES_MAX
 from service.wire_request import branch_names
@@ -40,6 +41,8 @@ class _Desk:
         self.answers = np.empty((LINES_MAX, kn.ANSWER_SIZE), np.int64)
         self.free = np.empty((LINES_MAX, FREE_SIZE), np.int64)
         self.windows = np.full((kernel.WINDOWS, kernel.KNOWN_SIZE), -1, np.int64)
+        self.counts = np.zeros((2, COUNTS), np.int64)
+        """As in `Answered`."""
         self.known: list[object] = [None] * kernel.WINDOWS
         """What the addresses in `windows` lead to."""
         self.tables: Tables | None = None
@@ -51,6 +54,7 @@ class _Desk:
             kernel.DESK_FLAGGED_ITEMS: terms.flagged_items,
             kernel.DESK_VERSION: np.frombuffer(version, np.uint8),
             kernel.DESK_WINDOWS: self.windows,
+            kernel.DESK_COUNTS: self.counts,
             kernel.DESK_HEAD: self.head,
             kernel.DESK_ASK: np.zeros(kn.ASK_SIZE, np.int64),
             kernel.DESK_LINES: np.empty((LINES_MAX, kn.LINE_SIZE), np.int64),
@@ -70,8 +74,14 @@ class _Desk:
 
     def give_room(self, size: int) -> None:
         """Room for an answer of so many bytes."""
-        self.out = np.empty(size, np.uint8)
-        self.words[kernel.DESK_OUT], self.words[kernel.DESK_OUT_LENGTH] = self.out.ctypes.data, size
+        out = np.empty(size, np.uint8)
+        self.room = out.data
+        self.words[kernel.DESK_OUT], self.words[kernel.DESK_OUT_LENGTH] = out.ctypes.data, size
+
+    def statuses(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`LineStatus` and `AvailabilityStatus` of the lines that were answered last."""
+        count, free_count = self.words[kernel.DESK_COUNT : kernel.DESK_FREE_COUNT + 1].tolist()
+        return self.answers[:count, kn.ANSWER_STATUS], self.free[:free_count, FREE_STATUS]
 
     def look(self, tables: Tables) -> None:
         """Work with these positions from now on."""
@@ -91,24 +101,6 @@ class _Desks(threading.local):
     desk: _Desk | None = None
 
 
-class LaneAsk(NamedTuple):
-    """What holds for a request besides its bytes."""
-
-    now_us: int
-    correlation_id: str
-    service_desk: bool
-    exceptions_unusual: bool
-    """A line that the ERP should confirm makes it one that is not plain."""
-
-
-class LaneAnswer(NamedTuple):
-    """An answer, and the statuses of its lines (see `Answered`): these hold until the thread asks again."""
-
-    raw: bytes
-    status: NDArray[np.int64]
-    availability: NDArray[np.int64]
-
-
 class Lane:
     """Answers the plain requests of one snapshot; safe to call from many threads."""
 
@@ -123,32 +115,25 @@ class Lane:
         self._created_at_us = created_at_us
         self._windows: dict[tuple[bytes | int, int], QuoteWindow | None] = {}
 
-    def price_lines(self, raw: bytes, asked: LaneAsk) -> LaneAnswer | None:
-        """Answers a `PriceLinesRequest` if it is plain."""
-        return self._answer(raw, asked, 0)
+    def answer(self, raw: bytes, flags: int, now_us: int, correlation_id: str) -> Answered | None:
+        """Answers a `PriceLinesRequest`, with QUOTE a `QuoteLinesRequest`, if it is plain.
 
-    def quote_lines(self, raw: bytes, asked: LaneAsk) -> LaneAnswer | None:
-        """Answers a `QuoteLinesRequest` if it is plain."""
-        return self._answer(raw, asked, kernel.QUOTE)
-
-    def _answer(self, raw: bytes, asked: LaneAsk, flags: int) -> LaneAnswer | None:
+        `flags` as `lane_kernel.answer` takes them. With COUNT the lines are counted; else they come as statuses, which
+        hold until the thread asks again.
+        """
         desk = self._desks.desk or self._new_desk()
         if self._availability is not None and self._availability.positions.tables is not desk.tables:
             desk.look(self._availability.positions.tables)  # `follow` replaced them
-        now_us, correlation_id, service_desk, exceptions_unusual = asked
-        if service_desk:
-            flags |= kernel.SERVICE_DESK
-        if exceptions_unusual:
-            flags |= kernel.EXCEPTIONS_UNUSUAL
         correlation = correlation_id.encode()
         while True:
             end = kernel.answer(desk.words, raw, correlation, now_us, flags)
             if end >= 0:
-                count, free_count = desk.words[kernel.DESK_COUNT : kernel.DESK_FREE_COUNT + 1].tolist()
-                status, free = desk.answers[:count, kn.ANSWER_STATUS], desk.free[:free_count, FREE_STATUS]
-                return LaneAnswer(desk.out[:end].tobytes(), status, free)
+                answer = desk.room[:end].tobytes()
+                if flags & kernel.COUNT:
+                    return Answered(answer, None, None, desk.counts)
+                return Answered(answer, *desk.statuses())
             if end == scan.MORE_ROOM:
-                desk.give_room(2 * len(desk.out))
+                desk.give_room(2 * len(desk.room))
             elif end == kernel.NEED_WINDOW:
                 self._make_known(desk, raw, now_us)
             else:

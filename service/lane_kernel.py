@@ -28,6 +28,7 @@ from pricing_engine import matrix as mx
 from pricing_engine.model import ExceptionReason, LineStatus
 from pricing_engine.strings import find_name, find_sorted_name, name_key
 from pricing_engine.tables import matrix_of, table_of
+from service.answered import COUNTS, STATUSES
 from service.limits import LINES_MAX, PAIRS_MAX
 from service.scan_kernel import (
     HEAD_AS_OF,
@@ -66,6 +67,7 @@ CURRENCY_MINOR, CURRENCY_THRESHOLD = range(2)  # currencies (n, 2): see kernel.A
     DESK_VERSION_LENGTH,
     DESK_DESCRIBED,  # as `quote_lines` takes it; 0: there is no availability
     DESK_WINDOWS,  # (WINDOWS, KNOWN_SIZE)
+    DESK_COUNTS,  # COUNTS, of the lines answered so far
     DESK_HEAD,  # scratch from here on
     DESK_ASK,
     DESK_LINES,  # LINES_MAX rows, as the next three
@@ -79,12 +81,12 @@ CURRENCY_MINOR, CURRENCY_THRESHOLD = range(2)  # currencies (n, 2): see kernel.A
     DESK_SLOT,  # where the window that is needed belongs
     DESK_OWN_BRANCH,  # the customer's, which it is for; -1: the branches that the request names
     DESK_SIZE,
-) = range(26)
+) = range(27)
 # windows (WINDOWS, KNOWN_SIZE): the second and the branches that one is for, and its address; 0: they are not plain
 KNOWN_SECOND, KNOWN_BRANCH, KNOWN_NAMED, KNOWN_LENGTH, KNOWN_WINDOW, KNOWN_SIZE = range(6)
 WINDOWS = 64
 NEED_WINDOW = -3
-SERVICE_DESK, EXCEPTIONS_UNUSUAL, QUOTE = 1, 2, 4
+SERVICE_DESK, EXCEPTIONS_UNUSUAL, QUOTE, COUNT = 1, 2, 4, 8
 
 _DONE, _ARRAYS, _TABLES = 0, len(mx.Matrix._fields), len(Tables._fields)
 _OK, _NO_PRICE, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.NO_PRICE), int(LineStatus.BELOW_MINIMUM)
@@ -267,6 +269,14 @@ def _write(m, desk, ask, answers, free, now_us, is_quote, correlation):  # type:
     return put_header(m, out, at, ask[kn.ASK_CURRENCY], version, age_ms, as_of_us, table_of(correlation))
 
 
+@njit(cache=True)
+def _count(counts, answers, free):  # type: ignore[no-untyped-def]
+    for i in range(len(answers)):
+        counts[answers[i, kn.ANSWER_STATUS]] += 1
+    for i in range(len(free)):
+        counts[STATUSES + free[i, FREE_STATUS]] += 1
+
+
 # Keeps the GIL: giving it away and waiting for it again costs more than a small request.
 @njit(cache=True)
 def answer(desk, raw, correlation, now_us, flags):  # type: ignore[no-untyped-def]
@@ -275,7 +285,8 @@ def answer(desk, raw, correlation, now_us, flags):  # type: ignore[no-untyped-de
 
     `desk` (DESK_SIZE,) int64: what stays the same for a thread and a snapshot, so that a call hands over little, and
     what comes back (DESK_COUNT and on). `raw` and `correlation` bytes; `flags`: SERVICE_DESK the caller may see
-    NOT_ENTITLED, EXCEPTIONS_UNUSUAL lines that the ERP should confirm and unknown stock are UNUSUAL, QUOTE.
+    NOT_ENTITLED, EXCEPTIONS_UNUSUAL lines that the ERP should confirm and unknown stock are UNUSUAL, QUOTE, COUNT the
+    lines in DESK_COUNTS.
     """
     m = matrix_of(carray(pointer(desk[DESK_DESCRIPTOR]), (_ARRAYS, 3), np.int64))
     head, ask, bytes_in = (
@@ -306,4 +317,7 @@ def answer(desk, raw, correlation, now_us, flags):  # type: ignore[no-untyped-de
     if not _resolve(m, desk, ask, bytes_in, lines, answers, window, free, flags):
         return np.int64(UNUSUAL)
     desk[DESK_COUNT], desk[DESK_FREE_COUNT] = count, len(free)
-    return _write(m, desk, ask, answers, free, now_us, is_quote, correlation)
+    end = _write(m, desk, ask, answers, free, now_us, is_quote, correlation)
+    if end >= 0 and flags & COUNT != 0:
+        _count(_words(desk, DESK_COUNTS, COUNTS), answers, free)
+    return end

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from atp.events import EventStatus
 from pricegrid import v1
 from service import wire_live as wire
+from service.answered import Answered
 from service.errors import Reason, RequestRefusedError
-from service.exchange import Answer, Answered, Caller, Intake, Mutation, Services
+from service.exchange import Answer, Caller, Intake, Mutation, Services
 from service.instants import created_at_us
 from service.limits import DEAD_LETTER_IDS_MAX
 from service.live_api import LiveApi, PublishResult

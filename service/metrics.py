@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from atp.model import AvailabilityStatus
 from pricing_engine.model import LineStatus
+from service.answered import COUNTED, SHOWN, STATUSES, Answered
 from service.errors import Reason
-from service.exchange import Answered
 
 METHODS = (
     "PriceLines",
@@ -78,9 +78,10 @@ class _Tally:
 
 
 class _Tallies(threading.local):
-    """Those of one thread, by method."""
+    """Those of one thread, by method, and the lines it has counted elsewhere (`Answered.counts`)."""
 
     of: Mapping[str, _Tally] = {}
+    counts: NDArray[np.int64] | None = None
 
 
 class PrometheusMetrics:
@@ -119,6 +120,8 @@ class PrometheusMetrics:
         self._mine = _Tallies()
         self._all: list[tuple[str, _Tally, _Tally]] = []
         """The method, a thread's tally of it, and how much of that is in the files."""
+        self._counts: list[NDArray[np.int64]] = []
+        """Those of all threads."""
         self._lock = threading.Lock()
 
     def answered(self, method: str, answered: Answered, seconds: float) -> None:
@@ -126,8 +129,11 @@ class PrometheusMetrics:
         tally = self._mine.of.get(method) or self._new_tally(method)
         tally.seconds += seconds
         tally.buckets[bisect_left(BUCKETS_S, seconds)] += 1
-        _count(tally.lines, answered.status)
-        _count(tally.availability, answered.availability)
+        if answered.counts is None:
+            _count(tally.lines, answered.status)
+            _count(tally.availability, answered.availability)
+        elif answered.counts is not self._mine.counts:
+            self._look_at(answered.counts)
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """See `Metrics`."""
@@ -152,6 +158,26 @@ class PrometheusMetrics:
                 for value, count in _grown(tally.availability, flushed.availability):
                     self._availability[value].inc(count)
 
+            for counts in self._counts:
+                self._show(counts)
+
+    def _show(self, counts: NDArray[np.int64]) -> None:
+        """Add what a thread counted since."""
+        counted = counts[COUNTED].copy()
+        grown = counted - counts[SHOWN]
+        for place in np.flatnonzero(grown).tolist():
+            counters = self._lines if place < STATUSES else self._availability
+            counters[place if place < STATUSES else place - STATUSES].inc(int(grown[place]))
+        counts[SHOWN] = counted
+
+    def _look_at(self, counts: NDArray[np.int64]) -> None:
+        """From now on this thread counts there: a snapshot has its own."""
+        with self._lock:
+            before, self._mine.counts = self._mine.counts, counts
+            if before is not None:
+                self._show(before)
+            self._counts = [each for each in self._counts if each is not before] + [counts]
+
     def _new_tally(self, method: str) -> _Tally:
         tally = _Tally()
         self._mine.of = {**self._mine.of, method: tally}
@@ -160,8 +186,10 @@ class PrometheusMetrics:
         return tally
 
 
-def _count(counts: list[int], status: NDArray[np.integer[Any]]) -> None:
+def _count(counts: list[int], status: NDArray[np.integer[Any]] | None) -> None:
     """Add how often each status occurs."""
+    if status is None:
+        return
     if len(status) < FEW_LINES:
         for value in status.tolist():
             counts[value] += 1

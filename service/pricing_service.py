@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from pricing_engine.engine import PriceAsk
 from service import wire
+from service.answered import Answered
 from service.erp_marks import NO_MARKS
 from service.erp_prices import ErpPrices, erp_document
-from service.exchange import Answered, AnswerHeader, Caller, SnapshotSource, header_of
+from service.exchange import AnswerHeader, Caller, SnapshotSource, header_of
 from service.short_way import answer_plainly
 from service.snapshots import LoadedSnapshot
 
@@ -24,9 +25,7 @@ class PricingService:
     def price_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         lane = self._snapshots.get("").lane
-        plain, is_due = answer_plainly(
-            lane.price_lines if lane else None, raw, caller, self._now_us(), self._erp
-        )
+        plain, is_due = answer_plainly(lane, 0, raw, caller, self._now_us(), self._erp)
         if plain is not None:
             return plain
         query = wire.decode_price_lines(raw)

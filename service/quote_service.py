@@ -10,10 +10,12 @@ from atp.quote_kernel import NO_DAY
 from pricing_engine.engine import PriceAsk
 from pricing_engine.model import LineStatus
 from service import wire_quote as wire
+from service.answered import Answered
 from service.availability_service import check_pairs
 from service.erp_fallback import ErpFallback
 from service.erp_marks import NO_MARKS
-from service.exchange import Answered, Caller, SnapshotSource, header_of
+from service.exchange import Caller, SnapshotSource, header_of
+from service.lane_kernel import QUOTE
 from service.short_way import answer_plainly
 from service.snapshots import LoadedSnapshot
 from service.totals import line_totals
@@ -33,7 +35,7 @@ class QuoteService:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         now_us = self._now_us()
         lane, erp = self._snapshots.get("").lane, self._erp.prices if self._erp else None
-        plain, is_due = answer_plainly(lane.quote_lines if lane else None, raw, caller, now_us, erp)
+        plain, is_due = answer_plainly(lane, QUOTE, raw, caller, now_us, erp)
         if plain is not None:
             return plain
         query = wire.decode_quote_lines(raw)

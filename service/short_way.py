@@ -1,30 +1,27 @@
 """When a request goes the short way (`lane`), and when the usual one."""
 
-from collections.abc import Callable
-
+from service import lane_kernel as kernel
+from service.answered import Answered
 from service.erp_prices import ErpPrices
-from service.exchange import Answered, Caller
-from service.lane import LaneAnswer, LaneAsk
+from service.exchange import Caller
+from service.lane import Lane
 
 
 def answer_plainly(
-    answer: Callable[[bytes, LaneAsk], LaneAnswer | None] | None,
-    raw: bytes,
-    caller: Caller,
-    now_us: int,
-    erp: ErpPrices | None,
+    lane: Lane | None, flags: int, raw: bytes, caller: Caller, now_us: int, erp: ErpPrices | None
 ) -> tuple[Answered | None, bool]:
     """(the answer of the short way, None where the request must go the usual one; whether that is because its answer is
     due to be compared with the ERP's).
 
-    Beside an ERP only what it need not look at is plain: no line to confirm, no stock unknown, nothing flagged.
+    `flags` is QUOTE or 0. Beside an ERP only what it need not look at is plain: no line to confirm, no stock unknown,
+    nothing flagged.
     """
-    if answer is None or (erp is not None and erp.has_flags()):
+    if lane is None or (erp is not None and erp.has_flags()):
         return None, False
-    asked = LaneAsk(now_us, caller.correlation_id, caller.service_desk, exceptions_unusual=erp is not None)
-    plain = answer(raw, asked)
-    if plain is None:
-        return None, False
-    if erp is not None and erp.is_due(len(plain.status)):
+    if caller.service_desk:
+        flags |= kernel.SERVICE_DESK
+    flags |= kernel.COUNT if erp is None else kernel.EXCEPTIONS_UNUSUAL
+    plain = lane.answer(raw, flags, now_us, caller.correlation_id)
+    if erp is not None and plain is not None and plain.status is not None and erp.is_due(len(plain.status)):
         return None, True
-    return Answered(*plain), False
+    return plain, False

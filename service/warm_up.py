@@ -18,7 +18,7 @@ from pricing_engine.errors import PricingError
 from pricing_engine.model import MICROS
 from service.event_kernel import scan_events
 from service.exchange import AnswerHeader
-from service.lane import LaneAsk
+from service.lane_kernel import QUOTE
 from service.snapshots import LoadedSnapshot
 from service.wire import encode_price_lines
 from service.wire_events import encode_events
@@ -49,13 +49,12 @@ def _warm_prices(loaded: LoadedSnapshot) -> None:
             encode_price_lines(engine, answers, header)
             encode_quote_lines(engine, answers, None, header)
     if loaded.lane is not None:
-        asked = LaneAsk(loaded.created_at_us, "", service_desk=False, exceptions_unusual=False)
         line = v1.PriceLine(sku="?", quantity_micros=MICROS)
         branches = []
         if loaded.availability is not None and len(loaded.availability.positions.branches):
             branches = [loaded.availability.branch(0)]
         quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
-        loaded.lane.quote_lines(quote.SerializeToString(), asked)
+        loaded.lane.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
         decode_quote_lines(quote.SerializeToString())
 
 

@@ -108,7 +108,7 @@ def build_server(
         ],
     )
     offered = services(holder, now_us, live=live, changes=changes, erp=erp)
-    handlers = Handlers(offered, metrics, lambda: pool.waiting)
+    handlers = Handlers(offered, metrics, pool.waiting)
     handlers.register(server)
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

@@ -15,8 +15,9 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from pricegrid import v1
+from service.answered import Answered
 from service.errors import DETAILS_KEY, DOMAIN, Reason, RequestRefusedError
-from service.exchange import Answer, Answered, Caller, Mutation, Services
+from service.exchange import Answer, Caller, Mutation, Services
 from service.handlers import CORRELATION_KEY, Handlers, Lanes
 from service.instants import now_us
 from service.limits import (
@@ -92,7 +93,7 @@ def build_writer_server(
         ],
     )
     offered = {**live_methods(live, now_us), v1.INVENTORY_FEED_SERVICE: {PUBLISH_EVENTS: _one_message(live)}}
-    handlers = Handlers(offered, metrics or NoMetrics(), lambda: lanes.mutations.waiting, lanes=lanes)
+    handlers = Handlers(offered, metrics or NoMetrics(), lanes.mutations.waiting, lanes=lanes)
     handlers.register(server)
     server.add_insecure_port(f"unix:{socket_path}")
     return server

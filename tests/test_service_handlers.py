@@ -160,11 +160,11 @@ def test_the_pool_counts_what_waits_for_a_thread():
     running = pool.submit(work)
     begun.wait()
     queued = [pool.submit(int) for _ in range(3)]
-    waiting = pool.waiting
+    waiting = pool.waiting()
     go_on.set()
     for future in (running, *queued):
         future.result(10)
-    left = pool.waiting
+    left = pool.waiting()
     pool.shutdown()
 
     assert waiting == 3

@@ -13,7 +13,8 @@ from pricegrid import v1
 from pricing_engine.errors import PricingError
 from service.errors import RequestRefusedError
 from service.exchange import Caller
-from service.lane import Lane, LaneAsk
+from service.lane import Lane
+from service.lane_kernel import EXCEPTIONS_UNUSUAL, QUOTE, SERVICE_DESK
 from service.pricing_service import PricingService
 from service.quote_service import QuoteService
 from service.snapshots import LoadedSnapshot
@@ -53,9 +54,8 @@ def ask_both(seed: int) -> None:
     for _ in range(20):
         is_quote, service_desk = rng.random() < 0.6, rng.random() < 0.3
         raw = random_request(rng, zone, is_quote=is_quote)
-        asked = LaneAsk(NOW_US, "id", service_desk, exceptions_unusual=False)
-        lane = loaded.lane.quote_lines if is_quote else loaded.lane.price_lines
-        plain = lane(raw, asked)
+        flags = (QUOTE if is_quote else 0) | (SERVICE_DESK if service_desk else 0)
+        plain = loaded.lane.answer(raw, flags, NOW_US, "id")
         ANSWERED[plain is not None] += 1
         expected = usual(loaded, raw, Caller("id", service_desk), is_quote=is_quote)
         if plain is not None:
@@ -74,12 +74,7 @@ def test_a_line_for_the_erp_is_not_plain_where_there_is_one() -> None:
     for seed in range(200):
         loaded, zone = random_snapshot(seed)
         raw = random_request(Random(seed), zone, is_quote=False)
-        plain = loaded.lane.price_lines(
-            raw, LaneAsk(NOW_US, "id", service_desk=False, exceptions_unusual=False)
-        )
-        strict = loaded.lane.price_lines(
-            raw, LaneAsk(NOW_US, "id", service_desk=False, exceptions_unusual=True)
-        )
+        plain, strict = (loaded.lane.answer(raw, flags, NOW_US, "id") for flags in (0, EXCEPTIONS_UNUSUAL))
         if plain is None:
             continue
         marked = any(result.exception for result in v1.PriceLinesResponse.FromString(plain.raw).results)
@@ -95,7 +90,7 @@ def test_an_answer_longer_than_the_room_gets_more(monkeypatch: pytest.MonkeyPatc
     lines = [v1.PriceLine(sku=sku, quantity_micros=1_000_000) for sku in "ABC" * 400]
     raw = v1.PriceLinesRequest(lines=lines, currency="EUR").SerializeToString()
 
-    plain = lane.price_lines(raw, LaneAsk(NOW_US, "id", service_desk=False, exceptions_unusual=False))
+    plain = lane.answer(raw, 0, NOW_US, "id")
 
     assert plain is not None
     assert plain.raw == usual(loaded, raw, Caller("id"), is_quote=False)

@@ -19,7 +19,7 @@ from loaders.snapshot import activate
 from pricegrid import errors, v1
 from pricing_engine.model import ExceptionPolicy
 from service.handlers import CORRELATION_KEY
-from service.lane import LaneAsk
+from service.lane_kernel import QUOTE
 from service.runtime import open_snapshot_engines
 from tests.served_worlds import Asked, Expected, random_requests, shop
 from tests.servers import DEADLINE_S, Server, running
@@ -342,9 +342,8 @@ def test_the_requests_go_both_ways_and_meet_every_status(store, book):
     for asked in book.requests:
         if asked.message.snapshot_version:
             continue
-        lane = loaded.lane.quote_lines if asked.is_quote else loaded.lane.price_lines
-        ask = LaneAsk(time.time_ns() // 1000, "", service_desk=False, exceptions_unusual=False)
-        is_plain = lane(asked.message.SerializeToString(), ask) is not None
+        raw, flags = asked.message.SerializeToString(), QUOTE if asked.is_quote else 0
+        is_plain = loaded.lane.answer(raw, flags, time.time_ns() // 1000, "") is not None
         assert is_plain == asked.is_plain, asked.message
         went[is_plain] += 1
     first, second = (results(book.answers(at)[version] for at in range(40)) for version in book.versions[:2])

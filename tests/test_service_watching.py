@@ -11,8 +11,9 @@ import pytest
 
 import pricegrid
 from pricegrid import AvailabilityStatus, Client, Line, WatchedLine, v1
+from service.answered import Answered
 from service.errors import Reason, RequestRefusedError
-from service.exchange import Answered, Caller
+from service.exchange import Caller
 from service.handlers import CountingPool, Handlers, Lanes
 from service.inprocess import InProcessChannel
 from service.metrics import NoMetrics

@@ -1,0 +1,28 @@
+"""What a method answers, and how its lines are counted."""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atp.model import AvailabilityStatus
+from pricing_engine.model import LineStatus
+
+STATUSES: Final = len(LineStatus)
+COUNTS: Final = STATUSES + len(AvailabilityStatus)
+"""Lines by `LineStatus`, then by `AvailabilityStatus`."""
+COUNTED, SHOWN = range(2)
+"""Rows of `Answered.counts`."""
+
+
+class Answered(NamedTuple):
+    """An answer and the statuses of its lines, for the counters."""
+
+    raw: bytes
+    status: NDArray[np.integer[Any]] | None = None
+    """`LineStatus` of the lines that were priced."""
+    availability: NDArray[np.integer[Any]] | None = None
+    """`AvailabilityStatus` of the lines whose availability was asked."""
+    counts: NDArray[np.int64] | None = None
+    """(2, COUNTS), of an answer whose lines are counted already: all that its thread counted there, this one among
+    them, and how much of that the counters show. Both only grow."""
