@@ -5,7 +5,7 @@ from typing import NamedTuple
 from atp.jit import inlined
 from atp.live_kernel import find_live, is_row_unchanged, settled_row
 from atp.live_layout import BLOCK, DEMANDS, HELD, LIVE, PAIRS, RECEIPTS, ROW_WORDS
-from atp.positions import FLAGS, HAS_LISTS, ITEM_PAIRS, ITEM_PAIRS_END, Tables
+from atp.positions import BLOCK_SHIFT, DEMANDS_SHIFT, FLAGS, ITEM_PAIRS, ITEM_PAIRS_END, Tables
 
 
 @inlined
@@ -57,10 +57,12 @@ def figure(tables: Tables, pair: int, column: int) -> int:
 
 
 class Lists(NamedTuple):
-    """Where a pair's receipts, demands and reservations stand: in the snapshot, or in a live block."""
+    """Where a pair's receipts, demands and reservations stand."""
 
+    is_live: bool
+    """In `live_blocks`, else in `pair_blocks`."""
     block: int
-    """First word of the live block; -1: the snapshot's arrays."""
+    """The first word of the first receipt."""
     receipt: int
     receipts: int
     demand: int
@@ -73,17 +75,12 @@ class Lists(NamedTuple):
 def lists_of(tables: Tables, pair: int) -> tuple[bool, Lists]:
     """(whether they are where they can be, the lists). Ends are exclusive."""
     if pair < LIVE:
-        if tables.pair_record[pair, FLAGS] & HAS_LISTS == 0:
-            return True, Lists(-1, 0, 0, 0, 0, 0, 0)
-        return True, Lists(
-            -1,
-            tables.receipt_start[pair],
-            tables.receipt_start[pair + 1],
-            tables.demand_start[pair],
-            tables.demand_start[pair + 1],
-            0,
-            0,
-        )
+        block = tables.pair_record[pair, FLAGS] >> BLOCK_SHIFT
+        if block == 0:
+            return True, Lists(False, 0, 0, 0, 0, 0, 0, 0)
+        counts = tables.pair_blocks[block - 1]
+        receipts = counts & ((1 << DEMANDS_SHIFT) - 1)
+        return True, Lists(False, block, 0, receipts, 0, counts >> DEMANDS_SHIFT, 0, 0)
     at = (pair - LIVE) * ROW_WORDS
     block = tables.live_rows[at + BLOCK]
     receipts, demands = tables.live_rows[at + RECEIPTS], tables.live_rows[at + DEMANDS]
@@ -91,24 +88,24 @@ def lists_of(tables: Tables, pair: int) -> tuple[bool, Lists]:
     first_demand = block + 3 * receipts
     first_held = first_demand + 2 * demands
     fits = min(block, receipts, demands, held) >= 0 and first_held + 4 * held <= len(tables.live_blocks)
-    return fits, Lists(block, 0, receipts, 0, demands, 0, held)
+    return fits, Lists(True, block, 0, receipts, 0, demands, 0, held)
 
 
 @inlined
 def receipt_of(tables: Tables, lists: Lists, k: int) -> tuple[int, int, int]:
     """(local day, quantity, confidence)."""
-    if lists.block < 0:
-        return tables.receipt_day[k], tables.receipt_quantity[k], tables.receipt_confidence[k]
     at = lists.block + 3 * k
+    if not lists.is_live:
+        return tables.pair_blocks[at], tables.pair_blocks[at + 1], tables.pair_blocks[at + 2]
     return tables.live_blocks[at], tables.live_blocks[at + 1], tables.live_blocks[at + 2]
 
 
 @inlined
 def demand_of(tables: Tables, lists: Lists, k: int) -> tuple[int, int]:
     """(local day, net quantity)."""
-    if lists.block < 0:
-        return tables.demand_day[k], tables.demand_net[k]
     at = lists.block + 3 * lists.receipts + 2 * k
+    if not lists.is_live:
+        return tables.pair_blocks[at], tables.pair_blocks[at + 1]
     return tables.live_blocks[at], tables.live_blocks[at + 1]
 
 

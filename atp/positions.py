@@ -3,6 +3,7 @@
 Items, branches, units and references are ordinals into name tables sorted bytewise (`atp_NAME_text` uint8,
 `atp_NAME_offsets` int64). The pairs (item, branch) of an item lie together, ascending by branch; receipts and demands
 of a pair lie together, ascending by local day. Figures of one pair share one record of eight int64: one cache line.
+What kernels read of its receipts and demands shares one block, as that of a live pair does (`atp.live_layout`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.jit import compiled
-from atp.live_layout import NOTHING_LIVE, LiveArrays
+from atp.live_layout import DEMAND_WORDS, NOTHING_LIVE, RECEIPT_WORDS, LiveArrays
 
 ON_HAND: Final = 0
 UNAVAILABLE: Final = 1
@@ -29,8 +30,11 @@ FLAGS: Final = 7
 UNKNOWN_STOCK_ROW: Final = 1
 """A bit of FLAGS: there is a stock row that could not be used, so not even a complete feed says how much there is
 (A11)."""
-HAS_LISTS: Final = 2
-"""A bit of FLAGS, in a snapshot: the pair has receipts or demands."""
+BLOCK_SHIFT: Final = 8
+"""FLAGS from this bit on, in a snapshot: 1 + where the pair's block stands in `pair_blocks`; 0: it has no receipts and
+no demands."""
+DEMANDS_SHIFT: Final = 32
+"""The first word of a block says how many receipts it has, and from this bit on how many demands."""
 RECORD_COLUMNS: Final = 8
 
 ITEM_PAIRS, ITEM_PAIRS_END, ITEM_MULTIPLE, ITEM_IS_KIT, ITEM_COLUMNS = range(5)
@@ -65,16 +69,14 @@ COLUMNS: Final = {
     "pair_start": np.int64,  # items + 1
     "pair_branch": np.int32,
     "pair_record": np.int64,  # (pairs, 8)
+    "pair_blocks": np.int64,  # counts, then (day, quantity, confidence) of receipts, then (day, net) of demands
     "receipt_start": np.int64,  # pairs + 1
-    "receipt_day": np.int32,
     "receipt_quantity": np.int64,
     "receipt_confidence": np.int32,  # micros
     "receipt_at": np.int64,
     "receipt_kind": np.uint8,  # see KINDS
     "receipt_reference": np.int32,  # -1: none
     "demand_start": np.int64,  # pairs + 1
-    "demand_day": np.int32,
-    "demand_net": np.int64,  # less what is allocated for the same order (A1)
     "demand_quantity": np.int64,
     "demand_at": np.int64,
     "demand_order": np.int32,  # -1: none
@@ -96,13 +98,7 @@ class Tables(NamedTuple):
     pair_start: NDArray[np.int64]
     pair_branch: NDArray[np.int32]
     pair_record: NDArray[np.int64]
-    receipt_start: NDArray[np.int64]
-    receipt_day: NDArray[np.int32]
-    receipt_quantity: NDArray[np.int64]
-    receipt_confidence: NDArray[np.int32]
-    demand_start: NDArray[np.int64]
-    demand_day: NDArray[np.int32]
-    demand_net: NDArray[np.int64]
+    pair_blocks: NDArray[np.int64]
     kit_start: NDArray[np.int64]
     kit_component: NDArray[np.int32]
     kit_numerator: NDArray[np.int64]
@@ -145,6 +141,34 @@ class Names:
             wanted = np.frombuffer(b"".join(names) or b"\0", dtype=np.uint8)
             find_sorted(self.text, self.offsets, wanted, ends, found)
         return found
+
+
+def pair_blocks(
+    receipt_start: NDArray[np.int64],
+    receipts: Sequence[NDArray[np.generic]],
+    demand_start: NDArray[np.int64],
+    demands: Sequence[NDArray[np.generic]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(what BLOCK_SHIFT has of each pair, `pair_blocks`), from (pairs + 1,) offsets and the columns they lead to."""
+    counts = [np.diff(receipt_start), np.diff(demand_start)]
+    places, words = _block_places(counts[0], counts[1])
+    blocks = np.zeros(words, dtype=np.int64)
+    blocks[places[places > 0] - 1] = (counts[0] | counts[1] << DEMANDS_SHIFT)[places > 0]
+    first = places
+    for count, columns in zip(counts, (receipts, demands), strict=True):
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        at = np.repeat(first, count) + len(columns) * within
+        for place, column in enumerate(columns):
+            blocks[at + place] = column
+        first = places + len(columns) * count
+    return places, blocks
+
+
+def _block_places(receipts: NDArray[np.int64], demands: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """1 + where the block of each pair stands, by how many receipts and demands it has, 0 for none; all words."""
+    words = np.where(receipts + demands > 0, 1 + RECEIPT_WORDS * receipts + DEMAND_WORDS * demands, 0)
+    ends = np.cumsum(words)
+    return np.where(words > 0, 1 + ends - words, 0), int(words.sum())
 
 
 def names_arrays(table: str, names: Sequence[bytes]) -> dict[str, NDArray[np.generic]]:
@@ -222,8 +246,8 @@ class Positions:
             "uom_start": (items, "uom_name uom_numerator uom_denominator"),
             "pair_start": (items, "pair_branch pair_record"),
             "kit_start": (items, "kit_component kit_numerator kit_denominator"),
-            "receipt_start": (pairs, "receipt_day receipt_quantity receipt_confidence receipt_at"),
-            "demand_start": (pairs, "demand_day demand_net demand_quantity demand_at demand_order"),
+            "receipt_start": (pairs, "receipt_quantity receipt_confidence receipt_at"),
+            "demand_start": (pairs, "demand_quantity demand_at demand_order"),
             "allocation_start": (pairs, "allocation_quantity allocation_as_of allocation_order"),
             "lane_start": (len(self.destinations), "lane_from lane_transit_days"),
             "calendar_start": (len(self.arrays["calendar_weekdays"]), "calendar_day calendar_working"),
@@ -248,6 +272,16 @@ class Positions:
                 )
         if self.arrays["pair_record"].shape != (pairs, RECORD_COLUMNS):
             raise ValueError(f"{PREFIX}pair_record must have {RECORD_COLUMNS} columns")
+        receipts, demands = (np.diff(self.arrays[start]) for start in ("receipt_start", "demand_start"))
+        places, words = _block_places(receipts, demands)
+        flags: NDArray[np.int64] = np.asarray(self.arrays["pair_record"][:, FLAGS], np.int64)
+        counts = (receipts | demands << DEMANDS_SHIFT)[places > 0]
+        if (
+            len(self.arrays["pair_blocks"]) != words
+            or not np.array_equal(flags >> BLOCK_SHIFT, places)
+            or not np.array_equal(self.arrays["pair_blocks"][places[places > 0] - 1], counts)
+        ):
+            raise ValueError(f"{PREFIX}pair_blocks does not fit its pairs")
         pair_start, record = self.arrays["pair_start"], self.arrays["item_record"]
         if record.shape != (items, ITEM_COLUMNS) or not (
             np.array_equal(record[:, ITEM_PAIRS], pair_start[:-1])

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from atp.jit import compiled, fetch, inlined, pointer
 from atp.kernel import MAX, OK, RECHECK, Supply, _ages, _overflows, _whole, walk
-from atp.live_layout import LIVE
+from atp.live_layout import DEMAND_WORDS, LIVE, RECEIPT_WORDS
 from atp.model import MICROS, NO_INSTANT
 from atp.offer_kernel import _common_multiple, _divisor
 from atp.pair_access import find_pair, is_unchanged, settled
 from atp.positions import (
+    BLOCK_SHIFT,
     FLAGS,
-    HAS_LISTS,
     ITEM_COLUMNS,
     ITEM_IS_KIT,
     ITEM_MULTIPLE,
@@ -56,6 +56,8 @@ BLOCK: Final = 32
 """Lines looked ahead at a time."""
 PLACES_FETCHED: Final = 4
 """Branches of each of them."""
+USUAL_WORDS: Final = RECEIPT_WORDS + DEMAND_WORDS - 1
+"""Behind the first of a block: it may lie in two cache lines."""
 UNKNOWN_STOCK: Final = 6
 FRESHNESS_UNKNOWN: Final = 2
 
@@ -82,24 +84,18 @@ def _tables_of(described: NDArray[np.int64]) -> Tables:
         carray(pointer(d[1, 0]), d[1, 1], np.int32),
         carray(pointer(d[2, 0]), (d[2, 1], d[2, 2]), np.int64),
         carray(pointer(d[3, 0]), d[3, 1], np.int64),
-        carray(pointer(d[4, 0]), d[4, 1], np.int32),
-        carray(pointer(d[5, 0]), d[5, 1], np.int64),
-        carray(pointer(d[6, 0]), d[6, 1], np.int32),
+        carray(pointer(d[4, 0]), d[4, 1], np.int64),
+        carray(pointer(d[5, 0]), d[5, 1], np.int32),
+        carray(pointer(d[6, 0]), d[6, 1], np.int64),
         carray(pointer(d[7, 0]), d[7, 1], np.int64),
-        carray(pointer(d[8, 0]), d[8, 1], np.int32),
-        carray(pointer(d[9, 0]), d[9, 1], np.int64),
-        carray(pointer(d[10, 0]), d[10, 1], np.int64),
-        carray(pointer(d[11, 0]), d[11, 1], np.int32),
+        carray(pointer(d[8, 0]), (d[8, 1], d[8, 2]), np.int64),
+        carray(pointer(d[9, 0]), (d[9, 1], d[9, 2]), np.bool_),
+        carray(pointer(d[10, 0]), (d[10, 1], d[10, 2]), np.int64),
+        carray(pointer(d[11, 0]), d[11, 1], np.int64),
         carray(pointer(d[12, 0]), d[12, 1], np.int64),
         carray(pointer(d[13, 0]), d[13, 1], np.int64),
-        carray(pointer(d[14, 0]), (d[14, 1], d[14, 2]), np.int64),
-        carray(pointer(d[15, 0]), (d[15, 1], d[15, 2]), np.bool_),
-        carray(pointer(d[16, 0]), (d[16, 1], d[16, 2]), np.int64),
-        carray(pointer(d[17, 0]), d[17, 1], np.int64),
-        carray(pointer(d[18, 0]), d[18, 1], np.int64),
-        carray(pointer(d[19, 0]), d[19, 1], np.int64),
-        carray(pointer(d[20, 0]), d[20, 1], np.int64),
-        carray(pointer(d[21, 0]), (d[21, 1], d[21, 2]), np.int64),
+        carray(pointer(d[14, 0]), d[14, 1], np.int64),
+        carray(pointer(d[15, 0]), (d[15, 1], d[15, 2]), np.int64),
     )
 
 
@@ -303,33 +299,19 @@ def _look_ahead(
             start = tables.item_record[asked[i, ASKED_ITEM], ITEM_PAIRS]
             if tables.item_record[asked[i, ASKED_ITEM], ITEM_PAIRS_END] - start != branches:
                 fetch(tables.pair_branch, start)
-    for step in range(3):
-        for i in range(first, end):
-            for place in range(places if free[i, FREE_STATUS] == OK else 0):
-                pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
-                if 0 <= pair < LIVE:
-                    _fetch_pair(tables, pair, step)
-
-
-@inlined
-def _fetch_pair(tables: Tables, pair: int, step: int) -> None:
-    """Bring in a pair's record; then, if it has any, where its receipts and demands begin; then the first of them."""
-    if step == 0:
-        fetch(tables.pair_record, pair * RECORD_COLUMNS)
-    elif tables.pair_record[pair, FLAGS] & HAS_LISTS == 0:
-        return
-    elif step == 1:
-        fetch(tables.receipt_start, pair)
-        fetch(tables.demand_start, pair)
-    else:
-        receipt, demand = tables.receipt_start[pair], tables.demand_start[pair]
-        if receipt < tables.receipt_start[pair + 1]:
-            fetch(tables.receipt_day, receipt)
-            fetch(tables.receipt_quantity, receipt)
-            fetch(tables.receipt_confidence, receipt)
-        if demand < tables.demand_start[pair + 1]:
-            fetch(tables.demand_day, demand)
-            fetch(tables.demand_net, demand)
+    for i in range(first, end):
+        for place in range(places if free[i, FREE_STATUS] == OK else 0):
+            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
+            if 0 <= pair < LIVE:
+                fetch(tables.pair_record, pair * RECORD_COLUMNS)
+    for i in range(first, end):
+        for place in range(places if free[i, FREE_STATUS] == OK else 0):
+            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
+            if 0 <= pair < LIVE:
+                block = tables.pair_record[pair, FLAGS] >> BLOCK_SHIFT
+                if block > 0:
+                    fetch(tables.pair_blocks, block - 1)
+                    fetch(tables.pair_blocks, block + USUAL_WORDS)
 
 
 @inlined
@@ -408,7 +390,7 @@ def quote_lines(
 ) -> bool:
     """Fill the lines of `free_lines` whose status is OK, and clear the others; False: this is for the engine.
 
-    `described` (22, 3) int64 and `window` hold addresses; `asked_lines`
+    `described` (16, 3) int64 and `window` hold addresses; `asked_lines`
     (n, ASKED_SIZE) and `free_lines` (n, FREE_SIZE) int64. Unless `is_unknown_plain`, unknown stock is for others too.
     """
     tables, supply = _tables_of(described), _supply_of(window, as_of_us)

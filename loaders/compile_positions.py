@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atp.days import local_days
 from atp.model import INT64_MAX, MICROS, NO_INSTANT, STALE_AFTER_MIN, Source, day_number
-from atp.positions import COLUMNS, FLAGS, HAS_LISTS, KINDS, PREFIX, names_arrays
+from atp.positions import BLOCK_SHIFT, COLUMNS, FLAGS, KINDS, PREFIX, names_arrays, pair_blocks
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]
@@ -360,13 +360,19 @@ def _pair_columns(c: _Compiler) -> Arrays:
     branches = max(1, len(c.branch))
     lists = {**_receipt_columns(c, keys, receipts), **_demand_columns(c, keys, demands, allocations)}
     records = _records(keys, stock, safety, allocations)
-    has_lists = (np.diff(lists["receipt_start"]) > 0) | (np.diff(lists["demand_start"]) > 0)
-    records[:, FLAGS] |= has_lists * HAS_LISTS
+    receipt_rows = [lists[f"receipt_{name}"] for name in ("day", "quantity", "confidence")]
+    demand_rows = [lists[f"demand_{name}"] for name in ("day", "net")]
+    receipts_of, demands_of = (
+        np.asarray(lists[each], np.int64) for each in ("receipt_start", "demand_start")
+    )
+    places, blocks = pair_blocks(receipts_of, receipt_rows, demands_of, demand_rows)
+    records[:, FLAGS] |= places << BLOCK_SHIFT
     return {
         "pair_start": _starts(keys // branches, len(c.sku)),
         "pair_branch": keys % branches,
         "pair_record": records,
-        **lists,
+        "pair_blocks": blocks,
+        **{name: array for name, array in lists.items() if name in COLUMNS},
         **_allocation_columns(c, keys, allocations),
     }
 
