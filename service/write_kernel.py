@@ -11,7 +11,7 @@ from atp.quote_kernel import FREE_AS_OF, FREE_AVAILABLE, FREE_DAY, FREE_FRESH, F
 from pricing_engine import kernel as kn
 from pricing_engine.entries import full_load_entries
 from pricing_engine.model import NEVER_US, LineStatus
-from pricing_engine.tables import load_word, matrix_of, store_word, table_of
+from pricing_engine.tables import fetch, load_word, matrix_of, store_word, table_of
 from service.scan_kernel import FIXED64, MORE_ROOM, TEXT, VARINT
 
 _OK, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.BELOW_MINIMUM)
@@ -246,6 +246,20 @@ def _begin(out, at, field, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _look_ahead(m, answers, first, end):  # type: ignore[no-untyped-def]
+    """Bring the entry ids of the answers [first, end) into the cache, first where they stand, then themselves."""
+    ids = len(m.entry_id_offsets) - 1
+    if ids <= 0:
+        return
+    for i in range(first, end):
+        if 0 <= answers[i, kn.ANSWER_ENTRY] < ids:
+            fetch(m.entry_id_offsets, answers[i, kn.ANSWER_ENTRY])
+    for i in range(first, end):
+        if 0 <= answers[i, kn.ANSWER_ENTRY] < ids:
+            fetch(m.entry_id_bytes, m.entry_id_offsets[answers[i, kn.ANSWER_ENTRY]])
+
+
+@njit(cache=True)
 def put_prices(m, answers, marks, out):  # type: ignore[no-untyped-def]
     """Write the results of a PriceLinesResponse: where they end, or MORE_ROOM.
 
@@ -254,6 +268,8 @@ def put_prices(m, answers, marks, out):  # type: ignore[no-untyped-def]
     """
     full_load, at = full_load_entries(m), np.int64(0)
     for i in range(len(answers)):
+        if i % kn.BLOCK == 0:
+            _look_ahead(m, answers, i, min(i + kn.BLOCK, len(answers)))
         source, age_ms = (marks[i, 0], marks[i, 1]) if len(marks) > 0 else (np.int64(0), np.int64(-1))
         size = _price_size(m, full_load, answers[i], source, age_ms)
         if at + size + _OVERHEAD_MAX > len(out):
@@ -291,6 +307,8 @@ def put_quotes(m, answers, marks, free, as_of_us, out):  # type: ignore[no-untyp
     full_load, at, days = full_load_entries(m), np.int64(0), (np.int64(-1), np.int64(0))
     last, last_at, last_size = np.int64(-1), np.int64(0), np.int64(0)  # the freshness written last
     for i in range(len(answers)):
+        if i % kn.BLOCK == 0:
+            _look_ahead(m, answers, i, min(i + kn.BLOCK, len(answers)))
         source, age_ms = (marks[i, 0], marks[i, 1]) if len(marks) > 0 else (np.int64(0), np.int64(-1))
         size = _price_size(m, full_load, answers[i], source, age_ms)
         whole, free_size, again = 1 + number_size(size) + size, np.int64(0), 0
