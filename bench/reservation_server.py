@@ -39,7 +39,7 @@ def floor(options: RedisOptions, socket: Path) -> grpc.Server:
         return Answered(canned)
 
     offered = {v1.AVAILABILITY_SERVICE: dict.fromkeys(("Reserve", "ConfirmReservation"), Mutation(answer))}
-    Handlers(offered, NoMetrics(), lambda: lanes.mutations.waiting, lanes=lanes).register(server)
+    Handlers(offered, NoMetrics(), lanes.mutations.waiting, lanes=lanes).register(server)
     server.add_insecure_port(f"unix:{socket}")
     return server
 

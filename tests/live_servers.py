@@ -27,7 +27,7 @@ def grpc_server(live: Services, lanes: Lanes | None = None) -> Iterator[str]:
     pool = CountingPool(2)
     server = grpc.server(pool)
     offered = services(OneSnapshot(fake_snapshot()), lambda: NOW_US, live=live)
-    Handlers(offered, NoMetrics(), lambda: pool.waiting, lanes=lanes).register(server)
+    Handlers(offered, NoMetrics(), pool.waiting, lanes=lanes).register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -329,7 +329,7 @@ class Shop:
     def served(self, watches: int = 2) -> Iterator[tuple[Client, Handlers]]:
         pool = CountingPool(1)
         server = grpc.server(pool)
-        handlers = Handlers(self.offered, NoMetrics(), lambda: pool.waiting, lanes=Lanes(watches=watches))
+        handlers = Handlers(self.offered, NoMetrics(), pool.waiting, lanes=Lanes(watches=watches))
         handlers.register(server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
