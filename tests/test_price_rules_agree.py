@@ -1,6 +1,7 @@
 """The compiled engine, the explanation and the plain reference give the same answer, whatever the dataset."""
 
 import os
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -26,15 +27,17 @@ POLICY = ExceptionPolicy(
 )
 
 
-def _ask(question: PriceQuestion) -> PriceAsk:
+def _ask(*lines: PriceQuestion) -> PriceAsk:
+    """One request of questions that differ in nothing but their lines."""
+    first = lines[0]
     return PriceAsk(
-        question.customer_id,
-        question.currency,
-        question.branch,
-        question.as_of_us,
-        [question.sku.encode()],
-        np.array([question.quantity_micros]),
-        [question.uom.encode()],
+        first.customer_id,
+        first.currency,
+        first.branch,
+        first.as_of_us,
+        [line.sku.encode() for line in lines],
+        np.array([line.quantity_micros for line in lines]),
+        [line.uom.encode() for line in lines],
         service_desk=True,
     )
 
@@ -79,12 +82,16 @@ def _plain(resolution: Resolution) -> dict[str, object]:
     }
 
 
-@settings(
-    max_examples=6_000 if LONG else 120,
-    deadline=None,
-    derandomize=not LONG,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+def _of_any_dataset(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=not LONG,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@_of_any_dataset(6_000 if LONG else 120)
 @given(st.integers(0, 2**62))
 def test_the_engine_the_explanation_and_the_reference_agree(seed: int) -> None:
     rng = Random(seed)
@@ -108,3 +115,23 @@ def test_the_engine_the_explanation_and_the_reference_agree(seed: int) -> None:
                 expected["unit_price"],
                 expected["extended_price"],
             ), question
+
+
+@_of_any_dataset(2_000 if LONG else 80)
+@given(st.integers(0, 2**62))
+def test_many_lines_of_a_request_agree_too(seed: int) -> None:
+    """What a request works out once for all its lines (stack, product groups) is right for each of them."""
+    rng = Random(seed)
+    zone, rows = rng.choice(ZONES), random_rows(rng)
+    data = plain_data(rows, zone)
+    policy = rng.choice([POLICY, ExceptionPolicy()])
+    engine = PriceEngine(compile_prices(validate_tables(as_frames(rows), zone).frames), policy)
+    questions = list(random_questions(rng, zone, QUESTIONS))
+    for head in (each for each in questions[:4] if each.customer_id or each.currency):
+        texts = rng.choices(questions, k=rng.randint(1, 40))
+        lines = [
+            replace(head, sku=each.sku, quantity_micros=each.quantity_micros, uom=each.uom) for each in texts
+        ]
+        answers = engine.price(_ask(*lines))
+        for place, line in enumerate(lines):
+            assert _compiled(engine, answers, place) == _plain(resolve(data, line, policy)), (place, lines)
