@@ -151,8 +151,9 @@ def pair_blocks(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(what BLOCK_SHIFT has of each pair, `pair_blocks`), from (pairs + 1,) offsets and the columns they lead to."""
     counts = [np.diff(receipt_start), np.diff(demand_start)]
-    places, words = _block_places(counts[0], counts[1])
-    blocks = np.zeros(words, dtype=np.int64)
+    sizes = np.where(counts[0] + counts[1] > 0, 1 + RECEIPT_WORDS * counts[0] + DEMAND_WORDS * counts[1], 0)
+    places = np.where(sizes > 0, 1 + np.cumsum(sizes) - sizes, 0)
+    blocks = np.zeros(sizes.sum(), dtype=np.int64)
     blocks[places[places > 0] - 1] = (counts[0] | counts[1] << DEMANDS_SHIFT)[places > 0]
     first = places
     for count, columns in zip(counts, (receipts, demands), strict=True):
@@ -162,13 +163,6 @@ def pair_blocks(
             blocks[at + place] = column
         first = places + len(columns) * count
     return places, blocks
-
-
-def _block_places(receipts: NDArray[np.int64], demands: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """1 + where the block of each pair stands, by how many receipts and demands it has, 0 for none; all words."""
-    words = np.where(receipts + demands > 0, 1 + RECEIPT_WORDS * receipts + DEMAND_WORDS * demands, 0)
-    ends = np.cumsum(words)
-    return np.where(words > 0, 1 + ends - words, 0), int(words.sum())
 
 
 def names_arrays(table: str, names: Sequence[bytes]) -> dict[str, NDArray[np.generic]]:
@@ -216,6 +210,39 @@ def _compare(
     return (high - low) - (end - start)
 
 
+@compiled
+def _rises(offsets: NDArray[np.int64], owners: int) -> bool:
+    """Whether these are offsets of so many owners, from 0 and never falling."""
+    if len(offsets) != owners + 1 or offsets[0] != 0:
+        return False
+    for i in range(owners):  # noqa: SIM110 - numba compiles no generators
+        if offsets[i + 1] < offsets[i]:
+            return False
+    return True
+
+
+@compiled
+def _has_blocks(
+    record: NDArray[np.int64],
+    blocks: NDArray[np.int64],
+    receipt_start: NDArray[np.int64],
+    demand_start: NDArray[np.int64],
+) -> bool:
+    """Whether the block of each pair is where its record says, one behind the other, and has as many rows."""
+    at = 0
+    for pair in range(len(record)):
+        receipts = receipt_start[pair + 1] - receipt_start[pair]
+        demands = demand_start[pair + 1] - demand_start[pair]
+        has_block = receipts + demands > 0
+        if record[pair, FLAGS] >> BLOCK_SHIFT != (at + 1 if has_block else 0):
+            return False
+        if has_block:
+            if at >= len(blocks) or blocks[at] != receipts | demands << DEMANDS_SHIFT:
+                return False
+            at += 1 + RECEIPT_WORDS * receipts + DEMAND_WORDS * demands
+    return at == len(blocks)
+
+
 class Positions:
     """The arrays of one snapshot by name, with their name tables.
 
@@ -253,11 +280,8 @@ class Positions:
             "calendar_start": (len(self.arrays["calendar_weekdays"]), "calendar_day calendar_working"),
         }
         for start, (owners, columns) in starts.items():
-            offsets = self.arrays[start]
-            is_rising = (
-                len(offsets) == owners + 1 and int(offsets[0]) == 0 and bool(np.all(np.diff(offsets) >= 0))
-            )
-            if not is_rising or any(
+            offsets: NDArray[np.int64] = np.asarray(self.arrays[start], np.int64)
+            if not _rises(offsets, owners) or any(
                 len(self.arrays[column]) != int(offsets[-1]) for column in columns.split()
             ):
                 raise ValueError(f"{PREFIX}{start} does not fit its columns")
@@ -272,15 +296,11 @@ class Positions:
                 )
         if self.arrays["pair_record"].shape != (pairs, RECORD_COLUMNS):
             raise ValueError(f"{PREFIX}pair_record must have {RECORD_COLUMNS} columns")
-        receipts, demands = (np.diff(self.arrays[start]) for start in ("receipt_start", "demand_start"))
-        places, words = _block_places(receipts, demands)
-        flags: NDArray[np.int64] = np.asarray(self.arrays["pair_record"][:, FLAGS], np.int64)
-        counts = (receipts | demands << DEMANDS_SHIFT)[places > 0]
-        if (
-            len(self.arrays["pair_blocks"]) != words
-            or not np.array_equal(flags >> BLOCK_SHIFT, places)
-            or not np.array_equal(self.arrays["pair_blocks"][places[places > 0] - 1], counts)
-        ):
+        figures, blocks, receipt_start, demand_start = (
+            np.asarray(self.arrays[name], np.int64)
+            for name in ("pair_record", "pair_blocks", "receipt_start", "demand_start")
+        )
+        if not _has_blocks(figures, blocks, receipt_start, demand_start):
             raise ValueError(f"{PREFIX}pair_blocks does not fit its pairs")
         pair_start, record = self.arrays["pair_start"], self.arrays["item_record"]
         if record.shape != (items, ITEM_COLUMNS) or not (
