@@ -1,13 +1,17 @@
 """How a lookup gets to an item and its cells, beside plain dictionaries."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bench import datasets as data
+from bench.kernel import Questions
 from loaders.compile_prices import compile_prices
 from loaders.decode_prices import cell_places
 from loaders.ordinals import string_table
 from pricing_engine import matrix as mx
+from pricing_engine.engine import PriceEngine
 from pricing_engine.entries import find_cells
 from pricing_engine.matrix import matrix_from_arrays
 from pricing_engine.strings import find_item, likely_ordinal, name_key, put_skus, slots_for
@@ -51,6 +55,22 @@ def test_a_page_finds_what_a_rank_finds(cells):
     by_pages = found(m._replace(bundles=bundles))
 
     assert by_pages == {place: places.get(place, -1) for place in by_pages}
+
+
+@pytest.mark.parametrize("lines", [2, 3, 40, 300])
+def test_many_lines_are_priced_as_each_alone(lines):
+    """Half of the hundred product groups have discounts of their own, which are sought once a group and request."""
+    engine = PriceEngine(compile_prices(data.frames(WORLD)))
+    questions = Questions(WORLD, seed=lines)
+    for _ in range(2_000 // lines):
+        ask = questions.ask(lines, "mixed")
+        together = engine.price(ask)
+        for place in range(lines):
+            one = slice(place, place + 1)
+            line = {name: getattr(ask, name)[one] for name in ("skus", "quantities_micros", "uoms")}
+            alone = engine.price(replace(ask, **line))
+            assert alone.unit_price_micros[0] == together.unit_price_micros[place]
+            assert (alone.book[0], alone.entry[0]) == (together.book[place], together.entry[place])
 
 
 FAMILIES = ["", "ABCDEFGH", "ABCDEFGHIJKLMNOPQRSTUVWX", "ABCDEFGHIJKLMNOPQRSTUVWXYZ01234", "é" * 16]
