@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from atp.model import AvailabilityStatus
 from pricing_engine.model import LineStatus
-from service.answered import COUNTED, SHOWN, STATUSES, Answered
+from service.answered import COUNTED, SHOWN, Answered
 from service.errors import Reason
 
 METHODS = (
@@ -116,6 +116,8 @@ class PrometheusMetrics:
         }
         self._lines = [lines.labels(status.name) for status in LineStatus]
         self._availability = [availability.labels(status.name) for status in AvailabilityStatus]
+        self._counters = [*self._lines, *self._availability]
+        """In the order of `Answered.counts`."""
         self._latency = {method: latency.labels(method) for method in METHODS}
         self._mine = _Tallies()
         self._all: list[tuple[str, _Tally, _Tally]] = []
@@ -166,8 +168,7 @@ class PrometheusMetrics:
         counted = counts[COUNTED].copy()
         grown = counted - counts[SHOWN]
         for place in np.flatnonzero(grown).tolist():
-            counters = self._lines if place < STATUSES else self._availability
-            counters[place if place < STATUSES else place - STATUSES].inc(int(grown[place]))
+            self._counters[place].inc(int(grown[place]))
         counts[SHOWN] = counted
 
     def _look_at(self, counts: NDArray[np.int64]) -> None:
