@@ -4,10 +4,12 @@
     stored   version in decimal, then ':' and the value, or '-' when there is none
     records  for each: length of the field, field, length of the stored form, stored form
     notes    for each: length, note
+    digest   of the notes of a commit: 16 bytes of BLAKE2b, their name in the history
 
 Lengths are 4 bytes, little-endian. Redis' Lua writes `records` too (`struct.pack('<I4', ...)`).
 """
 
+import hashlib
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -84,6 +86,11 @@ def unpack_records(blob: bytes) -> Iterator[tuple[bytes, int, bytes | None]]:
     parts = parted(blob)
     for field, stored in zip(parts[::2], parts[1::2], strict=True):
         yield field, *unstored(stored, field)
+
+
+def digest_of(notes: bytes) -> bytes:
+    """What the notes of a commit are called: the same notes are one entry of the history, whoever told them."""
+    return hashlib.blake2b(notes, digest_size=16).digest()
 
 
 def as_records(rows: Iterable[tuple[bytes, int, bytes | None]]) -> Sequence[Record]:

@@ -1,11 +1,11 @@
 """The state cache in one SQLite file of the store: shared by the processes of one host, and by no one else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from cache.coding import field_of, joined
 from cache.ledger import Ledger, Row
-from cache.protocol import Change, Commit, Committed, Conflict, Health, Key, Record
+from cache.protocol import Change, Commit, Committed, Conflict, Health, Key, Record, refuse_blind_puts
 
 
 class EmbeddedStateCache:
@@ -15,11 +15,13 @@ class EmbeddedStateCache:
     for every commit of the call.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, conditional: Collection[str] = ()) -> None:
         self._ledger = Ledger(directory)
+        self._conditional = frozenset(conditional)
 
     def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
         """Make several commits; see `StateCache.commit`."""
+        refuse_blind_puts(commits, self._conditional)
         with self._ledger.database.transaction(durable=True):
             return [self._made(commit) for commit in commits]
 
@@ -41,6 +43,10 @@ class EmbeddedStateCache:
     def changes(self, after: str, limit: int) -> list[Change]:
         """The next changes after a position."""
         return self._ledger.changes(after, limit)
+
+    def waiting(self) -> Iterator[Sequence[bytes]]:
+        """None: nothing is ever deferred."""
+        return iter(())
 
     def position(self) -> str:
         """The position of the newest change."""

@@ -2,10 +2,12 @@
 
 - `record` and `log` hold what Redis confirmed, in the order of its log. Positions handed out are those of this file:
   they survive whatever becomes of Redis' own log.
+- `note` says where in `log` the notes of the history lie, by their digest: what Redis lost is brought back from here.
 - `pending` is the outbox: unconditional commits in the order they were made here, numbered. Its numbers are told to
   Redis as versions of the record ('~told', this mirror), by the script that makes the commit: telling twice changes
   nothing, and when that record comes back in the log the outbox is cleared up to it.
-- `sync` says how far the log was read: `life`, the state of Redis that it belongs to, and `entry`, its last entry read.
+- `sync` says how far the log was read: `life`, the state of Redis that it belongs to, and `entry`, its last entry read;
+  and `known`, how many notes the history has (KNOWN in redis_scripts.py).
 
 The processes of a host share the file. Each reads Redis for itself; what another has already brought is passed over.
 """
@@ -17,16 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cache.coding import field_of, joined, key_of, pack_records, parted, unpack_records
+from cache.coding import digest_of, field_of, joined, key_of, pack_records, parted, unpack_records
 from cache.ledger import Ledger, Row
 from cache.protocol import Change, Commit, Key, Put, Record
 
 TOLD: Final = b"~told\0"
 RECORDS_A_CHANGE: Final = 1000
 ENTRIES_SEARCHED: Final = 10_000
+WAITING_READ: Final = 200
 
 Place = tuple[str, str]
 """(life, entry)"""
+_NOTE: Final = "CREATE TABLE note (digest BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class Entry:
     notes: bytes
     how: str
     """'' for a commit; 'push', 'replay', 'life': see redis_scripts.py."""
+    after: str
+    """The entry before it."""
+    known: int
+    """How many notes the history has with it."""
 
 
 @dataclass(slots=True)
@@ -68,6 +76,7 @@ class Mirror:
         self.database = self.ledger.database
         with self.database.transaction(durable=True):
             self.database.run("INSERT OR IGNORE INTO sync VALUES ('id', ?)", (uuid.uuid4().hex,))
+            self._index()
         self.told_field: Final = TOLD + self._kept("id").encode()
 
     def _kept(self, name: str) -> str:
@@ -79,6 +88,34 @@ class Mirror:
             "INSERT INTO sync VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+    def _index(self) -> None:
+        """Name the notes that the file got without Redis, or by a release that kept no history there."""
+        is_new = not self.database.row("SELECT 1 FROM sqlite_master WHERE name = 'note'")
+        if is_new:
+            self.database.run(_NOTE)
+        (last,) = self.database.row("SELECT coalesce(max(position), 0) FROM note")
+        for position, notes in self.database.rows(
+            "SELECT position, notes FROM log WHERE position > ? AND notes <> x''", (last,)
+        ):
+            self._name(notes, position)
+        if is_new and self.database.row("SELECT 1 FROM log WHERE NOT complete LIMIT 1"):
+            # Notes went by that nobody kept: the history is more than what is here.
+            self._keep("known", str(self._notes() + 1))
+
+    def _notes(self) -> int:
+        return int(self.database.row("SELECT count(*) FROM note")[0])
+
+    def _name(self, notes: bytes, position: int) -> None:
+        self.database.run("INSERT OR IGNORE INTO note VALUES (?, ?)", (digest_of(notes), position))
+
+    def has_notes(self, digest: bytes) -> bool:
+        """Whether the history here has an entry."""
+        return bool(self.database.rows("SELECT 1 FROM note WHERE digest = ?", (digest,)))
+
+    def known(self) -> int:
+        """How many notes the history has, as far as was heard here."""
+        return int(self._kept("known") or 0)
 
     def place(self) -> Place:
         """How far the log of Redis was read."""
@@ -140,6 +177,15 @@ class Mirror:
                 numbers.append(number)
         return numbers
 
+    def waiting(self) -> Iterator[Sequence[bytes]]:
+        """The notes of the outbox, in their order."""
+        last = 0
+        while rows := self.database.rows(
+            "SELECT seq, notes FROM pending WHERE seq > ? ORDER BY seq LIMIT ?", (last, WAITING_READ)
+        ):
+            yield from (parted(notes) for _, notes in rows if notes)
+            last = rows[-1][0]
+
     def pending(self, up_to: int | None, limit: int) -> list[Pending]:
         """The oldest commits of the outbox."""
         rows = self.database.rows(
@@ -184,6 +230,7 @@ class Mirror:
                     self._take(entry, taken)
                     read = entry.entry
             self._keep("entry", read)
+            self._keep("known", str(max(self.known(), entries[-1].known)))
         return taken
 
     def _take(self, entry: Entry, taken: Taken) -> None:
@@ -198,15 +245,20 @@ class Mirror:
                 taken.replaced += 1
             else:
                 told_again = told_again or row[0].startswith(TOLD)
-        if entry.how == "life" or (not newer and (entry.how or told_again)):
+        notes = entry.notes
+        if notes and (entry.how or told_again) and self.has_notes(digest_of(notes)):
+            notes = b""
+        if not newer and not notes and (entry.how or told_again):
             return
         position = self.ledger.append(
-            entry.records if not told_again else newer,
-            b"" if told_again else entry.notes,
+            newer if entry.how == "life" or told_again else entry.records,
+            notes,
             complete=entry.how != "push",
             entry=entry.entry,
             written=newer,
         )
+        if notes:
+            self._name(notes, position)
         taken.positions[entry.entry] = str(position)
         self._clear(newer)
 
@@ -224,9 +276,19 @@ class Mirror:
         )
         return next((str(position) for position, name in rows if name == entry), None)
 
-    def adopt(self, before: str, place: Place, rows: Iterable[Row], *, gap: bool) -> int:
-        """Set records to what Redis has, and go on reading its log from a place; how many of them Redis had in an
-        older version, or in another value of the same. With a `gap`, changes were missed, whatever the records say.
+    def adopt(
+        self,
+        before: str,
+        place: Place,
+        rows: Iterable[Row],
+        notes: Iterable[bytes] = (),
+        *,
+        known: int = 0,
+        gap: bool,
+    ) -> int:
+        """Set records to what Redis has, take in notes of its history that are not here, and go on reading its log
+        from a place; how many of the records Redis had in an older version, or in another value of the same. With a
+        `gap`, changes were missed, whatever the records say.
 
         Nothing is done when another process of the host did it since the life here was `before`.
         """
@@ -235,6 +297,9 @@ class Mirror:
             standing = self._kept("life")
             if standing not in {before, place[0]} or (standing == place[0] != before):
                 return 0
+            for blob in notes:
+                if not self.has_notes(digest_of(blob)):
+                    self._name(blob, self.ledger.append((), blob))
             batch: list[Row] = []
             for row in rows:
                 _, version, value = self.ledger.row(row[0])
@@ -248,6 +313,7 @@ class Mirror:
                 self._adopt(batch)
             self._keep("life", place[0])
             self._keep("entry", place[1])
+            self._keep("known", str(max(self.known(), known)))
         return lost
 
     def _adopt(self, rows: Sequence[Row]) -> None:

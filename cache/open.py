@@ -1,5 +1,6 @@
 """Opens the cache that the options ask for."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from cache.embedded import EmbeddedStateCache
@@ -9,11 +10,14 @@ from cache.redis_store import RedisStateCache
 from cache.values import EmbeddedValueCache, RedisValueCache
 
 
-def open_state_cache(directory: Path, redis: RedisOptions | str | None = None) -> StateCache:
-    """The state cache in a directory of the store, shared through a Redis when one is given."""
+def open_state_cache(
+    directory: Path, redis: RedisOptions | str | None = None, *, conditional: Collection[str] = ()
+) -> StateCache:
+    """The state cache in a directory of the store, shared through a Redis when one is given; `conditional` are the
+    spaces whose records rise by conditional commits alone."""
     if redis is None:
-        return EmbeddedStateCache(directory)
-    return RedisStateCache(_options(redis), directory)
+        return EmbeddedStateCache(directory, conditional=conditional)
+    return RedisStateCache(_options(redis), directory, conditional=conditional)
 
 
 def open_value_cache(directory: Path, redis: RedisOptions | str | None = None) -> ValueCache:

@@ -3,6 +3,7 @@
     CacheError
     ├── CacheUnavailableError      what was asked for was not done; trying again later may help
     │   └── CommitUnknownError     ... or it was done: the answer did not come; the records tell
+    ├── BlindPutError              a mistake of the caller; nothing was changed
     └── CacheCorruptError          what is stored is damaged or of another release: an operator has to act
 
 Two implementations hold it: `cache.embedded` (SQLite in the store, the workers of one host) and `cache.redis_store`
@@ -14,7 +15,7 @@ caller is told the versions that stand. The *log* is all changes in one order; w
 every commit exactly once and in that order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
@@ -42,6 +43,10 @@ class CommitUnknownError(CacheUnavailableError):
     """
 
 
+class BlindPutError(CacheError, ValueError):
+    """A put into a conditional space that expects nothing: what is stored there must never go back."""
+
+
 class CacheCorruptError(CacheError):
     """What is stored is not what this release wrote; the text names the file or the key."""
 
@@ -53,6 +58,8 @@ class Health(Enum):
     HEALING = "HEALING"
     """It lost something or is new: servers are bringing back what they hold; conditional commits are refused."""
     UNREACHABLE = "UNREACHABLE"
+    UNSAFE = "UNSAFE"
+    """It may drop what it holds when its memory is full: conditional commits are refused until it is told not to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,11 @@ class Commit:
     expected: Mapping[Key, int] = field(default_factory=dict)
     """The version that each of these must have (0: never written). All of them are raised by one, put or not."""
     puts: Sequence[Put] = ()
-    """A key that is not expected is overwritten whatever its version. Of several puts of one key the last counts."""
+    """A key that is not expected is overwritten whatever its version (see `BlindPutError`). Of several puts of one key
+    the last counts."""
     notes: Sequence[bytes] = ()
-    """Logged in order with the records; not kept as records themselves."""
+    """Logged in order with the records; not kept as records themselves. All notes ever made are the history: whoever
+    joins gets them, in any order; those of one commit that are made again are not told again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +124,24 @@ class Change:
     notes: Sequence[bytes]
     complete: bool = True
     """False: it stands for changes that are no longer known one by one (trimmed here, or lost by Redis). The records
-    are what became of them, the notes are gone: whoever lives by notes must read the records again."""
+    are what became of them. Their notes have come before as changes of their own, in any order; of changes trimmed here
+    they are gone."""
+
+
+def refuse_blind_puts(commits: Sequence[Commit], conditional: Collection[str]) -> None:
+    """Raises BlindPutError when a commit puts a record of a conditional space without expecting its version."""
+    for commit in commits:
+        for put in commit.puts:
+            if put.space in conditional and (put.space, put.name) not in commit.expected:
+                raise BlindPutError(f"a put of {put.space} {put.name} expects no version")
 
 
 class StateCache(Protocol):
-    """Records and their log. Used by one thread at a time; `health` by any."""
+    """Records and their log. Used by one thread at a time; `health` by any.
+
+    Spaces may be declared conditional when a cache is opened: a version there rises by a conditional commit alone, so
+    that nobody who has not seen the newest value can write an older one over it.
+    """
 
     def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
         """Make several commits, each atomic by itself, in order, made durable together.
@@ -139,6 +161,10 @@ class StateCache(Protocol):
         A position stays good for ever on the host that gave it out. Versions tell which of two records is newer: a
         change may repeat what an incomplete one before it has already brought.
         """
+        ...
+
+    def waiting(self) -> Iterator[Sequence[bytes]]:
+        """The notes of commits that were deferred and are not in the log yet, in the order they were made."""
         ...
 
     def position(self) -> str:

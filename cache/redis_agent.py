@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cache.coding import field_of, joined, stored_of, unpack_records
+from cache.coding import digest_of, field_of, joined, key_of, parted, stored_of, unpack_records
 from cache.healing import Healer, OutOfStepError, chunks
-from cache.mirror import Entry, Mirror
-from cache.protocol import CacheCorruptError, CacheError, Commit, Committed, Conflict, Health
-from cache.redis_link import INFO, Link, LinkError, Server
+from cache.mirror import Entry, Mirror, ordered
+from cache.protocol import CacheError, CacheUnavailableError, Commit, Committed, Conflict, Health
+from cache.redis_link import INFO, Link, LinkError, Server, policy_of
 from cache.redis_options import RedisOptions
 from cache.redis_scripts import COMMIT, SCRIPTS, key_named
 
@@ -41,15 +41,22 @@ class FencedError(OutOfStepError):
     """The script found that the state is not the one we are in step with, and did nothing."""
 
 
+class EvictingError(CacheUnavailableError):
+    """The server may drop what it holds."""
+
+
 class ShortOfReplicasError(LinkError):
     """Made, but not on as many replicas as are wanted."""
 
 
 class Agent:
-    """State of the connection, for the I/O thread; `health` and `lost` may be read by any."""
+    """State of the connection, for the I/O thread; `health`, `lost` and `damaged` may be read by any."""
 
-    def __init__(self, options: RedisOptions, directory: Path) -> None:
+    def __init__(
+        self, options: RedisOptions, directory: Path, conditional: frozenset[str] = frozenset()
+    ) -> None:
         self._options = options
+        self._conditional = conditional
         self._mirror = Mirror(directory)
         self._link = Link(options)
         self._healer = Healer(self._link, self._mirror, f"{os.getpid()}-{uuid.uuid4().hex}")
@@ -58,6 +65,7 @@ class Agent:
         self._commit_head = COMMIT.head(options.prefix)
         self._life = ""
         self._waiting_since: int | None = None
+        self._passed_over = ("0-0", 0)
         self.health = Health.UNREACHABLE
         self.said = "not connected yet"
 
@@ -65,6 +73,11 @@ class Agent:
     def lost(self) -> int:
         """See `Healer.lost`."""
         return self._healer.lost
+
+    @property
+    def damaged(self) -> int:
+        """See `RedisStateCache.damaged`."""
+        return self._healer.damaged + self._passed_over[1]
 
     def idle(self) -> float:
         """Do what is due; in how many seconds to come again."""
@@ -79,38 +92,40 @@ class Agent:
         except OutOfStepError as error:
             self._stop(Health.HEALING, error)
             return self._options.retry_first_s
+        except EvictingError as error:
+            self._stop(Health.UNSAFE, error)
+            return self._options.retry_max_s
         except CacheError as error:
             # The mirror can't be written. Without it nothing may be acknowledged.
             logger.exception("the mirror of Redis")
             self._stop(Health.UNREACHABLE, error)
             return self._options.retry_max_s
-        return self._options.poll_s
+        return self._options.retry_max_s if self._healer.waits_for else self._options.poll_s
 
     def _stop(self, health: Health, error: Exception) -> None:
-        if self.health is Health.OK:
+        if self.health is not health:
             logger.warning("%s: %s", health.value, error)
         self.health, self.said = health, str(error)
 
     def _get_in_step(self) -> None:
         server = self._verified()
-        replies = self._link.run(
-            self._key, [("GET", self._key), *(("SCRIPT", "LOAD", script.source) for script in SCRIPTS)]
-        )
+        replies = self._link.run(self._key, [("SCRIPT", "LOAD", script.source) for script in SCRIPTS])
         _refuse_errors(replies, self._options)
-        life = (replies[0] or b"").decode()
-        if not life.startswith(server.identity + "@"):
-            self.health, self.said = Health.HEALING, "servers are bringing back what they hold"
-            healed = self._healer.heal(server.identity)
-            if healed is None:
+        standing = self._healer.standing(server.identity)
+        if standing is None:
+            self.health = Health.HEALING
+            self._healer.heal(server.identity)
+            self.said = self._healer.waits_for or "servers are bringing back what they hold"
+            standing = self._healer.standing(server.identity)
+            if standing is None:
                 return
-            life = healed
-        if self._mirror.place()[0] != life:
-            self._healer.join(life)
-        self._life = life
+        if self._mirror.place()[0] != standing.life:
+            self._healer.join(standing)
+        self._life = standing.life
         try:
             self._follow()
         except OutOfStepError:
-            self._healer.join(life)
+            self._healer.join(standing)
             self._follow()
         self.health, self.said = Health.OK, ""
 
@@ -121,10 +136,33 @@ class Agent:
         if said != known:
             self._link.close()
             raise LinkError(f"{self._options}: the server changed its role", sent=False)
+        self._refuse_eviction(said.policy)
         return said
 
+    def _refuse_eviction(self, policy: str | None) -> None:
+        if policy is None:
+            found = [
+                reply[1].decode() if isinstance(reply, list) and len(reply) == 2 else None
+                for reply in self._link.run(
+                    self._key, [("CONFIG", "GET", "maxmemory"), ("CONFIG", "GET", "maxmemory-policy")]
+                )
+            ]
+            policy = policy_of(*found)
+        if policy is None and not self._options.any_eviction:
+            raise EvictingError(
+                f"{self._options} does not say what it does when its memory is full: see that it is noeviction,"
+                " then say any_eviction=1"
+            )
+        if policy not in (None, "", "noeviction"):
+            raise EvictingError(
+                f"{self._options} drops keys when its memory is full (maxmemory-policy {policy}): state would be lost;"
+                " it must be noeviction"
+            )
+
     def _watch(self) -> None:
-        self._verified()
+        server = self._verified()
+        if self._healer.standing(server.identity) is None:
+            raise OutOfStepError(f"{self._options}: some of its state is gone")
         self._follow()
         oldest = self._mirror.pending(None, 1)
         if oldest and oldest[0].number == self._waiting_since:
@@ -143,31 +181,58 @@ class Agent:
             self._stop(Health.HEALING, error)
 
     def _follow(self) -> None:
+        cursor = ""
         more = True
         while more:
-            read = self._mirror.place()[1] or "0-0"
-            entries, life = self._link.run(self._key, [self._range(read, ENTRIES_READ), ("GET", self._key)])
-            _refuse_errors([entries, life], self._options)
-            if (life or b"").decode() != self._life:
-                raise OutOfStepError(f"{self._options}: its state is another's")
-            self._taken(entries, read)
+            read = self._mirror.place()[1]
+            if ordered(cursor) < ordered(read):
+                cursor = read
+            said, entries = self._link.run(self._key, [("GET", self._key), self._range(cursor, ENTRIES_READ)])
+            _refuse_errors([said, entries], self._options)
+            self._taken(said, entries, read, ENTRIES_READ)
             more = len(entries) > ENTRIES_READ
+            cursor = entries[-1][0].decode() if entries else cursor
 
     def _range(self, read: str, count: int) -> tuple[Any, ...]:
-        # From the last one read, inclusive: if it is still there, nothing after it was trimmed away.
-        return ("XRANGE", self._log, read, "+", "COUNT", count + 1)
+        return ("XRANGE", self._log, read or "0-0", "+", "COUNT", count + 1)
 
-    def _taken(self, replies: Sequence[Any], read: str) -> dict[str, str]:
-        entries = [_entry(reply) for reply in replies]
-        if read != "0-0":
-            if not entries or entries[0].entry != read:
-                raise OutOfStepError(f"{self._options}: its log no longer goes back to {read}")
-            del entries[0]
-        taken = self._mirror.take(self._life, entries)
+    def _taken(self, said: bytes | None, replies: Sequence[Any], read: str, count: int) -> dict[str, str]:
+        """Take entries of the log that follow on the last one read; where each came to stand. Each names the one before
+        it and the state names the last, so whatever somebody else wrote between is told apart, and what somebody took
+        out is missed."""
+        life, *_, last = (said or b"").decode().split(" ")
+        if life != self._life:
+            raise OutOfStepError(f"{self._options}: its state is another's")
+        at, chain, passed_over = read, [], []
+        for reply in replies:
+            name = reply[0].decode()
+            if ordered(name) <= ordered(at):
+                continue
+            entry = _entry(reply)
+            if entry is None or entry.after != at:
+                passed_over.append(name)
+            else:
+                chain.append(entry)
+                at = name
+        if len(replies) <= count:
+            if ordered(at) < ordered(last):
+                raise OutOfStepError(f"{self._options}: its log no longer goes back to {at}")
+            self._pass_over(passed_over)
+        taken = self._mirror.take(self._life, chain)
         if not taken.current:
             raise OutOfStepError(f"{self._options}: the mirror belongs to another life of it")
         self._healer.lost += taken.replaced
         return taken.positions
+
+    def _pass_over(self, names: Sequence[str]) -> None:
+        up_to, count = self._passed_over
+        new = [name for name in names if ordered(name) > ordered(up_to)]
+        if new:
+            self._passed_over = (new[-1], count + len(new))
+            logger.error(
+                "%s: %d entries of its log are not of this product, and were passed over: %s",
+                self._options, len(new), ", ".join(new[:5]),
+            )  # fmt: skip
 
     def commit(self, orders: Sequence[Order]) -> list[Outcome]:
         """Make commits; LinkError when that can't be done or told."""
@@ -201,22 +266,23 @@ class Agent:
                 raise LinkError(f"{self._options}: what was told did not come back", sent=False)
 
     def _send(self, orders: Sequence[Order]) -> list[Outcome]:
-        read = self._mirror.place()[1] or "0-0"
+        read = self._mirror.place()[1]
         commands = [("MULTI",), *(self._command(order) for order in orders), ("EXEC",)]
         replicas = self._options.wait_replicas if any(not order.number for order in orders) else 0
         if replicas:
             commands.append(("WAIT", replicas, round(self._options.wait_timeout_s * 1000)))
-        commands.append(self._range(read, len(orders) + ENTRIES_READ))
+        count = len(orders) + ENTRIES_READ
+        commands += [("GET", self._key), self._range(read, count)]
         replies = self._link.run(self._key, commands)
         said = replies[len(orders) + 1]
         self._check(said)
         _refuse_errors(replies[len(orders) + 2 :], self._options)
-        positions = self._taken(replies[-1], read)
-        if len(replies[-1]) > len(orders) + ENTRIES_READ:
+        positions = self._taken(replies[-2], replies[-1], read, count)
+        if len(replies[-1]) > count:
             self._follow()
-        if replicas and replies[-2] < replicas and any(word[0] == b"done" for word in said):
+        if replicas and replies[-3] < replicas and any(word[0] == b"done" for word in said):
             raise ShortOfReplicasError(
-                f"{self._options}: made, but only {replies[-2]} replicas have it so far", sent=True
+                f"{self._options}: made, but only {replies[-3]} replicas have it so far", sent=True
             )
         return [self._outcome(order, word, positions) for order, word in zip(orders, said, strict=True)]
 
@@ -245,12 +311,15 @@ class Agent:
                 stored_of(raised, values.pop(key)) if key in values else raised,
             )
         for key, value in values.items():
-            arguments += (field_of(key), b"-" if value is None else b":" + value)
+            keeps = int(key[0] in self._conditional)
+            arguments += (field_of(key), b"-" if value is None else b":" + value, keeps)
+        notes = joined(commit.notes)
         return (
             *self._commit_head,
             self._life,
             self._options.log_changes_max,
-            joined(commit.notes),
+            notes,
+            digest_of(notes) if notes else b"",
             *((self._mirror.told_field, order.number) if order.number else ("", "")),
             len(commit.expected),
             *arguments,
@@ -276,17 +345,24 @@ class Agent:
         self._mirror.close()
 
 
-def _entry(reply: Sequence[Any]) -> Entry:
-    fields = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
+def _entry(reply: Sequence[Any]) -> Entry | None:
+    """An entry of the log; None when it is none of ours."""
     try:
+        fields = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
+        records = list(unpack_records(fields[b"r"]))
+        for field, _, _ in records:
+            key_of(field)
+        parted(fields[b"n"])
         return Entry(
             reply[0].decode(),
-            list(unpack_records(fields[b"r"])),
+            records,
             fields[b"n"],
-            fields.get(b"h", b"").decode(),
+            fields[b"h"].decode(),
+            fields[b"p"].decode(),
+            int(fields[b"k"]),
         )
-    except KeyError as error:
-        raise CacheCorruptError(f"entry {reply[0]!r} of the log in Redis has no {error}") from error
+    except (KeyError, ValueError, CacheError):
+        return None
 
 
 def _refuse_errors(replies: Sequence[Any], options: RedisOptions) -> None:

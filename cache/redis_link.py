@@ -10,7 +10,7 @@ less patience wait on a future instead (`io_thread.py`): they leave, the command
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis
@@ -45,6 +45,8 @@ class Server:
     run_id: str
     replication_id: str
     primary: bool
+    policy: str | None = field(default=None, compare=False)
+    """What it does when its memory is full: "" when that has no limit, None when it does not say."""
 
     @property
     def identity(self) -> str:
@@ -59,10 +61,20 @@ class Server:
                 raise redis.ConnectionError(f"it does not say who it is: {text}")
         lines = b"\n".join(texts).decode("utf-8", "replace").splitlines()
         said = dict(line.split(":", 1) for line in lines if ":" in line)
-        return cls(said.get("run_id", ""), said.get("master_replid", ""), said.get("role") == "master")
+        return cls(
+            said.get("run_id", ""),
+            said.get("master_replid", ""),
+            said.get("role") == "master",
+            policy_of(said.get("maxmemory"), said.get("maxmemory_policy")),
+        )
 
 
-INFO: Final[Sequence[Command]] = (("INFO", "server"), ("INFO", "replication"))
+def policy_of(limit: str | None, policy: str | None) -> str | None:
+    """What a server does when its memory is full, from its own words: see `Server.policy`."""
+    return "" if limit == "0" else policy or None
+
+
+INFO: Final[Sequence[Command]] = (("INFO", "server"), ("INFO", "replication"), ("INFO", "memory"))
 
 
 class Node:

@@ -77,6 +77,12 @@ class RedisOptions:
     """A conditional commit is acknowledged only when so many replicas have it. With 1 or more, no failover loses it
     and a primary cut off from its replicas acknowledges nothing."""
     wait_timeout_s: float = 0.5
+    may_begin: int = 1
+    """0: this host never begins a history. It waits, and grants nothing, where Redis is empty and no server that is
+    there knows of any. For every host but the first."""
+    any_eviction: int = 0
+    """1: use a server that does not say what it does when its memory is full. One that says that it evicts is refused
+    all the same."""
     log_changes_max: int = 100_000
     """Changes that Redis keeps in its log (approximately); who is further behind reads the records again."""
 

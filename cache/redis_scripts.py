@@ -1,10 +1,14 @@
 """What runs inside Redis. Each script is atomic there; all keys of a store share one hash tag, so one node has them.
 
-    {PREFIX}:life    "IDENTITY@DEADLINE" of the server whose state is whole, and of the healing that made it so;
-                     anything else: commits are refused
+    {PREFIX}:life    "LIFE SIZE NOTES KNOWN ENTRY": LIFE is "IDENTITY@DEADLINE" of the server whose state is whole and
+                     of the healing that made it so; SIZE and NOTES are the lengths of the two hashes; KNOWN counts the
+                     notes of the history; ENTRY is the last of the log. When anything disagrees, commits are refused
     {PREFIX}:record  hash: field -> stored form (coding.py)
-    {PREFIX}:log     stream: r records, n notes, h how it came to be there when it is no plain commit
-    {PREFIX}:heal    hash, while healing: identity, deadline (µs of Redis' clock), p:SERVER -> end of its lease (µs)
+    {PREFIX}:note    hash: digest -> notes of one commit (coding.py): the history, which only grows
+    {PREFIX}:log     stream: p the entry before it, r records, n notes, k KNOWN after it, h how it came to be there when
+                     it is no plain commit
+    {PREFIX}:heal    hash, while healing: identity, deadline (µs of Redis' clock), entry, known,
+                     p:SERVER -> end of its lease (µs), accepted -> by whom an incomplete history was accepted
 
 Versions are compared as strings where equality is meant and as numbers below 10¹⁵ where order is. Nothing here reads a
 value: quantities never become Lua's doubles.
@@ -14,131 +18,254 @@ import hashlib
 from typing import Any, Final
 
 _COMMON: Final = """
+-- KNOWN is a count of notes plus so much for every time that an operator accepted a history that lacks some.
+local EPOCH = 1000000000
+local LIFE, RECORD, NOTE, LOG, HEAL = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local function version(stored)
-  if stored then return string.match(stored, '^%d+') end
-  return '0'
+  if not stored then return '0' end
+  local digits = string.match(stored, '^(%d+)[:-]')
+  return digits and #digits <= 15 and digits or nil
 end
-local blob = {}
-local function logged(field, stored)
-  blob[#blob + 1] = struct.pack('<I4', #field) .. field .. struct.pack('<I4', #stored) .. stored
-end
+local function whole(number) return string.format('%.0f', number) end
 local function now_us()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000000 + tonumber(t[2])
 end
+-- The life of a state that is all there, KNOWN and ENTRY; nil when a key is gone or somebody else wrote to it.
+local function standing()
+  local said = redis.call('GET', LIFE)
+  if not said then return nil end
+  local life, size, notes, known, entry = string.match(said, '^(%S+) (%d+) (%d+) (%d+) (%S+)$')
+  if not life or redis.call('HLEN', RECORD) ~= tonumber(size) or redis.call('HLEN', NOTE) ~= tonumber(notes)
+    or redis.call('XLEN', LOG) == 0 then return nil end
+  return life, tonumber(known), entry
+end
+local blob, writes = {}, {}
+local function write(field, stored)
+  writes[#writes + 1] = {field, stored}
+  blob[#blob + 1] = struct.pack('<I4', #field) .. field .. struct.pack('<I4', #stored) .. stored
+end
+-- One entry of the log, then what it says: a log that takes no entry leaves everything as it was.
+local function append(kept, before, known, how, notes, digest, is_healing)
+  local is_new = notes ~= '' and redis.call('HEXISTS', NOTE, digest) == 0
+  -- What comes back in a healing is counted at its end.
+  if is_new and not is_healing then known = known + 1 end
+  local entry = redis.pcall('XADD', LOG, 'MAXLEN', '~', kept, '*', 'p', before, 'r', table.concat(blob), 'n', notes,
+    'k', whole(known), 'h', how)
+  if type(entry) == 'table' then
+    if not string.find(entry.err, 'item') then error(entry.err) end
+    redis.call('DEL', LIFE) -- its last number is taken
+    return nil
+  end
+  for _, one in ipairs(writes) do redis.call('HSET', RECORD, one[1], one[2]) end
+  if is_new then redis.call('HSET', NOTE, digest, notes) end
+  return entry, known
+end
+local function stand(life, known, entry)
+  local size, notes = redis.call('HLEN', RECORD), redis.call('HLEN', NOTE)
+  redis.call('SET', LIFE, table.concat({life, size, notes, whole(known), entry}, ' '))
+end
+-- Where a healing server writes: into the healing that it is part of, or (given a life) into a state that is whole.
+local function place(standing_or_identity, server, lease)
+  if redis.call('HGET', HEAL, 'identity') == standing_or_identity then
+    redis.call('HSET', HEAL, 'p:' .. server, whole(now_us() + tonumber(lease)))
+    return nil, tonumber(redis.call('HGET', HEAL, 'known')), redis.call('HGET', HEAL, 'entry')
+  end
+  local life, known, entry = standing()
+  if life ~= standing_or_identity then return false end
+  return life, known, entry
+end
+local function placed(life, known, entry)
+  if life then stand(life, known, entry) else redis.call('HSET', HEAL, 'entry', entry) end
+end
 """
 
-# KEYS life record log. ARGV life, entries kept, notes, field and number of the told one ('' for none),
-# how many are expected, then for each: field, version, new stored form (or only its version: the value stays);
-# then for each put that expects nothing: field, stored form without its version.
+# ARGV life, entries kept, notes, their digest, field and number of the told one ('' for none), how many are expected,
+# then for each: field, version, new stored form (or only its version: the value stays); then for each put that expects
+# nothing: field, stored form without its version, '1' when it must not go over a record that exists.
 _COMMIT: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'fenced'} end
-local told, number, expected = ARGV[4], ARGV[5], tonumber(ARGV[6])
-if told ~= '' and tonumber(version(redis.call('HGET', KEYS[2], told))) >= tonumber(number) then return {'told'} end
-local puts = 7 + 3 * expected
-local standing, kept, met = {}, {}, true
-for e = 1, expected do
-  local at = 4 + 3 * e
-  kept[e] = redis.call('HGET', KEYS[2], ARGV[at])
-  standing[e] = version(kept[e])
-  met = met and standing[e] == ARGV[at + 1]
+local life, known, before = standing()
+if life ~= ARGV[1] then return {'fenced'} end
+local told, number, expected = ARGV[5], ARGV[6], tonumber(ARGV[7])
+local function damaged() redis.call('DEL', LIFE) return {'fenced'} end
+if told ~= '' then
+  local last = version(redis.call('HGET', RECORD, told))
+  if not last then return damaged() end
+  if tonumber(last) >= tonumber(number) then return {'told'} end
 end
-if not met then return {'conflict', standing} end
-local function write(field, stored)
-  redis.call('HSET', KEYS[2], field, stored)
-  logged(field, stored)
-end
+local puts = 8 + 3 * expected
+local found, kept, met = {}, {}, true
 for e = 1, expected do
-  local at = 4 + 3 * e
+  local at = 5 + 3 * e
+  kept[e] = redis.call('HGET', RECORD, ARGV[at])
+  found[e] = version(kept[e])
+  if not found[e] then return damaged() end
+  met = met and found[e] == ARGV[at + 1]
+end
+if not met then return {'conflict', found} end
+for e = 1, expected do
+  local at = 5 + 3 * e
   local stored = ARGV[at + 2]
   if not string.find(stored, '^%d+[:-]') then
-    stored = stored .. (kept[e] and string.sub(kept[e], #standing[e] + 1) or '-')
+    stored = stored .. (kept[e] and string.sub(kept[e], #found[e] + 1) or '-')
   end
   write(ARGV[at], stored)
 end
 local versions = {}
-for at = puts, #ARGV, 2 do
-  local raised = string.format('%.0f', tonumber(version(redis.call('HGET', KEYS[2], ARGV[at]))) + 1)
-  versions[#versions + 1] = raised
-  write(ARGV[at], raised .. ARGV[at + 1])
-end
-if told ~= '' then write(told, number .. '-') end
-local id = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'r', table.concat(blob), 'n', ARGV[3])
-return {'done', id, versions}
-"""
-
-# KEYS life heal. ARGV identity, server, window µs, lease µs.
-_CLAIM: Final = """
-local life = redis.call('GET', KEYS[1])
-if life and string.sub(life, 1, #ARGV[1] + 1) == ARGV[1] .. '@' then return {'live', life} end
-local now = now_us()
-if redis.call('HGET', KEYS[2], 'identity') ~= ARGV[1] then
-  redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[2], 'identity', ARGV[1], 'deadline', string.format('%.0f', now + tonumber(ARGV[3])))
-end
-redis.call('SET', KEYS[1], 'healing')
-redis.call('HSET', KEYS[2], 'p:' .. ARGV[2], string.format('%.0f', now + tonumber(ARGV[4])))
-return {'healing', ARGV[1] .. '@' .. redis.call('HGET', KEYS[2], 'deadline')}
-"""
-
-# KEYS life record log heal. ARGV identity, server, lease µs, entries kept, then for each: field, stored form.
-_PUSH: Final = """
-if redis.call('HGET', KEYS[4], 'identity') ~= ARGV[1] then return {'again'} end
-redis.call('HSET', KEYS[4], 'p:' .. ARGV[2], string.format('%.0f', now_us() + tonumber(ARGV[3])))
-for at = 5, #ARGV, 2 do
-  local field, stored = ARGV[at], ARGV[at + 1]
-  if tonumber(version(redis.call('HGET', KEYS[2], field))) < tonumber(version(stored)) then
-    redis.call('HSET', KEYS[2], field, stored)
-    logged(field, stored)
+for at = puts, #ARGV, 3 do
+  local last = version(redis.call('HGET', RECORD, ARGV[at]))
+  if not last then return damaged() end
+  if ARGV[at + 2] == '1' and last ~= '0' then
+    versions[#versions + 1] = last
+  else
+    versions[#versions + 1] = whole(tonumber(last) + 1)
+    write(ARGV[at], versions[#versions] .. ARGV[at + 1])
   end
 end
+if told ~= '' then write(told, number .. '-') end
+local entry
+entry, known = append(ARGV[2], before, known, '', ARGV[3], ARGV[4])
+if not entry then return {'fenced'} end
+stand(life, known, entry)
+return {'done', entry, versions}
+"""
+
+# Life, KNOWN and ENTRY of a state that is whole; nothing of one that is not.
+_STANDING: Final = """
+local life, known, entry = standing()
+if not life then return {} end
+return {life, whole(known), entry}
+"""
+
+# ARGV identity, server, window µs, lease µs, KNOWN. Also what makes a state fit to be healed: a key of another type, or
+# a log that takes no more entries, is not ours.
+_CLAIM: Final = """
+for at, kind in ipairs({'string', 'hash', 'hash', 'stream', 'hash'}) do
+  local found = redis.call('TYPE', KEYS[at]).ok
+  if found ~= 'none' and found ~= kind then redis.call('DEL', KEYS[at]) end
+end
+local life, _, before = standing()
+if life and string.sub(life, 1, #ARGV[1] + 1) == ARGV[1] .. '@' then return {'live', life, before} end
+local now = now_us()
+local deadline = redis.call('HGET', HEAL, 'deadline')
+if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] or not deadline or not redis.call('HGET', HEAL, 'entry') then
+  local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
+  if last[1] and tonumber(string.match(last[1][1], '^%d+')) > now / 1000 + 31536000000 then
+    redis.call('DEL', LOG)
+    last = {}
+  end
+  redis.call('DEL', HEAL)
+  deadline = whole(now + tonumber(ARGV[3]))
+  redis.call('HSET', HEAL, 'identity', ARGV[1], 'deadline', deadline, 'entry', last[1] and last[1][1] or '0-0',
+    'known', '0')
+end
+redis.call('SET', LIFE, 'healing')
+if tonumber(ARGV[5]) > tonumber(redis.call('HGET', HEAL, 'known')) then redis.call('HSET', HEAL, 'known', ARGV[5]) end
+redis.call('HSET', HEAL, 'p:' .. ARGV[2], whole(now + tonumber(ARGV[4])))
+return {'healing', ARGV[1] .. '@' .. deadline, redis.call('HGET', HEAL, 'entry')}
+"""
+
+# ARGV cursor, count: a page of the digests of NOTE.
+_DIGESTS: Final = """
+local page = redis.call('HSCAN', NOTE, ARGV[1], 'COUNT', ARGV[2])
+local digests = {}
+for at = 1, #page[2], 2 do digests[#digests + 1] = page[2][at] end
+return {page[1], digests}
+"""
+
+# ARGV identity, server, lease µs, entries kept, then for each: field, stored form.
+_PUSH: Final = """
+if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then return {'again'} end
+local _, known, before = place(ARGV[1], ARGV[2], ARGV[3])
+for at = 5, #ARGV, 2 do
+  local field, stored = ARGV[at], ARGV[at + 1]
+  local last = version(redis.call('HGET', RECORD, field)) or '0'
+  if tonumber(last) < tonumber(version(stored)) then write(field, stored) end
+end
 if #blob > 0 then
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'r', table.concat(blob), 'n', '', 'h', 'push')
+  local entry
+  entry, known = append(ARGV[4], before, known, 'push', '', '', true)
+  if not entry then return {'again'} end
+  placed(nil, known, entry)
 end
 return {'done'}
 """
 
-# KEYS life record log heal. ARGV identity (or, when Redis is live, its life), server, lease µs, entries kept, notes,
-# then for each record of one change: field, stored form. It is made again where it follows on what stands.
+# ARGV identity (or, when Redis is live, its life), server, lease µs, entries kept, notes, their digest, then for each
+# record of one change: field, stored form. It is made again where it follows on what stands.
 _REPLAY: Final = """
-if redis.call('HGET', KEYS[4], 'identity') == ARGV[1] then
-  redis.call('HSET', KEYS[4], 'p:' .. ARGV[2], string.format('%.0f', now_us() + tonumber(ARGV[3])))
-elseif redis.call('GET', KEYS[1]) ~= ARGV[1] then
+local life, known, before = place(ARGV[1], ARGV[2], ARGV[3])
+if life == false then return {'again'} end
+local present = true
+for at = 7, #ARGV, 2 do
+  if redis.call('HGET', RECORD, ARGV[at]) ~= ARGV[at + 1] then present = false end
+end
+if present and (ARGV[5] == '' or redis.call('HEXISTS', NOTE, ARGV[6]) == 1) then return {'done'} end
+if not present then
+  for at = 7, #ARGV, 2 do
+    local follows = whole(tonumber(version(ARGV[at + 1])) - 1)
+    if version(redis.call('HGET', RECORD, ARGV[at])) ~= follows then return {'conflict'} end
+  end
+  for at = 7, #ARGV, 2 do write(ARGV[at], ARGV[at + 1]) end
+end
+local entry
+entry, known = append(ARGV[4], before, known, 'replay', ARGV[5], ARGV[6], not life)
+if not entry then return {'again'} end
+placed(life, known, entry)
+return {'done'}
+"""
+
+# ARGV identity, server, entries kept, '1' when a history may begin here.
+_FINISH: Final = """
+if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then return {'again'} end
+redis.call('HDEL', HEAL, 'p:' .. ARGV[2])
+local now = now_us()
+local deadline = redis.call('HGET', HEAL, 'deadline')
+if tonumber(deadline) > now then return {'wait'} end
+local all = redis.call('HGETALL', HEAL)
+for at = 1, #all, 2 do
+  if string.sub(all[at], 1, 2) == 'p:' and tonumber(all[at + 1]) > now then return {'wait'} end
+end
+local known, held = tonumber(redis.call('HGET', HEAL, 'known')), redis.call('HLEN', NOTE)
+local accepted = redis.call('HGET', HEAL, 'accepted')
+local count = known % EPOCH
+if held < count then
+  if not accepted then return {'incomplete', whole(count - held)} end
+  known = known - count + EPOCH + held
+elseif held > count then
+  known = known - count + held
+end
+if known == 0 and redis.call('HLEN', RECORD) == 0 and ARGV[4] ~= '1' and not accepted then return {'empty'} end
+if accepted then write('audit\\0history ' .. whole(now), '1:' .. accepted) end
+local entry
+entry, known = append(ARGV[3], redis.call('HGET', HEAL, 'entry'), known, 'life', '', '', true)
+if not entry then redis.call('DEL', HEAL) return {'again'} end
+local life = ARGV[1] .. '@' .. deadline
+stand(life, known, entry)
+redis.call('DEL', HEAL)
+return {'live', life, entry, known == 0 and 'new' or '', accepted or ''}
+"""
+
+# ARGV identity, kind ('record' or 'note'), then for each: field, what it was found to hold. Takes away what can't be
+# read; in a state that is whole it makes every server heal.
+_DISCARD: Final = """
+if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then
+  redis.call('DEL', LIFE)
   return {'again'}
 end
-local present = true
-for at = 6, #ARGV, 2 do
-  if redis.call('HGET', KEYS[2], ARGV[at]) ~= ARGV[at + 1] then present = false end
+local key = ARGV[2] == 'note' and NOTE or RECORD
+for at = 3, #ARGV, 2 do
+  if redis.call('HGET', key, ARGV[at]) == ARGV[at + 1] then redis.call('HDEL', key, ARGV[at]) end
 end
-if present then return {'done'} end
-for at = 6, #ARGV, 2 do
-  local before = string.format('%.0f', tonumber(version(ARGV[at + 1])) - 1)
-  if version(redis.call('HGET', KEYS[2], ARGV[at])) ~= before then return {'conflict'} end
-end
-for at = 6, #ARGV, 2 do
-  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
-  logged(ARGV[at], ARGV[at + 1])
-end
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'r', table.concat(blob), 'n', ARGV[5], 'h', 'replay')
 return {'done'}
 """
 
-# KEYS life log heal. ARGV identity, server, entries kept.
-_FINISH: Final = """
-if redis.call('HGET', KEYS[3], 'identity') ~= ARGV[1] then return {'again'} end
-redis.call('HDEL', KEYS[3], 'p:' .. ARGV[2])
-local now = now_us()
-local deadline = redis.call('HGET', KEYS[3], 'deadline')
-if tonumber(deadline) > now then return {'wait'} end
-local held = redis.call('HGETALL', KEYS[3])
-for at = 1, #held, 2 do
-  if string.sub(held[at], 1, 2) == 'p:' and tonumber(held[at + 1]) > now then return {'wait'} end
-end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'r', '', 'n', '', 'h', 'life')
-local life = ARGV[1] .. '@' .. deadline
-redis.call('SET', KEYS[1], life)
-redis.call('DEL', KEYS[3])
-return {'live', life}
+# ARGV by whom and why: the history is accepted as it is. How many notes it lacks, or -1: nothing waits for that.
+_ACCEPT: Final = """
+local known = redis.call('HGET', HEAL, 'known')
+if not known then return -1 end
+redis.call('HSET', HEAL, 'accepted', ARGV[1])
+return math.max(0, tonumber(known) % EPOCH - redis.call('HLEN', NOTE))
 """
 
 
@@ -160,11 +287,19 @@ def key_named(prefix: str, key: str) -> str:
     return f"{{{prefix}}}:{key}"
 
 
-COMMIT: Final = Script(_COMMON + _COMMIT, "life", "record", "log")
-CLAIM: Final = Script(_COMMON + _CLAIM, "life", "heal")
-PUSH: Final = Script(_COMMON + _PUSH, "life", "record", "log", "heal")
-REPLAY: Final = Script(_COMMON + _REPLAY, "life", "record", "log", "heal")
-FINISH: Final = Script(_COMMON + _FINISH, "life", "log", "heal")
-SCRIPTS: Final = (COMMIT, CLAIM, PUSH, REPLAY, FINISH)
+def _script(source: str) -> Script:
+    return Script(_COMMON + source, "life", "record", "note", "log", "heal")
+
+
+COMMIT: Final = _script(_COMMIT)
+STANDING: Final = _script(_STANDING)
+CLAIM: Final = _script(_CLAIM)
+DIGESTS: Final = _script(_DIGESTS)
+PUSH: Final = _script(_PUSH)
+REPLAY: Final = _script(_REPLAY)
+FINISH: Final = _script(_FINISH)
+DISCARD: Final = _script(_DISCARD)
+ACCEPT: Final = _script(_ACCEPT)
+SCRIPTS: Final = (COMMIT, STANDING, CLAIM, DIGESTS, PUSH, REPLAY, FINISH, DISCARD, ACCEPT)
 EMPTY: Final = Script("return 1", "life")
 """Does nothing: what a commit is measured against."""

@@ -11,7 +11,7 @@ never need Redis. docs/redis.md has the guarantees and what they rest on.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from cache.protocol import (
     Health,
     Key,
     Record,
+    refuse_blind_puts,
 )
 from cache.redis_agent import Agent, Order, Outcome
 from cache.redis_link import LinkError
@@ -39,14 +40,16 @@ DEFERRED: Final = Committed(START, {})
 class RedisStateCache:
     """Records and their log in a Redis, mirrored in `directory`/state.sqlite. Open it after a fork, not before."""
 
-    def __init__(self, options: RedisOptions, directory: Path) -> None:
+    def __init__(self, options: RedisOptions, directory: Path, *, conditional: Collection[str] = ()) -> None:
         self._options = options
+        self._conditional = frozenset(conditional)
         self._mirror = Mirror(directory)
-        self._agent = Agent(options, directory)
+        self._agent = Agent(options, directory, self._conditional)
         self._io = IoThread("redis-state", self._agent.idle)
 
     def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
         """Make several commits; see `StateCache.commit`."""
+        refuse_blind_puts(commits, self._conditional)
         reachable = self.health is Health.OK
         free = [commit for commit in commits if not commit.expected]
         numbers = self._mirror.enqueue(free, durable=not reachable) if free else []
@@ -82,6 +85,10 @@ class RedisStateCache:
                 self._io.call(self._agent.refresh, self._options.refresh_budget_s)
         return self._mirror.changes(after, limit)
 
+    def waiting(self) -> Iterator[Sequence[bytes]]:
+        """The notes in the outbox."""
+        return self._mirror.waiting()
+
     def position(self) -> str:
         """The position of the newest change that this host knows."""
         return self._mirror.ledger.position()
@@ -113,6 +120,11 @@ class RedisStateCache:
         """Records that were acknowledged here and had to be given up since this object was made. Anything but 0 means
         that two primaries took commits at the same time, or that this host came too late: see docs/redis.md."""
         return self._agent.lost
+
+    @property
+    def damaged(self) -> int:
+        """Entries, records and notes in Redis that this host could not read and passed over: others write there."""
+        return self._agent.damaged
 
     def close(self) -> None:
         """End, within the time that a command may take; what waits in the outbox is told by the next to open it."""
