@@ -75,6 +75,7 @@ class LivePairs:
         self._make_writer = make_writer
         self._on_grown = on_grown
         self._grown = 0
+        self._link_lost_us = 0
         self._writer = make_writer(0)
         self._states: dict[Pair, _State] = {}
         self._where: dict[str, set[Pair]] = {}
@@ -307,6 +308,7 @@ class LivePairs:
         """Show everything again where there is more room."""
         self._grown += 1
         self._writer = self._make_writer(self._grown)
+        self._writer.set_link_lost(self._link_lost_us)
         for pair in list(self._states):
             self._show(pair)
         self.engine.positions.follow(self._writer.readable())
@@ -314,6 +316,7 @@ class LivePairs:
 
     def set_link_lost(self, since_us: int) -> None:
         """See `LiveWriter.set_link_lost`."""
+        self._link_lost_us = since_us
         self._writer.set_link_lost(since_us)
 
     def _zone(self, branch: int) -> str:

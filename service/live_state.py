@@ -31,6 +31,7 @@ from service.event_message import EventMessage, read_message, some_events, unrea
 from service.holding import hold_lines, new_reservation
 from service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FOLLOW_CHANGES_MAX, FORGET_MAX, LIST_MAX
 from service.live_api import DeadLetter, PublishResult, Release, Reserved
+from service.live_link import LiveLink, busy
 from service.live_pairs import NO_PLACES, LivePairs, MakeWriter
 from service.live_records import (
     decode_dead_letter,
@@ -63,6 +64,7 @@ class LiveState:
     ) -> None:
         self._cache = cache
         self._now_us = now_us
+        self._link = LiveLink(cache, now_us)
         self._lock = threading.RLock()
         self.use(engine, snapshot_version, created_us, make_writer, on_grown)
 
@@ -98,6 +100,9 @@ class LiveState:
         held_pairs = [pair for held in self._held.values() for pair in self._pairs.hold(held)]
         self._pairs.refresh(held_pairs)
         self._clear(held_pairs)
+        for note in self._link.waiting():
+            self._take_in(read_message(note, self._pairs.left), Counter())
+        self.follow()
 
     # ---- events
 
@@ -189,7 +194,7 @@ class LiveState:
                     return Reserved(replace(held, reservation_id=""), self._version)
                 if self._store(held, touched, is_new=True):
                     return Reserved(held, self._version)
-        raise _busy()
+        raise busy()
 
     def confirm(
         self, customer_id: str, reservation_id: str, order_ref: str, order_lines: Sequence[str] = ()
@@ -223,7 +228,7 @@ class LiveState:
                 if self._store(confirmed, touched):
                     self._clear(touched)
                     return self._held[reservation_id]
-        raise _busy()
+        raise busy()
 
     def release(
         self, customer_id: str, reservation_id: str, parts: Sequence[Release] = ()
@@ -242,7 +247,7 @@ class LiveState:
                     raise RequestRefusedError(Reason.INVALID_RESERVATION, str(error)) from None
                 if self._store(after, self._touched(held)):
                     return self._held[reservation_id]
-        raise _busy()
+        raise busy()
 
     def _of(self, customer_id: str, reservation_id: str) -> HeldReservation:
         held = self._held.get(reservation_id)
@@ -426,7 +431,7 @@ class LiveState:
         try:
             answers = self._cache.commit(commits)
         except CacheError as error:
-            raise RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, str(error)) from error
+            raise self._link.refusal(error) from error
         self._own.update(answer.position for answer in answers if isinstance(answer, Committed))
         return answers
 
@@ -450,22 +455,21 @@ class LiveState:
         with self._lock:
             self._commit(Commit(puts=[Put(OFFSET, stream, entry_id.encode())]))
 
-    def set_link_lost(self, since_us: int) -> None:
-        """Since when other servers can't be heard; 0: they can. All that is read is STALE meanwhile."""
-        with self._lock:
-            self._pairs.set_link_lost(since_us)
-
     def follow(self) -> None:
-        """Take in what other servers have committed since."""
+        """Take in what others have committed; all is STALE while they can't be heard, and till it is shown again."""
         with self._lock:
+            lost_us = self._link.lost_us()
+            if lost_us:
+                self._pairs.set_link_lost(lost_us)
             self._follow()
+            self._pairs.set_link_lost(lost_us)
 
     def _follow(self) -> None:
         while True:
             try:
                 changes = self._cache.changes(self._position, FOLLOW_CHANGES_MAX)
             except CacheError as error:
-                raise RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, str(error)) from error
+                raise self._link.refusal(error) from error
             for change in changes:
                 self._position = change.position
                 if change.position in self._own:
@@ -476,7 +480,7 @@ class LiveState:
                 return
 
     def _take(self, change: Change) -> None:
-        if not change.complete:  # its notes are gone: the records say what became of everything but events
+        if not change.complete:  # the records say what became of everything but events, which came before
             for record in self._cache.scan(RESERVATION):
                 self._pairs.refresh(self._know(decode_reservation(record.value or b""), record.version))
         for record in change.records:
@@ -494,7 +498,3 @@ def _clearing_order(held: HeldReservation) -> tuple[bool, int, str]:
     """Who is cleared first: who names lines of the order, since others may take what was allocated to any."""
     names_lines = any(line.line.order_line for line in held.lines)
     return not names_lines, held.created_us, held.reservation_id
-
-
-def _busy() -> RequestRefusedError:
-    return RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "others were faster each time; ask again")

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from cache.open import open_state_cache
-from cache.protocol import CacheError, Health, StateCache
+from cache.protocol import CacheError, StateCache
 from service.errors import RequestRefusedError
 from service.event_stream import StreamIntake
 from service.instants import now_us
@@ -86,7 +86,7 @@ def _write(config: WorkerConfig, supervisor: Connection, version: str, stopping:
             intake = StreamIntake(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
         try:
             supervisor.send(Serving(version))
-            _tend(config, supervisor, live, cache, stopping)
+            _tend(config, supervisor, live, stopping)
         finally:
             if intake is not None:
                 intake.close()
@@ -109,11 +109,9 @@ def _tend(
     config: WorkerConfig,
     supervisor: Connection,
     live: LiveState | None,
-    cache: StateCache,
     stopping: list[bool],
 ) -> None:
     next_expiry_s = next_forget_s = time.monotonic()
-    lost_us = 0
     while not stopping[0]:
         if supervisor.poll(FOLLOW_S if config.redis else HOUSEKEEPING_S):
             match supervisor.recv():
@@ -123,12 +121,8 @@ def _tend(
                     return
         if live is None:
             continue
-        # other hosts can't be heard: what is known here may be old, and readers say so (A11)
-        lost_us = 0 if cache.health is Health.OK else (lost_us or now_us())
-        live.set_link_lost(lost_us)
         try:
-            if config.redis:
-                live.follow()
+            live.follow()
             if time.monotonic() >= next_expiry_s:
                 next_expiry_s = time.monotonic() + EXPIRE_S
                 live.expire()
