@@ -200,7 +200,8 @@ class Agent:
         """Take entries of the log that follow on the last one read; where each came to stand. Each names the one before
         it and the state names the last, so whatever somebody else wrote between is told apart, and what somebody took
         out is missed."""
-        life, *_, last = (said or b"").decode().split(" ")
+        words = (said or b"").decode(errors="replace").split(" ")
+        life, last = words[0], words[-1]
         if life != self._life:
             raise OutOfStepError(f"{self._options}: its state is another's")
         at, chain, passed_over = read, [], []
