@@ -24,7 +24,8 @@ from atp.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Rec
 def decode_rows(positions: Positions, items: Iterable[int], branches: Iterable[int]) -> Rows:
     """Everything about some items, what supersedes them, and their components, at some branches: what is live of them,
     otherwise what the snapshot holds."""
-    rows = Rows(link_lost=bool(positions.live.live_head[LINK_LOST]))
+    live = positions.live
+    rows = Rows(link_lost=bool(live.live_head[LINK_LOST] or live.live_doubt[0]))
     wanted = list(dict.fromkeys(branches))
     for branch in wanted:
         _decode_branch(positions, rows, branch)

@@ -250,7 +250,7 @@ def _ages(
 ) -> None:
     """Freshness and instant by source (A11), the worse and older of what `fresh` and `as_of` hold already."""
     branch = supply.branch[place]
-    is_lost = tables.live_head[LINK_LOST] != 0
+    is_lost = tables.live_head[LINK_LOST] != 0 or tables.live_doubt[0] != 0
     for source in range(3):
         said = np.int64(NO_INSTANT)
         if pair >= 0 and source < 2:

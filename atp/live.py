@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from atp import live_kernel
 from atp.live_layout import (
+    BEAT,
     BLOCK,
+    BOOT,
     DEMAND_WORDS,
     DEMANDS,
     DETAIL_BYTES,
@@ -31,12 +33,14 @@ from atp.live_layout import (
     PAIRS,
     RECEIPT_WORDS,
     RECEIPTS,
+    RETIRED,
     ROW_WORDS,
+    SNAPSHOT,
     VERSION,
     LiveArrays,
 )
 
-_MAGIC: Final = 0x31_56_49_4C_44_47_52_50  # "PRGDLIV1"
+_MAGIC: Final = 0x32_56_49_4C_44_47_52_50  # "PRGDLIV2"
 _SLOT_PAIRS: Final = 2
 """Slots of the hash table a pair has room for: it is never more than half full."""
 
@@ -82,7 +86,10 @@ def _shape(pairs: int, words: int) -> tuple[int, int, int, int]:
 
 def _split(memory: NDArray[np.int64], shape: tuple[int, int, int, int]) -> LiveArrays:
     ends = np.cumsum(shape)
-    return LiveArrays(*(memory[end - size : end] for end, size in zip(ends.tolist(), shape, strict=True)))
+    head, slots, rows, blocks = (
+        memory[end - size : end] for end, size in zip(ends.tolist(), shape, strict=True)
+    )
+    return LiveArrays(head, slots, rows, blocks, np.zeros(1, dtype=np.int64))
 
 
 class LiveWriter:
@@ -101,8 +108,11 @@ class LiveWriter:
         return cls(_split(np.zeros(sum(shape), dtype=np.int64), shape))
 
     @classmethod
-    def create(cls, path: Path, pairs: int, words: int) -> "LiveWriter":
-        """In a new file, its room taken on disk at once. Raises OSError (a full disk) and leaves no file then."""
+    def create(cls, path: Path, pairs: int, words: int, *, snapshot: int = 0, boot: int = 0) -> "LiveWriter":
+        """In a new file, its room taken on disk at once; `snapshot` and `boot` as in `atp.live_layout`.
+
+        Raises OSError (a full disk) and leaves no file then.
+        """
         shape = _shape(pairs, words)
         size = sum(shape) * 8
         try:
@@ -113,7 +123,7 @@ class LiveWriter:
             path.unlink(missing_ok=True)
             raise
         arrays = _split(memory, shape)
-        arrays.live_head[2:6] = 0
+        arrays.live_head[SNAPSHOT], arrays.live_head[BOOT] = snapshot, boot
         arrays.live_head[-4:] = shape
         arrays.live_head[MAGIC] = _MAGIC
         return cls(arrays)
@@ -159,6 +169,10 @@ class LiveWriter:
         """Since when the shared side can't be followed; 0: it can. Readers call everything stale meanwhile."""
         self.arrays.live_head[LINK_LOST] = since_us
 
+    def beat(self, now_us: int) -> None:
+        """Say that the writer is at work, on the clock that all processes of the host share."""
+        self.arrays.live_head[BEAT] = now_us
+
     def readable(self) -> LiveArrays:
         """The same memory as readers in this process see it."""
         views = [array.view() for array in self.arrays]
@@ -167,8 +181,25 @@ class LiveWriter:
         return LiveArrays(*views)
 
 
-def open_live(path: Path) -> LiveArrays:
-    """Map a file that a writer made, to read. Raises LiveFileError when it is not one."""
+def retire(path: Path) -> None:
+    """Tell who still maps a file of live positions that nothing is shown there any more. Raises OSError."""
+    with path.open("r+b") as file:
+        file.seek(8 * RETIRED)
+        file.write((1).to_bytes(8, "little"))
+
+
+def is_shown(arrays: LiveArrays, now_us: int, silence_us: int) -> bool:
+    """Whether this is not retired, and its writer was at work less than so long ago."""
+    head = arrays.live_head
+    return not head[RETIRED] and abs(now_us - int(head[BEAT])) < silence_us
+
+
+def open_live(path: Path, doubt: NDArray[np.int64] | None = None) -> LiveArrays:
+    """Map a file that a writer made, to read. `doubt`, (1,) int64, is the word of the reader behind `live_doubt`;
+    without one, all that is read here counts as STALE.
+
+    Raises LiveFileError when the file is none.
+    """
     try:
         with path.open("rb") as file:
             memory = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.int64)
@@ -179,7 +210,9 @@ def open_live(path: Path) -> LiveArrays:
     shape = tuple(int(size) for size in memory[HEAD_WORDS - 4 : HEAD_WORDS])
     if sum(shape) != len(memory):
         raise LiveFileError(f"{path} has another size than it says")
-    return _split(memory, (shape[0], shape[1], shape[2], shape[3]))
+    word = (np.ones(1, dtype=np.int64) if doubt is None else doubt).view()
+    word.flags.writeable = False
+    return _split(memory, (shape[0], shape[1], shape[2], shape[3]))._replace(live_doubt=word)
 
 
 def look(arrays: LiveArrays, item: int, branch: int) -> LiveView | None:

@@ -111,6 +111,7 @@ class Tables(NamedTuple):
     live_rows: NDArray[np.int64]
     live_blocks: NDArray[np.int64]
     item_record: NDArray[np.int64]
+    live_doubt: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

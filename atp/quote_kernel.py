@@ -96,6 +96,7 @@ def _tables_of(described: NDArray[np.int64]) -> Tables:
         carray(pointer(d[13, 0]), d[13, 1], np.int64),
         carray(pointer(d[14, 0]), d[14, 1], np.int64),
         carray(pointer(d[15, 0]), (d[15, 1], d[15, 2]), np.int64),
+        carray(pointer(d[16, 0]), d[16, 1], np.int64),
     )
 
 
@@ -390,7 +391,7 @@ def quote_lines(
 ) -> bool:
     """Fill the lines of `free_lines` whose status is OK, and clear the others; False: this is for the engine.
 
-    `described` (16, 3) int64 and `window` hold addresses; `asked_lines`
+    `described` (17, 3) int64 and `window` hold addresses; `asked_lines`
     (n, ASKED_SIZE) and `free_lines` (n, FREE_SIZE) int64. Unless `is_unknown_plain`, unknown stock is for others too.
     """
     tables, supply = _tables_of(described), _supply_of(window, as_of_us)

@@ -99,9 +99,11 @@ class AvailabilityService:
 
 
 def positions_of(loaded: LoadedSnapshot) -> AvailabilityEngine:
-    """The availability side of a snapshot; refuses the request if it has none."""
+    """The availability side of a snapshot, STALE unless its live positions are proven; refuses the request if the
+    snapshot has none."""
     if loaded.availability is None:
         raise RequestRefusedError(Reason.NO_AVAILABILITY_DATA, "the snapshot was made without positions")
+    loaded.live()
     return loaded.availability
 
 

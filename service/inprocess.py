@@ -19,7 +19,8 @@ from service.exchange import Answer, Caller, Intake, Mutation, Services, Watch
 from service.handlers import correlation_id_of
 from service.instants import now_us
 from service.limits import LIVE_PAIRS, LIVE_WORDS
-from service.live_files import LiveFollower, WriterBusyError, live_directory, socket_path, writer_lock
+from service.live_files import WriterBusyError, is_read_only, live_directory, socket_path, writer_lock
+from service.live_reader import LookingReader, reading
 from service.live_service import live_methods
 from service.live_state import LiveState
 from service.runtime import load_snapshot, version_opener
@@ -202,11 +203,16 @@ def store_client(
     Where a server writes the live state of the store, what changes it goes to that one; otherwise this process does.
     """
     active = load_snapshot(store, None, policy)
-    holder = SnapshotHolder(active, version_opener(store, policy, lambda _: False))
+    open_version = version_opener(store, policy, lambda _: False)
     with contextlib.ExitStack() as stack:
         live = None
         if changes_live_state or (store / "live").exists():
-            live = _live_methods(store, active, stack)
+            active, live = _with_live_state(store, active, stack)
+            holder = SnapshotHolder(
+                active, lambda version: reading(store, open_version(version), LookingReader)
+            )
+        else:
+            holder = SnapshotHolder(active, open_version)
         erp = None
         if erp_config is not None:
             erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
@@ -215,17 +221,23 @@ def store_client(
         yield stack.enter_context(Client(channel=InProcessChannel(offered, service_desk=True)))
 
 
-def _live_methods(store: Path, active: LoadedSnapshot, stack: contextlib.ExitStack) -> Services | None:
-    """What changes live state, and lets the snapshot see it; None: the snapshot has no positions."""
+def _with_live_state(
+    store: Path, active: LoadedSnapshot, stack: contextlib.ExitStack
+) -> tuple[LoadedSnapshot, Services | None]:
+    """The snapshot with its live state, and what changes that; None: the snapshot has no positions, or the store can't
+    be written."""
     if active.availability is None:
-        return None
+        return active, None
     try:
         stack.enter_context(writer_lock(store))
     except WriterBusyError:
-        LiveFollower(store).look(active)
         link = WriterLink(socket_path(store))
         stack.callback(link.close)
-        return link.methods()
+        return reading(store, active, LookingReader), link.methods()
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        return reading(store, active, LookingReader), None
     cache = EmbeddedStateCache(live_directory(store))
     stack.callback(cache.close)
 
@@ -233,4 +245,4 @@ def _live_methods(store: Path, active: LoadedSnapshot, stack: contextlib.ExitSta
         return LiveWriter.in_memory(LIVE_PAIRS << grown, LIVE_WORDS << grown)
 
     live = LiveState(cache, active.availability, active.version, active.created_at_us, more_room, now_us)
-    return live_methods(live, now_us)
+    return active, live_methods(live, now_us)

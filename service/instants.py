@@ -3,9 +3,11 @@
 The one module that reads the wall clock; everything else is handed a time.
 """
 
+import hashlib
 import re
 import time
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -16,6 +18,21 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 def now_us() -> int:
     """Microseconds since the epoch."""
     return time.time_ns() // 1000
+
+
+def host_us() -> int:
+    """Microseconds since the host started, time asleep included: the same for all its processes, and never set."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+def host_number() -> int:
+    """A number of this start of this host: `host_us` of another can't be compared."""
+    return number_of(Path("/proc/sys/kernel/random/boot_id").read_text())
+
+
+def number_of(text: str) -> int:
+    """63 bits that stand for a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def us_of(instant: datetime) -> int:

@@ -66,7 +66,21 @@ HOUSEKEEPING_S = 0.1  # how often a worker looks for commands and for maps to le
 GRACE_S = 10.0  # what a request in flight gets to end when the server stops
 RESTART_DELAY_S = 0.2  # before a dead worker is started again; doubles with each death in a row
 RESTART_DELAY_MAX_S = 5.0
-SWAP_RETRY_S = 5.0  # before a worker that failed to swap is told again
+SWAP_RETRY_S = 5.0  # before a process that failed to swap is told again; doubles with each failure in a row
+SWAP_RETRY_MAX_S = 60.0
+REFUSED_RETRY_S = (
+    1.0  # before a snapshot that was refused is looked at again; doubles with each refusal in a row
+)
+REFUSED_RETRY_MAX_S = 30.0
+LIVE_LOOK_S = 0.05  # how often a worker looks which live file is announced
+LIVE_CHECK_S = 1.0  # how often a writer looks whether its live file is still in its place
+BEAT_S = 0.2  # how often a process says that it is at work
+SILENCE_S = (
+    2.0  # live state whose writer was not at work for as long is STALE, and so is what was not looked at
+)
+STALL_S = 5.0  # a loop that does not turn for as long hangs
+HANG_S = 10.0  # a process that is not heard for as long is killed and replaced
+START_HANG_S = 120.0  # one that has just been started, before it is heard for the first time
 HEALTHY_AFTER_S = 30.0  # a worker that lived as long starts with a clean record
 
 if RECEIVE_BYTES_MAX < LINES_MAX * (SKU_BYTES_MAX + UOM_BYTES_MAX + LINE_OVERHEAD_BYTES_MAX):

@@ -60,13 +60,13 @@ class LiveState:
         created_us: int,
         make_writer: MakeWriter,
         now_us: Callable[[], int],
-        on_grown: Callable[[], None] = lambda: None,
+        on_shown: Callable[[], None] = lambda: None,
     ) -> None:
         self._cache = cache
         self._now_us = now_us
         self._link = LiveLink(cache, now_us)
         self._lock = threading.RLock()
-        self.use(engine, snapshot_version, created_us, make_writer, on_grown)
+        self.use(engine, snapshot_version, created_us, make_writer, on_shown)
 
     def use(
         self,
@@ -74,11 +74,20 @@ class LiveState:
         snapshot_version: str,
         created_us: int,
         make_writer: MakeWriter,
-        on_grown: Callable[[], None] = lambda: None,
+        on_shown: Callable[[], None] = lambda: None,
     ) -> None:
-        """Go over to another snapshot: all that is durable is read anew. On failure everything stays as it was."""
+        """Go over to another snapshot: all that is durable is read anew. On failure everything stays as it was.
+
+        `on_shown` is called when all of it is where `make_writer` said, and again whenever it has moved to more room.
+        """
         with self._lock:
             before = dict(self.__dict__)
+            is_whole = False
+
+            def on_grown() -> None:
+                if is_whole:
+                    on_shown()
+
             try:
                 self._version, self._engine = snapshot_version, engine
                 self._position = START
@@ -89,6 +98,8 @@ class LiveState:
                 self._versions: dict[Key, int] = {}
                 self._pairs = LivePairs(engine, created_us, make_writer, on_grown)
                 self._read_all()
+                is_whole = True
+                on_shown()
             except BaseException:
                 self.__dict__.update(before)
                 raise

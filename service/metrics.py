@@ -222,13 +222,41 @@ class SnapshotAge:
         yield GaugeMetricFamily("pricegrid_snapshot_age_seconds", "Age of the active snapshot.", value=age_s)
 
 
-def serve_metrics(port: int, age: SnapshotAge) -> int:
-    """Serves the sum of all processes at http://127.0.0.1:`port`/metrics (0: a free one); the port it got."""
+class Serving:
+    """How the processes are, as the supervisor sees them."""
+
+    def __init__(self, in_doubt: Callable[[], int], ended: Callable[[], Mapping[str, int]]) -> None:
+        self._in_doubt = in_doubt
+        self._ended = ended
+
+    def collect(self) -> Iterable[object]:
+        """A gauge and a counter."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        yield GaugeMetricFamily(
+            "pricegrid_live_unproven_workers",
+            "Workers that can't prove that their live positions are current: they answer STALE.",
+            value=self._in_doubt(),
+        )
+        ended = CounterMetricFamily(
+            "pricegrid_processes_ended",
+            "Processes that died or were killed, and replaced.",
+            labels=("process",),
+        )
+        for process, count in self._ended().items():
+            ended.add_metric((process,), count)
+        yield ended
+
+
+def serve_metrics(port: int, *collectors: SnapshotAge | Serving) -> int:
+    """Serves the sum of all processes and what is collected at http://127.0.0.1:`port`/metrics (0: a free one); the
+    port it got."""
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    registry.register(age)  # type: ignore[arg-type]
+    for collector in collectors:
+        registry.register(collector)  # type: ignore[arg-type]
     server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
     return int(server.server_port)

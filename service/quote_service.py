@@ -34,8 +34,9 @@ class QuoteService:
     def quote_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         now_us = self._now_us()
-        lane, erp = self._snapshots.get("").lane, self._erp.prices if self._erp else None
-        plain, is_due = answer_plainly(lane, QUOTE, raw, caller, now_us, erp)
+        active, erp = self._snapshots.get(""), self._erp.prices if self._erp else None
+        active.live()
+        plain, is_due = answer_plainly(active.lane, QUOTE, raw, caller, now_us, erp)
         if plain is not None:
             return plain
         query = wire.decode_quote_lines(raw)
@@ -84,6 +85,7 @@ def _availability(
     ):
         return None
     check_pairs(len(ask.skus) * len(branches))
+    loaded.live()
     hidden = frozenset(ask.skus[line] for line in np.flatnonzero(denied).tolist())
     question = (ask.as_of_us, ask.skus, ask.quantities_micros, ask.uoms)
     check = CheckAsk(*question, branches=branches, hidden_skus=hidden, service_desk=caller.service_desk)

@@ -10,6 +10,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from atp.engine import AvailabilityEngine
 from pricing_engine.engine import PriceEngine
@@ -19,6 +20,33 @@ from service.limits import KEPT_SNAPSHOTS_MAX
 
 def _no_branch(_: str) -> str:
     return ""
+
+
+class LiveProof(Protocol):
+    """Whether what a snapshot shows of live positions is what the writer shows."""
+
+    def __call__(self) -> bool:
+        """Asked before live positions are read: what can't be proven is STALE from then on. Cheap."""
+        ...
+
+    def look(self) -> bool:
+        """Look which live file is announced, and read that one from now on; whether all is proven then."""
+        ...
+
+
+class NothingToProve:
+    """Live positions of this process, or none at all: there is no file that could be another one."""
+
+    def __call__(self) -> bool:
+        """See `LiveProof`."""
+        return True
+
+    def look(self) -> bool:
+        """See `LiveProof`."""
+        return True
+
+
+NOTHING_TO_PROVE: Final = NothingToProve()
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -36,6 +64,8 @@ class LoadedSnapshot:
     """The branch of a customer, '' for none."""
     lane: Lane | None = None
     """The short way of plain requests; None: all go the usual way."""
+    live: LiveProof = NOTHING_TO_PROVE
+    """To be asked before `availability` or `lane` say how much there is."""
 
 
 class SnapshotHolder:
@@ -92,11 +122,18 @@ class SnapshotHolder:
             return self._kept.get(version)
 
     def let_go(self) -> int:
-        """Unmaps the replaced snapshots that no request uses any more; how many still wait."""
-        with self._lock:
+        """Unmaps the replaced snapshots that no request uses any more; how many still wait.
+
+        Does nothing while a request opens a snapshot, which can take long: the worker's loop must go on.
+        """
+        if not self._lock.acquire(blocking=False):
+            return len(self._retired)
+        try:
             retired = self._retired
             self._retired = [entry for entry in retired if entry[0]() is not None]
             waiting = len(self._retired)
+        finally:
+            self._lock.release()
         retired.clear()  # outside the lock: this is what takes a while
         return waiting
 

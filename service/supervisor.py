@@ -19,26 +19,26 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 
 from cache.redis_options import RedisOptions
 from loaders.errors import SnapshotError
 from loaders.snapshot import current_version
 from pricing_engine.model import ExceptionPolicy
+from service.children import ALONE_AFTER_DEATHS, Child
 from service.instants import created_at_us, now_us
 from service.limits import (
     CHECK_NICENESS,
     GRACE_S,
-    HEALTHY_AFTER_S,
+    HANG_S,
     POLL_S,
-    RESTART_DELAY_MAX_S,
+    REFUSED_RETRY_MAX_S,
+    REFUSED_RETRY_S,
     RESTART_DELAY_S,
-    SWAP_RETRY_S,
     WORKER_THREADS,
 )
 from service.runtime import check_snapshot
-from service.worker import Activate, Serving, Stop, SwapFailed, WorkerConfig, run_worker
+from service.worker import Activate, Stop, WorkerConfig, run_worker
 from service.writer import run_writer
 
 _log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ class ServeOptions:
     """The Redis that shares live state with other hosts; None: it is this store's own."""
     events_stream: str = ""
     """A stream of that Redis to take inventory events from; '': none."""
+    hang_s: float = HANG_S
+    """A process that is not heard for as long is killed and replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +123,31 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
 
 
 class SnapshotWatcher:
-    """Looks at the store's pointer and reports each newly active snapshot, seen to be whole and to answer."""
+    """Looks at the store's pointer and reports each newly active snapshot, seen to be whole and to answer.
 
-    def __init__(self, store: Path, policy: ExceptionPolicy, version: str, report: Connection) -> None:
+    One that was refused is looked at again: when its files or the pointer have changed, and every now and then.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        policy: ExceptionPolicy,
+        version: str,
+        report: Connection,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        check: Callable[[Path, str | None, ExceptionPolicy], str] = check_snapshot,
+    ) -> None:
         self._store = store
         self._policy = policy
         self._seen = version
         self._report = report
+        self._clock_s = clock_s
+        self._check = check
+        self._said = ""
+        self._refused: tuple[int, ...] = ()
+        self._refusals = 0
+        self._again_at_s = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-watcher", daemon=True)
 
@@ -140,20 +160,48 @@ class SnapshotWatcher:
         self._stopping.set()
 
     def look(self) -> str | None:
-        """The newly active and verified version, if there is one; a damaged one is logged once and passed over."""
+        """The newly active and verified version, if there is one; what is wrong with one is logged once."""
+        files: tuple[int, ...] = ()
         try:
             version = current_version(self._store)
+            files = self._files(version)
             if version == self._seen:
+                self._forget()
                 return None
-            self._seen = version
-            check_snapshot(self._store, version, self._policy)
+            if self._refused == files and self._clock_s() < self._again_at_s:
+                return None
+            self._check(self._store, version, self._policy)
         except (SnapshotError, OSError) as error:
-            _log.error("snapshot refused, the running one stays: %s", error)
+            self._refuse(str(error), files)
             return None
-        except Exception:  # noqa: BLE001 -- whatever is wrong with it, what runs goes on
-            _log.exception("snapshot refused, the running one stays")
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, what runs goes on
+            self._refuse(repr(error), files)
             return None
+        self._seen = version
+        self._forget()
         return version
+
+    def _files(self, version: str) -> tuple[int, ...]:
+        """What changes when somebody mends a snapshot, or activates it again."""
+        directory = self._store / "snapshots" / version
+        found = []
+        for path in (self._store / "current", directory, directory / "manifest.json"):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                found += [status.st_ino, status.st_mtime_ns]
+        return tuple(found)
+
+    def _refuse(self, message: str, files: tuple[int, ...]) -> None:
+        if message != self._said:
+            self._said = message
+            _log.error("snapshot refused, the running one stays: %s", message)
+        self._refused = files
+        delay_s = min(REFUSED_RETRY_S * 2.0**self._refusals, REFUSED_RETRY_MAX_S)
+        self._refusals += 1
+        self._again_at_s = self._clock_s() + delay_s
+
+    def _forget(self) -> None:
+        self._said, self._refused, self._refusals = "", (), 0
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):  # of this thread alone: checking a snapshot must not slow answers
@@ -162,20 +210,6 @@ class SnapshotWatcher:
             version = self.look()
             if version is not None:
                 self._report.send(version)
-
-
-@dataclass(slots=True)
-class _Worker:
-    """A place for a serving process, and the process in it."""
-
-    process: SpawnProcess | None = None
-    pipe: Connection | None = None
-    serving: str = ""
-    started_s: float = 0.0
-    deaths: int = 0
-    restart_at_s: float = 0.0
-    told_at_s: float = 0.0
-    run: Callable[[WorkerConfig, Connection], None] = run_worker
 
 
 class Supervisor:
@@ -188,16 +222,20 @@ class Supervisor:
             )
         self._options = options
         self._announce = announce
-        self._context: SpawnContext = multiprocessing.get_context("spawn")
-        self._workers = [_Worker() for _ in range(options.workers)]
-        self._writer = _Worker(run=run_writer)
+        context = multiprocessing.get_context("spawn")
+        self._workers = [
+            Child("worker", run_worker, context, hang_s=options.hang_s) for _ in range(options.workers)
+        ]
+        self._writer = Child("writer", run_writer, context, hang_s=options.hang_s)
         self._version = ""
+        """The newest snapshot that a worker answers from."""
         self._next = ""
-        """The newest verified snapshot: workers take it once the writer shows live state over it, or can't."""
+        """The newest verified snapshot: the writer shows live state over it, workers take it when they have that."""
         self._address = ""
         self._ready = False
         self._stopping = False
         self._stop_calls = 0
+        self._turned_s = 0.0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
 
@@ -225,8 +263,8 @@ class Supervisor:
             ready = Ready(options.host, port, options.workers, self._version, metrics_port)
             self._address = ready.address
             self._next = self._version
-            for worker in (self._writer, *self._workers):
-                self._start(worker)
+            for child in self._everyone:
+                child.start(self._config(child, self._next), time.monotonic())
             watcher.start()
             return self._loop(reports, ready)
 
@@ -236,76 +274,84 @@ class Supervisor:
         # Read by prometheus_client when first imported, here and in the workers.
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pricegrid-metrics-"))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-        from service.metrics import SnapshotAge, serve_metrics
+        from service.metrics import Serving, SnapshotAge, serve_metrics
 
         return serve_metrics(
-            self._options.metrics_port, SnapshotAge(lambda: created_at_us(self._version), now_us)
+            self._options.metrics_port,
+            SnapshotAge(lambda: created_at_us(self._version), now_us),
+            Serving(
+                lambda: sum(not worker.is_live_proven for worker in self._workers),
+                lambda: {"worker": sum(w.ended for w in self._workers), "writer": self._writer.ended},
+            ),
+        )
+
+    @property
+    def _everyone(self) -> tuple[Child, ...]:
+        return (*self._workers, self._writer)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Workers have no live positions to wait for."""
+        return self._writer.is_read_only or (
+            self._writer.serving == "" and self._writer.deaths >= ALONE_AFTER_DEATHS
         )
 
     def _loop(self, reports: Connection, ready: Ready) -> int:
         while not self._stopping:
             sources: list[Connection | int] = [reports, self._wake_read]
-            for worker in (self._writer, *self._workers):
-                if worker.process is not None and worker.pipe is not None:
-                    sources += [worker.pipe, worker.process.sentinel]
+            for child in self._everyone:
+                sources += child.sources
             happened = wait(sources, timeout=RESTART_DELAY_S)
             if reports in happened:
                 self._next = reports.recv()
                 _log.info("snapshot %s is verified", self._next)
-            self._tend(self._writer, self._next)
-            if self._version != self._next and (
-                self._writer.serving == self._next or self._writer.process is None
-            ):
-                self._version = self._next
+            self._mind_the_gap()
+            self._tend(self._writer)
             for worker in self._workers:
-                self._tend(worker, self._version)
+                self._tend(worker)
+                if worker.serving:
+                    self._version = worker.serving
                 if worker.deaths and not self._ready:
                     _log.error("a worker could not start")
                     return 1
-            if not self._ready and all(worker.serving for worker in (self._writer, *self._workers)):
+            is_complete = all(worker.serving for worker in self._workers)
+            if not self._ready and is_complete and (self._writer.serving or self._is_alone):
                 self._ready = True
                 self._announce(ready)
         return 0
 
-    def _tend(self, worker: _Worker, version: str) -> None:
-        """Hears what a worker says, tells it of a new snapshot, starts it again when it is dead."""
+    def _mind_the_gap(self) -> None:
+        """Who was stopped itself has heard nobody meanwhile, which says nothing of them."""
         now_s = time.monotonic()
-        if worker.process is None:
-            if now_s >= worker.restart_at_s:
-                self._start(worker)
+        if now_s - self._turned_s > self._options.hang_s / 2:
+            for child in self._everyone:
+                child.heard_s = now_s
+        self._turned_s = now_s
+
+    def _tend(self, child: Child) -> None:
+        """Hears what a process says, tells it of a new snapshot, starts it again when it is dead."""
+        now_s = time.monotonic()
+        if child.process is None:
+            if now_s >= child.restart_at_s:
+                # a worker begins with what the others answer from, and goes over as they do
+                version = self._next if child is self._writer else self._version
+                child.start(self._config(child, version, verify=True), now_s)
             return
-        self._hear(worker)
-        if not worker.process.is_alive():
-            worker.process.join()
-            worker.deaths = 1 if now_s - worker.started_s > HEALTHY_AFTER_S else worker.deaths + 1
-            delay_s = min(RESTART_DELAY_S * 2 ** (worker.deaths - 1), RESTART_DELAY_MAX_S)
-            worker.restart_at_s = now_s + delay_s
-            code = worker.process.exitcode
-            _log.error("worker %s died with exit code %s; next in %.1f s", worker.process.pid, code, delay_s)
-            self._close(worker)
-        elif worker.serving not in {"", version} and now_s - worker.told_at_s > SWAP_RETRY_S:
-            self._tell(worker, Activate(version))
-            worker.told_at_s = now_s
+        child.hear(now_s)
+        if not child.process.is_alive():
+            child.bury(now_s)
+        elif child.is_silent(now_s):
+            _log.error("%s %s does not answer any more; killed", child.name, child.process.pid)
+            child.process.kill()
+        else:
+            child.bring_to(Activate(self._next, child is not self._writer and self._is_alone), now_s)
 
-    def _hear(self, worker: _Worker) -> None:
-        with contextlib.suppress(EOFError, ConnectionResetError):
-            while worker.pipe is not None and worker.pipe.poll():
-                match worker.pipe.recv():
-                    case Serving(version):
-                        worker.serving = version
-                        worker.told_at_s = 0.0
-                        _log.info("worker %s answers from %s", worker.process and worker.process.pid, version)
-                    case SwapFailed(version, message):
-                        _log.error("a worker could not take snapshot %s: %s", version, message)
-                        if worker is self._writer:
-                            self._version = version
-
-    def _start(self, worker: _Worker) -> None:
-        ours, theirs = multiprocessing.Pipe()
+    def _config(self, child: Child, version: str, *, verify: bool = False) -> WorkerConfig:
         options = self._options
-        config = WorkerConfig(
+        child.wants(Activate(version))
+        return WorkerConfig(
             store=options.store,
-            snapshot_version=self._next if worker is self._writer else self._version,
+            snapshot_version=version,
             address=self._address,
             policy=options.policy,
             metrics=options.metrics_port is not None,
@@ -314,40 +360,28 @@ class Supervisor:
             erp=options.erp,
             redis=options.redis,
             events_stream=options.events_stream,
+            verify=verify,
         )
-        process = self._context.Process(target=worker.run, args=(config, theirs), daemon=True)
-        process.start()
-        theirs.close()  # so that the end of either process is seen as the end of the pipe by the other
-        worker.process, worker.pipe, worker.serving = process, ours, ""
-        worker.started_s, worker.told_at_s = time.monotonic(), 0.0
-
-    def _tell(self, worker: _Worker, message: Activate | Stop) -> None:
-        with contextlib.suppress(OSError):
-            if worker.pipe is not None:
-                worker.pipe.send(message)
-
-    def _close(self, worker: _Worker) -> None:
-        if worker.pipe is not None:
-            worker.pipe.close()
-        worker.process, worker.pipe, worker.serving = None, None, ""
 
     def _stop_workers(self) -> None:
-        """Lets every worker end what it has in flight, for `grace_s`; then, or when asked again, kills it."""
+        """Lets every worker end what it has in flight, for `grace_s`, then the writer, whom that may need; then, or
+        when asked again, kills them."""
         asked = self._stop_calls
-        everyone = (*self._workers, self._writer)
-        for worker in everyone:
-            self._tell(worker, Stop())
         deadline_s = time.monotonic() + self._options.grace_s + 1.0
-        alive = [worker.process for worker in everyone if worker.process is not None]
-        while alive and time.monotonic() < deadline_s and self._stop_calls == asked:
-            wait([process.sentinel for process in alive], timeout=0.1)
-            alive = [process for process in alive if process.is_alive()]
-        for process in alive:
-            _log.warning("worker %s did not end in time; killed", process.pid)
-            process.kill()
-            process.join()
-        for worker in everyone:
-            self._close(worker)
+        for group in (self._workers, [self._writer]):
+            for child in group:
+                child.tell(Stop())
+            alive = [child.process for child in group if child.process is not None]
+            while alive and time.monotonic() < deadline_s and self._stop_calls == asked:
+                wait([process.sentinel for process in alive], timeout=0.1)
+                alive = [process for process in alive if process.is_alive()]
+            for process in alive:
+                _log.warning("process %s did not end in time; killed", process.pid)
+                process.kill()
+                process.join()
+            deadline_s = max(deadline_s, time.monotonic() + 1.0)
+        for child in self._everyone:
+            child.close()
 
 
 def serve(options: ServeOptions, announce: Callable[[Ready], None]) -> int:

@@ -2,12 +2,13 @@
 
 A stream looks again when the version of what availability is made of is another one, and at its heartbeat for what
 only time changes. It compares with what it sent last, so a caller that reads slowly misses steps between, never the
-last one.
+last one. Heartbeats keep their time whatever a look costs: one that is due meanwhile says what the last look found.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,12 +22,15 @@ from service.limits import (
     HEARTBEAT_MS_MIN,
     WATCH_PAIRS_MAX,
     WATCH_PAUSE_FACTOR,
+    WATCHES_MAX,
 )
 from service.wire_request import parse
 
 _OK = v1.AvailabilityStatus.AVAILABILITY_STATUS_OK
 _UNKNOWN_BRANCH = v1.AvailabilityStatus.AVAILABILITY_STATUS_UNKNOWN_BRANCH
 
+_OVER_POLL_S = 0.25  # how often a stream that waits for a look finds out that it is over
+_QUICK_S = 0.1
 IsOver = Callable[[], bool]
 Pair = tuple[int, str]
 """Line and branch."""
@@ -157,6 +161,7 @@ class WatchService:
         self._check = check
         self._changes = changes
         self._clock_s = clock_s
+        self._active = _Active()
 
     @property
     def method(self) -> Watch:
@@ -166,25 +171,87 @@ class WatchService:
     def watch_availability(self, raw: bytes, caller: Caller, is_over: IsOver) -> Iterator[bytes]:
         """Answers a `WatchAvailabilityRequest` until it is over; raises what `check` raises."""
         query = decode_watch(raw)
+        with self._active:
+            yield from self._watch(query, caller, is_over)
+
+    def _watch(self, query: WatchQuery, caller: Caller, is_over: IsOver) -> Iterator[bytes]:
         told = _Told(query.thresholds_micros)
-        sent_s = -query.heartbeat_s
+        heart = _Heart(query.heartbeat_s, self._clock_s)
+        answer: v1.CheckAvailabilityResponse | None = None
         while not is_over():
             version = self._changes.version()  # before the answer: a change during it is seen next time
             began_s = self._clock_s()
-            answer = v1.CheckAvailabilityResponse.FromString(self._check(query.check, caller).raw)
+            look = self._active.looks.submit(self._check, query.check, caller)
+            while not wait([look], _wait_s(heart.left_s())).done and not is_over():
+                if answer is not None and heart.is_due():
+                    yield heart.beats(_response(answer, []))
+            if not look.done():
+                return
+            answer = v1.CheckAvailabilityResponse.FromString(look.result().raw)
             ended_s = self._clock_s()
             changes = told.changes(answer)
-            if changes or ended_s - sent_s >= query.heartbeat_s:
-                yield _response(answer, changes)
-                sent_s = self._clock_s()
-            self._changes.pause((ended_s - began_s) * WATCH_PAUSE_FACTOR, is_over)
-            heartbeat_left_s = max(0.0, sent_s + query.heartbeat_s - self._clock_s())
+            if changes or heart.is_due():
+                yield heart.beats(_response(answer, changes))
+            rest_s = (ended_s - began_s) * self._active.pause_factor()
+            while rest_s > heart.left_s() and not is_over():
+                rest_s -= heart.left_s()
+                self._changes.pause(heart.left_s(), is_over)
+                yield heart.beats(_response(answer, []))
+            self._changes.pause(rest_s, is_over)
             caller_left_s = caller.left_s()
             self._changes.wait(
                 version,
-                heartbeat_left_s if caller_left_s is None else min(heartbeat_left_s, caller_left_s),
+                heart.left_s() if caller_left_s is None else min(heart.left_s(), caller_left_s),
                 is_over,
             )
+
+
+def _wait_s(heartbeat_left_s: float) -> float:
+    """For a look: one that is quick is itself the heartbeat that was due when it began."""
+    return min(max(heartbeat_left_s, _QUICK_S), _OVER_POLL_S)
+
+
+class _Active:
+    """The streams that watch now: each looks in a thread beside its own, and all together rest as long as they need."""
+
+    def __init__(self) -> None:
+        self.looks = ThreadPoolExecutor(WATCHES_MAX, thread_name_prefix="pricegrid-look")
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._count += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._count -= 1
+
+    def pause_factor(self) -> float:
+        """How long each rests, as a multiple of what its look took: all of them take half a core."""
+        return self._count * WATCH_PAUSE_FACTOR / WATCHES_MAX
+
+
+class _Heart:
+    """When something must be sent so that the caller knows that the stream lives."""
+
+    def __init__(self, every_s: float, clock_s: Callable[[], float]) -> None:
+        self._every_s = every_s
+        self._clock_s = clock_s
+        self._sent_s = -every_s
+
+    def left_s(self) -> float:
+        """Until then."""
+        return max(0.0, self._sent_s + self._every_s - self._clock_s())
+
+    def is_due(self) -> bool:
+        """Whether it is time."""
+        return self._clock_s() - self._sent_s >= self._every_s
+
+    def beats(self, message: bytes) -> bytes:
+        """This message is sent now."""
+        self._sent_s = self._clock_s()
+        return message
 
 
 class _Told:

@@ -38,6 +38,7 @@ class World:
         self.answer_s = 0.0
         self.age_ms = 0
         self.stock_version = 0
+        self.is_over = False
         self.waits: list[float] = []
         self.pauses: list[float] = []
         self.checked: list[v1.CheckAvailabilityRequest] = []
@@ -74,6 +75,8 @@ class World:
             return
         if self.script:
             self.script.pop(0)(self)
+        else:
+            self.is_over = True
 
     def pause(self, timeout_s: float, is_over) -> None:
         self.pauses.append(timeout_s)
@@ -84,17 +87,10 @@ class World:
     def told(self, request: v1.WatchAvailabilityRequest, caller: Caller | None = None) -> list[list[tuple]]:
         """The answers, each the branches and figures in it."""
         service = WatchService(self.check, self, self.clock_s)
-        is_last = [False]
-
-        def is_over() -> bool:
-            over = is_last[0]
-            is_last[0] = not self.script
-            return over
-
         raw = request.SerializeToString()
         answers = map(
             v1.WatchAvailabilityResponse.FromString,
-            service.watch_availability(raw, caller or Caller("id"), is_over),
+            service.watch_availability(raw, caller or Caller("id"), lambda: self.is_over),
         )
         return [
             [
@@ -203,13 +199,53 @@ def test_a_change_during_an_answer_is_seen_next():
     assert world.told(watching()) == [FIRST, [(0, "HAM", 7)]]
 
 
-def test_a_watch_rests_in_proportion_to_its_work():
+def test_a_watch_rests_in_proportion_to_its_work_and_to_how_many_watch():
     world = World(becomes(HAM=9))
     world.answer_s = 0.005
 
     world.told(watching())
 
-    assert world.pauses[0] == pytest.approx(0.005 * 64)
+    assert world.pauses[0] == pytest.approx(0.005 * 2), "alone it takes half a core, as all of them do"
+
+
+class SlowLooks(World):
+    """After the first, a look lasts until a heartbeat has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def check(self, raw: bytes, caller: Caller) -> Answered:
+        if self.checked:
+            assert self.go_on.wait(DEADLINE_S)
+        return super().check(raw, caller)
+
+    def clock_s(self) -> float:
+        return 100 * time.monotonic()
+
+
+def test_heartbeats_keep_their_time_while_a_look_takes_its_own():
+    world = SlowLooks()
+    service = WatchService(world.check, world, world.clock_s)
+    answers = service.watch_availability(watching().SerializeToString(), Caller("id"), lambda: False)
+
+    first, second, third = (v1.WatchAvailabilityResponse.FromString(next(answers)) for _ in range(3))
+
+    assert len(world.checked) == 1, "the second look is still under way"
+    assert [len(each.changes) for each in (first, second, third)] == [1, 0, 0]
+    world.go_on.set()
+    answers.close()
+
+
+def test_heartbeats_keep_their_time_while_a_watch_rests():
+    world = World(passes(0))
+    world.answer_s = 20.0  # and 40 of rest
+    world.pause = lambda timeout_s, is_over: world.pauses.append(timeout_s) or passes(timeout_s)(world)
+
+    told = world.told(watching(heartbeat_ms=15_000))
+
+    assert told[:3] == [FIRST, [], []]
+    assert max(world.pauses) <= 15
 
 
 def test_a_watch_waits_no_longer_than_its_heartbeat_or_its_caller():
