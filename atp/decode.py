@@ -151,7 +151,10 @@ def snapshot_pair(positions: Positions, item: int, branch: int) -> PairRows | No
                 positions.integer("receipt_at", k),
                 positions.integer("receipt_confidence", k),
                 KINDS[positions.integer("receipt_kind", k)],
-                positions.references.name(positions.integer("receipt_reference", k)).decode() or None,
+                *(
+                    positions.references.name(positions.integer(f"receipt_{column}", k)).decode() or None
+                    for column in ("reference", "line", "supersedes")
+                ),
             )
             for k in positions.span("receipt_start", pair)
         ),

@@ -6,9 +6,9 @@ snapshot holds: a loaded row is a set at its instant, events at or before it are
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,25 @@ class Measure(IntEnum):
 
 
 class Kind(IntEnum):
-    """How it speaks: the figure itself, or a change of it."""
+    """How it speaks: the figure itself, a change of it, or no figure: the source begins its numbers anew."""
 
     SET = 0
     DELTA = 1
+    RESET = 2
+
+
+class ReceiptKind(IntEnum):
+    """What a receipt is; in lower case the words of the table."""
+
+    PURCHASE = 0
+    TRANSFER = 1
+    ASN = 2
+
+
+RESET_MEASURE: Final = Measure.ON_HAND
+"""Of every reset, which speaks of all measures of its source."""
+UNSAID: Final = -1
+"""In a column of figures that can't be negative: the event does not say."""
 
 
 SOURCE_OF: Final = {
@@ -41,6 +56,9 @@ SOURCE_OF: Final = {
     Measure.DEMAND: Source.TRANSIT,
 }
 """The one source of each measure; another's event is not applied."""
+
+
+_SOURCES, _MEASURES, _KINDS = tuple(Source), tuple(Measure), tuple(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,23 @@ class Event:
     order_line: str = ""
     version: int = 0
     """Of the order line, as the warehouse counts it."""
+    shipped_micros: int | None = None
+    """Of an allocation: what has been shipped of the order line so far, in all; None: the event does not say."""
+    receipt_kind: ReceiptKind | None = None
+    """Of a receipt; None keeps what is known."""
+    confidence_micros: int | None = None
+    """Of a receipt, 0 to MICROS; None keeps what is known."""
+    supersedes: str = ""
+    """Of a receipt: the reference of the purchase order that it is a part of."""
+
+    @property
+    def says_more(self) -> bool:
+        """Whether it says more than a figure of one source needs."""
+        return (
+            self.expected_at_us is not None
+            or bool(self.order_ref or self.order_line or self.version or self.supersedes)
+            or not (self.shipped_micros is self.receipt_kind is self.confidence_micros is None)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,76 +117,26 @@ class EventBatch:
     order_ref: Sequence[str]
     order_line: Sequence[str]
     version: NDArray[np.int64]
+    shipped_micros: NDArray[np.int64]
+    """UNSAID where the event does not say, as in the next two."""
+    receipt_kind: NDArray[np.int64]
+    confidence_micros: NDArray[np.int64]
+    supersedes: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.sku)
 
     def event(self, index: int) -> Event:
         """One of them."""
-        expected_at_us = int(self.expected_at_us[index])
-        return Event(
-            source=Source(int(self.source[index])),
-            sequence=int(self.sequence[index]),
-            effective_us=int(self.effective_us[index]),
-            measure=Measure(int(self.measure[index])),
-            kind=Kind(int(self.kind[index])),
-            sku=self.sku[index],
-            branch=self.branch[index],
-            quantity_micros=int(self.quantity_micros[index]),
-            expected_at_us=None if expected_at_us == NO_INSTANT else expected_at_us,
-            order_ref=self.order_ref[index],
-            order_line=self.order_line[index],
-            version=int(self.version[index]),
-        )
+        return _event(tuple(column[index] for column in self._columns()))
 
     def events(self) -> list[Event]:
         """All of them."""
-        sources, measures, kinds = tuple(Source), tuple(Measure), tuple(Kind)
-        columns = zip(
-            self.source.tolist(),
-            self.sequence.tolist(),
-            self.effective_us.tolist(),
-            self.measure.tolist(),
-            self.kind.tolist(),
-            self.sku,
-            self.branch,
-            self.quantity_micros.tolist(),
-            self.expected_at_us.tolist(),
-            self.order_ref,
-            self.order_line,
-            self.version.tolist(),
-            strict=True,
-        )
-        return [
-            Event(
-                sources[source],
-                sequence,
-                effective_us,
-                measures[measure],
-                kinds[kind],
-                sku,
-                branch,
-                quantity,
-                None if expected_at_us == NO_INSTANT else expected_at_us,
-                order_ref,
-                order_line,
-                version,
-            )
-            for (
-                source,
-                sequence,
-                effective_us,
-                measure,
-                kind,
-                sku,
-                branch,
-                quantity,
-                expected_at_us,
-                order_ref,
-                order_line,
-                version,
-            ) in columns
-        ]
+        lists = [column.tolist() if isinstance(column, np.ndarray) else column for column in self._columns()]
+        return [_event(row) for row in zip(*lists, strict=True)]
+
+    def _columns(self) -> Sequence[Sequence[Any] | NDArray[np.int64]]:
+        return [getattr(self, column.name) for column in fields(self)]
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> Self:
@@ -170,7 +155,39 @@ class EventBatch:
             order_ref=[event.order_ref for event in events],
             order_line=[event.order_line for event in events],
             version=np.array([event.version for event in events], np.int64),
+            shipped_micros=np.array([_said(event.shipped_micros) for event in events], np.int64),
+            receipt_kind=np.array([_said(event.receipt_kind) for event in events], np.int64),
+            confidence_micros=np.array([_said(event.confidence_micros) for event in events], np.int64),
+            supersedes=[event.supersedes for event in events],
         )
+
+
+def _said(figure: int | None) -> int:
+    return UNSAID if figure is None else figure
+
+
+def _event(row: Sequence[Any]) -> Event:
+    """An event from its columns, in the order of `EventBatch`."""
+    source, sequence, effective_us, measure, kind, sku, branch, quantity, at_us = row[:9]
+    order_ref, order_line, version, shipped, receipt_kind, confidence, supersedes = row[9:]
+    return Event(
+        _SOURCES[source],
+        int(sequence),
+        int(effective_us),
+        _MEASURES[measure],
+        _KINDS[kind],
+        sku,
+        branch,
+        int(quantity),
+        None if at_us == NO_INSTANT else int(at_us),
+        order_ref,
+        order_line,
+        int(version),
+        None if shipped == UNSAID else int(shipped),
+        None if receipt_kind == UNSAID else ReceiptKind(receipt_kind),
+        None if confidence == UNSAID else int(confidence),
+        supersedes,
+    )
 
 
 class EventStatus(IntEnum):

@@ -129,7 +129,15 @@ def encode_detail(pair_rows: PairRows) -> bytes:
     lists = {
         "a": [(a.allocated_micros, a.as_of_us, a.order_ref) for a in pair_rows.allocations],
         "r": [
-            (r.quantity_micros, r.expected_at_us, r.confidence_micros, r.kind, r.reference)
+            (
+                r.quantity_micros,
+                r.expected_at_us,
+                r.confidence_micros,
+                r.kind,
+                r.reference,
+                r.line,
+                r.supersedes,
+            )
             for r in pair_rows.receipts
         ],
         "d": [(d.quantity_micros, d.due_at_us, d.order_ref) for d in pair_rows.demands],

@@ -156,7 +156,7 @@ class PlainStreams:
 
 def _is_bare(event: Event) -> bool:
     """Whether it says nothing but a figure of the ERP."""
-    return event.expected_at_us is None and not (event.order_ref or event.order_line or event.version)
+    return event.kind is not Kind.RESET and not event.says_more
 
 
 def _doubled(array: NDArray[T], length: int) -> NDArray[T]:

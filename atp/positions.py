@@ -13,8 +13,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from atp.events import Measure
 from atp.jit import compiled
 from atp.live_layout import DEMAND_WORDS, NOTHING_LIVE, RECEIPT_WORDS, LiveArrays
+from atp.model import Source
 
 ON_HAND: Final = 0
 UNAVAILABLE: Final = 1
@@ -65,6 +67,8 @@ COLUMNS: Final = {
     "feed_as_of": np.int64,  # (branches, 3 sources), NO_INSTANT: no feed
     "feed_complete": np.bool_,
     "feed_stale_us": np.int64,
+    "feed_owner": np.uint8,  # (branches, 5 measures): the source of each
+    "feed_decrease_shipped": np.bool_,  # (branches,): less allocated means that it was shipped
     "item_record": np.int64,  # (items, 4): pair_start of it and the next, item_multiple, 1 for a kit
     "pair_start": np.int64,  # items + 1
     "pair_branch": np.int32,
@@ -76,6 +80,8 @@ COLUMNS: Final = {
     "receipt_at": np.int64,
     "receipt_kind": np.uint8,  # see KINDS
     "receipt_reference": np.int32,  # -1: none
+    "receipt_line": np.int32,  # a reference too, as the next
+    "receipt_supersedes": np.int32,
     "demand_start": np.int64,  # pairs + 1
     "demand_quantity": np.int64,
     "demand_at": np.int64,
@@ -90,6 +96,9 @@ COLUMNS: Final = {
     "kit_denominator": np.int64,  # 0: the need does not fit int64
 }
 KINDS: Final = ("purchase", "transfer", "asn")
+_RECEIPT_COLUMNS: Final = [
+    name for name in COLUMNS if name.startswith("receipt_") and name != "receipt_start"
+]
 
 
 class Tables(NamedTuple):
@@ -263,8 +272,22 @@ class Positions:
         self.destinations, self.orders = tables["destination"], tables["order"]
         self.references = tables["reference"]
         self._check_lengths()
+        self._check_feeds()
         columns = {column: self.arrays[column] for column in Tables._fields if column in self.arrays}
         self.tables = Tables(**columns, **NOTHING_LIVE._asdict())  # type: ignore[arg-type]
+
+    def _check_feeds(self) -> None:
+        branches = len(self.branches)
+        for column in ("feed_as_of", "feed_complete", "feed_stale_us"):
+            if self.arrays[column].shape != (branches, 3):
+                raise ValueError(
+                    f"{PREFIX}{column} must have a row for each branch and a column for each source"
+                )
+        owner: NDArray[np.uint8] = np.asarray(self.arrays["feed_owner"], np.uint8)
+        if owner.shape != (branches, len(Measure)) or bool((owner >= len(Source)).any()):
+            raise ValueError(f"{PREFIX}feed_owner must name a source for each branch and measure")
+        if self.arrays["feed_decrease_shipped"].shape != (branches,):
+            raise ValueError(f"{PREFIX}feed_decrease_shipped must have a row for each branch")
 
     def _check_lengths(self) -> None:
         """The kernels check no bounds: every offset must lead to what is there."""
@@ -274,7 +297,7 @@ class Positions:
             "uom_start": (items, "uom_name uom_numerator uom_denominator"),
             "pair_start": (items, "pair_branch pair_record"),
             "kit_start": (items, "kit_component kit_numerator kit_denominator"),
-            "receipt_start": (pairs, "receipt_quantity receipt_confidence receipt_at"),
+            "receipt_start": (pairs, " ".join(_RECEIPT_COLUMNS)),
             "demand_start": (pairs, "demand_quantity demand_at demand_order"),
             "allocation_start": (pairs, "allocation_quantity allocation_as_of allocation_order"),
             "lane_start": (len(self.destinations), "lane_from lane_transit_days"),
@@ -290,11 +313,6 @@ class Positions:
             values = self.arrays[column]
             if len(values) and not (int(values.min()) >= 0 and int(values.max()) < below):
                 raise ValueError(f"{PREFIX}{column} points outside")
-        for column in ("feed_as_of", "feed_complete", "feed_stale_us"):
-            if self.arrays[column].shape != (branches, 3):
-                raise ValueError(
-                    f"{PREFIX}{column} must have a row for each branch and a column for each source"
-                )
         if self.arrays["pair_record"].shape != (pairs, RECORD_COLUMNS):
             raise ValueError(f"{PREFIX}pair_record must have {RECORD_COLUMNS} columns")
         figures, blocks, receipt_start, demand_start = (

@@ -88,6 +88,9 @@ class Receipt:
     confidence_micros: int = MICROS
     kind: str = "purchase"
     reference: str | None = None
+    line: str | None = None
+    supersedes: str | None = None
+    """The reference of the order that it is a part of; `line` is that order's then."""
 
 
 @dataclass(frozen=True, slots=True)

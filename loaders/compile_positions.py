@@ -14,8 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from atp.days import local_days
-from atp.model import INT64_MAX, MICROS, NO_INSTANT, STALE_AFTER_MIN, Source, day_number
+from atp.model import INT64_MAX, MICROS, NO_INSTANT, day_number
 from atp.positions import BLOCK_SHIFT, COLUMNS, FLAGS, KINDS, PREFIX, names_arrays, pair_blocks
+from loaders.feeds import feed_columns
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]
@@ -66,6 +67,8 @@ _SCHEMAS: Mapping[str, Mapping[str, pl.DataType]] = {
         "kind": pl.String(),
         "confidence_micros": pl.Int64(),
         "reference": pl.String(),
+        "line": pl.String(),
+        "supersedes": pl.String(),
     },
     "demands": {
         "sku": pl.String(),
@@ -84,9 +87,11 @@ _SCHEMAS: Mapping[str, Mapping[str, pl.DataType]] = {
     "feeds": {
         "branch": pl.String(),
         "source": pl.String(),
+        "measure": pl.String(),
         "as_of_us": pl.Int64(),
         "complete": pl.Boolean(),
         "stale_after_min": pl.Int64(),
+        "decrease_means": pl.String(),
     },
     "kits": {"kit_sku": pl.String(), "component_sku": pl.String(), "quantity_micros": pl.Int64()},
 }
@@ -136,7 +141,10 @@ class _Compiler:
         self.order = _Names(
             "order", self.frames["demands"]["order_ref"], self.frames["allocations"]["order_ref"]
         )
-        self.reference = _Names("reference", self.frames["receipts"]["reference"])
+        receipts = self.frames["receipts"]
+        self.reference = _Names(
+            "reference", *(receipts[name] for name in ("reference", "line", "supersedes"))
+        )
         self.calendar = _Names("calendar", self.frames["calendars"]["calendar"])
         self.kits = _open_kits(self.frames["kits"])
 
@@ -159,7 +167,11 @@ def compile_positions(frames: Frames, *, time_zone: str = "UTC") -> Arrays:
         **_branch_columns(compiler),
         **_calendar_columns(compiler),
         **_lane_columns(compiler),
-        **_feed_columns(compiler),
+        **feed_columns(
+            compiler.frames["feeds"],
+            compiler.branch.of(compiler.frames["feeds"]["branch"]),
+            len(compiler.branch),
+        ),
         **_kit_columns(compiler),
         **_pair_columns(compiler),
     }
@@ -261,21 +273,6 @@ def _lane_columns(c: _Compiler) -> Arrays:
         "lane_from": origin[order],
         "lane_transit_days": transit[order],
     }
-
-
-def _feed_columns(c: _Compiler) -> Arrays:
-    shape = (len(c.branch), len(Source))
-    as_of = np.full(shape, NO_INSTANT, dtype=np.int64)
-    complete = np.zeros(shape, dtype=np.bool_)
-    stale_us = np.full(shape, STALE_AFTER_MIN * 60 * MICROS, dtype=np.int64)
-    feeds = c.frames["feeds"]
-    for branch, row in zip(c.branch.of(feeds["branch"]).tolist(), feeds.iter_rows(named=True), strict=True):
-        place = branch, Source[row["source"].upper()]
-        as_of[place] = row["as_of_us"]
-        complete[place] = bool(row["complete"])
-        stale_min = STALE_AFTER_MIN if row["stale_after_min"] is None else row["stale_after_min"]
-        stale_us[place] = min(stale_min * 60 * MICROS, INT64_MAX)
-    return {"feed_as_of": as_of, "feed_complete": complete, "feed_stale_us": stale_us}
 
 
 def _open_kits(kits: pl.DataFrame) -> dict[str, dict[str, Fraction]]:
@@ -434,8 +431,8 @@ def _receipt_columns(c: _Compiler, keys: NDArray[np.int64], receipts: pl.DataFra
         .fill_null(KINDS[0])
         .replace_strict(list(KINDS), range(len(KINDS)), return_dtype=pl.UInt8),
     )
-    by = ("day", "expected_at_us", "reference", "quantity_micros", "confidence_micros", "kind_code")
-    rows, starts = _sorted_rows(keys, dated, by)
+    by = ("day", "expected_at_us", "reference", "line", "quantity_micros", "confidence_micros", "kind_code")
+    rows, starts = _sorted_rows(keys, dated, (*by, "supersedes"))
     return {
         "receipt_start": starts,
         "receipt_day": rows["day"].to_numpy(),
@@ -444,6 +441,8 @@ def _receipt_columns(c: _Compiler, keys: NDArray[np.int64], receipts: pl.DataFra
         "receipt_at": rows["expected_at_us"].to_numpy(),
         "receipt_kind": rows["kind_code"].to_numpy(),
         "receipt_reference": c.reference.of(rows["reference"]),
+        "receipt_line": c.reference.of(rows["line"]),
+        "receipt_supersedes": c.reference.of(rows["supersedes"]),
     }
 
 

@@ -264,6 +264,13 @@ def _supply(table: str) -> Callable[[Validation], None]:
 
 def _feeds(state: Validation) -> None:
     _check_names(state, "feeds", _branches(state))
+    frame = state.frames["feeds"]
+    named = frame.filter(pl.col("measure").is_not_null())
+    owners = named.group_by("branch", "measure").agg(pl.col("source").n_unique())
+    disputed = owners.filter(pl.col("source") > 1)
+    hit = frame.join(disputed, on=["branch", "measure"], how="semi")[ROW]
+    words = "has another source at this branch too: no event of it could be told apart"
+    state.reject("feeds", frame[ROW].is_in(hit.implode()), "measure", quoted("measure", words))
 
 
 def _kits(state: Validation) -> None:

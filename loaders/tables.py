@@ -327,6 +327,8 @@ _SUPPLY_TABLES = (
             _word("kind", "purchase transfer asn", default="purchase"),
             Column("confidence", Kind.DECIMAL, default=MICROS, low=0, high=MICROS),
             _name("reference"),
+            _name("line"),
+            _name("supersedes"),
         ),
     ),
     Table(
@@ -355,11 +357,13 @@ _SUPPLY_TABLES = (
         (
             _BRANCH,
             _word("source", "erp wms transit", required=True),
+            _word("measure", "on_hand unavailable allocated receipt demand"),
             _AS_OF,
             Column("complete", Kind.BOOLEAN, default=False),
             Column("stale_after_min", Kind.INTEGER, default=STALE_AFTER_MIN, low=1),
+            _word("decrease_means", "shipped cancelled", default="cancelled"),
         ),
-        ("branch", "source"),
+        ("branch", "source", "measure"),
     ),
     Table(
         "kits",

@@ -38,10 +38,19 @@ class InventoryMeasure(enum.Enum):
 
 
 class InventoryEventKind(enum.Enum):
-    """How it speaks: the figure itself, or a change of it."""
+    """How it speaks: the figure itself, a change of it, or no figure: the source begins its numbers anew."""
 
     SET = "SET"
     DELTA = "DELTA"
+    RESET = "RESET"
+
+
+class InventoryReceiptKind(enum.Enum):
+    """What a receipt is."""
+
+    PURCHASE = "PURCHASE"
+    TRANSFER = "TRANSFER"
+    ASN = "ASN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,14 @@ class InventoryEvent:
     order_line: str = ""
     version: int = 0
     """Of the order line, as the warehouse counts it."""
+    shipped: Decimal | int | None = None
+    """Of an allocation: what has been shipped of the order line so far, in all; None says nothing."""
+    receipt_kind: InventoryReceiptKind | None = None
+    """Of a receipt; None keeps what is known."""
+    confidence: Decimal | int | None = None
+    """Of a receipt, 0 to 1; None keeps what is known."""
+    supersedes: str = ""
+    """Of a receipt: the reference of the purchase order that it is a part of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +165,10 @@ def _message(event: InventoryEvent) -> v1.InventoryEvent:
             order_ref=event.order_ref,
             order_line=event.order_line,
             version=event.version,
+            shipped_micros=None if event.shipped is None else _micros(event.shipped),
+            receipt_kind=None if event.receipt_kind is None else _RECEIPT_KINDS[event.receipt_kind],
+            confidence_micros=None if event.confidence is None else _micros(event.confidence),
+            supersedes=event.supersedes,
         )
     except (TypeError, ValueError) as error:
         raise InvalidRequestError(f"{event}: {error}", reason="INVALID_EVENT") from error
@@ -175,4 +196,8 @@ _MEASURES: Mapping[InventoryMeasure, Any] = {
 }
 _KINDS: Mapping[InventoryEventKind, Any] = {
     kind: v1.InventoryEventKind.Value(f"INVENTORY_EVENT_KIND_{kind.value}") for kind in InventoryEventKind
+}
+_RECEIPT_KINDS: Mapping[InventoryReceiptKind, Any] = {
+    kind: v1.InventoryReceiptKind.Value(f"INVENTORY_RECEIPT_KIND_{kind.value}")
+    for kind in InventoryReceiptKind
 }

@@ -17,6 +17,7 @@ from pricegrid import (
     InventoryEvent,
     InventoryEventKind,
     InventoryMeasure,
+    InventoryReceiptKind,
     InventorySource,
     PublishResult,
     UnreadableEvent,
@@ -38,7 +39,8 @@ def add_events_arguments(parser: argparse.ArgumentParser) -> None:
         "publish",
         help="publish a file of events",
         description="Publishes inventory events, one JSON object a line, with the members source, sequence, "
-        "effective_time, measure, kind, sku, branch, quantity, expected_at, order_ref, order_line, version. "
+        "effective_time, measure, kind, sku, branch, quantity, expected_at, order_ref, order_line, version, "
+        "shipped, receipt_kind, confidence, supersedes. "
         "A line that is none is kept by the server as a dead letter.",
         allow_abbrev=False,
     )
@@ -131,6 +133,10 @@ def client_event(event: Event) -> InventoryEvent:
         order_ref=event.order_ref,
         order_line=event.order_line,
         version=event.version,
+        shipped=None if event.shipped_micros is None else decimal_from_micros(event.shipped_micros),
+        receipt_kind=None if event.receipt_kind is None else InventoryReceiptKind[event.receipt_kind.name],
+        confidence=None if event.confidence_micros is None else decimal_from_micros(event.confidence_micros),
+        supersedes=event.supersedes,
     )
 
 

@@ -12,8 +12,8 @@ from decimal import Context, Decimal, localcontext
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from atp.events import DeadReason, Event, Kind, Measure
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MAX, INT64_MIN, Source
+from atp.events import RESET_MEASURE, DeadReason, Event, Kind, Measure, ReceiptKind
+from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MAX, INT64_MIN, MICROS, Source
 from loaders.instants import day_start_us
 from service.instants import parse_as_of, us_of
 from service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX
@@ -31,6 +31,10 @@ FIELDS: Final = (
     "order_ref",
     "order_line",
     "version",
+    "shipped",
+    "receipt_kind",
+    "confidence",
+    "supersedes",
 )
 """The members of such an object; those from `expected_at` on may be left out."""
 
@@ -42,8 +46,9 @@ _SHOWN_MAX = 80
 _SOURCES: Final = {source.name.lower(): source for source in Source}
 _MEASURES: Final = {measure.name.lower(): measure for measure in Measure}
 _KINDS: Final = {kind.name.lower(): kind for kind in Kind}
+_RECEIPT_KINDS: Final = {kind.name.lower(): kind for kind in ReceiptKind}
 
-_Choice = TypeVar("_Choice", Source, Measure, Kind)
+_Choice = TypeVar("_Choice", Source, Measure, Kind, ReceiptKind)
 
 
 class EventError(ValueError):
@@ -70,50 +75,64 @@ class Unreadable:
 
 def event_json(event: Event) -> str:
     """The event as a JSON object on one line; members that say nothing are left out."""
+    says = event.kind is not Kind.RESET
+    kind = event.receipt_kind
     members: dict[str, object] = {
         "source": event.source.name.lower(),
         "sequence": event.sequence,
         "effective_time": instant_us_text(event.effective_us),
-        "measure": event.measure.name.lower(),
+        "measure": event.measure.name.lower() if says else None,
         "kind": event.kind.name.lower(),
         "sku": event.sku,
         "branch": event.branch,
-        "quantity": micros_text(event.quantity_micros),
+        "quantity": micros_text(event.quantity_micros) if says else None,
+        "expected_at": None if event.expected_at_us is None else instant_us_text(event.expected_at_us),
+        "order_ref": event.order_ref or None,
+        "order_line": event.order_line or None,
+        "version": event.version or None,
+        "shipped": None if event.shipped_micros is None else micros_text(event.shipped_micros),
+        "receipt_kind": None if kind is None else kind.name.lower(),
+        "confidence": None if event.confidence_micros is None else micros_text(event.confidence_micros),
+        "supersedes": event.supersedes or None,
     }
-    if event.expected_at_us is not None:
-        members["expected_at"] = instant_us_text(event.expected_at_us)
-    if event.order_ref:
-        members["order_ref"] = event.order_ref
-    if event.order_line:
-        members["order_line"] = event.order_line
-    if event.version:
-        members["version"] = event.version
-    return text_json(members)
+    return text_json({name: value for name, value in members.items() if value is not None})
 
 
 def event_from_json(text: str | bytes, zone: ZoneInfo | None = None) -> Event:
     """Reads one event; a date without a time of day is its first instant in `zone`, and refused without one.
 
-    What only the positions can tell (that there is such an item, that the sequence is free) is not looked at.
+    What only the positions can tell (that there is such an item, that the sequence is free) is not looked at. Of a
+    reset neither the measure nor the quantity is.
 
     Raises:
         EventError: it is none.
 
     """
     members = _members(text)
+    source = _choice(members, "source", _SOURCES, DeadReason.UNKNOWN_SOURCE)
+    sequence = _integer(members, "sequence", DeadReason.INVALID_SEQUENCE, 1)
+    effective_us = _instant(members, "effective_time", zone)
+    says = members.get("kind") != Kind.RESET.name.lower()
+    measure = _choice(members, "measure", _MEASURES, DeadReason.UNKNOWN_MEASURE) if says else None
     return Event(
-        source=_choice(members, "source", _SOURCES, DeadReason.UNKNOWN_SOURCE),
-        sequence=_integer(members, "sequence", DeadReason.INVALID_SEQUENCE, 1),
-        effective_us=_instant(members, "effective_time", zone),
-        measure=_choice(members, "measure", _MEASURES, DeadReason.UNKNOWN_MEASURE),
+        source=source,
+        sequence=sequence,
+        effective_us=effective_us,
+        measure=RESET_MEASURE if measure is None else measure,
         kind=_choice(members, "kind", _KINDS, DeadReason.MALFORMED),
         sku=_text(members, "sku", SKU_BYTES_MAX, required=True),
         branch=_text(members, "branch", FIELD_BYTES_MAX, required=True),
-        quantity_micros=_quantity(members),
+        quantity_micros=_figure(members, "quantity") if says else 0,
         expected_at_us=None if _absent(members, "expected_at") else _instant(members, "expected_at", zone),
         order_ref=_text(members, "order_ref", FIELD_BYTES_MAX),
         order_line=_text(members, "order_line", FIELD_BYTES_MAX),
         version=0 if _absent(members, "version") else _integer(members, "version", DeadReason.MALFORMED, 0),
+        shipped_micros=_least_0(members, "shipped", INT64_MAX),
+        receipt_kind=None
+        if _absent(members, "receipt_kind")
+        else _choice(members, "receipt_kind", _RECEIPT_KINDS, DeadReason.MALFORMED),
+        confidence_micros=_least_0(members, "confidence", MICROS),
+        supersedes=_text(members, "supersedes", FIELD_BYTES_MAX),
     )
 
 
@@ -220,18 +239,29 @@ def _instant(members: Mapping[str, Any], name: str, zone: ZoneInfo | None) -> in
     return instant_us
 
 
-def _quantity(members: Mapping[str, Any]) -> int:
-    said = _required(members, "quantity", DeadReason.INVALID_QUANTITY)
+def _figure(members: Mapping[str, Any], name: str) -> int:
+    said = _required(members, name, DeadReason.INVALID_QUANTITY)
     text = said if isinstance(said, str) else str(said)
     if isinstance(said, bool) or not _DECIMAL.fullmatch(text):
-        raise EventError(DeadReason.INVALID_QUANTITY, f"quantity is {_shown(said)}, not a decimal number")
+        raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {_shown(said)}, not a decimal number")
     with localcontext(_EXACT):
         micros = Decimal(text) * _MICROS
         if micros != micros.to_integral_value():
-            raise EventError(DeadReason.INVALID_QUANTITY, f"quantity is {text}; at most 6 decimals are kept")
+            raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {text}; at most 6 decimals are kept")
     if not INT64_MIN < micros <= INT64_MAX:
-        raise EventError(DeadReason.OUT_OF_RANGE, f"quantity is {text}, beyond 64 bits of 10^-6")
+        raise EventError(DeadReason.OUT_OF_RANGE, f"{name} is {text}, beyond 64 bits of 10^-6")
     return int(micros)
+
+
+def _least_0(members: Mapping[str, Any], name: str, most: int) -> int | None:
+    """A figure of at least 0; None: the event does not say."""
+    if _absent(members, name):
+        return None
+    micros = _figure(members, name)
+    if not 0 <= micros <= most:
+        limit = "less than 0" if micros < 0 else f"more than {micros_text(most)}"
+        raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {micros_text(micros)}, {limit}")
+    return micros
 
 
 def _text(members: Mapping[str, Any], name: str, bytes_max: int, *, required: bool = False) -> str:

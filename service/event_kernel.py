@@ -36,9 +36,10 @@ from service.scan_kernel import read_number
 
 _EVENTS_TAG: Final = 1 << 3 | 2
 _TEXTS: Final = (
-    (1 << 6) | (1 << 7) | (1 << 10) | (1 << 11)
+    (1 << 6) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 18)
 )  # field numbers of `InventoryEvent` that are texts
-_FIELDS_MAX: Final = 12
+_UNREADABLE: Final = (1 << 13) | (1 << 14)  # those of an event that its sender could not read
+_FIELDS_MAX: Final = 18
 _QUANTITY: Final = 8
 _OFFSET: Final = 1  # the wire's zero is UNSPECIFIED
 _ERP, _WMS, _TRANSIT = (source + _OFFSET for source in (Source.ERP, Source.WMS, Source.TRANSIT))
@@ -50,13 +51,20 @@ _SET, _DELTA = Kind.SET + _OFFSET, Kind.DELTA + _OFFSET
 def _scan_event(
     raw: NDArray[np.uint8], at: int, end: int, values: NDArray[np.int64], row: NDArray[np.int64]
 ) -> bool:
-    """Read the event in [at, end); `values` is scratch, 2 x 13. False: unusual."""
+    """Read the event in [at, end); `values` is scratch, 2 x 19. False: unusual."""
     values[:] = 0
-    before, seen = 0, 0
+    before, seen = np.int64(0), np.int64(0)
     while at < end:
-        field, wire = raw[at] >> 3, raw[at] & 7
+        field, wire = np.int64(raw[at]) >> 3, raw[at] & 7
         at += 1
-        if field <= before or field > _FIELDS_MAX or wire != (2 if _TEXTS >> field & 1 else 0):
+        if field >= 16:
+            if at == end or raw[at] != 1:
+                return False
+            field = (field & 15) + np.int64(16)
+            at += 1
+        if field <= before or field > _FIELDS_MAX or _UNREADABLE >> field & 1:
+            return False
+        if wire != (2 if _TEXTS >> field & 1 else 0):
             return False
         before = field
         seen |= 1 << field

@@ -85,5 +85,5 @@ HEALTHY_AFTER_S = 30.0  # a worker that lived as long starts with a clean record
 
 if RECEIVE_BYTES_MAX < LINES_MAX * (SKU_BYTES_MAX + UOM_BYTES_MAX + LINE_OVERHEAD_BYTES_MAX):
     raise AssertionError("a request within the line limits must fit into a message")
-if RECEIVE_BYTES_MAX < EVENTS_MAX * (SKU_BYTES_MAX + 3 * FIELD_BYTES_MAX + EVENT_OVERHEAD_BYTES_MAX):
+if RECEIVE_BYTES_MAX < EVENTS_MAX * (SKU_BYTES_MAX + 4 * FIELD_BYTES_MAX + EVENT_OVERHEAD_BYTES_MAX):
     raise AssertionError("events within their limits must fit into a message")

@@ -6,12 +6,13 @@ event comes back as `Unreadable`, so that nothing of a request is lost.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.events import DeadReason, EventBatch, Kind, Measure
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, NO_INSTANT, Source
+from atp.events import RESET_MEASURE, UNSAID, DeadReason, EventBatch, Kind, Measure, ReceiptKind
+from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, MICROS, NO_INSTANT, Source
 from pricegrid import v1
 from service.errors import Reason, RequestRefusedError
 from service.event_json import (
@@ -73,6 +74,7 @@ def decode_events(raw: bytes) -> ReadEvents:
         ]
         unreadable.sort(key=lambda refused: refused.index)
         batch = _columns([message for at, message in enumerate(messages) if at not in wrong])
+        _say_nothing(batch)
     batch.expected_at_us[batch.expected_at_us == 0] = NO_INSTANT
     return ReadEvents(batch, unreadable)
 
@@ -80,21 +82,25 @@ def decode_events(raw: bytes) -> ReadEvents:
 def encode_events(batch: EventBatch) -> bytes:
     """Writes a `PublishEventsRequest` that `decode_events` reads as this batch."""
     request = v1.PublishEventsRequest()
-    for at in range(len(batch)):
-        event = batch.event(at)
+    for event in batch.events():
+        says = event.kind is not Kind.RESET
         request.events.add(
             source=event.source + _OFFSET,
             sequence=event.sequence,
             effective_us=event.effective_us,
-            measure=event.measure + _OFFSET,
+            measure=event.measure + _OFFSET if says else 0,
             kind=event.kind + _OFFSET,
             sku=event.sku,
             branch=event.branch,
-            quantity_micros=event.quantity_micros,
+            quantity_micros=event.quantity_micros if says else None,
             expected_at_us=event.expected_at_us or 0,
             order_ref=event.order_ref,
             order_line=event.order_line,
             version=event.version,
+            shipped_micros=event.shipped_micros,
+            receipt_kind=0 if event.receipt_kind is None else event.receipt_kind + _OFFSET,
+            confidence_micros=event.confidence_micros,
+            supersedes=event.supersedes,
         )
     return request.SerializeToString()
 
@@ -114,6 +120,12 @@ def message_json(message: v1.InventoryEvent) -> str:
         "order_ref": message.order_ref or None,
         "order_line": message.order_line or None,
         "version": message.version or None,
+        "shipped": micros_text(message.shipped_micros) if message.HasField("shipped_micros") else None,
+        "receipt_kind": _name(message.receipt_kind, ReceiptKind),
+        "confidence": micros_text(message.confidence_micros)
+        if message.HasField("confidence_micros")
+        else None,
+        "supersedes": message.supersedes or None,
     }
     return text_json({name: value for name, value in members.items() if value is not None})
 
@@ -137,7 +149,19 @@ def _columns(messages: Sequence[v1.InventoryEvent]) -> EventBatch:
         order_ref=[message.order_ref for message in messages],
         order_line=[message.order_line for message in messages],
         version=integers([message.version for message in messages]),
+        shipped_micros=integers([_optional(message, "shipped_micros") for message in messages]),
+        receipt_kind=integers([message.receipt_kind for message in messages]) - _OFFSET,
+        confidence_micros=integers([_optional(message, "confidence_micros") for message in messages]),
+        supersedes=[message.supersedes for message in messages],
     )
+
+
+def _optional(message: v1.InventoryEvent, field: Literal["shipped_micros", "confidence_micros"]) -> int:
+    """A figure that can't be negative; UNSAID where it is not set, and what no figure can be where it is."""
+    if not message.HasField(field):
+        return UNSAID
+    said: int = getattr(message, field)
+    return said if said >= 0 else INT64_MIN
 
 
 def _wrong(messages: Sequence[v1.InventoryEvent], batch: EventBatch) -> dict[int, tuple[DeadReason, str]]:
@@ -150,6 +174,7 @@ def _wrong(messages: Sequence[v1.InventoryEvent], batch: EventBatch) -> dict[int
             found.setdefault(at, (reason, f"{field} is {said}, {what}"))
 
     note(_outside(batch.source, Source), DeadReason.UNKNOWN_SOURCE, "source", f"not 1 to {len(Source)}")
+    is_reset = _say_nothing(batch)
     note(_outside(batch.measure, Measure), DeadReason.UNKNOWN_MEASURE, "measure", f"not 1 to {len(Measure)}")
     note(_outside(batch.kind, Kind), DeadReason.MALFORMED, "kind", f"not 1 to {len(Kind)}")
     for at, why in (
@@ -157,6 +182,7 @@ def _wrong(messages: Sequence[v1.InventoryEvent], batch: EventBatch) -> dict[int
         *_wrong_texts("branch", batch.branch, FIELD_BYTES_MAX, bytes_min=1),
         *_wrong_texts("order_ref", batch.order_ref, FIELD_BYTES_MAX),
         *_wrong_texts("order_line", batch.order_line, FIELD_BYTES_MAX),
+        *_wrong_texts("supersedes", batch.supersedes, FIELD_BYTES_MAX),
     ):
         found.setdefault(at, (DeadReason.MALFORMED, why))
     note(batch.effective_us == 0, DeadReason.MALFORMED, "effective_us", "which is to say missing")
@@ -164,7 +190,13 @@ def _wrong(messages: Sequence[v1.InventoryEvent], batch: EventBatch) -> dict[int
     late = (batch.expected_at_us != 0) & _outside_years(batch.expected_at_us)
     note(late, DeadReason.OUT_OF_RANGE, "expected_at_us", _NOT_YEARS)
     note(batch.version < 0, DeadReason.MALFORMED, "version", "less than 0")
-    for at in np.flatnonzero(batch.quantity_micros == 0).tolist():
+    kinds = f"not 0 to {len(ReceiptKind)}"
+    unknown = (batch.receipt_kind != UNSAID) & _outside(batch.receipt_kind, ReceiptKind)
+    note(unknown, DeadReason.MALFORMED, "receipt_kind", kinds)
+    note(batch.shipped_micros < UNSAID, DeadReason.INVALID_QUANTITY, "shipped_micros", "less than 0")
+    unsure = (batch.confidence_micros < UNSAID) | (batch.confidence_micros > MICROS)
+    note(unsure, DeadReason.INVALID_QUANTITY, "confidence_micros", f"not 0 to {MICROS}")
+    for at in np.flatnonzero((batch.quantity_micros == 0) & ~is_reset).tolist():
         if not messages[at].HasField("quantity_micros"):
             found.setdefault(at, (DeadReason.INVALID_QUANTITY, "quantity_micros is missing"))
     # It has no positive counterpart: a sign could not be turned without overflow.
@@ -172,7 +204,16 @@ def _wrong(messages: Sequence[v1.InventoryEvent], batch: EventBatch) -> dict[int
     return found
 
 
-def _outside(values: NDArray[np.int64], choices: type[Source | Measure | Kind]) -> NDArray[np.bool_]:
+def _say_nothing(batch: EventBatch) -> NDArray[np.bool_]:
+    """(n,) the resets, of which neither the measure nor the quantity is looked at."""
+    is_reset: NDArray[np.bool_] = batch.kind == Kind.RESET
+    batch.measure[is_reset], batch.quantity_micros[is_reset] = RESET_MEASURE, 0
+    return is_reset
+
+
+def _outside(
+    values: NDArray[np.int64], choices: type[Source | Measure | Kind | ReceiptKind]
+) -> NDArray[np.bool_]:
     return (values < 0) | (values >= len(choices))
 
 
@@ -211,7 +252,7 @@ def _cut(text: str, bytes_max: int) -> str:
     return text if len(encoded) <= bytes_max else encoded[:bytes_max].decode(errors="ignore")
 
 
-def _name(value: int, choices: type[Source | Measure | Kind]) -> str | int | None:
+def _name(value: int, choices: type[Source | Measure | Kind | ReceiptKind]) -> str | int | None:
     """The name of a value of the wire; a number that has none stays one, and 0 says nothing."""
     if 0 < value <= len(choices):
         return choices(value - _OFFSET).name.lower()

@@ -82,7 +82,11 @@ def frames_of(rows: Rows) -> dict[str, pl.DataFrame]:
             for a in many
         ],
         "receipts": [
-            (*pair, r.quantity_micros, r.expected_at_us, r.kind, r.confidence_micros, r.reference)
+            (
+                *pair,
+                *(r.quantity_micros, r.expected_at_us, r.kind, r.confidence_micros),
+                *(r.reference, r.line, r.supersedes),
+            )
             for pair, many in rows.receipts.items()
             for r in many
         ],
@@ -96,7 +100,7 @@ def frames_of(rows: Rows) -> dict[str, pl.DataFrame]:
         "stock": "on_hand_micros as_of_us unavailable_micros",
         "safety_stock": "quantity_micros",
         "allocations": "allocated_micros as_of_us order_ref",
-        "receipts": "quantity_micros expected_at_us kind confidence_micros reference",
+        "receipts": "quantity_micros expected_at_us kind confidence_micros reference line supersedes",
         "demands": "quantity_micros due_at_us order_ref",
     }
     frames = {table: _table(f"sku branch {columns[table]}", pairs[table]) for table in pairs}

@@ -304,9 +304,15 @@ def test_many_pairs_and_long_streams_find_room(tmp_path):
         {"quantity_micros": None},
         {"sequence": 0},
         {"kind": 0},
+        {"kind": 3},
+        {"shipped_micros": 0},
+        {"receipt_kind": 1},
+        {"confidence_micros": 0},
+        {"supersedes": "PO-1"},
     ],
 )
 def test_what_says_more_than_a_figure_is_not_plain(fields):
+    """Such an event leaves the compiled way alone; those beside it stay."""
     rows = scan_events(request(good(), good(**fields), good(source=2, measure=3)))
 
     assert [row == PLAIN for row in rows[:, ROW_SAYS]] == [True, False, False]

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
-from atp.events import Kind, Measure
+from atp.events import Kind, Measure, ReceiptKind
 from atp.model import AvailabilityStatus, Freshness, Source
 from pricegrid import availability, results, v1
 from pricing_engine.model import ExceptionReason, LineStatus
@@ -66,6 +66,7 @@ def test_freshness_states_are_the_engines_one_further():
         (v1.InventorySource, Source, "INVENTORY_SOURCE_"),
         (v1.InventoryMeasure, Measure, "INVENTORY_MEASURE_"),
         (v1.InventoryEventKind, Kind, "INVENTORY_EVENT_KIND_"),
+        (v1.InventoryReceiptKind, ReceiptKind, "INVENTORY_RECEIPT_KIND_"),
     ],
 )
 def test_the_words_of_events_are_the_domains_one_further(wire, domain, prefix):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atp.events import DeadReason, Event, EventBatch, Kind, Measure
+from atp.events import DeadReason, Event, EventBatch, Kind, Measure, ReceiptKind
 from atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, Source
 from pricegrid import v1
 from service.errors import Reason, RequestRefusedError
@@ -42,6 +43,14 @@ GOOD_EVENT = Event(Source.ERP, 7, NOON_US, Measure.ON_HAND, Kind.SET, "DRILL-8",
 
 instants = st.integers(1, AS_OF_MAX_US - 1)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=32)
+
+
+def as_read(event: Event) -> Event:
+    """A reset speaks of all measures, and says no figure."""
+    is_reset = event.kind is Kind.RESET
+    return replace(event, measure=Measure.ON_HAND, quantity_micros=0) if is_reset else event
+
+
 events = st.builds(
     Event,
     source=st.sampled_from(Source),
@@ -56,7 +65,11 @@ events = st.builds(
     order_ref=st.just("") | names,
     order_line=st.just("") | names,
     version=st.integers(0, INT64_MAX),
-)
+    shipped_micros=st.none() | st.integers(0, INT64_MAX),
+    receipt_kind=st.none() | st.sampled_from(ReceiptKind),
+    confidence_micros=st.none() | st.integers(0, 1_000_000),
+    supersedes=st.just("") | names,
+).map(as_read)
 
 
 def request(*messages: v1.InventoryEvent) -> bytes:
@@ -91,7 +104,12 @@ BAD_MESSAGES = [
     ("no measure", {"measure": 0}, "UNKNOWN_MEASURE", "measure is 0"),
     ("an unknown measure", {"measure": 6}, "UNKNOWN_MEASURE", "measure is 6"),
     ("no kind", {"kind": 0}, "MALFORMED", "kind is 0"),
-    ("an unknown kind", {"kind": 3}, "MALFORMED", "kind is 3"),
+    ("an unknown kind", {"kind": 4}, "MALFORMED", "kind is 4"),
+    ("shipped below 0", {"shipped_micros": -1}, "INVALID_QUANTITY", "shipped_micros is -1"),
+    ("more than sure", {"confidence_micros": 1_000_001}, "INVALID_QUANTITY", "confidence_micros is 1000001"),
+    ("less than unsure", {"confidence_micros": -1}, "INVALID_QUANTITY", "confidence_micros is -1"),
+    ("an unknown receipt", {"receipt_kind": 4}, "MALFORMED", "receipt_kind is 4"),
+    ("a long order superseded", {"supersedes": "x" * 129}, "MALFORMED", "supersedes has 129 bytes"),
     ("no item", {"sku": ""}, "MALFORMED", "sku is missing"),
     ("no branch", {"branch": ""}, "MALFORMED", "branch is missing"),
     ("a long item", {"sku": "x" * 129}, "MALFORMED", "sku has 129 bytes; at most 128"),
@@ -186,7 +204,7 @@ def test_the_largest_events_fit_into_a_message():
     text = "x" * 128
     largest = Event(
         Source.TRANSIT, INT64_MAX, AS_OF_MAX_US - 1, Measure.DEMAND, Kind.DELTA, text, text, INT64_MIN + 1,
-        AS_OF_MAX_US - 1, text, text, INT64_MAX,
+        AS_OF_MAX_US - 1, text, text, INT64_MAX, INT64_MAX, ReceiptKind.ASN, 1_000_000, text,
     )  # fmt: skip
 
     assert len(encode_events(EventBatch.of([largest] * EVENTS_MAX))) < RECEIVE_BYTES_MAX
@@ -218,7 +236,11 @@ BAD_TEXTS = [
     ("a source in capitals", good_json(source="ERP"), "UNKNOWN_SOURCE", 'source is "ERP"'),
     ("a list as source", good_json(source=["erp"]), "UNKNOWN_SOURCE", "source is"),
     ("an unknown measure", good_json(measure="sold"), "UNKNOWN_MEASURE", "on_hand, unavailable, allocated"),
-    ("an unknown kind", good_json(kind="add"), "MALFORMED", "there are set, delta"),
+    ("an unknown kind", good_json(kind="add"), "MALFORMED", "there are set, delta, reset"),
+    ("shipped below 0", good_json(shipped=-1), "INVALID_QUANTITY", "shipped is -1, less than 0"),
+    ("more than sure", good_json(confidence="1.1"), "INVALID_QUANTITY", "confidence is 1.1, more than 1"),
+    ("an unknown receipt", good_json(receipt_kind="gift"), "MALFORMED", "there are purchase, transfer, asn"),
+    ("a number superseded", good_json(supersedes=7), "MALFORMED", "supersedes is 7, not text"),
     ("no sequence", good_json(sequence=None), "INVALID_SEQUENCE", "sequence is missing"),
     ("sequence 0", good_json(sequence=0), "INVALID_SEQUENCE", "sequence is 0"),
     ("a sequence as text", good_json(sequence="7"), "INVALID_SEQUENCE", 'sequence is "7"'),

@@ -55,6 +55,7 @@ from pricegrid.v1.inventory_event_pb2 import (
     InventoryEvent,
     InventoryEventKind,
     InventoryMeasure,
+    InventoryReceiptKind,
     InventorySource,
 )
 from pricegrid.v1.inventory_feed_service_pb2 import (
@@ -136,6 +137,7 @@ __all__ = [
     "InventoryEventKind",
     "InventoryFeedServiceStub",
     "InventoryMeasure",
+    "InventoryReceiptKind",
     "InventorySource",
     "LineAvailability",
     "LinePromise",

@@ -24,19 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"pricegrid/v1/inventory_event.proto\x12\x0cpricegrid.v1\"\x96\x03\n\x0eInventoryEvent\x12-\n\x06source\x18\x01 \x01(\x0e\x32\x1d.pricegrid.v1.InventorySource\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_us\x18\x03 \x01(\x03\x12/\n\x07measure\x18\x04 \x01(\x0e\x32\x1e.pricegrid.v1.InventoryMeasure\x12.\n\x04kind\x18\x05 \x01(\x0e\x32 .pricegrid.v1.InventoryEventKind\x12\x0b\n\x03sku\x18\x06 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x07 \x01(\t\x12\x1c\n\x0fquantity_micros\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\x0e\x65xpected_at_us\x18\t \x01(\x03\x12\x11\n\torder_ref\x18\n \x01(\t\x12\x12\n\norder_line\x18\x0b \x01(\t\x12\x0f\n\x07version\x18\x0c \x01(\x03\x12\x12\n\nunreadable\x18\r \x01(\t\x12\x19\n\x11unreadable_detail\x18\x0e \x01(\tB\x12\n\x10_quantity_micros*\x85\x01\n\x0fInventorySource\x12 \n\x1cINVENTORY_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14INVENTORY_SOURCE_ERP\x10\x01\x12\x18\n\x14INVENTORY_SOURCE_WMS\x10\x02\x12\x1c\n\x18INVENTORY_SOURCE_TRANSIT\x10\x03*\xd5\x01\n\x10InventoryMeasure\x12!\n\x1dINVENTORY_MEASURE_UNSPECIFIED\x10\x00\x12\x1d\n\x19INVENTORY_MEASURE_ON_HAND\x10\x01\x12!\n\x1dINVENTORY_MEASURE_UNAVAILABLE\x10\x02\x12\x1f\n\x1bINVENTORY_MEASURE_ALLOCATED\x10\x03\x12\x1d\n\x19INVENTORY_MEASURE_RECEIPT\x10\x04\x12\x1c\n\x18INVENTORY_MEASURE_DEMAND\x10\x05*x\n\x12InventoryEventKind\x12$\n INVENTORY_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18INVENTORY_EVENT_KIND_SET\x10\x01\x12\x1e\n\x1aINVENTORY_EVENT_KIND_DELTA\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"pricegrid/v1/inventory_event.proto\x12\x0cpricegrid.v1\"\xca\x04\n\x0eInventoryEvent\x12-\n\x06source\x18\x01 \x01(\x0e\x32\x1d.pricegrid.v1.InventorySource\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_us\x18\x03 \x01(\x03\x12/\n\x07measure\x18\x04 \x01(\x0e\x32\x1e.pricegrid.v1.InventoryMeasure\x12.\n\x04kind\x18\x05 \x01(\x0e\x32 .pricegrid.v1.InventoryEventKind\x12\x0b\n\x03sku\x18\x06 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x07 \x01(\t\x12\x1c\n\x0fquantity_micros\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\x0e\x65xpected_at_us\x18\t \x01(\x03\x12\x11\n\torder_ref\x18\n \x01(\t\x12\x12\n\norder_line\x18\x0b \x01(\t\x12\x0f\n\x07version\x18\x0c \x01(\x03\x12\x12\n\nunreadable\x18\r \x01(\t\x12\x19\n\x11unreadable_detail\x18\x0e \x01(\t\x12\x1b\n\x0eshipped_micros\x18\x0f \x01(\x03H\x01\x88\x01\x01\x12\x38\n\x0creceipt_kind\x18\x10 \x01(\x0e\x32\".pricegrid.v1.InventoryReceiptKind\x12\x1e\n\x11\x63onfidence_micros\x18\x11 \x01(\x03H\x02\x88\x01\x01\x12\x12\n\nsupersedes\x18\x12 \x01(\tB\x12\n\x10_quantity_microsB\x11\n\x0f_shipped_microsB\x14\n\x12_confidence_micros*\x85\x01\n\x0fInventorySource\x12 \n\x1cINVENTORY_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14INVENTORY_SOURCE_ERP\x10\x01\x12\x18\n\x14INVENTORY_SOURCE_WMS\x10\x02\x12\x1c\n\x18INVENTORY_SOURCE_TRANSIT\x10\x03*\xd5\x01\n\x10InventoryMeasure\x12!\n\x1dINVENTORY_MEASURE_UNSPECIFIED\x10\x00\x12\x1d\n\x19INVENTORY_MEASURE_ON_HAND\x10\x01\x12!\n\x1dINVENTORY_MEASURE_UNAVAILABLE\x10\x02\x12\x1f\n\x1bINVENTORY_MEASURE_ALLOCATED\x10\x03\x12\x1d\n\x19INVENTORY_MEASURE_RECEIPT\x10\x04\x12\x1c\n\x18INVENTORY_MEASURE_DEMAND\x10\x05*\x98\x01\n\x12InventoryEventKind\x12$\n INVENTORY_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18INVENTORY_EVENT_KIND_SET\x10\x01\x12\x1e\n\x1aINVENTORY_EVENT_KIND_DELTA\x10\x02\x12\x1e\n\x1aINVENTORY_EVENT_KIND_RESET\x10\x03*\xa8\x01\n\x14InventoryReceiptKind\x12&\n\"INVENTORY_RECEIPT_KIND_UNSPECIFIED\x10\x00\x12#\n\x1fINVENTORY_RECEIPT_KIND_PURCHASE\x10\x01\x12#\n\x1fINVENTORY_RECEIPT_KIND_TRANSFER\x10\x02\x12\x1e\n\x1aINVENTORY_RECEIPT_KIND_ASN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pricegrid.v1.inventory_event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INVENTORYSOURCE']._serialized_start=462
-  _globals['_INVENTORYSOURCE']._serialized_end=595
-  _globals['_INVENTORYMEASURE']._serialized_start=598
-  _globals['_INVENTORYMEASURE']._serialized_end=811
-  _globals['_INVENTORYEVENTKIND']._serialized_start=813
-  _globals['_INVENTORYEVENTKIND']._serialized_end=933
+  _globals['_INVENTORYSOURCE']._serialized_start=642
+  _globals['_INVENTORYSOURCE']._serialized_end=775
+  _globals['_INVENTORYMEASURE']._serialized_start=778
+  _globals['_INVENTORYMEASURE']._serialized_end=991
+  _globals['_INVENTORYEVENTKIND']._serialized_start=994
+  _globals['_INVENTORYEVENTKIND']._serialized_end=1146
+  _globals['_INVENTORYRECEIPTKIND']._serialized_start=1149
+  _globals['_INVENTORYRECEIPTKIND']._serialized_end=1317
   _globals['_INVENTORYEVENT']._serialized_start=53
-  _globals['_INVENTORYEVENT']._serialized_end=459
+  _globals['_INVENTORYEVENT']._serialized_end=639
 # @@protoc_insertion_point(module_scope)
