@@ -74,7 +74,7 @@ class LiveState:
         make_writer: MakeWriter,
         on_shown: Callable[[], None] = lambda: None,
     ) -> None:
-        """Read all anew for another snapshot, and call `on_shown` then and at each growth; a failure changes nothing."""
+        """Read all anew for another snapshot; call `on_shown` then and at each growth. A failure changes nothing."""
         with self._lock:
             before = dict(self.__dict__)
             try:
