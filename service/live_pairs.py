@@ -68,12 +68,11 @@ class LivePairs:
         engine: AvailabilityEngine,
         created_us: int,
         make_writer: MakeWriter,
-        on_grown: Callable[[], None],
     ) -> None:
         self.engine = engine
         self._created_us = created_us
         self._make_writer = make_writer
-        self._on_grown = on_grown
+        self._on_shown: Callable[[], None] = lambda: None
         self._grown = 0
         self._link_lost_us = 0
         self._writer = make_writer(0)
@@ -82,6 +81,11 @@ class LivePairs:
         self._plain = PlainStreams()
         self._pair_of: list[Pair] = []
         engine.positions.follow(self._writer.readable())
+
+    def are_whole(self, on_shown: Callable[[], None]) -> None:
+        """All is where the writer was made: `on_shown` is called now, and when it has moved to more room."""
+        on_shown()
+        self._on_shown = on_shown
 
     def left(self, raw: bytes, rows: NDArray[np.int64]) -> NDArray[np.intp]:
         """The rows of a message (`atp.plain_kernel`) that are for `apply` whatever the others do."""
@@ -312,7 +316,7 @@ class LivePairs:
         for pair in list(self._states):
             self._show(pair)
         self.engine.positions.follow(self._writer.readable())
-        self._on_grown()
+        self._on_shown()
 
     def set_link_lost(self, since_us: int) -> None:
         """See `LiveWriter.set_link_lost`."""

@@ -76,30 +76,19 @@ class LiveState:
         make_writer: MakeWriter,
         on_shown: Callable[[], None] = lambda: None,
     ) -> None:
-        """Go over to another snapshot: all that is durable is read anew. On failure everything stays as it was.
-
-        `on_shown` is called when all of it is where `make_writer` said, and again whenever it has moved to more room.
-        """
+        """Read all anew for another snapshot; call `on_shown` then and at each growth. A failure changes nothing."""
         with self._lock:
             before = dict(self.__dict__)
-            is_whole = False
-
-            def on_grown() -> None:
-                if is_whole:
-                    on_shown()
-
             try:
-                self._version, self._engine = snapshot_version, engine
-                self._position = START
+                self._version, self._engine, self._position = snapshot_version, engine, START
                 self._own: set[str] = set()
                 self._held: dict[str, HeldReservation] = {}
                 self._by_key: dict[tuple[str, str], str] = {}
                 self._by_order: dict[str, set[str]] = {}
                 self._versions: dict[Key, int] = {}
-                self._pairs = LivePairs(engine, created_us, make_writer, on_grown)
+                self._pairs = LivePairs(engine, created_us, make_writer)
                 self._read_all()
-                is_whole = True
-                on_shown()
+                self._pairs.are_whole(on_shown)
             except BaseException:
                 self.__dict__.update(before)
                 raise

@@ -343,6 +343,7 @@ class Supervisor:
         elif child.is_silent(now_s):
             _log.error("%s %s does not answer any more; killed", child.name, child.process.pid)
             child.process.kill()
+            child.process.join(RESTART_DELAY_S)
         else:
             child.bring_to(Activate(self._next, child is not self._writer and self._is_alone), now_s)
 

@@ -3,12 +3,14 @@ retired, or whose writer is silent: under random swaps, growth, delays, kills an
 
 import functools
 import json
+import os
 import tempfile
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -24,6 +26,7 @@ from tests.atp_world import at, complete_feed, frames_of, world
 
 VERSIONS = ("20260302T060000Z-00000000", "20260302T070000Z-00000001")
 SILENCE_US = 2 * MICROS
+LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"
 DELAYS_US = (1, 50_000, 200_000, SILENCE_US - 1, SILENCE_US, 60 * MICROS)
 
 
@@ -179,6 +182,9 @@ class LiveFileMachine(RuleBasedStateMachine):
 
 
 TestLiveFiles = LiveFileMachine.TestCase
+TestLiveFiles.settings = settings(
+    max_examples=400 if LONG else 30, stateful_step_count=60 if LONG else 40, deadline=None
+)
 
 
 @pytest.fixture
@@ -233,7 +239,8 @@ def test_a_file_from_before_the_host_started_anew_is_not_followed(host, monkeypa
     monkeypatch.setattr(live_files, "host_number", lambda: 7)
     host.show(VERSIONS[0])
 
-    assert [host.readers[VERSIONS[0]].look() for _ in range(3)] == [False] * 3
+    with caplog.at_level("INFO"):
+        assert [host.readers[VERSIONS[0]].look() for _ in range(3)] == [False] * 3
     assert caplog.text.count("another start of this host") == 1, "told once"
 
 

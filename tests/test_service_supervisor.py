@@ -3,13 +3,17 @@
 import multiprocessing
 import socket
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from loaders.errors import SnapshotError
 from loaders.snapshot import activate, write_snapshot
 from pricing_engine.model import ExceptionPolicy
+from service.children import Child
 from service.compile_cache import sources_digest, use_compile_cache
+from service.pulse import Beat, Pulse
 from service.supervisor import (
     ServeError,
     ServeOptions,
@@ -18,6 +22,7 @@ from service.supervisor import (
     is_loopback,
     reserved_port,
 )
+from service.worker import Activate, Serving, SwapFailed
 from tests.stores import price_rows, publish
 
 
@@ -87,6 +92,78 @@ def test_a_damaged_snapshot_is_logged_once_and_passed_over(watcher, tmp_path, ca
     assert caplog.text.count(victim.name) == 1
 
 
+class Checks:
+    """Checks snapshots as told: each answer is an error, or None for a whole one."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self.answers, self.now_s = list(answers), 0.0
+
+    def __call__(self, store: Path, version: str, policy: ExceptionPolicy) -> str:
+        error = self.answers.pop(0)
+        if error is not None:
+            raise error
+        return version
+
+    def clock_s(self) -> float:
+        return self.now_s
+
+
+def looking(store: Path, checks: Checks, version: str = "before") -> SnapshotWatcher:
+    _, report = multiprocessing.Pipe(duplex=False)
+    return SnapshotWatcher(store, ExceptionPolicy(), version, report, clock_s=checks.clock_s, check=checks)
+
+
+def test_a_refused_snapshot_is_looked_at_again_with_patience(tmp_path, caplog):
+    """Out of memory or files for a moment, or restored in place: nothing that can be seen has changed."""
+    version = publish(tmp_path, price_rows("20"), minute=1)
+    checks = Checks(*[OSError(24, "Too many open files")] * 3, None)
+    watcher = looking(tmp_path, checks)
+
+    seen = []
+    for _ in range(8):
+        seen.append((watcher.look(), len(checks.answers)))
+        checks.now_s += 1
+
+    #  refused at 0, 1 and 3 s; whole at 7 s
+    assert [left for _, left in seen] == [3, 2, 2, 1, 1, 1, 1, 0]
+    assert [found for found, _ in seen] == [None] * 7 + [version]
+    assert caplog.text.count("Too many open files") == 1, "told once"
+    assert watcher.look() is None
+
+
+@pytest.mark.parametrize("mended", ["a file", "the pointer", "a late manifest"])
+def test_a_refused_snapshot_is_looked_at_again_as_soon_as_it_is_mended(tmp_path, mended):
+    version = publish(tmp_path, price_rows("20"), minute=1)
+    checks = Checks(SnapshotError("damaged"), None)
+    watcher = looking(tmp_path, checks)
+    directory = tmp_path / "snapshots" / version
+    victim = directory / "manifest.json"
+    if mended == "a late manifest":
+        victim.rename(tmp_path / "late")
+    assert watcher.look() is None
+    assert watcher.look() is None
+    assert len(checks.answers) == 1, "nothing has changed, and it is not time"
+
+    if mended == "the pointer":
+        activate(tmp_path, version)
+    elif mended == "a late manifest":
+        (tmp_path / "late").rename(victim)
+    else:
+        (directory / "copy").write_bytes(victim.read_bytes())
+        (directory / "copy").rename(victim)
+
+    assert watcher.look() == version
+
+
+def test_a_pointer_that_stays_wrong_is_told_once(watcher, tmp_path, caplog):
+    (tmp_path / "current").write_text("../../etc/passwd\n")
+
+    for _ in range(5):
+        assert watcher.look() is None
+
+    assert caplog.text.count("snapshot refused") == 1
+
+
 def test_a_snapshot_of_another_release_is_passed_over(watcher, tmp_path, caplog):
     version = write_snapshot(tmp_path, {"odd": np.arange(3)}, {}, created_at=datetime(2026, 1, 2, tzinfo=UTC))
     activate(tmp_path, version)
@@ -117,3 +194,113 @@ def test_the_compile_cache_is_another_one_when_a_source_changes(tmp_path):
     (tmp_path / "callee.py").write_text("ANSWER = 2\n")
 
     assert before == same != sources_digest([tmp_path / "callee.py"])
+
+
+class Process:
+    """A process that says what the test says."""
+
+    pid, exitcode, sentinel = 7, None, 0
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.is_dead = False
+
+    def start(self) -> None:
+        pass
+
+    def is_alive(self) -> bool:
+        return not self.is_dead
+
+    def join(self) -> None:
+        pass
+
+
+class Context:
+    """Starts nothing."""
+
+    Process = Process
+    Pipe = staticmethod(multiprocessing.Pipe)
+
+
+class Life:
+    """A child, and the other end of its pipe."""
+
+    def __init__(self) -> None:
+        self.child = Child("writer", lambda *_: None, Context(), hang_s=10.0)
+        self.ends: list = []
+        context = self.child._context
+        context.Pipe = self.pipe
+        self.child.wants(Activate("v1"))
+        self.child.start(None, 0.0)
+
+    def pipe(self):
+        ours, theirs = multiprocessing.Pipe()
+        self.ends.append(theirs)
+        return ours, Held()
+
+    def say(self, message: object, now_s: float) -> None:
+        self.ends[-1].send(message)
+        self.child.hear(now_s)
+
+    def heard(self) -> list[object]:
+        found = []
+        while self.ends[-1].poll():
+            found.append(self.ends[-1].recv())
+        return found
+
+
+class Held:
+    """The end of a pipe that the process would have."""
+
+    def close(self) -> None:
+        pass
+
+
+def test_who_does_not_beat_is_silent_and_who_starts_has_more_time():
+    life = Life()
+    assert not life.child.is_silent(100.0), "it compiles, or checks its snapshot"
+    assert life.child.is_silent(121.0)
+    life.say(Beat(), 121.0)
+
+    assert not life.child.is_silent(131.0)
+    assert life.child.is_silent(131.1)
+
+
+def test_a_snapshot_is_told_once_and_again_after_failures_with_more_and_more_patience():
+    life, newer = Life(), Activate("v2")
+    tells = []
+    for now_s in range(60):
+        life.child.bring_to(newer, float(now_s))
+        if life.heard():
+            tells.append(now_s)
+            life.say(SwapFailed("v2", "full"), float(now_s))
+
+    assert tells == [0, 5, 15, 35]
+    life.say(Serving("v2"), 60.0)
+    life.child.bring_to(newer, 1_000.0)
+    assert life.heard() == []
+
+
+def test_deaths_in_a_row_are_logged_ever_less(caplog):
+    life = Life()
+    for number in range(16):
+        life.child.bury(float(number))
+        life.child.start(None, float(number))
+
+    assert caplog.text.count("in a row") == 5
+    assert (life.child.deaths, life.child.ended) == (16, 16)
+
+
+def test_a_loop_that_does_not_turn_is_not_vouched_for_unless_it_is_known_to_be_busy():
+    said, shown, clock = [], [], [0]
+    pulse = Pulse(lambda: said.append(clock[0]), shown.append, clock_us=lambda: clock[0], stall_s=5.0)
+    for second in range(9):
+        clock[0] = second * 1_000_000
+        pulse.beat()
+    assert (said[-1], shown[-1]) == (4_000_000, 0), "a writer's file is as old as its last turn"
+
+    with pulse.busy():
+        clock[0] += 60_000_000
+        pulse.beat()
+        assert (said[-1], shown[-1]) == (clock[0], 0)
+    pulse.beat()
+    assert shown[-1] == clock[0]
