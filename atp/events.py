@@ -63,6 +63,8 @@ class Event:
     order_line: str = ""
     version: int = 0
     """Of the order line, as the warehouse counts it."""
+    shipped_micros: int | None = None
+    """Of an allocation: what has been shipped of the order line so far, in all; None: the event does not say."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
