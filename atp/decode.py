@@ -142,6 +142,8 @@ def snapshot_pair(positions: Positions, item: int, branch: int) -> PairRows | No
                 positions.integer("allocation_quantity", k),
                 positions.integer("allocation_as_of", k),
                 _order(positions, "allocation_order", k),
+                _order(positions, "allocation_line", k),
+                positions.integer("allocation_shipped", k),
             )
             for k in positions.span("allocation_start", pair)
         ),
@@ -163,6 +165,7 @@ def snapshot_pair(positions: Positions, item: int, branch: int) -> PairRows | No
                 positions.integer("demand_quantity", k),
                 positions.integer("demand_at", k),
                 _order(positions, "demand_order", k),
+                _order(positions, "demand_line", k),
             )
             for k in positions.span("demand_start", pair)
         ),

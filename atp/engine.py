@@ -147,10 +147,13 @@ class AvailabilityEngine:
         asked = OrderLine(sku, int(ask.quantities_micros[line]), _text(ask.uoms[line]))
         return explain_pair(rows, asked, _text(branch), moment, self._hidden(ask))
 
-    def free_from(self, item: int, branch: int, as_of_us: int, first_day: int) -> tuple[int, int, int]:
+    def free_from(
+        self, item: int, branch: int, as_of_us: int, first_day: int, exclude_reservation: str = ""
+    ) -> tuple[int, int, int]:
         """(code as `kernel.walk` has it, micros, day) of what can be held of a base item from a local day on, which is
         today if it is over; may be negative."""
-        supply = self.windows.supply((branch,), as_of_us, USUAL_SUPPLY)
+        excluded = reservation_number(exclude_reservation)
+        supply = self.windows.supply((branch,), as_of_us, USUAL_SUPPLY, excluded)
         today = int(supply.today[0])
         day = max(today, first_day)
         if day >= today + supply.horizon_days:

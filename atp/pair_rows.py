@@ -127,7 +127,10 @@ def encode_detail(pair_rows: PairRows) -> bytes:
     """The lists of a pair as bytes; b'' when all are empty."""
     orders = {demand.order_ref for demand in pair_rows.demands if demand.order_ref}
     lists = {
-        "a": [(a.allocated_micros, a.as_of_us, a.order_ref) for a in pair_rows.allocations],
+        "a": [
+            (a.allocated_micros, a.as_of_us, a.order_ref, a.order_line, a.shipped_micros)
+            for a in pair_rows.allocations
+        ],
         "r": [
             (
                 r.quantity_micros,
@@ -140,7 +143,7 @@ def encode_detail(pair_rows: PairRows) -> bytes:
             )
             for r in pair_rows.receipts
         ],
-        "d": [(d.quantity_micros, d.due_at_us, d.order_ref) for d in pair_rows.demands],
+        "d": [(d.quantity_micros, d.due_at_us, d.order_ref, d.order_line) for d in pair_rows.demands],
         # reservations stand in the block; their orders matter only where a demand of the same order is net of them
         "v": [
             (v.reservation_id, v.order_ref)

@@ -86,10 +86,13 @@ COLUMNS: Final = {
     "demand_quantity": np.int64,
     "demand_at": np.int64,
     "demand_order": np.int32,  # -1: none
+    "demand_line": np.int32,  # of that order, among their names; -1: none
     "allocation_start": np.int64,  # pairs + 1
     "allocation_quantity": np.int64,
     "allocation_as_of": np.int64,
     "allocation_order": np.int32,  # -1: none
+    "allocation_line": np.int32,  # as demand_line
+    "allocation_shipped": np.int64,
     "kit_start": np.int64,  # items + 1
     "kit_component": np.int32,  # base components, kits in kits opened
     "kit_numerator": np.int64,  # base units of the component in a base unit of the kit
@@ -298,8 +301,11 @@ class Positions:
             "pair_start": (items, "pair_branch pair_record"),
             "kit_start": (items, "kit_component kit_numerator kit_denominator"),
             "receipt_start": (pairs, " ".join(_RECEIPT_COLUMNS)),
-            "demand_start": (pairs, "demand_quantity demand_at demand_order"),
-            "allocation_start": (pairs, "allocation_quantity allocation_as_of allocation_order"),
+            "demand_start": (pairs, "demand_quantity demand_at demand_order demand_line"),
+            "allocation_start": (
+                pairs,
+                "allocation_quantity allocation_as_of allocation_order allocation_line allocation_shipped",
+            ),
             "lane_start": (len(self.destinations), "lane_from lane_transit_days"),
             "calendar_start": (len(self.arrays["calendar_weekdays"]), "calendar_day calendar_working"),
         }

@@ -128,7 +128,7 @@ def demands_of(rows: Rows, sku: str, branch: str) -> list[Demand]:
     found = list(rows.demands.get((sku, branch), []))
     for kit, need in rows.kits_of(sku):
         found.extend(
-            Demand(math.ceil(d.quantity_micros * need), d.due_at_us, d.order_ref)
+            Demand(math.ceil(d.quantity_micros * need), d.due_at_us, d.order_ref, d.order_line)
             for d in rows.demands.get((kit, branch), [])
         )
     return sorted(found, key=lambda demand: demand.due_at_us)

@@ -11,7 +11,9 @@ from datetime import date
 from enum import IntEnum
 from fractions import Fraction
 
+from atp.clearing import Claim
 from atp.model import AvailabilityStatus
+from atp.order_lines import START, Mark
 from atp.rows import Pair
 
 
@@ -27,6 +29,13 @@ class ReservationStatus(IntEnum):
 
 LIVING = (ReservationStatus.HELD, ReservationStatus.CONFIRMED)
 """Those that hold stock."""
+_RANK = {
+    ReservationStatus.HELD: 0,
+    ReservationStatus.CONFIRMED: 1,
+    ReservationStatus.CONSUMED: 2,
+    ReservationStatus.RELEASED: 2,
+    ReservationStatus.EXPIRED: 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,10 @@ class ReserveAsk:
     """Every line in full, or none."""
     order_ref: str = ""
     """The order it is for, where that is known already."""
+    exclude_reservation: str = ""
+    """One of the same customer that must not stand in its way: it is given back if both can't be held."""
+    replace_reservation: str = ""
+    """One of the same customer that is given back in the same step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,29 @@ class Part:
     sku: str
     quantity_micros: int
     cleared_micros: int = 0
-    """How much of it the warehouse has taken over; it only grows (A9)."""
+    """How much of it the warehouse has taken over; as stored, what it has for good (A9)."""
+    since: Mark = START
+    """The last that the warehouse had said of the pair when it was made."""
+    excess: tuple[int, int] = (0, 1)
+    """By how much `quantity_micros` was rounded up: numerator and denominator, less than 1."""
+
+    @property
+    def exact_micros(self) -> Fraction:
+        """What it takes, not rounded."""
+        return self.quantity_micros - Fraction(*self.excess)
+
+    @property
+    def open_micros(self) -> Fraction:
+        """What it still holds, not rounded; a rest of less than a micro is nothing."""
+        left = self.exact_micros - self.cleared_micros
+        return left if left >= 1 or (left > 0 and not self.cleared_micros) else Fraction(0)
+
+    def resized(self, exact_micros: Fraction) -> "Part":
+        """The same of another quantity, at least what was taken over."""
+        exact = max(exact_micros, Fraction(self.cleared_micros))
+        quantity = math.ceil(exact)
+        excess = quantity - exact
+        return replace(self, quantity_micros=quantity, excess=(excess.numerator, excess.denominator))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +135,12 @@ class HeldReservation:
     confirmed_us: int | None = None
     ended_us: int | None = None
     """When it was consumed, released or expired."""
+    named_us: int | None = None
+    """When it named its order."""
+    asked: str = ""
+    """What it was asked for, to tell whether the same key asks for the same."""
+    replaced_by: str = ""
+    """The reservation that took its place, and what the warehouse had taken over of it."""
 
     @property
     def was_taken_over(self) -> bool:
@@ -107,63 +148,101 @@ class HeldReservation:
         return any(part.cleared_micros for line in self.lines for part in line.parts)
 
 
-Allocated = dict[tuple[str, str], int]
-"""How much of a pair was allocated to each (order, line), under line '' to the order as a whole, and has not been taken
-off a reservation yet."""
+def claims_on(held: HeldReservation, pair: Pair) -> list[Claim]:
+    """What allocations of a pair to the order of a reservation may clear of it; none without an order."""
+    if not held.order_ref:
+        return []
+    confirmed_us = held.confirmed_us if held.confirmed_us is not None else held.created_us
+    return [
+        Claim(
+            key=(held.reservation_id, at),
+            order_line=line.line.order_line,
+            quantity_micros=part.quantity_micros,
+            kept_micros=part.cleared_micros,
+            since=part.since,
+            made_us=held.created_us,
+            named_us=held.named_us if held.named_us is not None else confirmed_us,
+            is_over=held.status not in LIVING,
+        )
+        for at, line in enumerate(held.lines)
+        for part in line.parts
+        if (part.sku, line.line.branch) == pair
+    ]
 
 
-def take_off(held: HeldReservation, pair: Pair, left: Allocated) -> None:
-    """Take off `left` what a reservation, also one that has ended, was cleared by before: it counts only once (A9)."""
-    for line in held.lines:
-        for part in line.parts:
-            if (part.sku, line.line.branch) == pair and held.order_ref:
-                _use_up(left, held.order_ref, line.line.order_line, part.cleared_micros)
-
-
-def cleared(held: HeldReservation, pair: Pair, left: Allocated) -> HeldReservation:
-    """The reservation with what was allocated of a pair to its order since (A9); what it takes is taken off `left`."""
-    if not held.order_ref or held.status not in LIVING:
+def viewed(held: HeldReservation, cleared: Mapping[tuple[int, Pair], int]) -> HeldReservation:
+    """A reservation as it stands with what the warehouse has taken over by (line, pair), which may have ended it."""
+    if held.status not in LIVING or not cleared:
         return held
-    lines = []
-    for line in held.lines:
-        order_line = line.line.order_line
-        key = (held.order_ref, order_line)
-        if key not in left:
-            key = (held.order_ref, "")
-        parts = []
-        for part in line.parts:
-            more = 0
-            if (part.sku, line.line.branch) == pair:
-                more = max(0, min(part.quantity_micros - part.cleared_micros, left.get(key, 0)))
-                _use_up(left, held.order_ref, order_line, more)
-            parts.append(replace(part, cleared_micros=part.cleared_micros + more))
-        lines.append(replace(line, parts=tuple(parts)))
-    changed = replace(held, lines=tuple(lines))
-    every = [part for line in changed.lines for part in line.parts]
-    is_consumed = held.status is ReservationStatus.CONFIRMED and all(
-        part.cleared_micros >= part.quantity_micros for part in every
+    lines = tuple(
+        replace(
+            line,
+            parts=tuple(
+                replace(
+                    part, cleared_micros=cleared.get((at, (part.sku, line.line.branch)), part.cleared_micros)
+                )
+                for part in line.parts
+            ),
+        )
+        for at, line in enumerate(held.lines)
     )
-    return replace(changed, status=ReservationStatus.CONSUMED) if is_consumed else changed
+    seen = replace(held, lines=lines)
+    is_over = held.status is ReservationStatus.CONFIRMED and not _holds_anything(lines)
+    return replace(seen, status=ReservationStatus.CONSUMED) if is_over else seen
 
 
-def _use_up(left: Allocated, order_ref: str, order_line: str, micros: int) -> None:
-    """What is used of a line is used of the order; what is used without a line, of any: never is too much left."""
-    names = [(order_ref, ""), (order_ref, order_line)]
-    if order_line == "" or (order_ref, order_line) not in left:
-        names = [(order_ref, "")]
-        rest = micros
-        for name in sorted(name for name in left if name[0] == order_ref and name[1]):
-            taken = min(left[name], rest)
-            left[name] -= taken
-            rest -= taken
-    for name in names:
-        left[name] = max(0, left.get(name, 0) - micros)
+def _holds_anything(lines: Sequence[ReservedLine]) -> bool:
+    return any(part.open_micros > 0 for line in lines for part in line.parts)
+
+
+def check_progress(before: HeldReservation | None, after: HeldReservation) -> None:
+    """AssertionError where a state to be stored goes back behind the one it replaces, which can't be."""
+    if before is None:
+        return
+    is_behind = [
+        ("status", _RANK[before.status] > _RANK[after.status]),
+        ("status", before.status not in LIVING and after.status is not before.status),
+        ("confirmed_us", before.confirmed_us is not None and after.confirmed_us != before.confirmed_us),
+        ("order_ref", before.order_ref not in ("", after.order_ref)),
+        ("expires_us", after.expires_us < before.expires_us),
+        ("lines", len(after.lines) != len(before.lines)),
+    ]
+    for old, new in zip(before.lines, after.lines, strict=False):
+        cleared = {part.sku: part.cleared_micros for part in new.parts}
+        is_behind += [
+            ("held_micros", new.held_micros > old.held_micros),
+            (
+                "cleared_micros",
+                not after.replaced_by
+                and any(cleared.get(part.sku, 0) < part.cleared_micros for part in old.parts),
+            ),
+        ]
+    wrong = sorted({name for name, is_so in is_behind if is_so})
+    if wrong:
+        raise AssertionError(f"reservation {after.reservation_id} would go back: {', '.join(wrong)}")
+
+
+def shown_micros(open_of: Sequence[tuple[int, int, Fraction]]) -> list[int]:
+    """What to show of what several reservations hold of a pair, each (first day or 0, expires_us, exact micros).
+
+    Together they are the exact sum without what is less than a micro, also after those that end first have ended:
+    three thirds of one are one. What holds from a later day on is rounded up by itself.
+    """
+    found = [math.ceil(micros) for _, _, micros in open_of]
+    total = Fraction(0)
+    for at in sorted(range(len(open_of)), key=lambda at: (-open_of[at][1], at)):
+        first_day, _, micros = open_of[at]
+        if not first_day:
+            found[at] = math.floor(total + micros) - math.floor(total)
+            total += micros
+    return found
 
 
 def released(held: HeldReservation, micros_of_line: Mapping[int, int]) -> HeldReservation:
     """The reservation less what is given back of some lines, in their asked units; without any, all of it.
 
-    Of a line's components as much in proportion, what is left rounded up. Raises ValueError for more than a line holds.
+    Of a line's components as much in proportion. When nothing is left to hold it is over. Raises ValueError for more
+    than a line holds.
     """
     if not micros_of_line:
         gone = tuple(replace(line, held_micros=0, parts=_taken_over(line.parts)) for line in held.lines)
@@ -171,20 +250,64 @@ def released(held: HeldReservation, micros_of_line: Mapping[int, int]) -> HeldRe
     lines = list(held.lines)
     for at, micros in micros_of_line.items():
         if at >= len(lines) or micros > lines[at].held_micros:
-            raise ValueError(f"line {at} does not hold so much")
+            raise ValueError(f"line {at + 1} of the reservation (line_index {at}) does not hold so much")
         line = lines[at]
         left = line.held_micros - micros
         share = Fraction(left, line.held_micros)
-        kept = tuple(
-            replace(each, quantity_micros=max(each.cleared_micros, math.ceil(each.quantity_micros * share)))
-            for each in line.parts
-        )
+        kept = tuple(each.resized(each.exact_micros * share) for each in line.parts)
         lines[at] = replace(line, held_micros=left, parts=kept if left else _taken_over(line.parts))
-    is_over = not any(line.held_micros for line in lines)
-    status = ReservationStatus.RELEASED if is_over else held.status
+    status = held.status
+    if not any(line.held_micros for line in lines):
+        status = ReservationStatus.RELEASED
+    elif not _holds_anything(lines):
+        status = ReservationStatus.CONSUMED
     return replace(held, status=status, lines=tuple(lines))
+
+
+def replaced(old: HeldReservation, new: HeldReservation) -> tuple[HeldReservation, HeldReservation]:
+    """(the old one given back, the new one with what was taken over of the old one for the same order)."""
+    taken = dict(taken_over(old)) if old.order_ref and old.order_ref == new.order_ref else {}
+    lines = []
+    for line in new.lines:
+        parts = []
+        for part in line.parts:
+            pair = part.sku, line.line.branch
+            more = min(taken.get(pair, 0), part.quantity_micros)
+            if more:
+                taken[pair] -= more
+            parts.append(replace(part, cleared_micros=more))
+        lines.append(replace(line, parts=tuple(parts)))
+    gone = released(old, {})
+    left = tuple(
+        replace(line, parts=tuple(_less(part, line.line.branch, taken) for part in line.parts))
+        if old.order_ref == new.order_ref
+        else line
+        for line in gone.lines
+    )
+    return replace(gone, lines=left, replaced_by=new.reservation_id), replace(new, lines=tuple(lines))
+
+
+def _less(part: Part, branch: str, left: dict[Pair, int]) -> Part:
+    kept = min(part.cleared_micros, left.get((part.sku, branch), 0))
+    if kept:
+        left[part.sku, branch] -= kept
+    return replace(part, quantity_micros=kept, cleared_micros=kept, excess=(0, 1))
+
+
+def taken_over(held: HeldReservation) -> Mapping[Pair, int]:
+    """What the warehouse has taken over of a reservation, by pair, in micros."""
+    found: dict[Pair, int] = {}
+    for line in held.lines:
+        for part in line.parts:
+            pair = part.sku, line.line.branch
+            found[pair] = found.get(pair, 0) + part.cleared_micros
+    return found
 
 
 def _taken_over(parts: Sequence[Part]) -> tuple[Part, ...]:
     """What the warehouse took over of them, which is all that is left when the rest is given back."""
-    return tuple(replace(each, quantity_micros=each.cleared_micros) for each in parts if each.cleared_micros)
+    return tuple(
+        replace(each, quantity_micros=each.cleared_micros, excess=(0, 1))
+        for each in parts
+        if each.cleared_micros
+    )

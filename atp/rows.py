@@ -77,6 +77,9 @@ class Allocation:
     allocated_micros: int
     as_of_us: int
     order_ref: str | None = None
+    order_line: str | None = None
+    shipped_micros: int = 0
+    """Of the order line so far, in all; those are not allocated any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Demand:
     quantity_micros: int
     due_at_us: int
     order_ref: str | None = None
+    order_line: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

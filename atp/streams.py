@@ -13,8 +13,17 @@ from operator import attrgetter
 
 from atp.events import DeadReason, Event, EventStatus, Kind, Measure, Outcome
 from atp.model import NO_INSTANT, Source
+from atp.order_lines import (
+    OrderRows,
+    allocation_rows,
+    by_order,
+    demand_rows,
+    grouped,
+    listed_allocations,
+    listed_demands,
+)
 from atp.pair_rows import PairRows
-from atp.rows import Allocation, Demand, Receipt, Stock
+from atp.rows import Allocation, Receipt, Stock
 
 _by_sequence = attrgetter("sequence")
 _APPLIED = Outcome(EventStatus.APPLIED)
@@ -31,6 +40,8 @@ class Base:
     """Of allocations without a row of their own."""
     transit_us: int = NO_INSTANT
     """Of receipts and demands."""
+    ships_by_decrease: bool = False
+    """Less allocated means that it was shipped (`feeds.decrease_means`)."""
 
 
 @dataclass(slots=True)
@@ -97,7 +108,7 @@ class Stream:
             spans[at - 1 : at + 1] = [(spans[at - 1][0], spans[at][1])]
 
     def _is_replaced(self, event: Event) -> bool:
-        """A later set of the same plain figure says all. Other measures keep their history: see `peaks`."""
+        """A later set of the same plain figure says all. Other measures have one for each order line."""
         if event.measure not in _PLAIN:
             return False
         return any(
@@ -187,53 +198,18 @@ def _by_line(events: Iterable[Event]) -> dict[str, dict[str, list[Event]]]:
 
 
 def _allocations(base: Base, events: Sequence[Event]) -> tuple[Allocation, ...]:
-    """One row for each order. A set of any line of an order takes the place of the order's loaded rows, which know no
-    lines."""
-    loaded: dict[str, list[Allocation]] = {}
-    for row in base.rows.allocations:
-        loaded.setdefault(row.order_ref or "", []).append(row)
-    found = _by_line(events)
-    result = []
+    """What is loaded of each order, or what its events have made of it."""
+    loaded = {
+        order_ref: OrderRows(rows, base.wms_us, base.ships_by_decrease)
+        for order_ref, rows in grouped(base.rows.allocations).items()
+    }
+    found = by_order(events)
+    rows: list[Allocation] = []
     for order_ref in dict.fromkeys([*loaded, *found]):
-        before = loaded.get(order_ref, [])
-        after_us = max((row.as_of_us for row in before), default=base.wms_us)
-        lines = {
-            line: counted
-            for line, each in found.get(order_ref, {}).items()
-            if (counted := [event for event in each if event.effective_us > after_us])
-        }
-        if not lines:
-            result += before
-            continue
-        is_replaced = any(event.kind is Kind.SET for each in lines.values() for event in each)
-        total = 0 if is_replaced else sum(row.allocated_micros for row in before)
-        total += sum(_value(0, each) or 0 for each in lines.values())
-        as_of_us = max(event.effective_us for each in lines.values() for event in each)
-        result.append(Allocation(max(0, total), as_of_us, order_ref or None))
-    return tuple(result)
-
-
-def peaks(base: Base, events: Sequence[Event]) -> dict[tuple[str, str], int]:
-    """The most that was ever allocated at once to each (order, line), and under line '' to the order as a whole (A9).
-
-    By sequence, whatever the instants: what a later load no longer shows was allocated all the same.
-    """
-    loaded: dict[str, int] = {}
-    for row in base.rows.allocations:
-        if row.order_ref:
-            loaded[row.order_ref] = loaded.get(row.order_ref, 0) + row.allocated_micros
-    highest = {(order_ref, ""): micros for order_ref, micros in loaded.items()}
-    now: dict[str, dict[str, int]] = {}
-    for event in events:
-        if not event.order_ref:
-            continue
-        lines = now.setdefault(event.order_ref, {})
-        before = 0 if event.kind is Kind.SET else lines.get(event.order_line, 0)
-        lines[event.order_line] = before + event.quantity_micros
-        for line, micros in ((event.order_line, lines[event.order_line]), ("", sum(lines.values()))):
-            key = (event.order_ref, line)
-            highest[key] = max(highest.get(key, 0), micros)
-    return highest
+        said = loaded.get(order_ref, OrderRows((), base.wms_us, base.ships_by_decrease))
+        rows += allocation_rows(order_ref, said, found.get(order_ref, []))
+    said_us = [row.as_of_us for row in (*base.rows.allocations, *rows)]
+    return listed_allocations(rows, max(said_us, default=None))
 
 
 @dataclass(slots=True)
@@ -283,25 +259,28 @@ def _with_transit(rows: PairRows, after_us: int, events: Sequence[Event]) -> Pai
     counted = [event for event in events if event.effective_us > after_us]
     if not counted:
         return rows
-    receipts = _by_line(event for event in counted if event.measure is Measure.RECEIPT)
-    demands = _by_line(event for event in counted if event.measure is Measure.DEMAND)
-    kept_receipts = [row for row in rows.receipts if (row.reference or "") not in receipts]
-    kept_demands = [row for row in rows.demands if (row.order_ref or "") not in demands]
+    demands = by_order(event for event in counted if event.measure is Measure.DEMAND)
+    loaded = grouped(rows.demands)
+    kept = [row for row in rows.demands if (row.order_ref or "") not in demands]
+    for order_ref, events_of in demands.items():
+        kept += demand_rows(order_ref, loaded.get(order_ref, ()), events_of)
+    return replace(
+        rows,
+        receipts=receipt_rows(rows, [event for event in counted if event.measure is Measure.RECEIPT]),
+        demands=listed_demands(kept),
+        transit_as_of_us=max(event.effective_us for event in counted),
+    )
+
+
+def receipt_rows(rows: PairRows, events: Iterable[Event]) -> tuple[Receipt, ...]:
+    """What is coming in: the loaded rows, and what the events that are not in them have made of them."""
+    receipts = _by_line(events)
+    kept = [row for row in rows.receipts if (row.reference or "") not in receipts]
     for reference, lines in receipts.items():
         before = [row for row in rows.receipts if (row.reference or "") == reference]
         like = before[0] if before else Receipt(0, 0)
-        kept_receipts += [
+        kept += [
             Receipt(row.micros, row.at_us, like.confidence_micros, like.kind, reference or None)
             for row in _dated([(row.expected_at_us, row.quantity_micros) for row in before], lines)
         ]
-    for order_ref, lines in demands.items():
-        due = [
-            (row.due_at_us, row.quantity_micros) for row in rows.demands if (row.order_ref or "") == order_ref
-        ]
-        kept_demands += [Demand(row.micros, row.at_us, order_ref or None) for row in _dated(due, lines)]
-    return replace(
-        rows,
-        receipts=tuple(kept_receipts),
-        demands=tuple(sorted(kept_demands, key=attrgetter("due_at_us"))),
-        transit_as_of_us=max(event.effective_us for event in counted),
-    )
+    return tuple(kept)

@@ -58,6 +58,8 @@ _SCHEMAS: Mapping[str, Mapping[str, pl.DataType]] = {
         "allocated_micros": pl.Int64(),
         "as_of_us": pl.Int64(),
         "order_ref": pl.String(),
+        "order_line": pl.String(),
+        "shipped_micros": pl.Int64(),
     },
     "receipts": {
         "sku": pl.String(),
@@ -76,6 +78,7 @@ _SCHEMAS: Mapping[str, Mapping[str, pl.DataType]] = {
         "quantity_micros": pl.Int64(),
         "due_at_us": pl.Int64(),
         "order_ref": pl.String(),
+        "order_line": pl.String(),
     },
     "safety_stock": {"sku": pl.String(), "branch": pl.String(), "quantity_micros": pl.Int64()},
     "calendars": {
@@ -139,7 +142,12 @@ class _Compiler:
         self.zone = _Names("zone", self.frames["branches"]["time_zone"])
         self.destination = _Names("destination", lanes["to_branch"], lanes["ship_zone"])
         self.order = _Names(
-            "order", self.frames["demands"]["order_ref"], self.frames["allocations"]["order_ref"]
+            "order",
+            *(
+                self.frames[table][column]
+                for table in ("demands", "allocations")
+                for column in ("order_ref", "order_line")
+            ),
         )
         receipts = self.frames["receipts"]
         self.reference = _Names(
@@ -318,15 +326,19 @@ def _kit_columns(c: _Compiler) -> Arrays:
     }
 
 
-def _at_components(c: _Compiler, frame: pl.DataFrame, quantity: str | None) -> pl.DataFrame:
-    """A kit's rows turned into rows of its components, needs rounded up; without `quantity` they are left out."""
+def _at_components(c: _Compiler, frame: pl.DataFrame, *quantities: str) -> pl.DataFrame:
+    """A kit's rows turned into rows of its components, needs rounded up; without `quantities` they are left out."""
     kits = pl.Series(list(c.kits), dtype=pl.String)
     is_kit = frame["sku"].is_in(kits.implode())
     own = frame.filter(~is_kit)
-    if quantity is None or not is_kit.any():
+    if not quantities or not is_kit.any():
         return own
     rows = [
-        {**row, "sku": sku, quantity: min(math.ceil(row[quantity] * need), INT64_MAX)}
+        {
+            **row,
+            "sku": sku,
+            **{name: min(math.ceil((row[name] or 0) * need), INT64_MAX) for name in quantities},
+        }
         for row in frame.filter(is_kit).iter_rows(named=True)
         for sku, need in c.kits[row["sku"]].items()
     ]
@@ -342,14 +354,14 @@ def _keyed(c: _Compiler, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pair_columns(c: _Compiler) -> Arrays:
-    stock = _keyed(c, _at_components(c, c.frames["stock"], None))
+    stock = _keyed(c, _at_components(c, c.frames["stock"]))
     # the newest row counts; of two equally new ones the lesser figure
     stock = stock.sort("key", "as_of_us", "on_hand_micros", descending=[False, True, False]).unique(
         "key", keep="first", maintain_order=True
     )
-    safety = _keyed(c, _at_components(c, c.frames["safety_stock"], None))
-    allocations = _keyed(c, _at_components(c, c.frames["allocations"], "allocated_micros"))
-    receipts = _keyed(c, _at_components(c, c.frames["receipts"], None))
+    safety = _keyed(c, _at_components(c, c.frames["safety_stock"]))
+    allocations = _keyed(c, _at_components(c, c.frames["allocations"], "allocated_micros", "shipped_micros"))
+    receipts = _keyed(c, _at_components(c, c.frames["receipts"]))
     demands = _keyed(c, _at_components(c, c.frames["demands"], "quantity_micros"))
     keys = np.unique(
         np.concatenate([frame["key"].to_numpy() for frame in (stock, safety, allocations, receipts, demands)])
@@ -451,7 +463,9 @@ def _demand_columns(
 ) -> Arrays:
     """Demands by due instant, each net of what is allocated to its order, the earliest first (A1)."""
     dated = demands.with_columns(day=pl.Series(_local_days(c, demands, "due_at_us"), dtype=pl.Int32))
-    rows, starts = _sorted_rows(keys, dated, ("day", "due_at_us", "order_ref", "quantity_micros"))
+    rows, starts = _sorted_rows(
+        keys, dated, ("day", "due_at_us", "order_ref", "order_line", "quantity_micros")
+    )
     ordered = allocations.filter(pl.col("order_ref").is_not_null() & (pl.col("order_ref") != ""))
     cover = ordered.group_by("key", "order_ref").agg(cover=pl.col("allocated_micros").cast(pl.Int128).sum())
     quantity = pl.col("quantity_micros").cast(pl.Int128)
@@ -466,14 +480,18 @@ def _demand_columns(
         "demand_quantity": rows["quantity_micros"].to_numpy(),
         "demand_at": rows["due_at_us"].to_numpy(),
         "demand_order": c.order.of(rows["order_ref"]),
+        "demand_line": c.order.of(rows["order_line"]),
     }
 
 
 def _allocation_columns(c: _Compiler, keys: NDArray[np.int64], allocations: pl.DataFrame) -> Arrays:
-    rows, starts = _sorted_rows(keys, allocations, ("order_ref", "as_of_us", "allocated_micros"))
+    by = ("order_ref", "order_line", "as_of_us", "allocated_micros", "shipped_micros")
+    rows, starts = _sorted_rows(keys, allocations.with_columns(pl.col("shipped_micros").fill_null(0)), by)
     return {
         "allocation_start": starts,
         "allocation_quantity": rows["allocated_micros"].to_numpy(),
         "allocation_as_of": rows["as_of_us"].to_numpy(),
         "allocation_order": c.order.of(rows["order_ref"]),
+        "allocation_line": c.order.of(rows["order_line"]),
+        "allocation_shipped": rows["shipped_micros"].to_numpy(),
     }

@@ -315,7 +315,15 @@ _SUPPLY_TABLES = (
     ),
     Table(
         "allocations",
-        (_SKU, _BRANCH, _decimal("allocated", required=True), _AS_OF, _name("order_ref")),
+        (
+            _SKU,
+            _BRANCH,
+            _decimal("allocated", required=True),
+            _AS_OF,
+            _name("order_ref"),
+            _name("order_line"),
+            _decimal("shipped", default=0),
+        ),
     ),
     Table(
         "receipts",
@@ -339,6 +347,7 @@ _SUPPLY_TABLES = (
             _decimal("quantity", required=True),
             Column("due_at", Kind.INSTANT, required=True),
             _name("order_ref"),
+            _name("order_line"),
         ),
     ),
     Table("safety_stock", (_SKU, _BRANCH, _decimal("quantity", required=True)), ("sku", "branch")),

@@ -23,6 +23,7 @@ from pricegrid.reservations import (
     Reservation,
     ReserveLine,
     ReserveResult,
+    extend_message,
     release_message,
     reservation,
     reserve_message,
@@ -80,13 +81,16 @@ class LiveClient:
         allow_partial: bool = False,
         all_or_nothing: bool = False,
         order_ref: str = "",
+        exclude_reservation: str = "",
+        replace_reservation: str = "",
         timeout_s: float = TIMEOUT_S,
     ) -> ReserveResult:
         """Holds stock for `ttl` (default: the server's 15 minutes); nothing is held twice.
 
         `key` is the caller's own name for this reservation: asked again with the same key after an error, there is one
         reservation all the same. A line gets all it asks or nothing, with `allow_partial` what there is; with
-        `all_or_nothing` every line in full, or none.
+        `all_or_nothing` every line in full, or none. `replace_reservation` is given back in the same step;
+        `exclude_reservation` only where both can't be held side by side.
         """
         request = reserve_message(
             customer_id,
@@ -96,6 +100,8 @@ class LiveClient:
             allow_partial=allow_partial,
             all_or_nothing=all_or_nothing,
             order_ref=order_ref,
+            exclude_reservation=exclude_reservation,
+            replace_reservation=replace_reservation,
         )
         return reserve_result(_ask(self._availability.Reserve, request, timeout_s))
 
@@ -128,6 +134,25 @@ class LiveClient:
         """Gives back all of a reservation, or `parts` of it."""
         request = release_message(customer_id, reservation_id, parts)
         return reservation(_ask(self._availability.ReleaseReservation, request, timeout_s).reservation)
+
+    def extend_reservation(
+        self,
+        reservation_id: str,
+        *,
+        customer_id: str = "",
+        ttl: timedelta | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Reservation:
+        """Holds a reservation for `ttl` (default: the server's 15 minutes) from now on, before its time ends."""
+        request = extend_message(customer_id, reservation_id, ttl)
+        return reservation(_ask(self._availability.ExtendReservation, request, timeout_s).reservation)
+
+    def reservation(
+        self, reservation_id: str, *, customer_id: str = "", timeout_s: float = TIMEOUT_S
+    ) -> Reservation:
+        """How a reservation stands, also after it has ended."""
+        request = v1.GetReservationRequest(customer_id=customer_id, reservation_id=reservation_id)
+        return reservation(_ask(self._availability.GetReservation, request, timeout_s).reservation)
 
     def reservations(
         self,

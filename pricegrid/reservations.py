@@ -115,13 +115,13 @@ def reserve_message(
     allow_partial: bool,
     all_or_nothing: bool,
     order_ref: str,
+    exclude_reservation: str,
+    replace_reservation: str,
 ) -> v1.ReserveRequest:
     """A reserve as it goes over the wire; what can't be carried raises `InvalidRequestError`."""
     if len(lines) > RESERVE_LINES_MAX:
         message = f"{len(lines)} lines in one reservation; at most {RESERVE_LINES_MAX}"
         raise InvalidRequestError(message, reason="TOO_MANY_LINES")
-    if ttl is not None and ttl < _MILLISECOND:  # 0 on the wire is the server's default
-        raise InvalidRequestError(f"a reservation can't be held for {ttl}", reason="INVALID_TTL")
     return v1.ReserveRequest(
         customer_id=customer_id,
         idempotency_key=key,
@@ -136,11 +136,30 @@ def reserve_message(
             )
             for line in lines
         ],
-        ttl_ms=0 if ttl is None else ttl // _MILLISECOND,
+        ttl_ms=_ttl_ms(ttl),
         allow_partial=allow_partial,
         all_or_nothing=all_or_nothing,
         order_ref=order_ref,
+        exclude_reservation=exclude_reservation,
+        replace_reservation=replace_reservation,
     )
+
+
+def extend_message(
+    customer_id: str, reservation_id: str, ttl: timedelta | None
+) -> v1.ExtendReservationRequest:
+    """An extension as it goes over the wire; what can't be carried raises `InvalidRequestError`."""
+    return v1.ExtendReservationRequest(
+        customer_id=customer_id, reservation_id=reservation_id, ttl_ms=_ttl_ms(ttl)
+    )
+
+
+def _ttl_ms(ttl: timedelta | None) -> int:
+    if ttl is None:
+        return 0
+    if ttl < _MILLISECOND:  # 0 on the wire is the server's default
+        raise InvalidRequestError(f"a reservation can't be held for {ttl}", reason="INVALID_TTL")
+    return ttl // _MILLISECOND
 
 
 def release_message(

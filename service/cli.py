@@ -50,6 +50,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "make a reservation permanent, for an order", "service.cli_reservations", "confirm"
         ),
         "release": Command("give back a reservation, or part of it", "service.cli_reservations", "release"),
+        "extend": Command("hold a reservation longer", "service.cli_reservations", "extend"),
+        "reservation": Command("how one reservation stands", "service.cli_reservations", "reservation"),
         "reservations": Command("what is reserved", "service.cli_reservations", "reservations"),
         "events": Command("publish inventory events", "service.cli_events", "events", intermixed=False),
         "dead-letters": Command(

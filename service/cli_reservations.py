@@ -1,4 +1,4 @@
-"""`pricegrid reserve`, `confirm`, `release` and `reservations`: stock held for customers."""
+"""`pricegrid reserve`, `confirm`, `release`, `extend`, `reservation` and `reservations`: stock held for customers."""
 
 import argparse
 import re
@@ -36,13 +36,7 @@ def add_reserve_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="names this reservation: the same again is the same reservation (default: a new one)",
     )
-    parser.add_argument(
-        "--ttl",
-        metavar="T",
-        type=_duration,
-        default=timedelta(minutes=15),
-        help="how long it is held, such as 90s, 15m, 2h or 3d (default 15m)",
-    )
+    _add_ttl_argument(parser)
     parser.add_argument(
         "--from",
         metavar="DATE",
@@ -51,6 +45,19 @@ def add_reserve_arguments(parser: argparse.ArgumentParser) -> None:
         help="the first day on which it holds (default: at once)",
     )
     parser.add_argument("--order", metavar="REF", default="", help="the order it is for, if that is known")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
+        "--replace",
+        metavar="RESERVATION",
+        default="",
+        help="give this one back in the same step, if the new one is held",
+    )
+    other.add_argument(
+        "--exclude-reservation",
+        metavar="RESERVATION",
+        default="",
+        help="this one must not stand in the way: it is given back if both can't be held",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--allow-partial", action="store_true", help="hold what there is of a line")
     how.add_argument("--all-or-nothing", action="store_true", help="hold every line in full, or none")
@@ -77,6 +84,8 @@ def run_reserve(args: argparse.Namespace) -> int:
                 allow_partial=args.allow_partial,
                 all_or_nothing=args.all_or_nothing,
                 order_ref=args.order,
+                exclude_reservation=args.exclude_reservation,
+                replace_reservation=args.replace,
                 timeout_s=args.timeout,
             )
         _print(args, [result.reservation])
@@ -142,6 +151,47 @@ def run_release(args: argparse.Namespace) -> int:
                 args.reservation, customer_id=args.customer, parts=args.line, timeout_s=args.timeout
             )
         _print(args, [released])
+        return 0
+
+    return answer(ask)
+
+
+def add_extend_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `extend`."""
+    add_where_arguments(parser)
+    _add_customer_argument(parser)
+    _add_ttl_argument(parser)
+    parser.add_argument("reservation", metavar="RESERVATION", help="what `reserve` gave")
+
+
+def run_extend(args: argparse.Namespace) -> int:
+    """Extends; 0 when it is held so long."""
+
+    def ask() -> int:
+        with live_client(args) as client:
+            extended = client.extend_reservation(
+                args.reservation, customer_id=args.customer, ttl=args.ttl, timeout_s=args.timeout
+            )
+        _print(args, [extended])
+        return 0
+
+    return answer(ask)
+
+
+def add_reservation_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `reservation`."""
+    add_where_arguments(parser)
+    _add_customer_argument(parser)
+    parser.add_argument("reservation", metavar="RESERVATION", help="what `reserve` gave")
+
+
+def run_reservation(args: argparse.Namespace) -> int:
+    """Shows one; 0 when there is one of that name."""
+
+    def ask() -> int:
+        with live_client(args) as client:
+            found = client.reservation(args.reservation, customer_id=args.customer, timeout_s=args.timeout)
+        _print(args, [found])
         return 0
 
     return answer(ask)
@@ -246,6 +296,16 @@ def _print(args: argparse.Namespace, found: Sequence[Reservation]) -> None:
         for line in held.lines
     ]
     print_table([*header, "LINE", "HELD", "SHORTAGE", "CLEARED"], rows, right=(10, 11))
+
+
+def _add_ttl_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ttl",
+        metavar="T",
+        type=_duration,
+        default=timedelta(minutes=15),
+        help="how long it is held, such as 90s, 15m, 2h or 3d (default 15m)",
+    )
 
 
 def _add_customer_argument(parser: argparse.ArgumentParser) -> None:

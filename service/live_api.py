@@ -81,6 +81,14 @@ class LiveApi(Protocol):
         """Give back all of it, or some of some lines."""
         ...
 
+    def extend(self, customer_id: str, reservation_id: str, ttl_us: int) -> HeldReservation:
+        """Hold it so long from now on, unless it would be held longer anyway; a confirmed one stays as it is."""
+        ...
+
+    def reservation(self, customer_id: str, reservation_id: str) -> HeldReservation:
+        """How it stands, also after it has ended; refuses with RESERVATION_NOT_FOUND."""
+        ...
+
     def reservations(
         self, *, customer_id: str = "", unreported_for_us: int | None = None, limit: int = 1_000
     ) -> Sequence[HeldReservation]:

@@ -1,8 +1,10 @@
 """The pairs of one snapshot with what events and reservations have made of them, and their live positions."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,17 +16,21 @@ from atp.engine import AvailabilityEngine
 from atp.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
 from atp.live import LiveFullError, LiveWriter
 from atp.model import INT64_MAX, NO_INSTANT, Reservation, Source, day_number
+from atp.order_books import PairLists
+from atp.order_lines import START, Mark, Point
 from atp.pair_rows import PairRows, figures_with_stock, image_of, reservation_number
 from atp.plain_kernel import LEFT, ROW_COLUMNS
 from atp.plain_streams import PlainStreams
 from atp.reference import local_day
-from atp.reservations import LIVING, HeldReservation, ReservationStatus
+from atp.reservations import LIVING, HeldReservation, ReservationStatus, shown_micros
 from atp.rows import Pair, Stock
-from atp.streams import Base, Stream, figures_of, peaks, stock_of
+from atp.streams import Base, Stream, figures_of, stock_of
 
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
 NO_PLACES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
 NO_ROWS: Final[NDArray[np.int64]] = np.empty((0, ROW_COLUMNS), dtype=np.int64)
+LET_GO_MIN: Final = 64
+"""Events of a stream that are not needed any more, before their memory is worth a look."""
 MakeWriter = Callable[[int], LiveWriter]
 """A larger room for live positions, given how often it was made larger."""
 
@@ -48,6 +54,24 @@ class _State:
     has_demands: bool = False
     place: int = -1
     """Among the plain streams; -1: the ERP has said nothing yet."""
+    lists: PairLists = field(init=False)
+    let_go: int = 0
+    """Events of the WMS in its stream that the lists need no more."""
+    has_fractions: bool = False
+    """A reservation holds a part of a micro."""
+
+    def __post_init__(self) -> None:
+        self.lists = PairLists(self.base)
+
+
+class _Open(NamedTuple):
+    """What a line of a reservation holds of a pair."""
+
+    held: HeldReservation
+    first_day: int
+    """0: at once."""
+    expires_us: int
+    exact_micros: Fraction
 
 
 class Folded(NamedTuple):
@@ -122,6 +146,8 @@ class LivePairs:
         else:
             after_us = base.wms_us if event.source is Source.WMS else base.transit_us
             state.has_new_lists = True
+            if outcome.status is EventStatus.APPLIED:
+                state.lists.add(event)
         if len(stream.spans) > 1 and stream.has_gap(after_us):
             return Outcome(outcome.status, outcome.reason, has_gap=True)
         return outcome
@@ -154,9 +180,11 @@ class LivePairs:
             pair for pair in named if min(self.engine.ordinals(*pair)) >= 0
         }
         self._where[held.reservation_id] = touched
+        has_fractions = any(part.excess[0] for line in held.lines for part in line.parts)
         for pair in touched:
             state = self._state(pair)
             state.holding[held.reservation_id] = held
+            state.has_fractions |= has_fractions
             state.changed.add(held.reservation_id)
             if state.place >= 0:
                 self._plain.set_held(state.place)
@@ -170,18 +198,58 @@ class LivePairs:
             state.changed.discard(reservation_id)
             state.spread.discard(reservation_id)
 
-    def holding(self, pair: Pair) -> Mapping[str, HeldReservation]:
-        """The reservations that touch a pair."""
+    def points(self, pair: Pair, order_ref: str) -> Sequence[Point]:
+        """How the lines of an order went at a pair; none where the pair is not in this snapshot."""
         state = self._states.get(pair)
-        return dict(state.holding) if state else {}
+        return state.lists.allocations.points(order_ref) if state else ()
 
-    def allocation_peaks(self, pair: Pair) -> dict[tuple[str, str], int]:
-        """The most that was ever allocated of a pair to each (order, line) (A9)."""
+    def mark(self, pair: Pair) -> Mark:
+        """The last that the warehouse has said of a pair."""
         state = self._states.get(pair)
-        if state is None:
-            return {}
+        stream = state.streams.get(Source.WMS) if state else None
+        return (0, stream.spans[-1][1]) if stream else START
+
+    def is_whole(self, pair: Pair) -> bool:
+        """Whether nothing older can come than what the warehouse has said of a pair."""
+        state = self._states.get(pair)
+        stream = state.streams.get(Source.WMS) if state else None
+        return stream is None or _is_whole(stream)
+
+    def is_loaded(self, pair: Pair, order_ref: str) -> bool:
+        """Whether the snapshot says what is allocated of a pair to an order."""
+        state = self._states.get(pair)
+        return state is not None and state.lists.allocations.is_loaded(order_ref)
+
+    def let_go(self, pair: Pair, order_ref: str) -> None:
+        """Forget the events of an order that has ended, and of which there are no reservations."""
+        state = self._states.get(pair)
+        if state is None or not state.lists.allocations.has_ended(order_ref) or not self.is_whole(pair):
+            return
+        unnamed = [
+            part.since
+            for held in state.holding.values()
+            if not held.order_ref and held.status in LIVING
+            for line in held.lines
+            for part in line.parts
+            if (part.sku, line.line.branch) == pair
+        ]
+        state.let_go += state.lists.allocations.fold(order_ref, min(unnamed, default=self.mark(pair)))
         stream = state.streams.get(Source.WMS)
-        return peaks(state.base, stream.events if stream else ())
+        if stream and state.let_go > max(LET_GO_MIN, len(stream.events) // 2):
+            stream.events, state.let_go = state.lists.allocations.kept(), 0
+
+    def slack(self, pair: Pair, now_us: int) -> Fraction:
+        """What is shown as held of a pair less what is held, in micros: more than -1, at most 0."""
+        state = self._states.get(pair)
+        if state is None or not state.has_fractions:
+            return Fraction(0)
+        held = [
+            each
+            for each in self._open(pair, state.holding.values())
+            if not each.first_day and now_us < each.expires_us
+        ]
+        exact = sum((each.exact_micros for each in held), Fraction(0))
+        return math.floor(exact) - exact
 
     def streams(self, pair: Pair) -> dict[Source, Stream]:
         """What each source has said of a pair that is live."""
@@ -234,7 +302,7 @@ class LivePairs:
         """Show the reservations that have changed, one entry each; False: the whole pair must be shown."""
         if not state.changed:
             return True
-        if not state.is_shown or state.changed & state.spread:
+        if not state.is_shown or state.has_fractions or state.changed & state.spread:
             return False
         entries = []
         for reservation_id in state.changed:
@@ -273,12 +341,16 @@ class LivePairs:
         rows = state.base.rows
         stock = self._stock(state) or rows.stock
         is_unknown = rows.is_unknown and stock is rows.stock
-        after_us = (state.base.erp_us, state.base.wms_us, state.base.transit_us)
-        gaps = 0
-        for source, stream in state.streams.items():
-            if len(stream.spans) > 1 and stream.has_gap(after_us[source]):
-                gaps |= 1 << source
+        gaps = sum(1 << source for source in self._gaps(state))
         return figures_with_stock(state.figures, stock, gaps, is_unknown=is_unknown)
+
+    def _gaps(self, state: _State) -> frozenset[Source]:
+        after_us = (state.base.erp_us, state.base.wms_us, state.base.transit_us)
+        return frozenset(
+            source
+            for source, stream in state.streams.items()
+            if len(stream.spans) > 1 and stream.has_gap(after_us[source])
+        )
 
     def _stock(self, state: _State) -> Stock | None:
         """What the ERP's events make of the stock row; None: nothing that is known."""
@@ -289,7 +361,9 @@ class LivePairs:
 
     def _show(self, pair: Pair) -> None:
         state = self._states[pair]
-        rows = figures_of(state.base, state.streams)
+        rows = figures_of(state.base, {s: each for s, each in state.streams.items() if s is Source.ERP})
+        is_whole = _is_whole(state.streams.get(Source.TRANSIT))
+        rows = replace(state.lists.put_into(rows, is_transit_whole=is_whole), gaps=self._gaps(state))
         if self._plain.is_plain(state.place) and (stock := self._plain.stock(state.place)):
             rows = replace(rows, stock=stock, is_unknown=False)
         entries = Counter[str]()
@@ -330,30 +404,33 @@ class LivePairs:
     def _reservations(
         self, pair: Pair, state: _State, holding: Iterable[HeldReservation]
     ) -> Iterable[Reservation]:
+        found = list(self._open(pair, holding))
+        shown = shown_micros([(each.first_day, each.expires_us, each.exact_micros) for each in found])
+        for each, micros in zip(found, shown, strict=True):
+            if micros:
+                yield Reservation(
+                    each.held.reservation_id,
+                    *pair,
+                    micros,
+                    each.held.order_ref,
+                    each.held.status is ReservationStatus.CONFIRMED,
+                    day_start_us(each.first_day, self._zone(state.branch)) if each.first_day else 0,
+                    each.expires_us,
+                )
+
+    def _open(self, pair: Pair, holding: Iterable[HeldReservation]) -> Iterable[_Open]:
+        """What each reservation holds of a pair, line by line."""
         for held in holding:
             if held.status not in LIVING:
                 continue
-            confirmed = held.status is ReservationStatus.CONFIRMED
+            expires_us = INT64_MAX if held.status is ReservationStatus.CONFIRMED else held.expires_us
             for line in held.lines:
                 if line.line.branch != pair[1]:
                     continue
-                open_micros = sum(
-                    p.quantity_micros - p.cleared_micros for p in line.parts if p.sku == pair[0]
-                )
-                if open_micros <= 0:
-                    continue
-                from_us = 0
-                if line.line.from_date is not None:
-                    from_us = day_start_us(day_number(line.line.from_date), self._zone(state.branch))
-                yield Reservation(
-                    held.reservation_id,
-                    *pair,
-                    open_micros,
-                    held.order_ref,
-                    confirmed,
-                    from_us,
-                    INT64_MAX if confirmed else held.expires_us,
-                )
+                exact = sum((p.open_micros for p in line.parts if p.sku == pair[0]), Fraction(0))
+                if exact > 0:
+                    day = 0 if line.line.from_date is None else day_number(line.line.from_date)
+                    yield _Open(held, day, expires_us, exact)
 
     def _state(self, pair: Pair) -> _State:
         state = self._states.get(pair)
@@ -379,4 +456,10 @@ class LivePairs:
             self._created_us if feeds[source] == NO_INSTANT else feeds[source]
             for source in (Source.WMS, Source.TRANSIT)
         )
-        return Base(rows, erp_us, wms_us, transit_us)
+        ships = positions.arrays.get("feed_decrease_shipped")
+        return Base(rows, erp_us, wms_us, transit_us, ships is not None and bool(ships[branch]))
+
+
+def _is_whole(stream: Stream | None) -> bool:
+    """Whether all of a stream is there from its first sequence on."""
+    return stream is not None and len(stream.spans) == 1 and stream.spans[0][0] == 1

@@ -1,9 +1,11 @@
 """Reservations and dead letters as the cache keeps them: JSON, the names of the dataclasses, whole numbers."""
 
 import dataclasses
+import hashlib
 import json
 import secrets
 from datetime import date
+from typing import Any
 
 from atp.model import AvailabilityStatus
 from atp.reservations import HeldReservation, Part, ReservationStatus, ReserveAsk, ReservedLine, ReserveLine
@@ -40,8 +42,15 @@ def _line(fields: dict[str, object]) -> ReservedLine:
         AvailabilityStatus(int(str(fields["status"]))),
         int(str(fields["held_micros"])),
         int(str(fields["granted_micros"])),
-        tuple(Part(**part) for part in parts),
+        tuple(map(_part, parts)),
     )
+
+
+def _part(fields: dict[str, Any]) -> Part:
+    for name in ("since", "excess"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    return Part(**fields)
 
 
 def decode_dead_letter(raw: bytes) -> DeadLetter:
@@ -49,12 +58,21 @@ def decode_dead_letter(raw: bytes) -> DeadLetter:
     return DeadLetter(**json.loads(raw))
 
 
+def asked_for(ask: ReserveAsk) -> str:
+    """All that a reserve asks for, but for the order, in few characters."""
+    what = {**dataclasses.asdict(ask), "lines": [dataclasses.asdict(line) for line in ask.lines]}
+    for name in ("key", "customer_id", "order_ref"):
+        del what[name]
+    return hashlib.sha256(json.dumps(what, default=_plain, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def same_ask(ask: ReserveAsk, held: HeldReservation) -> bool:
-    """Whether a reserve asks for what a reservation was made for."""
-    return tuple(ask.lines) == tuple(line.line for line in held.lines) and ask.order_ref in (
-        "",
-        held.order_ref,
-    )
+    """Whether a reserve asks for what a reservation was made for; the order may have been named since."""
+    if ask.order_ref not in ("", held.order_ref):
+        return False
+    if not held.asked:  # made by a release that did not note it
+        return tuple(ask.lines) == tuple(line.line for line in held.lines)
+    return asked_for(ask) == held.asked
 
 
 def new_dead_letter(at_us: int, reason: str, detail: str, payload_json: str) -> DeadLetter:

@@ -15,7 +15,13 @@ from service.live_api import LiveApi, PublishResult
 
 PUBLISH_EVENTS = "PublishEvents"
 UNARY_METHODS = {
-    v1.AVAILABILITY_SERVICE: ("Reserve", "ConfirmReservation", "ReleaseReservation"),
+    v1.AVAILABILITY_SERVICE: (
+        "Reserve",
+        "ConfirmReservation",
+        "ReleaseReservation",
+        "ExtendReservation",
+        "GetReservation",
+    ),
     v1.ADMIN_SERVICE: (
         "ListDeadLetters",
         "GetDeadLetter",
@@ -59,6 +65,17 @@ class LiveService:
         held = self._live.release(ask.customer_id, ask.reservation_id, ask.parts)
         return Answered(wire.encode_reservation(v1.ReleaseReservationResponse(), held, caller.correlation_id))
 
+    def extend_reservation(self, raw: bytes, caller: Caller) -> Answered:
+        """Answers an `ExtendReservationRequest`."""
+        ask = wire.decode_extend(raw)
+        held = self._live.extend(ask.customer_id, ask.reservation_id, ask.ttl_us)
+        return Answered(wire.encode_reservation(v1.ExtendReservationResponse(), held, caller.correlation_id))
+
+    def get_reservation(self, raw: bytes, caller: Caller) -> Answered:
+        """Answers a `GetReservationRequest`."""
+        held = self._live.reservation(*wire.decode_get_reservation(raw))
+        return Answered(wire.encode_reservation(v1.GetReservationResponse(), held, caller.correlation_id))
+
     def list_reservations(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `ListReservationsRequest`."""
         ask = wire.decode_list_reservations(raw)
@@ -99,6 +116,8 @@ def live_methods(live: LiveApi, now_us: Callable[[], int]) -> Services:
             "Reserve": service.reserve,
             "ConfirmReservation": service.confirm_reservation,
             "ReleaseReservation": service.release_reservation,
+            "ExtendReservation": service.extend_reservation,
+            "GetReservation": service.get_reservation,
             "ListDeadLetters": service.list_dead_letters,
             "GetDeadLetter": service.get_dead_letter,
             "ReplayDeadLetters": service.replay_dead_letters,

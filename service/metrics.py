@@ -27,6 +27,8 @@ METHODS = (
     "Reserve",
     "ConfirmReservation",
     "ReleaseReservation",
+    "ExtendReservation",
+    "GetReservation",
     "WatchAvailability",
     "ListDeadLetters",
     "GetDeadLetter",

@@ -50,6 +50,15 @@ class ReleaseAsk:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtendAsk:
+    """What an ExtendReservation request asks, checked."""
+
+    customer_id: str
+    reservation_id: str
+    ttl_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class ListReservationsAsk:
     """What a ListReservations request asks, checked."""
 
@@ -62,7 +71,10 @@ def decode_reserve(raw: bytes) -> ReserveAsk:
     """Reads and checks a `ReserveRequest`; raises `RequestRefusedError`, as all of this module that read."""
     request = v1.ReserveRequest()
     parse(request, raw)
-    check_fields(request, "customer_id", "idempotency_key", "order_ref")
+    check_fields(
+        request,
+        *("customer_id", "idempotency_key", "order_ref", "exclude_reservation", "replace_reservation"),
+    )
     if not request.idempotency_key:
         raise RequestRefusedError(Reason.KEY_REQUIRED, "the request has no idempotency_key")
     if not request.lines:
@@ -78,20 +90,30 @@ def decode_reserve(raw: bytes) -> ReserveAsk:
         raise RequestRefusedError(
             Reason.INVALID_RESERVATION, "allow_partial and all_or_nothing contradict each other"
         )
-    ttl_ms = request.ttl_ms or TTL_MS_DEFAULT
-    if not TTL_MS_MIN <= ttl_ms <= TTL_MS_MAX:
+    if request.exclude_reservation and request.replace_reservation:
         raise RequestRefusedError(
-            Reason.INVALID_TTL, f"ttl_ms is {ttl_ms}, not {TTL_MS_MIN} to {TTL_MS_MAX}", ttl_ms=str(ttl_ms)
+            Reason.INVALID_RESERVATION, "exclude_reservation and replace_reservation contradict each other"
         )
     return ReserveAsk(
         key=request.idempotency_key,
         customer_id=request.customer_id,
         lines=[_reserve_line(line, at) for at, line in enumerate(request.lines)],
-        ttl_us=ttl_ms * 1_000,
+        ttl_us=_ttl_us(request.ttl_ms),
         allow_partial=request.allow_partial,
         all_or_nothing=request.all_or_nothing,
         order_ref=request.order_ref,
+        exclude_reservation=request.exclude_reservation,
+        replace_reservation=request.replace_reservation,
     )
+
+
+def _ttl_us(asked_ms: int) -> int:
+    ttl_ms = asked_ms or TTL_MS_DEFAULT
+    if not TTL_MS_MIN <= ttl_ms <= TTL_MS_MAX:
+        raise RequestRefusedError(
+            Reason.INVALID_TTL, f"ttl_ms is {ttl_ms}, not {TTL_MS_MIN} to {TTL_MS_MAX}", ttl_ms=str(ttl_ms)
+        )
+    return ttl_ms * 1_000
 
 
 def _reserve_line(line: v1.ReserveLine, at: int) -> ReserveLine:
@@ -149,6 +171,22 @@ def decode_release(raw: bytes) -> ReleaseAsk:
     if len({part.line for part in parts}) != len(parts):
         raise RequestRefusedError(Reason.INVALID_RESERVATION, "a line is named twice in parts")
     return ReleaseAsk(request.customer_id, request.reservation_id, parts)
+
+
+def decode_extend(raw: bytes) -> ExtendAsk:
+    """Reads and checks an `ExtendReservationRequest`."""
+    request = v1.ExtendReservationRequest()
+    parse(request, raw)
+    check_fields(request, "customer_id", "reservation_id")
+    return ExtendAsk(request.customer_id, request.reservation_id, _ttl_us(request.ttl_ms))
+
+
+def decode_get_reservation(raw: bytes) -> tuple[str, str]:
+    """Whose and which reservation a `GetReservationRequest` asks for."""
+    request = v1.GetReservationRequest()
+    parse(request, raw)
+    check_fields(request, "customer_id", "reservation_id")
+    return request.customer_id, request.reservation_id
 
 
 def decode_list_reservations(raw: bytes) -> ListReservationsAsk:
@@ -212,11 +250,14 @@ def encode_reserve(reserved: Reserved, age_ms: int, correlation_id: str) -> byte
 
 
 def encode_reservation(
-    response: v1.ConfirmReservationResponse | v1.ReleaseReservationResponse,
+    response: v1.ConfirmReservationResponse
+    | v1.ReleaseReservationResponse
+    | v1.ExtendReservationResponse
+    | v1.GetReservationResponse,
     reservation: HeldReservation,
     correlation_id: str,
 ) -> bytes:
-    """Writes the answer of a change of one reservation."""
+    """Writes an answer about one reservation."""
     response.reservation.CopyFrom(reservation_message(reservation))
     response.correlation_id = correlation_id
     return response.SerializeToString()

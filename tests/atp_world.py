@@ -77,7 +77,7 @@ def frames_of(rows: Rows) -> dict[str, pl.DataFrame]:
         ],
         "safety_stock": [(*pair, micros) for pair, micros in rows.safety_stock.items()],
         "allocations": [
-            (*pair, a.allocated_micros, a.as_of_us, a.order_ref)
+            (*pair, a.allocated_micros, a.as_of_us, a.order_ref, a.order_line, a.shipped_micros)
             for pair, many in rows.allocations.items()
             for a in many
         ],
@@ -91,7 +91,7 @@ def frames_of(rows: Rows) -> dict[str, pl.DataFrame]:
             for r in many
         ],
         "demands": [
-            (*pair, d.quantity_micros, d.due_at_us, d.order_ref)
+            (*pair, d.quantity_micros, d.due_at_us, d.order_ref, d.order_line)
             for pair, many in rows.demands.items()
             for d in many
         ],
@@ -99,9 +99,9 @@ def frames_of(rows: Rows) -> dict[str, pl.DataFrame]:
     columns = {
         "stock": "on_hand_micros as_of_us unavailable_micros",
         "safety_stock": "quantity_micros",
-        "allocations": "allocated_micros as_of_us order_ref",
+        "allocations": "allocated_micros as_of_us order_ref order_line shipped_micros",
         "receipts": "quantity_micros expected_at_us kind confidence_micros reference line supersedes",
-        "demands": "quantity_micros due_at_us order_ref",
+        "demands": "quantity_micros due_at_us order_ref order_line",
     }
     frames = {table: _table(f"sku branch {columns[table]}", pairs[table]) for table in pairs}
     items = [(i.sku, i.base_uom, i.order_multiple_micros, i.superseded_by) for i in rows.items.values()]

@@ -125,6 +125,15 @@ class MemoryLive:
         gone = tuple(replace(line, held_micros=0) for line in lines)
         return self._put(replace(held, lines=gone, status=ReservationStatus.RELEASED))
 
+    def extend(self, customer_id: str, reservation_id: str, ttl_us: int) -> HeldReservation:
+        self.before("extend")
+        held = self._of(customer_id, reservation_id)
+        return self._put(replace(held, expires_us=max(held.expires_us, NOW_US + ttl_us)))
+
+    def reservation(self, customer_id: str, reservation_id: str) -> HeldReservation:
+        self.before("reservation")
+        return self._of(customer_id, reservation_id)
+
     def reservations(
         self, *, customer_id: str = "", unreported_for_us: int | None = None, limit: int = 1_000
     ) -> Sequence[HeldReservation]:

@@ -44,6 +44,13 @@ class Site:
             lambda: self.now_us,
         )
 
+    def load(self, rows: Rows | None = None, created_us: int | None = None) -> None:
+        """Go over to a new snapshot, of the same rows unless others are given."""
+        self.rows = rows or self.rows
+        self.engine = AvailabilityEngine(compile_positions(frames_of(self.rows)))
+        room = lambda grown: LiveWriter.in_memory(2 << grown, 1 << 6 + grown)  # noqa: E731
+        self.live.use(self.engine, VERSION, at(0, 6) if created_us is None else created_us, room)
+
     def restart(self) -> None:
         self.cache.close()
         self.start()

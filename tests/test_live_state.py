@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from atp.clearing import cleared
 from atp.events import SOURCE_OF, Event, EventBatch, EventStatus, Kind, Measure
 from atp.live import look
 from atp.model import MICROS, AvailabilityStatus, Source
@@ -18,7 +19,7 @@ from atp.reservations import (
     ReserveAsk,
     ReservedLine,
     ReserveLine,
-    cleared,
+    claims_on,
 )
 from atp.rows import Allocation, Demand, Receipt, Stock
 from atp.streams import Base, Stream, figures_of
@@ -243,7 +244,8 @@ def test_what_ended_long_ago_is_forgotten_but_for_what_the_warehouse_took_over(s
     assert place.live.forget() == 1
 
     for _ in range(2):
-        assert set(place.live._held) == {names[key] for key in ("confirmed", "consumed", "in part")}
+        known = {each.reservation_id for each in place.live._reservations.views()}
+        assert known == {names[key] for key in ("confirmed", "consumed", "in part")}
         assert place.free() == free
         with pytest.raises(RequestRefusedError) as refused:
             place.live.release("C1", names["released"])
@@ -262,7 +264,7 @@ def test_what_one_server_forgets_the_others_forget_too(site, tmp_path):
     assert one.live.forget(kept_us=0) == 1
     other.live.follow()
 
-    assert other.live._held == other.live._by_key == {}
+    assert other.live._reservations.views() == []
     assert other.reserve(20, "cart") not in ("", ended)
 
 
@@ -364,7 +366,8 @@ def test_what_was_taken_over_stays_so_when_nothing_reports_it_any_more():
     )
     held = HeldReservation("R1", "K", "C1", ReservationStatus.CONFIRMED, (line,), 0, 1, "SO-1", 0)
 
-    assert cleared(held, ("X", "MAIN"), {}) == held
+    claims = claims_on(held, ("X", "MAIN"))
+    assert cleared([], claims) == {("R1", 0): q(20)}
 
 
 def test_figures_shown_alone_are_those_shown_with_all_lists(site):

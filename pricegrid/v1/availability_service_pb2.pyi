@@ -118,7 +118,7 @@ class LinePromise(_message.Message):
     def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., promised: _Optional[_Iterable[_Union[_availability_pb2.PromisedPart, _Mapping]]] = ..., shortage_micros: _Optional[int] = ..., explanation_json: _Optional[str] = ..., freshness: _Optional[_Union[_availability_pb2.Freshness, _Mapping]] = ..., dropped_receipts: _Optional[int] = ...) -> None: ...
 
 class ReserveRequest(_message.Message):
-    __slots__ = ("customer_id", "idempotency_key", "lines", "ttl_ms", "allow_partial", "all_or_nothing", "order_ref")
+    __slots__ = ("customer_id", "idempotency_key", "lines", "ttl_ms", "allow_partial", "all_or_nothing", "order_ref", "exclude_reservation", "replace_reservation")
     CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +126,8 @@ class ReserveRequest(_message.Message):
     ALLOW_PARTIAL_FIELD_NUMBER: _ClassVar[int]
     ALL_OR_NOTHING_FIELD_NUMBER: _ClassVar[int]
     ORDER_REF_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_RESERVATION_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_RESERVATION_FIELD_NUMBER: _ClassVar[int]
     customer_id: str
     idempotency_key: str
     lines: _containers.RepeatedCompositeFieldContainer[_reservation_pb2.ReserveLine]
@@ -133,7 +135,9 @@ class ReserveRequest(_message.Message):
     allow_partial: bool
     all_or_nothing: bool
     order_ref: str
-    def __init__(self, customer_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[_reservation_pb2.ReserveLine, _Mapping]]] = ..., ttl_ms: _Optional[int] = ..., allow_partial: _Optional[bool] = ..., all_or_nothing: _Optional[bool] = ..., order_ref: _Optional[str] = ...) -> None: ...
+    exclude_reservation: str
+    replace_reservation: str
+    def __init__(self, customer_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[_reservation_pb2.ReserveLine, _Mapping]]] = ..., ttl_ms: _Optional[int] = ..., allow_partial: _Optional[bool] = ..., all_or_nothing: _Optional[bool] = ..., order_ref: _Optional[str] = ..., exclude_reservation: _Optional[str] = ..., replace_reservation: _Optional[str] = ...) -> None: ...
 
 class ReserveResponse(_message.Message):
     __slots__ = ("reservation", "is_repeat", "snapshot_version", "snapshot_age_ms", "correlation_id")
@@ -188,6 +192,40 @@ class ReleasedPart(_message.Message):
     def __init__(self, line_index: _Optional[int] = ..., quantity_micros: _Optional[int] = ...) -> None: ...
 
 class ReleaseReservationResponse(_message.Message):
+    __slots__ = ("reservation", "correlation_id")
+    RESERVATION_FIELD_NUMBER: _ClassVar[int]
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    reservation: _reservation_pb2.Reservation
+    correlation_id: str
+    def __init__(self, reservation: _Optional[_Union[_reservation_pb2.Reservation, _Mapping]] = ..., correlation_id: _Optional[str] = ...) -> None: ...
+
+class ExtendReservationRequest(_message.Message):
+    __slots__ = ("customer_id", "reservation_id", "ttl_ms")
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    RESERVATION_ID_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    customer_id: str
+    reservation_id: str
+    ttl_ms: int
+    def __init__(self, customer_id: _Optional[str] = ..., reservation_id: _Optional[str] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+
+class ExtendReservationResponse(_message.Message):
+    __slots__ = ("reservation", "correlation_id")
+    RESERVATION_FIELD_NUMBER: _ClassVar[int]
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    reservation: _reservation_pb2.Reservation
+    correlation_id: str
+    def __init__(self, reservation: _Optional[_Union[_reservation_pb2.Reservation, _Mapping]] = ..., correlation_id: _Optional[str] = ...) -> None: ...
+
+class GetReservationRequest(_message.Message):
+    __slots__ = ("customer_id", "reservation_id")
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    RESERVATION_ID_FIELD_NUMBER: _ClassVar[int]
+    customer_id: str
+    reservation_id: str
+    def __init__(self, customer_id: _Optional[str] = ..., reservation_id: _Optional[str] = ...) -> None: ...
+
+class GetReservationResponse(_message.Message):
     __slots__ = ("reservation", "correlation_id")
     RESERVATION_FIELD_NUMBER: _ClassVar[int]
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]

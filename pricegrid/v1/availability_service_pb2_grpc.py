@@ -69,6 +69,16 @@ class AvailabilityServiceStub:
                 request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationRequest.SerializeToString,
                 response_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationResponse.FromString,
                 _registered_method=True)
+        self.ExtendReservation = channel.unary_unary(
+                '/pricegrid.v1.AvailabilityService/ExtendReservation',
+                request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ExtendReservationRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ExtendReservationResponse.FromString,
+                _registered_method=True)
+        self.GetReservation = channel.unary_unary(
+                '/pricegrid.v1.AvailabilityService/GetReservation',
+                request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.GetReservationRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.GetReservationResponse.FromString,
+                _registered_method=True)
         self.WatchAvailability = channel.unary_stream(
                 '/pricegrid.v1.AvailabilityService/WatchAvailability',
                 request_serializer=pricegrid_dot_v1_dot_availability__service__pb2.WatchAvailabilityRequest.SerializeToString,
@@ -127,6 +137,20 @@ class AvailabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtendReservation(self, request, context):
+        """Holds a reservation longer, before its time ends. The same again is answered the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReservation(self, request, context):
+        """Says how a reservation stands, also after it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchAvailability(self, request, context):
         """Says how much of each line is free at each branch, at once and then whenever that changes. Ends with the caller's
         deadline. Refused with TOO_MANY_STREAMS (RESOURCE_EXHAUSTED) when too many watch already, ended with SERVER_STOPPING
@@ -163,6 +187,16 @@ def add_AvailabilityServiceServicer_to_server(servicer, server):
                     servicer.ReleaseReservation,
                     request_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationRequest.FromString,
                     response_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationResponse.SerializeToString,
+            ),
+            'ExtendReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendReservation,
+                    request_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.ExtendReservationRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_availability__service__pb2.ExtendReservationResponse.SerializeToString,
+            ),
+            'GetReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReservation,
+                    request_deserializer=pricegrid_dot_v1_dot_availability__service__pb2.GetReservationRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_availability__service__pb2.GetReservationResponse.SerializeToString,
             ),
             'WatchAvailability': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchAvailability,
@@ -315,6 +349,60 @@ class AvailabilityService:
             '/pricegrid.v1.AvailabilityService/ReleaseReservation',
             pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationRequest.SerializeToString,
             pricegrid_dot_v1_dot_availability__service__pb2.ReleaseReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricegrid.v1.AvailabilityService/ExtendReservation',
+            pricegrid_dot_v1_dot_availability__service__pb2.ExtendReservationRequest.SerializeToString,
+            pricegrid_dot_v1_dot_availability__service__pb2.ExtendReservationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricegrid.v1.AvailabilityService/GetReservation',
+            pricegrid_dot_v1_dot_availability__service__pb2.GetReservationRequest.SerializeToString,
+            pricegrid_dot_v1_dot_availability__service__pb2.GetReservationResponse.FromString,
             options,
             channel_credentials,
             insecure,

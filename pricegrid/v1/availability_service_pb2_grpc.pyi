@@ -59,6 +59,10 @@ class AvailabilityServiceStub:
     """Makes a held reservation permanent, for an order. The same again is answered the same."""
     ReleaseReservation: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.ReleaseReservationRequest, _availability_service_pb2.ReleaseReservationResponse]
     """Gives back all of a reservation, or some of some lines. All of it again is answered the same."""
+    ExtendReservation: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.ExtendReservationRequest, _availability_service_pb2.ExtendReservationResponse]
+    """Holds a reservation longer, before its time ends. The same again is answered the same."""
+    GetReservation: _grpc.UnaryUnaryMultiCallable[_availability_service_pb2.GetReservationRequest, _availability_service_pb2.GetReservationResponse]
+    """Says how a reservation stands, also after it has ended."""
     WatchAvailability: _grpc.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]
     """Says how much of each line is free at each branch, at once and then whenever that changes. Ends with the caller's
     deadline. Refused with TOO_MANY_STREAMS (RESOURCE_EXHAUSTED) when too many watch already, ended with SERVER_STOPPING
@@ -96,6 +100,10 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     """Makes a held reservation permanent, for an order. The same again is answered the same."""
     ReleaseReservation: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.ReleaseReservationRequest, _availability_service_pb2.ReleaseReservationResponse]  # type: ignore[assignment]
     """Gives back all of a reservation, or some of some lines. All of it again is answered the same."""
+    ExtendReservation: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.ExtendReservationRequest, _availability_service_pb2.ExtendReservationResponse]  # type: ignore[assignment]
+    """Holds a reservation longer, before its time ends. The same again is answered the same."""
+    GetReservation: _aio.UnaryUnaryMultiCallable[_availability_service_pb2.GetReservationRequest, _availability_service_pb2.GetReservationResponse]  # type: ignore[assignment]
+    """Says how a reservation stands, also after it has ended."""
     WatchAvailability: _aio.UnaryStreamMultiCallable[_availability_service_pb2.WatchAvailabilityRequest, _availability_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
     """Says how much of each line is free at each branch, at once and then whenever that changes. Ends with the caller's
     deadline. Refused with TOO_MANY_STREAMS (RESOURCE_EXHAUSTED) when too many watch already, ended with SERVER_STOPPING
@@ -160,6 +168,22 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_availability_service_pb2.ReleaseReservationResponse, _abc.Awaitable[_availability_service_pb2.ReleaseReservationResponse]]:
         """Gives back all of a reservation, or some of some lines. All of it again is answered the same."""
+
+    @_abc_1.abstractmethod
+    def ExtendReservation(
+        self,
+        request: _availability_service_pb2.ExtendReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_availability_service_pb2.ExtendReservationResponse, _abc.Awaitable[_availability_service_pb2.ExtendReservationResponse]]:
+        """Holds a reservation longer, before its time ends. The same again is answered the same."""
+
+    @_abc_1.abstractmethod
+    def GetReservation(
+        self,
+        request: _availability_service_pb2.GetReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_availability_service_pb2.GetReservationResponse, _abc.Awaitable[_availability_service_pb2.GetReservationResponse]]:
+        """Says how a reservation stands, also after it has ended."""
 
     @_abc_1.abstractmethod
     def WatchAvailability(
