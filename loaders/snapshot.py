@@ -38,7 +38,7 @@ from loaders.errors import (
 )
 from loaders.hashing import hash_file
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 MANIFEST: Final = "manifest.json"
 ALIGNMENT_BYTES: Final = 64
 _CHUNK_BYTES: Final = 1 << 24
