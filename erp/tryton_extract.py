@@ -127,14 +127,14 @@ class _Reading:
                 if not theirs or (base and not ours):
                     continue
                 rate = theirs / (ours or 1)
-                if rate != round(rate, 10):
+                if rate != round(rate, 12):
                     self.remarks.append(
-                        f"the rate to {self._currencies[currency]} of {day} is cut to 10 decimals"
+                        f"the rate to {self._currencies[currency]} of {day} is cut to 12 decimals"
                     )
                 yield {
                     "from_currency": self._currencies[own],
                     "to_currency": self._currencies[currency],
-                    "rate": f"{round(rate, 10):f}",
+                    "rate": f"{round(rate, 12):f}",
                     "valid_from": day.isoformat(),
                 }
 

@@ -20,6 +20,7 @@ _DATED: Final = frozenset({Kind.VALID_FROM, Kind.VALID_TO, Kind.INSTANT})
 _NAMED: Final = frozenset({Kind.NAME, Kind.TEXT, Kind.ZONE, Kind.CURRENCY, Kind.WORD})
 _DIGITS: Final = {Kind.DECIMAL: 6, Kind.RATE: RATE_DIGITS}
 """Decimal places that are kept."""
+_BITS: Final = {Kind.DECIMAL: 64, Kind.RATE: 126}
 
 _PLAIN_DECIMAL: Final = {
     digits: rf"^[+-]?([0-9]+(\.[0-9]{{0,{digits}}}0*)?|\.[0-9]{{1,{digits}}}0*)$"
@@ -115,7 +116,7 @@ def parsed(column: Column, dtype: pl.DataType) -> pl.Expr:
         case Kind.BOOLEAN:
             value = text.str.to_lowercase().replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
         case Kind.DECIMAL | Kind.RATE:
-            value = _scaled(text, dtype, _DIGITS[column.kind])
+            value = _scaled(text, dtype, _DIGITS[column.kind], out_type(column))
         case Kind.INTEGER:
             value = _integer(text, dtype)
         case Kind.DATE:
@@ -131,26 +132,26 @@ def parsed(column: Column, dtype: pl.DataType) -> pl.Expr:
     return value
 
 
-def _scaled(text: pl.Expr, dtype: pl.DataType, digits: int) -> pl.Expr:
-    """Decimal text, integers or decimals times 10^digits as int64; null when finer than that or beyond int64."""
+def _scaled(text: pl.Expr, dtype: pl.DataType, digits: int, out: pl.DataType) -> pl.Expr:
+    """Decimal text, integers or decimals times 10^digits as the type `out`; null when finer than that or beyond it."""
     if dtype == pl.String:
-        exact = text.cast(pl.Decimal(38, digits), strict=False).to_physical().cast(pl.Int64, strict=False)
+        exact = text.cast(pl.Decimal(38, digits), strict=False).to_physical().cast(out, strict=False)
         return pl.when(text.str.contains(_PLAIN_DECIMAL[digits])).then(exact)
     if isinstance(dtype, pl.Decimal):
         physical = text.to_physical().cast(pl.Int128)
         if dtype.scale > digits:
             step = pl.lit(10 ** (dtype.scale - digits), pl.Int128)
-            return pl.when(physical % step == 0).then((physical // step).cast(pl.Int64, strict=False))
+            return pl.when(physical % step == 0).then((physical // step).cast(out, strict=False))
         small = pl.when(physical.abs() <= INT64_MAX).then(physical)
-        return (small * pl.lit(10 ** (digits - dtype.scale), pl.Int128)).cast(pl.Int64, strict=False)
-    return (text.cast(pl.Int128) * pl.lit(10**digits, pl.Int128)).cast(pl.Int64, strict=False)
+        return (small * pl.lit(10 ** (digits - dtype.scale), pl.Int128)).cast(out, strict=False)
+    return (text.cast(pl.Int128) * pl.lit(10**digits, pl.Int128)).cast(out, strict=False)
 
 
 def _integer(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.String:
         return pl.when(text.str.contains(r"^[+-]?[0-9]+$")).then(text.cast(pl.Int64, strict=False))
     if isinstance(dtype, pl.Decimal):
-        micros = _scaled(text, dtype, 6)
+        micros = _scaled(text, dtype, 6, pl.Int64())
         return pl.when(micros % MICROS == 0).then(micros // MICROS)
     return text.cast(pl.Int64, strict=False)
 
@@ -178,7 +179,7 @@ def wrong(column: Column) -> pl.Expr:
             grouped = 'has a thousands separator or a decimal comma: write it like "1234.50"'
             return (
                 pl.when(text.str.contains(_PLAIN_DECIMAL[digits]))
-                .then(quoted(name, f"is out of range: beyond 64 bits of 10^-{digits}"))
+                .then(quoted(name, f"is out of range: beyond {_BITS[column.kind]} bits of 10^-{digits}"))
                 .when(text.str.contains(_ANY_DECIMAL))
                 .then(quoted(name, f"is finer than 10^-{digits} or out of range"))
                 .when(text.str.contains(_GROUPED_DECIMAL))
@@ -274,6 +275,17 @@ def _date_key(column: Column, frame: pl.DataFrame, zone_of_branch: pl.DataFrame 
     return pl.when(text.str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")).then(dated_text).otherwise(text)
 
 
+def ends_in_last_second(work: pl.DataFrame) -> pl.Expr:
+    """Whether `valid_to` of a cleaned frame is an instant in the last second of a day, which leaves that second out."""
+    name = TEXT + "valid_to"
+    value, dtype = pl.col(name), work.schema[name]
+    if isinstance(dtype, pl.Datetime):
+        return (value.dt.hour() == 23) & (value.dt.minute() == 59) & (value.dt.second() == 59)
+    if dtype == pl.String:
+        return value.str.contains(r"^[0-9-]{10}[Tt ]23:59:59")
+    return pl.lit(value=False)
+
+
 @cache
 def table_expressions(
     table: Table, present: tuple[tuple[str, pl.DataType], ...], default_zone: str
@@ -303,4 +315,4 @@ def out_type(column: Column) -> pl.DataType:
         return pl.Boolean()
     if column.kind is Kind.DATE:
         return pl.Date()
-    return pl.Int64()
+    return pl.Int128() if column.kind is Kind.RATE else pl.Int64()

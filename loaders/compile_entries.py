@@ -16,8 +16,8 @@ from pricing_engine.entries import index_cells
 from pricing_engine.model import ALWAYS_US, COST, MICROS, NEVER_US, Method
 
 _METHODS = [m.name.lower() for m in Method]
-# the order of entries: by cell, then as `pricing_engine.entries` visits them; total but for entries alike in all
-ROW_ORDER = ["bundle", "key", "book_class", "uom", "newest", "minimum", "start", "end"]
+# the order of entries: by cell, then as `pricing_engine.cursor` visits them; total but for entries alike in all
+ROW_ORDER = ["bundle", "key", "book_class", "uom", "minimum", "newest", "start", "end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def entry_rows(entries: pl.DataFrame, books: Int64s, ordinals: Ordinals) -> pl.D
 
 
 def sort_rows(rows: pl.DataFrame, books: Int64s) -> pl.DataFrame:
-    """Rows in the order of cells; inside a cell by book, class, unit, newest first, highest break first (P4, P6)."""
+    """Rows in the order of cells; inside a cell by book, class, unit, highest break first, newest first (P4, P6)."""
     book_from = books[(rows["book_class"].to_numpy() >> 32), mx.BOOK_FROM]
     newest = np.maximum(rows["start"].to_numpy(), book_from)
     falling = {"newest", "minimum", "start"}

@@ -12,7 +12,7 @@ import polars as pl
 from loaders.compile_entries import entry_arrays
 from loaders.ordinals import Arrays, Frames, Int64s, Ordinals, codes, columns, numbers, ranges, string_table
 from pricing_engine import matrix as mx
-from pricing_engine.model import MICROS, PRIORITY_LAST, BelowMinimum, Ladder, Mode, RoundingMode
+from pricing_engine.model import MICROS, PRIORITY_LAST, BelowMinimum, Ladder, Mode, RoundingMode, Windows
 from pricing_engine.strings import put_skus, slots_for
 
 
@@ -131,6 +131,7 @@ def _book_rows(books: pl.DataFrame, ordinals: Ordinals) -> Int64s:
         np.array([n for n, _ in floor], dtype=np.int64),
         np.array([d for _, d in floor], dtype=np.int64),
         np.full(len(books), -1),
+        codes(books, "windows", [m.name.lower() for m in Windows]),
     )
     return rows[ordinals.place("book", books, "book_id")]
 

@@ -19,6 +19,7 @@ from loaders.references import KnownNames
 from pricing_engine import matrix as mx
 from pricing_engine.entries import find_cells, full_load_entries
 from pricing_engine.matrix import matrix_from_arrays
+from pricing_engine.model import RoundingMode
 
 # what makes two entries the same one: all but method, value, basis, explicit_zero and entry_id
 ENTRY_KEY = ["bundle", "key", "book_class", "uom", "minimum", "start", "end"]
@@ -54,6 +55,7 @@ class DeltaBase:
             known("price_class", entries["price_class"]),
             self._units_of(skus),
             uoms=pl.Series(table_names(self._arrays, "uom"), dtype=pl.Utf8),
+            rounding=self._rounding(),
             basis_edges=pl.DataFrame(
                 {
                     "source": names_at(self._arrays, "book", edges[:, 0]),
@@ -62,6 +64,21 @@ class DeltaBase:
             ),
             closed=True,
             deletions_of_nothing=self.deletions_of_nothing,
+        )
+
+    def _rounding(self) -> pl.DataFrame:
+        """As in `KnownNames`."""
+        books = self._m.books
+        coarse = np.flatnonzero(books[:, mx.BOOK_INCREMENT] > 1)
+        return pl.DataFrame(
+            {
+                "book_id": names_at(self._arrays, "book", coarse),
+                "rounding_increment_micros": books[coarse, mx.BOOK_INCREMENT],
+                "rounding_mode": [
+                    RoundingMode(mode).name.lower() for mode in books[coarse, mx.BOOK_ROUNDING]
+                ],
+            },
+            schema={"book_id": pl.Utf8, "rounding_increment_micros": pl.Int64, "rounding_mode": pl.Utf8},
         )
 
     def _units_of(self, skus: pl.Series) -> pl.DataFrame:

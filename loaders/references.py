@@ -17,7 +17,8 @@ from loaders.columns import ROW, quoted
 from loaders.graphs import NO_PARENT, UNKNOWN_PARENT, cyclic_edges, examine, long_edges
 from loaders.state import Validation
 from loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX
-from pricing_engine.model import BASIS_LINKS_MAX, COST
+from loaders.windows import warn_overlaps
+from pricing_engine.model import BASIS_LINKS_MAX, COST, MICROS
 
 _UNIT_PAIR: Final = ("sku", "uom")
 
@@ -34,6 +35,8 @@ class KnownNames:
     """sku, uom: the base unit and every other unit of each item."""
     uoms: pl.Series
     """All units that any item has."""
+    rounding: pl.DataFrame
+    """book_id, rounding_increment_micros, rounding_mode: of the books that don't round to 10^-6."""
     basis_edges: pl.DataFrame | None = None
     """source, target: books of the base snapshot whose entries have that basis book."""
     closed: bool = False
@@ -178,12 +181,15 @@ def known_names(state: Validation) -> KnownNames:
         _names(state, "customers", "price_class").drop_nulls().unique(),
         units=pl.concat([items.select("sku", uom="base_uom"), uoms.select("sku", "uom")]),
         uoms=pl.concat([items["base_uom"].unique(), uoms["uom"].unique()]),
+        rounding=state.frames["price_books"]
+        .select("book_id", "rounding_increment_micros", "rounding_mode")
+        .filter(pl.col("rounding_increment_micros") > 1),
     )
 
 
 def check_entries(state: Validation, known: KnownNames) -> None:
-    """Rejects entries that name something unknown, have a unit their items don't have, or lie on a cycle or a too long
-    chain of basis books (P5, P7)."""
+    """Rejects entries that name something unknown, have a unit their items don't have, are rounded to zero by their
+    book, or lie on a cycle or a too long chain of basis books (P5, P7, P9)."""
     table = "price_entries"
     references = [
         _Reference("book_id", known.books, "price book"),
@@ -199,6 +205,7 @@ def check_entries(state: Validation, known: KnownNames) -> None:
         _check_names(state, table, [_Reference("basis", bases, "basis: neither a price book nor cost")])
     _warn_classes(state, table, known.classes)
     _check_entry_units(state, known)
+    _check_rounded_to_zero(state, known.rounding)
     _check_basis_graph(state, known.basis_edges)
 
 
@@ -218,6 +225,35 @@ def _check_entry_units(state: Validation, known: KnownNames) -> None:
             .otherwise(quoted("uom", "is a unit that no item has"))
         )
         state.reject("price_entries", broken, "uom", reason)
+
+
+def _check_rounded_to_zero(state: Validation, rounding: pl.DataFrame) -> None:
+    """A net price is never zero without `explicit_zero`, after rounding either (P9)."""
+    if rounding.is_empty():
+        return
+    value, increment, mode = (
+        pl.col("value_micros"),
+        pl.col("rounding_increment_micros"),
+        pl.col("rounding_mode"),
+    )
+    to_zero = (
+        pl.when(mode == "up")
+        .then(value == 0)
+        .when(mode == "down")
+        .then(value < increment)
+        .when(mode == "half_up")
+        .then(value < increment - value)
+        .otherwise(value <= increment - value)
+    )
+    frame = state.frames["price_entries"]
+    net = frame.filter((pl.col("method") == "net") & ~pl.col("explicit_zero")).select(
+        ROW, "book_id", "value_micros"
+    )
+    rows = net.join(rounding, on="book_id").filter(to_zero)[ROW]
+    if len(rows):
+        words = "is rounded to zero by its book's increment, without explicit_zero"
+        reason = pl.format("a price of {} " + words, value.cast(pl.Decimal(38, 0)) / MICROS)
+        state.reject("price_entries", frame[ROW].is_in(rows.implode()), "value", reason)
 
 
 def _check_basis_graph(state: Validation, base_edges: pl.DataFrame | None) -> None:
@@ -308,6 +344,11 @@ def _lost_kits(state: Validation) -> pl.Series:
     return pl.concat([part.cast(pl.String).str.strip_chars() for part in parts]).drop_nulls()
 
 
+def _entries(state: Validation) -> None:
+    check_entries(state, known_names(state))
+    warn_overlaps(state)
+
+
 _CHECKS: Final[Mapping[str, Callable[[Validation], None]]] = {
     "product_groups": _groups,
     "items": _items,
@@ -316,7 +357,7 @@ _CHECKS: Final[Mapping[str, Callable[[Validation], None]]] = {
     "customers": _customers,
     "price_books": _books,
     "agreements": _agreements,
-    "price_entries": lambda state: check_entries(state, known_names(state)),
+    "price_entries": _entries,
     "costs": _costs,
     "entitlements": _entitlements,
     "lanes": _lanes,

@@ -96,9 +96,19 @@ def _calendars() -> list[Rule]:
     return [_exactly_one("date", "weekday")]
 
 
+def _uoms() -> list[Rule]:
+    return [_ratio("numerator")]
+
+
 def _rates() -> list[Rule]:
     same = pl.col("from_currency") == pl.col("to_currency")
-    return [Rule("to_currency", same, quoted("to_currency", "is also from_currency"))]
+    return [Rule("to_currency", same, quoted("to_currency", "is also from_currency")), _ratio("rate")]
+
+
+def _ratio(column: str) -> Rule:
+    """What `with_ratios` could not hold."""
+    words = "is out of range: as a fraction in lowest terms it needs more than 63 bits"
+    return Rule(column, pl.col("numerator").is_null(), quoted(TEXT + column, words))
 
 
 def _entry_rules(present: tuple[str, ...]) -> list[Rule]:
@@ -154,5 +164,6 @@ _TABLE_RULES: Final[Mapping[str, Callable[[], list[Rule]]]] = {
     "entitlements": _entitlements,
     "lanes": _lanes,
     "calendars": _calendars,
+    "uoms": _uoms,
     "exchange_rates": _rates,
 }

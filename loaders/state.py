@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from loaders.columns import ROW
+from loaders.columns import ROW, TEXT
 from loaders.read import RawTable, reject_schema
 
 _SHOWN = 3
@@ -21,6 +21,7 @@ class Validation:
     warnings: list[str] = field(default_factory=list)
     repeated: Counter[str] = field(default_factory=Counter)
     _rejects: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    _last_seconds: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
 
     def given(self, table: str) -> bool:
         """Whether the dataset has this table."""
@@ -51,6 +52,23 @@ class Validation:
         more = ", ..." if len(rows) > _SHOWN else ""
         shown = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}{more}"
         self.warnings.append(f"{self.raws[table].file}: {len(rows)} {words} ({shown})")
+
+    def note_last_seconds(self, table: str, rows: pl.DataFrame) -> None:
+        """Notes cleaned rows whose `valid_to` is an instant in the last second of a day."""
+        if rows.height:
+            said = pl.col(TEXT + "valid_to").cast(pl.String)
+            self._last_seconds.setdefault(table, []).append(rows.select(ROW, said))
+
+    def warn_last_seconds(self, table: str) -> None:
+        """One warning for all of them, with the first."""
+        if table in self._last_seconds:
+            rows = pl.concat(self._last_seconds[table])
+            example = rows[TEXT + "valid_to"][0]
+            words = (
+                f'rows have a valid_to at 23:59:59, e.g. "{example}", which leaves out what follows until midnight: '
+                "write the date alone"
+            )
+            self.warn_rows(table, rows[ROW], words)
 
     def warn_values(self, table: str, values: Iterable[str], words: str) -> None:
         """One warning for all distinct `values`, with the first few."""

@@ -8,7 +8,7 @@ A column's kind says how its text is read and how it is called once read:
 | WORD | one of `words` | the text |
 | CURRENCY | three upper-case letters | the text |
 | DECIMAL | `-12.5`, at most 6 decimal places | `NAME_micros`, int64 |
-| RATE | `1.08345678`, at most 10 decimal places | `NAME_e10`, int64 in 10^-10 |
+| RATE | `0.45359237`, at most 12 decimal places | `NAME_e12`, Int128 in 10^-12 |
 | INTEGER | `-3` | int64 |
 | BOOLEAN | true/false, yes/no, 1/0 | bool |
 | VALID_FROM, VALID_TO | a date or an RFC 3339 instant | `NAME_us`, int64 (never null: ALWAYS_US, NEVER_US) |
@@ -34,8 +34,8 @@ GROUP_LEVELS_MAX: Final = GROUP_DEPTH_MAX
 
 DEFAULT_LAYER: Final = "default"
 STALE_AFTER_MIN: Final = 1440
-RATE_DIGITS: Final = 10
-"""Decimal places of an exchange rate: published ones have up to eight."""
+RATE_DIGITS: Final = 12
+"""Decimal places of an exchange rate or a unit's factor."""
 
 
 NAME_BYTES_MAX: Final = 128
@@ -67,7 +67,7 @@ class Kind(Enum):
 
 _SUFFIXES = {
     Kind.DECIMAL: "_micros",
-    Kind.RATE: "_e10",
+    Kind.RATE: "_e12",
     Kind.VALID_FROM: "_us",
     Kind.VALID_TO: "_us",
     Kind.INSTANT: "_us",
@@ -161,8 +161,8 @@ _PRICE_TABLES = (
         (
             _SKU,
             _name("uom", required=True),
-            _decimal("numerator", required=True, low=1),
-            _decimal("denominator", default=MICROS, low=1),
+            Column("numerator", Kind.RATE, required=True, low=1),
+            Column("denominator", Kind.RATE, default=10**RATE_DIGITS, low=1),
         ),
         ("sku", "uom"),
     ),
@@ -199,6 +199,7 @@ _PRICE_TABLES = (
             _decimal("rounding_increment", default=1, low=1),
             _word("rounding_mode", "half_up half_even half_down up down", default="half_up"),
             Column("floor_margin_pct", Kind.DECIMAL, low=0, high=100 * MICROS - 1),
+            _word("windows", "each_break replace", default="each_break"),
             Column("name", Kind.TEXT),
         ),
         ("book_id",),

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from loaders.columns import (
@@ -19,6 +18,7 @@ from loaders.columns import (
     TEXT,
     clean,
     dated,
+    ends_in_last_second,
     is_dated,
     out_type,
     padded,
@@ -27,6 +27,7 @@ from loaders.columns import (
 )
 from loaders.errors import DatasetError
 from loaders.instants import InstantReader
+from loaders.ratios import RATIOS, normal_columns, with_ratios
 from loaders.read import RawTable, check_header, find_tables, read_table
 from loaders.references import KnownNames, check_entries, check_references
 from loaders.rules import first_broken, row_rules
@@ -34,17 +35,12 @@ from loaders.state import Validation
 from loaders.tables import (
     DEFAULT_LAYER,
     DELTA_ENTRIES,
-    RATE_DIGITS,
     TABLES,
     Table,
 )
 from pricing_engine.model import ALWAYS_US, COST, NEVER_US
 
 _SLICE_ROWS: Final = 1 << 22
-_RATIONALS: Final = {
-    "uoms": ("numerator_micros", "denominator_micros"),
-    "exchange_rates": ("rate_e10", None),
-}
 Known = Callable[[pl.DataFrame], KnownNames]
 """Entries to those names of a base snapshot that they use."""
 
@@ -228,6 +224,7 @@ def _read_rows(state: Validation, table: Table, reader: InstantReader) -> None:
         for offset in range(0, raw.height, _SLICE_ROWS)
     ]
     state.frames[table.name] = _shaped(pl.concat(parts, rechunk=False), table) if parts else _empty(table)
+    state.warn_last_seconds(table.name)
 
 
 def _read_slice(
@@ -240,10 +237,14 @@ def _read_slice(
     work = raw.select(row, *(clean(c, types[c.name], strip=c.name in strip) for c in columns))
     full = [c for c in columns if work[TEXT + c.name].null_count() < work.height]
     present = tuple((c.name, work.schema[TEXT + c.name]) for c in full)
+    if "valid_to" in (c.name for c in full):
+        state.note_last_seconds(table.name, work.filter(ends_in_last_second(work)))
     dates = _date_expressions(state, table, reader, work, [c.name for c in full])
     work = work.with_columns(*table_expressions(table, present, reader.zone_name), *dates)
+    if table.name in RATIOS:
+        work = with_ratios(work, table.name)
     work = _apply(state, table, work, tuple(c.name for c in full))
-    return work.select(ROW, *(c.out for c in table.columns))
+    return work.select(ROW, *normal_columns(table))
 
 
 def _date_expressions(
@@ -280,7 +281,7 @@ def _apply(state: Validation, table: Table, work: pl.DataFrame, present: tuple[s
 
 
 def _shaped(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Defaults that depend on other columns, exact fractions in lowest terms, and the names that compilers expect."""
+    """Defaults that depend on other columns, and the names that compilers expect."""
     if table.name == "price_entries":
         no_basis = pl.col("method").is_null() | (pl.col("method") == "net")
         if frame["basis"].null_count() == frame.height and frame.select(no_basis.all()).item():
@@ -288,16 +289,6 @@ def _shaped(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         from_cost = pl.col("method").is_in(["markup_pct", "margin_pct"]) & pl.col("basis").is_null()
         basis = pl.when(from_cost).then(pl.lit(COST)).when(~no_basis).then(pl.col("basis"))
         return frame.with_columns(basis.alias("basis"))
-    if table.name in _RATIONALS:
-        top, bottom = _RATIONALS[table.name]
-        numerator = frame[top].to_numpy()
-        denominator = np.full(frame.height, 10**RATE_DIGITS) if bottom is None else frame[bottom].to_numpy()
-        divisor = np.gcd(numerator, denominator)
-        reduced = [
-            pl.Series("numerator", numerator // divisor, pl.Int64),
-            pl.Series("denominator", denominator // divisor, pl.Int64),
-        ]
-        return frame.drop(name for name in (top, bottom) if name is not None).hstack(reduced)
     return frame.rename({old: new for old, new in _RENAMED.items() if old in frame.columns})
 
 
@@ -305,7 +296,10 @@ def _shaped(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
 def _empty(table: Table) -> pl.DataFrame:
     schema: dict[str, pl.DataType] = {ROW: pl.UInt32()}
     schema.update({column.out: out_type(column) for column in table.columns})
-    return _shaped(pl.DataFrame(schema=schema), table)
+    frame = pl.DataFrame(schema=schema)
+    if table.name in RATIOS:
+        frame = with_ratios(frame, table.name)
+    return _shaped(frame.select(ROW, *normal_columns(table)), table)
 
 
 def _settle_repeated(state: Validation, table: Table) -> None:

@@ -42,6 +42,8 @@ class ExceptionReason(enum.Enum):
     OVER_THRESHOLD = "OVER_THRESHOLD"
     AGREEMENT_EXPIRED = "AGREEMENT_EXPIRED"
     FLAGGED = "FLAGGED"
+    MISSING_INPUT = "MISSING_INPUT"
+    ZERO_PRICE = "ZERO_PRICE"
 
 
 @dataclass(frozen=True, slots=True)

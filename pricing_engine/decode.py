@@ -39,6 +39,7 @@ from pricing_engine.model import (
     PriceData,
     Rate,
     RoundingMode,
+    Windows,
 )
 from pricing_engine.stack import gather_stack
 
@@ -161,6 +162,7 @@ class Decoder:
             row[mx.BOOK_INCREMENT],
             RoundingMode(row[mx.BOOK_ROUNDING]),
             1 - Fraction(under, over) if under else None,
+            Windows(row[mx.BOOK_WINDOWS]),
         )
 
     def _books_and_entries(

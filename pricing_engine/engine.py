@@ -161,12 +161,12 @@ class PriceEngine:
         return KernelTerms(
             self._descriptor,
             np.array(terms, dtype=np.int64).reshape(-1, 2),
-            self._ordinals("customer", policy.flagged_customers),
-            self._ordinals("sku", policy.flagged_skus),
+            self.ordinals("customer", policy.flagged_customers),
+            self.ordinals("sku", policy.flagged_skus),
             policy.grace_us,
         )
 
-    def _ordinals(self, table: str, names: frozenset[str]) -> NDArray[np.int64]:
+    def ordinals(self, table: str, names: frozenset[str]) -> NDArray[np.int64]:
         """The ordinals of those names that the snapshot knows, sorted."""
         return np.array(sorted(at for at in map(self._names[table].find, names) if at >= 0), dtype=np.int64)
 

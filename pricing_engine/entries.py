@@ -1,9 +1,4 @@
-"""Compiled: the entries of one book that could price one line, most specific first (P4-P6).
-
-A book's entries for a line are visited in the order of `reference._tiers`, level by level, class by class, unit form
-by unit form, tier by tier, the highest break first. `advance` is that visit as a cursor kept in one row of `frames`;
-a basis book gets the next row, so a chain of BASIS_LINKS_MAX links needs that many more. Nothing here recurses
-(numba can't cache recursion), allocates, or keeps state outside its arguments.
+"""Compiled: the line that is priced, and where the entries that speak of an item stand.
 
 `work` (int64) carries the line; WORK_HORIZON collects the next instant at which anything that was looked at begins or
 ends, and WORK_ESCALATE says that exact arithmetic needs more than 127 bits: the line then goes to the reference.
@@ -13,8 +8,6 @@ import numpy as np
 from numba import njit
 
 from pricing_engine import matrix as mx
-from pricing_engine.exact import INT64_MAX, divide, times
-from pricing_engine.model import BASIS_LINKS_MAX, BelowMinimum
 from pricing_engine.words import count_ones
 
 (
@@ -35,34 +28,9 @@ from pricing_engine.words import count_ones
     WORK_ESCALATE,
     WORK_MINOR,
     WORK_SIGNED_QUANTITY,
+    WORK_MISSED,  # bits: MISSED_INPUT, MISSED_ZERO of entries that would have answered (P13)
     WORK_SIZE,
-) = range(18)
-
-(
-    FRAME_BOOK,
-    FRAME_FORMS,
-    FRAME_STAGE,
-    FRAME_CELL,
-    FRAME_KIND,
-    FRAME_RUN_LOW,
-    FRAME_RUN_HIGH,
-    FRAME_HIGH,
-    FRAME_AT,
-    FRAME_TIER_END,
-    FRAME_NEWEST,
-    FRAME_ONLY_MINIMUM,
-    FRAME_MINIMUM,
-    FRAME_FOUND,
-    FRAME_SIZE,
-) = range(15)
-FRAMES = BASIS_LINKS_MAX + 1
-PLAIN_PRICE, PLAIN_LADDER, RECORDS = 0, 1, 2  # FRAME_KIND: the three forms of a cell
-
-NOTHING, ENTRY, BLOCKED = 0, 1, 2  # what a book says
-EXACT_FORM, BASE_FORM = 1, 2  # bits of FRAME_FORMS
-
-_SAYS_NO_PRICE = int(BelowMinimum.NO_PRICE)
-_FALLS_THROUGH = int(BelowMinimum.FALL_THROUGH)
+) = range(19)
 
 
 @njit(cache=True)
@@ -251,169 +219,3 @@ def first_record(m, low, high, book_class):  # type: ignore[no-untyped-def]
         else:
             high = middle
     return low
-
-
-@njit(cache=True)
-def start_book(frame, book, forms):  # type: ignore[no-untyped-def]
-    """Put the cursor before the first entry of a book."""
-    frame[FRAME_BOOK] = book
-    frame[FRAME_FORMS] = forms
-    frame[FRAME_STAGE] = -1
-    frame[FRAME_AT] = 0
-    frame[FRAME_TIER_END] = 0
-    frame[FRAME_HIGH] = 0
-
-
-@njit(cache=True)
-def _next_form(m, work, keys, frame):  # type: ignore[no-untyped-def]
-    """Move to the next (level, class, unit form) that has entries; False at the end of the book."""
-    book = frame[FRAME_BOOK]
-    bundle = m.books[book, mx.BOOK_BUNDLE]
-    while True:
-        frame[FRAME_STAGE] += 1
-        stage = frame[FRAME_STAGE]
-        level, for_all, form = stage >> 2, (stage >> 1) & 1, stage & 1
-        if level >= work[WORK_LEVELS]:
-            return False
-        if stage & 3 == 0:
-            frame[FRAME_CELL] = find_cell(m, bundle, keys[level], level_flag(work, level))
-        cell = frame[FRAME_CELL]
-        if cell < 0:
-            frame[FRAME_STAGE] = level * 4 + 3
-            continue
-        value = value_of(m, cell)
-        plain = value >= 0 or (-(value + 1)) & 1 == 0
-        if plain:
-            if stage & 3 != 3 or frame[FRAME_FORMS] & BASE_FORM == 0:
-                continue
-            if value >= 0:
-                frame[FRAME_KIND], low, high = PLAIN_PRICE, cell, cell + 1
-            else:
-                low, high = records_of(value)
-                frame[FRAME_KIND] = PLAIN_LADDER
-        else:
-            if for_all == 0 and work[WORK_CLASS] < 0:
-                continue
-            if form == 0:
-                first, end = records_of(value)
-                book_class = book << 32 | (0 if for_all == 1 else work[WORK_CLASS] + 1)
-                frame[FRAME_RUN_LOW] = first_record(m, first, end, book_class)
-                frame[FRAME_RUN_HIGH] = first_record(m, frame[FRAME_RUN_LOW], end, book_class + 1)
-            if frame[FRAME_FORMS] & (EXACT_FORM if form == 0 else BASE_FORM) == 0:
-                continue
-            frame[FRAME_KIND] = RECORDS
-            wanted = work[WORK_UOM] + 1 if form == 0 else 0
-            low = frame[FRAME_RUN_LOW]
-            high = frame[FRAME_RUN_HIGH]
-            while low < high and record_at(m, low, mx.RECORD_PACKED) & 0xFFFF < wanted:
-                low += 1
-            end = low
-            while end < high and record_at(m, end, mx.RECORD_PACKED) & 0xFFFF == wanted:
-                end += 1
-            high = end
-        if low < high:
-            frame[FRAME_AT] = frame[FRAME_TIER_END] = low
-            frame[FRAME_HIGH] = high
-            return True
-
-
-@njit(cache=True)
-def minimum_at(m, frame, at):  # type: ignore[no-untyped-def]
-    """The break of the entry at a place of the cursor's cell, in the unit of its form."""
-    if frame[FRAME_KIND] == PLAIN_PRICE:
-        return m.bundles[m.books[frame[FRAME_BOOK], mx.BOOK_BUNDLE], mx.BUNDLE_SIMPLE_MINIMUM]
-    if frame[FRAME_KIND] == PLAIN_LADDER:
-        return ladder_at(m, at, mx.LADDER_MINIMUM)
-    return record_at(m, at, mx.RECORD_MINIMUM)
-
-
-@njit(cache=True)
-def _in_force(m, frame, at, now):  # type: ignore[no-untyped-def]
-    if frame[FRAME_KIND] != RECORDS:
-        return True
-    return record_at(m, at, mx.RECORD_FROM) <= now < record_at(m, at, mx.RECORD_TO)
-
-
-@njit(cache=True)
-def _asked_quantity(work, frame):  # type: ignore[no-untyped-def]
-    """The quantity in the unit of the form at the cursor; in base units rounded down, which no break can tell."""
-    return work[WORK_QUANTITY] if frame[FRAME_STAGE] & 1 == 0 else work[WORK_BASE_QUANTITY]
-
-
-@njit(cache=True)
-def _in_asked_unit(work, frame, minimum):  # type: ignore[no-untyped-def]
-    """A break in the asked unit, rounded up to 10^-6, at most INT64_MAX."""
-    if frame[FRAME_STAGE] & 1 == 0:
-        return minimum
-    _, high, low = times(np.int64(0), minimum, work[WORK_DENOMINATOR])
-    whole_high, whole, rest = divide(high, low, work[WORK_NUMERATOR])
-    if whole_high != 0 or whole < 0 or whole == INT64_MAX:
-        return INT64_MAX
-    return whole + 1 if rest > 0 else whole
-
-
-@njit(cache=True)
-def _next_tier(m, work, frame):  # type: ignore[no-untyped-def]
-    """Open the next tier of the form at the cursor (P4); says BLOCKED where the book's `no_price` ends it (P6)."""
-    at = frame[FRAME_TIER_END]
-    book_from = m.books[frame[FRAME_BOOK], mx.BOOK_FROM]
-    newest = book_from
-    if frame[FRAME_KIND] == RECORDS:
-        newest = max(record_at(m, at, mx.RECORD_FROM), book_from)
-    end = at
-    any_in_force = any_reached = False
-    lowest = np.int64(0)
-    quantity = _asked_quantity(work, frame)
-    while end < frame[FRAME_HIGH]:
-        if frame[FRAME_KIND] == RECORDS:
-            start = record_at(m, end, mx.RECORD_FROM)
-            if max(start, book_from) != newest:
-                break
-            in_force = valid_now(work, start, record_at(m, end, mx.RECORD_TO))
-        else:
-            in_force = True
-        if in_force:
-            any_in_force = True
-            lowest = minimum_at(m, frame, end)
-            if lowest <= quantity:
-                any_reached = True
-        end += 1
-    frame[FRAME_AT] = at
-    frame[FRAME_TIER_END] = end
-    frame[FRAME_NEWEST] = newest
-    frame[FRAME_ONLY_MINIMUM] = -1
-    if any_in_force and not any_reached:
-        minimum = _in_asked_unit(work, frame, lowest)
-        work[WORK_MINIMUM] = min(work[WORK_MINIMUM], minimum)
-        below = m.books[frame[FRAME_BOOK], mx.BOOK_BELOW_MINIMUM]
-        if below == _SAYS_NO_PRICE:
-            frame[FRAME_MINIMUM] = minimum
-            return BLOCKED
-        if below == _FALLS_THROUGH:
-            frame[FRAME_AT] = end
-        else:
-            frame[FRAME_ONLY_MINIMUM] = lowest
-    return NOTHING
-
-
-@njit(cache=True)
-def advance(m, work, keys, frame):  # type: ignore[no-untyped-def]
-    """The next entry that could give the book's price (ENTRY, at FRAME_FOUND), BLOCKED, or NOTHING more."""
-    now = work[WORK_AS_OF]
-    while True:
-        quantity = _asked_quantity(work, frame)
-        while frame[FRAME_AT] < frame[FRAME_TIER_END]:
-            at = frame[FRAME_AT]
-            frame[FRAME_AT] += 1
-            if not _in_force(m, frame, at, now):
-                continue
-            minimum = minimum_at(m, frame, at)
-            only = frame[FRAME_ONLY_MINIMUM]
-            if (only < 0 and minimum <= quantity) or minimum == only:
-                frame[FRAME_FOUND] = at
-                return ENTRY
-        if frame[FRAME_TIER_END] < frame[FRAME_HIGH]:
-            if _next_tier(m, work, frame) == BLOCKED:
-                return BLOCKED
-        elif not _next_form(m, work, keys, frame):
-            return NOTHING

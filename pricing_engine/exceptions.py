@@ -21,7 +21,9 @@ def with_exception(
     threshold = policy.extended_price_above_micros.get(resolution.currency)
     flagged = question.customer_id in policy.flagged_customers or question.sku in policy.flagged_skus
     reason = ExceptionReason.NONE
-    if resolution.status == LineStatus.NO_PRICE:
+    if resolution.missed != ExceptionReason.NONE:
+        reason = resolution.missed
+    elif resolution.status == LineStatus.NO_PRICE:
         reason = ExceptionReason.NO_PRICE
     elif priced and threshold is not None and abs(resolution.extended_price_micros) > threshold:
         reason = ExceptionReason.OVER_THRESHOLD

@@ -9,9 +9,8 @@ import numpy as np
 from numba import njit
 
 from pricing_engine import matrix as mx
+from pricing_engine.cursor import FRAME_SIZE, FRAMES
 from pricing_engine.entries import (
-    FRAME_SIZE,
-    FRAMES,
     WORK_AS_OF,
     WORK_BASE_QUANTITY,
     WORK_BRANCH,
@@ -25,6 +24,7 @@ from pricing_engine.entries import (
     WORK_LEVELS,
     WORK_MINIMUM,
     WORK_MINOR,
+    WORK_MISSED,
     WORK_NUMERATOR,
     WORK_QUANTITY,
     WORK_SIGNED_QUANTITY,
@@ -62,7 +62,7 @@ from pricing_engine.plain import (
     plain_rows,
     rows_of,
 )
-from pricing_engine.settle import OFFER_ROWS, STOP, has_book, settle
+from pricing_engine.settle import MISSED_INPUT_BIT, OFFER_ROWS, STOP, has_book, settle
 from pricing_engine.stack import (
     STACK_ATTACHMENT,
     STACK_INHERITED,
@@ -119,6 +119,7 @@ _UNKNOWN_UOM, _ERP_UNAVAILABLE = int(LineStatus.UNKNOWN_UOM), int(LineStatus.ERP
 _PRICE_SOURCE_ERP, _REASON_NO_PRICE = int(ExceptionReason.PRICE_SOURCE_ERP), int(ExceptionReason.NO_PRICE)
 _OVER_THRESHOLD, _FLAGGED = int(ExceptionReason.OVER_THRESHOLD), int(ExceptionReason.FLAGGED)
 _AGREEMENT_EXPIRED = int(ExceptionReason.AGREEMENT_EXPIRED)
+_MISSING_INPUT, _ZERO_PRICE = int(ExceptionReason.MISSING_INPUT), int(ExceptionReason.ZERO_PRICE)
 
 
 # -- the layers ----------------------------------------------------------------------------------------------------
@@ -126,12 +127,22 @@ _AGREEMENT_EXPIRED = int(ExceptionReason.AGREEMENT_EXPIRED)
 
 @njit(cache=True)
 def _price_at(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-untyped-def]
-    """Search the layers at WORK_AS_OF and write the answer's price side (P1)."""
+    """Search the layers at WORK_AS_OF and write the answer's price side (P1), and what kept another from answering."""
     work[WORK_HORIZON] = NEVER_US
     work[WORK_MINIMUM] = INT64_MAX
+    work[WORK_MISSED] = 0
     answer[ANSWER_UNIT_PRICE] = answer[ANSWER_EXTENDED_PRICE] = answer[ANSWER_MINIMUM] = 0
     answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
     answer[ANSWER_LIFTED] = 0
+    _search_layers(m, work, keys, frames, offers, stack, answer)
+    missed = work[WORK_MISSED]
+    answer[ANSWER_EXCEPTION] = (
+        0 if missed == 0 else _MISSING_INPUT if missed & MISSED_INPUT_BIT != 0 else _ZERO_PRICE
+    )
+
+
+@njit(cache=True)
+def _search_layers(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-untyped-def]
     first = 0
     while first < len(stack):
         end = first
@@ -300,11 +311,14 @@ def _mark_exception(m, ask, work, keys, stack, answer):  # type: ignore[no-untyp
     """P13, but for flagged SKUs; an item of the ERP's without a price is ERP_UNAVAILABLE."""
     status = answer[ANSWER_STATUS]
     if status == _OUT_OF_RANGE:
+        answer[ANSWER_EXCEPTION] = 0
         return
     if mx.is_erp_item(m.items[work[WORK_ITEM], mx.ITEM_NAMES]) != 0:
         answer[ANSWER_EXCEPTION] = _PRICE_SOURCE_ERP
         if status != _OK:
             answer[ANSWER_STATUS] = _ERP_UNAVAILABLE
+    elif answer[ANSWER_EXCEPTION] != 0:
+        return  # an entry that lacks its input, or is zero
     elif status == _NO_PRICE:
         answer[ANSWER_EXCEPTION] = _REASON_NO_PRICE
     elif status == _OK and abs(answer[ANSWER_EXTENDED_PRICE]) > ask[ASK_THRESHOLD]:

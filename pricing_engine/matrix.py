@@ -30,7 +30,7 @@ UOM_NAME, UOM_NUMERATOR, UOM_DENOMINATOR = range(3)
 CUSTOMER_PARENT, CUSTOMER_CLASS, CUSTOMER_CURRENCY, CUSTOMER_BRANCH = range(4)
 # layers (n, 2): in the order of search
 LAYER_MODE, LAYER_LADDER = range(2)
-# books (n, 10): in the order of book_id
+# books (n, 11): in the order of book_id
 (
     BOOK_LAYER,
     BOOK_CURRENCY,
@@ -42,7 +42,8 @@ LAYER_MODE, LAYER_LADDER = range(2)
     BOOK_FLOOR_NUMERATOR,
     BOOK_FLOOR_DENOMINATOR,
     BOOK_BUNDLE,
-) = range(10)
+    BOOK_WINDOWS,
+) = range(11)
 # agreements (n, 5): sorted by (audience, layer, bundle, book)
 AGREEMENT_BOOK, AGREEMENT_PRIORITY, AGREEMENT_FROM, AGREEMENT_TO, AGREEMENT_INHERIT = range(5)
 # attachments (n, 4): one bundle of an audience; its agreements are [start, end)
@@ -166,7 +167,7 @@ TABLES: Final[Mapping[str, int]] = {
     "uoms": 3,
     "customers": 4,
     "layers": 2,
-    "books": 10,
+    "books": 11,
     "attachments": 4,
     "agreements": 5,
     "bundles": 8,

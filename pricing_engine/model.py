@@ -36,7 +36,11 @@ class LineStatus(IntEnum):
 
 
 class ExceptionReason(IntEnum):
-    """Why the matrices may not answer a line alone (P13), in order of precedence."""
+    """Why the matrices may not answer a line alone (P13).
+
+    One is named: PRICE_SOURCE_ERP, then what is wrong with the data (MISSING_INPUT, ZERO_PRICE), then the others in
+    the order of their numbers.
+    """
 
     NONE = 0
     PRICE_SOURCE_ERP = 1
@@ -44,6 +48,8 @@ class ExceptionReason(IntEnum):
     OVER_THRESHOLD = 3
     AGREEMENT_EXPIRED = 4
     FLAGGED = 5
+    MISSING_INPUT = 6  # an entry would have answered but for a missing cost, basis or rate
+    ZERO_PRICE = 7  # an entry would have answered, but its computed price is zero or rounds to it (P9)
 
 
 class Mode(IntEnum):
@@ -68,6 +74,13 @@ class BelowMinimum(IntEnum):
     FALL_THROUGH = 0
     NO_PRICE = 1
     FIRST_BREAK = 2
+
+
+class Windows(IntEnum):
+    """Which of a book's windows of validity answers where several are open, in `first` and `newest` (P4)."""
+
+    EACH_BREAK = 0
+    REPLACE = 1
 
 
 class RoundingMode(IntEnum):
@@ -160,6 +173,7 @@ class Book:
     rounding_increment_micros: int = 1
     rounding_mode: RoundingMode = RoundingMode.HALF_UP
     floor_margin: Fraction | None = None
+    windows: Windows = Windows.EACH_BREAK
 
 
 @dataclass(frozen=True, slots=True)

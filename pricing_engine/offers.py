@@ -4,23 +4,33 @@ import numpy as np
 from numba import njit
 
 from pricing_engine import matrix as mx
-from pricing_engine.entries import (
-    BASE_FORM,
+from pricing_engine.cursor import (
+    ANY_BREAK,
     BLOCKED,
     ENTRY,
-    EXACT_FORM,
     FRAME_BOOK,
     FRAME_CELL,
     FRAME_FOUND,
+    FRAME_IS_BELOW,
+    FRAME_IS_LACKING,
     FRAME_KIND,
     FRAME_MINIMUM,
     FRAME_NEWEST,
-    FRAME_ONLY_MINIMUM,
+    FRAME_ONLY_BASE,
     FRAME_STAGE,
+    MISSED_INPUT,
+    MISSED_ZERO,
     NOTHING,
     PLAIN_LADDER,
     PLAIN_PRICE,
     RECORDS,
+    WINDOWED,
+    advance,
+    minimum_at,
+    ranking_window,
+    start_book,
+)
+from pricing_engine.entries import (
     WORK_AS_OF,
     WORK_BRANCH,
     WORK_CURRENCY,
@@ -30,18 +40,15 @@ from pricing_engine.entries import (
     WORK_HORIZON,
     WORK_ITEM,
     WORK_NUMERATOR,
-    advance,
     book_valid,
     first_entry_of,
     ladder_at,
-    minimum_at,
     record_at,
     records_of,
-    start_book,
     value_of,
 )
 from pricing_engine.exact import compare, round_to_increment, scale
-from pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode
+from pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode, Windows
 
 (
     OFFER_RANK,
@@ -63,13 +70,15 @@ from pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode
     OFFER_LEVEL,
     OFFER_CLASS_RANK,
     OFFER_NEWEST,
+    OFFER_CLOUDED,  # 1: a basis book's entry before the one it is made of gave no price
     OFFER_PRESENT,
     OFFER_SIZE,
-) = range(21)
+) = range(22)
 RANK_SIZE = 7
 
 _NET = int(Method.NET)
 _UP = int(RoundingMode.UP)
+_REPLACE = int(Windows.REPLACE)
 
 
 @njit(cache=True)
@@ -234,76 +243,138 @@ def _computed(m, work, frame, high, low, denominator):  # type: ignore[no-untype
 
 @njit(cache=True)
 def _complete(m, work, frame, high, low, denominator, lifted, offer):  # type: ignore[no-untyped-def]
-    """Convert to the asked currency, round, and write the offer; False if that leaves no price (P9)."""
+    """Convert to the asked currency, round, and write the offer: ENTRY, or what leaves no price (P9)."""
     book = frame[FRAME_BOOK]
     given, high, low, denominator = _convert(
         m, work, high, low, denominator, m.books[book, mx.BOOK_CURRENCY], work[WORK_CURRENCY]
     )
     if not given:
-        return False
+        return MISSED_INPUT
     mode = _UP if lifted else m.books[book, mx.BOOK_ROUNDING]
     fits, rounded = round_to_increment(high, low, denominator, m.books[book, mx.BOOK_INCREMENT], mode)
     if not fits:
         work[WORK_ESCALATE] = 1
-        return False
+        return MISSED_INPUT
     if rounded == 0 and not _explicit_zero(m, frame):
-        return False
+        return MISSED_ZERO
     offer[OFFER_HIGH] = high
     offer[OFFER_LOW] = low
     offer[OFFER_DENOMINATOR] = denominator
     offer[OFFER_ENTRY] = _entry_ordinal(m, frame)
-    offer[OFFER_SLOT] = -1 if frame[FRAME_ONLY_MINIMUM] >= 0 else minimum_at(m, frame, frame[FRAME_FOUND])
     offer[OFFER_LIFTED] = lifted
     offer[OFFER_ROUNDED] = rounded
-    return True
+    return ENTRY
 
 
 @njit(cache=True)
-def _describe(frame, offer):  # type: ignore[no-untyped-def]
-    """What ranks an offer or a blocked book among others (P2)."""
+def _described(m, work, frame, said, clouded, offer):  # type: ignore[no-untyped-def]
+    """Write what ranks an offer, an entry without a price or a blocked book among others (P2); what was said."""
     stage = frame[FRAME_STAGE]
     offer[OFFER_BOOK] = frame[FRAME_BOOK]
     offer[OFFER_LEVEL] = stage >> 2
     offer[OFFER_CLASS_RANK] = (stage >> 1) & 1
     offer[OFFER_FORM] = stage & 1
-    offer[OFFER_NEWEST] = frame[FRAME_NEWEST]
-    offer[OFFER_MINIMUM] = frame[FRAME_MINIMUM]
+    if said == BLOCKED:
+        offer[OFFER_NEWEST] = frame[FRAME_NEWEST]
+        offer[OFFER_MINIMUM] = frame[FRAME_MINIMUM]
+        return said
+    offer[OFFER_NEWEST] = ranking_window(m, work, frame)
+    is_reached = frame[FRAME_ONLY_BASE] == ANY_BREAK
+    offer[OFFER_SLOT] = minimum_at(m, frame, frame[FRAME_FOUND]) if is_reached else -1
+    offer[OFFER_CLOUDED] = clouded
+    return said
 
 
 @njit(cache=True)
-def book_offer(m, work, keys, frames, book, forms, offer):  # type: ignore[no-untyped-def]
-    """A book's offer for the line: ENTRY with `offer` (int64 row) filled, BLOCKED, or NOTHING (P4-P9)."""
-    depth = 0
-    start_book(frames[0], book, forms)
+def _own_price(m, work, frame):  # type: ignore[no-untyped-def]
+    """(said, lifted, high, low, denominator) of the entry found, which has no basis book: ENTRY, or what it lacks."""
+    given, high, low, denominator = _first_price(m, work, frame)
+    if not given:
+        return MISSED_INPUT, False, high, low, denominator
+    return _computed_price(m, work, frame, high, low, denominator)
+
+
+@njit(cache=True)
+def _computed_price(m, work, frame, high, low, denominator):  # type: ignore[no-untyped-def]
+    """The same of the entry found, from the price that its method applies to."""
+    given, lifted, high, low, denominator = _computed(m, work, frame, high, low, denominator)
+    if not given:
+        return MISSED_INPUT, lifted, high, low, denominator
+    if high == 0 and low == 0 and not _explicit_zero(m, frame):
+        return MISSED_ZERO, lifted, high, low, denominator
+    return ENTRY, lifted, high, low, denominator
+
+
+@njit(cache=True)
+def _note_none(frame, said):  # type: ignore[no-untyped-def]
+    """Note in a basis book's frame why one of its entries gives no price; NOTHING says that it is below a minimum."""
+    if said == NOTHING:
+        frame[FRAME_IS_BELOW] = 1
+    else:
+        frame[FRAME_IS_LACKING] = 1
+
+
+@njit(cache=True)
+def _without_basis(frame):  # type: ignore[no-untyped-def]
+    """What an entry lacks whose basis book gives no price: MISSED_INPUT; NOTHING where that one begins above."""
+    is_only_below = frame[FRAME_IS_BELOW] == 1 and frame[FRAME_IS_LACKING] == 0
+    return NOTHING if is_only_below else MISSED_INPUT
+
+
+@njit(cache=True)
+def _from_bases(m, work, frames, depth, priced):  # type: ignore[no-untyped-def]
+    """(depth, priced) after the price of a basis book's entry is taken down the chain as far as it goes; `priced` is
+    (said, lifted, high, low, denominator)."""
+    said, lifted, high, low, denominator = priced
+    while said == ENTRY and depth > 0:
+        source = m.books[frames[depth, FRAME_BOOK], mx.BOOK_CURRENCY]
+        depth -= 1
+        target = m.books[frames[depth, FRAME_BOOK], mx.BOOK_CURRENCY]
+        given, high, low, denominator = _convert(m, work, high, low, denominator, source, target)
+        said = MISSED_INPUT
+        if given:
+            said, lifted, high, low, denominator = _computed_price(
+                m, work, frames[depth], high, low, denominator
+            )
+    return depth, (said, lifted, high, low, denominator)
+
+
+@njit(cache=True)
+def next_offer(m, work, keys, frames, offer):  # type: ignore[no-untyped-def]
+    """What the book of `frames[0]` says next (P4-P9): ENTRY with `offer` (int64 row) filled, BLOCKED, MISSED_INPUT or
+    MISSED_ZERO of an entry, both with what ranks it, or NOTHING more."""
+    depth, clouded = 0, 0
     while work[WORK_ESCALATE] == 0:
         frame = frames[depth]
         said = advance(m, work, keys, frame)
+        if depth == 0:
+            clouded = 0
+            if said == NOTHING:
+                return NOTHING
+            if said == BLOCKED:
+                return _described(m, work, frame, said, 0, offer)
+        lifted, high, low, denominator = False, np.int64(0), np.int64(0), np.int64(1)
         if said != ENTRY:
-            if depth == 0:
-                if said == BLOCKED:
-                    _describe(frame, offer)
-                return said
-            depth -= 1  # the entry below has no basis price: go on with its book's next entry
+            depth -= 1  # the entry below has no basis price
+            said = _without_basis(frame)
+        else:
+            basis = _basis_code(m, frame)
+            if basis >= mx.BASIS_BOOK:
+                if depth < BASIS_LINKS_MAX and book_valid(m, work, basis - mx.BASIS_BOOK):
+                    depth += 1
+                    is_whole = m.books[basis - mx.BASIS_BOOK, mx.BOOK_WINDOWS] == _REPLACE
+                    start_book(frames[depth], basis - mx.BASIS_BOOK, WINDOWED if is_whole else 0)
+                    continue
+                said = MISSED_INPUT
+            else:
+                depth, priced = _from_bases(m, work, frames, depth, _own_price(m, work, frame))
+                said, lifted, high, low, denominator = priced
+        if depth > 0:
+            _note_none(frames[depth], said)
+            clouded |= said != NOTHING
             continue
-        basis = _basis_code(m, frame)
-        if basis >= mx.BASIS_BOOK:
-            if depth < BASIS_LINKS_MAX and book_valid(m, work, basis - mx.BASIS_BOOK):
-                depth += 1
-                start_book(frames[depth], basis - mx.BASIS_BOOK, EXACT_FORM | BASE_FORM)
-            continue
-        given, high, low, denominator = _first_price(m, work, frame)
-        while given:
-            given, lifted, high, low, denominator = _computed(m, work, frame, high, low, denominator)
-            if not given or (high == 0 and low == 0 and not _explicit_zero(m, frame)):
-                break
-            if depth == 0:
-                if _complete(m, work, frame, high, low, denominator, lifted, offer):
-                    _describe(frame, offer)
-                    return ENTRY
-                break
-            source = m.books[frame[FRAME_BOOK], mx.BOOK_CURRENCY]
-            depth -= 1
-            frame = frames[depth]
-            target = m.books[frame[FRAME_BOOK], mx.BOOK_CURRENCY]
-            given, high, low, denominator = _convert(m, work, high, low, denominator, source, target)
+        if said == ENTRY:
+            said = _complete(m, work, frames[0], high, low, denominator, lifted, offer)
+        if said != NOTHING and work[WORK_ESCALATE] == 0:
+            return _described(m, work, frames[0], said, clouded, offer)
     return NOTHING

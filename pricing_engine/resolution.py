@@ -27,19 +27,35 @@ class Offer:
     entry: Entry
     form: Form
     level: int  # 0 sku, then product groups nearest first, then every item
-    newest_us: int
-    slot_micros: int  # its break in the unit of `form`; -1 for a first price given below the first break
+    newest_us: int  # the latest begin that ranks it (P2)
+    slot_micros: Fraction  # its break in the asked unit; -1 for a first price given below the first break
     price_micros: Fraction
     rounded_micros: int
     lifted: bool
     steps: tuple[Step, ...]
-    passed_over: tuple[str, ...] = ()  # its book's more specific entries, and why each gave no price
+    passed_over: tuple[str, ...] = ()  # its book's entries before it, and why each gave no price
+    is_clouded: bool = False  # a basis book's entry before the one it is made of lacked an input
+    rank: Rank = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """An entry that gave no price, with the place that its offer would have had (P13)."""
+
+    book: Book
+    level: int
+    class_rank: int
+    form: Form
+    newest_us: int
+    slot_micros: Fraction
+    exception: ExceptionReason  # MISSING_INPUT or ZERO_PRICE
+    why: str
     rank: Rank = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A book that says `no_price` below its first break, with the rank its tier would have had."""
+    """A book that says `no_price` below its first break, with the rank its first entry would have had."""
 
     book: Book
     level: int
@@ -77,6 +93,7 @@ class Resolution:
     exception: ExceptionReason = ExceptionReason.NONE
     converted: bool = False
     considered: tuple[Considered, ...] = ()
+    missed: ExceptionReason = ExceptionReason.NONE  # of an entry that would have answered instead
 
     @property
     def identity(self) -> tuple[object, ...]:

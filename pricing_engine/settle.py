@@ -1,16 +1,26 @@
-"""Compiled: how one layer settles the offers of its books (P2, P3, P6)."""
+"""Compiled: how one layer settles the offers of its books (P2, P3, P6), and which entries would have answered (P13)."""
 
 from numba import njit
 
 from pricing_engine import matrix as mx
-from pricing_engine.entries import (
-    BASE_FORM,
+from pricing_engine.cursor import (
+    BLOCKED,
+    BY_PRICE,
+    COMPETE,
     ENTRY,
-    EXACT_FORM,
+    MISSED_INPUT,
     NOTHING,
+    WINDOWED,
+    compare_breaks,
+    note_offer,
+    start_book,
+)
+from pricing_engine.entries import (
     WORK_CURRENCY,
     WORK_ESCALATE,
     WORK_LEVELS,
+    WORK_MINIMUM,
+    WORK_MISSED,
     book_valid,
     find_cell,
     first_record,
@@ -23,9 +33,11 @@ from pricing_engine.exact import INT64_MAX, compare
 from pricing_engine.model import (
     Ladder,
     Mode,
+    Windows,
 )
 from pricing_engine.offers import (
     OFFER_CLASS_RANK,
+    OFFER_CLOUDED,
     OFFER_DENOMINATOR,
     OFFER_FORM,
     OFFER_HIGH,
@@ -35,8 +47,8 @@ from pricing_engine.offers import (
     OFFER_PRESENT,
     OFFER_SLOT,
     RANK_SIZE,
-    book_offer,
     find_rate,
+    next_offer,
 )
 from pricing_engine.stack import (
     STACK_ATTACHMENT,
@@ -45,12 +57,14 @@ from pricing_engine.stack import (
     priority_of,
 )
 
-# rows of the offers array: the one just made, the best in the order of candidates, the best of each form, the blocked
-NOW, FIRST, BEST, BEST_BASE, STOP, OFFER_ROWS = range(6)
+# rows of the offers array: the one just made, the best in the order of candidates, the best, the blocked; then of
+# entries that lack an input, and of those whose price is zero, the best and the best in the order of candidates
+NOW, FIRST, BEST, STOP, LACKING, _, ZERO, _, OFFER_ROWS = range(9)
 
 _MODE_FIRST, _MODE_LOWEST = int(Mode.FIRST), int(Mode.LOWEST)
 _MODE_HIGHEST, _MODE_NEWEST = int(Mode.HIGHEST), int(Mode.NEWEST)
-_MERGE = int(Ladder.MERGE)
+_MERGE, _REPLACE = int(Ladder.MERGE), int(Windows.REPLACE)
+MISSED_INPUT_BIT, MISSED_ZERO_BIT = 1, 2  # of WORK_MISSED
 
 
 @njit(cache=True)
@@ -93,21 +107,44 @@ def _better(work, a, b, mode):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _take(work, offers, mode, ladder):  # type: ignore[no-untyped-def]
-    """Let the offer just made take over where it is better (P6)."""
+def _compare_slots(work, a, b):  # type: ignore[no-untyped-def]
+    """The sign of the break of offer a minus that of offer b, in the asked unit (P5)."""
+    one, other = a[OFFER_SLOT], b[OFFER_SLOT]
+    if a[OFFER_FORM] == b[OFFER_FORM] or one < 0 or other < 0:
+        return (one > other) - (one < other)
+    if a[OFFER_FORM] == 0:
+        return compare_breaks(work, one, other)
+    return -compare_breaks(work, other, one)
+
+
+@njit(cache=True)
+def _settles_before(work, a, b, mode, ladder):  # type: ignore[no-untyped-def]
+    """Whether offer a answers rather than offer b (P2, P6)."""
+    if ladder == _MERGE:
+        order = _compare_slots(work, a, b)
+        if order != 0:
+            return order > 0
+    return _better(work, a, b, mode)
+
+
+@njit(cache=True)
+def _take(work, offers, best, first, mode, ladder):  # type: ignore[no-untyped-def]
+    """Let the offer just made take over where it is better; by `mode` and `ladder`, and in the order of candidates."""
     now = offers[NOW]
     now[OFFER_PRESENT] = 1
-    if offers[FIRST, OFFER_PRESENT] == 0 or _ranks_before(now, offers[FIRST]):
-        offers[FIRST] = now
-    row = BEST
-    if ladder == _MERGE:
-        row += now[OFFER_FORM]
-        if offers[row, OFFER_PRESENT] == 1 and now[OFFER_SLOT] != offers[row, OFFER_SLOT]:
-            if now[OFFER_SLOT] > offers[row, OFFER_SLOT]:
-                offers[row] = now
-            return
-    if offers[row, OFFER_PRESENT] == 0 or _better(work, now, offers[row], mode):
-        offers[row] = now
+    if offers[first, OFFER_PRESENT] == 0 or _ranks_before(now, offers[first]):
+        offers[first] = now
+    if offers[best, OFFER_PRESENT] == 0 or _settles_before(work, now, offers[best], mode, ladder):
+        offers[best] = now
+
+
+@njit(cache=True)
+def _walk_of(m, book, mode, ladder):  # type: ignore[no-untyped-def]
+    """How the rows of a book are visited: bits of FRAME_WALK (P4, P5)."""
+    if mode in (_MODE_LOWEST, _MODE_HIGHEST):
+        return COMPETE | BY_PRICE | (0 if ladder == _MERGE else WINDOWED)
+    walk = COMPETE if ladder == _MERGE else 0
+    return walk | WINDOWED if m.books[book, mx.BOOK_WINDOWS] == _REPLACE else walk
 
 
 @njit(cache=True)
@@ -119,24 +156,32 @@ def _consider(m, work, keys, frames, offers, stack, row, book, standing):  # typ
     priority = priority_of(m, work, stack, row, book)
     if priority == INT64_MAX or not book_valid(m, work, book):
         return
-    if standing == 1 and find_rate(m, work, currency, work[WORK_CURRENCY])[1] == 0:
-        return
+    has_rate = standing == 0 or find_rate(m, work, currency, work[WORK_CURRENCY])[1] != 0
+    minimum = work[WORK_MINIMUM]
     mode = m.layers[stack[row, STACK_LAYER], mx.LAYER_MODE]
     ladder = m.layers[stack[row, STACK_LAYER], mx.LAYER_LADDER]
-    both = mode in (_MODE_LOWEST, _MODE_HIGHEST)
-    for turn in range(2 if both else 1):
-        forms = EXACT_FORM | BASE_FORM
-        if both:
-            forms = EXACT_FORM if turn == 0 else BASE_FORM
-        said = book_offer(m, work, keys, frames, book, forms, offers[NOW])
-        if said == NOTHING:
-            continue
+    walk = _walk_of(m, book, mode, ladder)
+    start_book(frames[0], book, walk)
+    while True:
+        said = next_offer(m, work, keys, frames, offers[NOW])
+        if said == NOTHING or (said == BLOCKED and not has_rate):
+            break
         _rank(offers[NOW], mode, stack[row, STACK_DISTANCE], priority)
         if said == ENTRY:
-            _take(work, offers, mode, ladder)
-        elif offers[STOP, OFFER_PRESENT] == 0 or _ranks_before(offers[NOW], offers[STOP]):
-            offers[STOP] = offers[NOW]
-            offers[STOP, OFFER_PRESENT] = 1
+            _take(work, offers, BEST, FIRST, mode, ladder)
+            if walk & COMPETE == 0:
+                break
+            note_offer(m, frames[0])
+        elif said == BLOCKED:
+            if offers[STOP, OFFER_PRESENT] == 0 or _ranks_before(offers[NOW], offers[STOP]):
+                offers[STOP] = offers[NOW]
+                offers[STOP, OFFER_PRESENT] = 1
+            break
+        else:
+            best = LACKING if said == MISSED_INPUT else ZERO
+            _take(work, offers, best, best + 1, _MODE_FIRST, ladder)
+    if not has_rate:
+        work[WORK_MINIMUM] = minimum  # it has no price at any quantity
 
 
 @njit(cache=True)
@@ -198,15 +243,28 @@ def settle(m, work, keys, frames, offers, stack, first, end, standing):  # type:
         _consider_bundle(m, work, keys, frames, offers, stack, row, standing)
         if work[WORK_ESCALATE] == 1:
             return -1
-    stopped = offers[STOP, OFFER_PRESENT] == 1
-    if offers[FIRST, OFFER_PRESENT] == 0:
-        return STOP if stopped else -1
-    if stopped and _ranks_before(offers[STOP], offers[FIRST]):
-        return STOP
-    if ladder != _MERGE or offers[BEST_BASE, OFFER_PRESENT] == 0:
-        return BEST
-    if offers[BEST, OFFER_PRESENT] == 0:
-        return BEST_BASE
-    if mode in (_MODE_LOWEST, _MODE_HIGHEST):
-        return BEST if _better(work, offers[BEST], offers[BEST_BASE], mode) else BEST_BASE
-    return BEST + offers[FIRST, OFFER_FORM]
+    answer = -1
+    if offers[FIRST, OFFER_PRESENT] == 1:
+        answer = BEST
+    if offers[STOP, OFFER_PRESENT] == 1 and (answer < 0 or _ranks_before(offers[STOP], offers[FIRST])):
+        answer = STOP
+    for best, bit in ((LACKING, MISSED_INPUT_BIT), (ZERO, MISSED_ZERO_BIT)):
+        if offers[best, OFFER_PRESENT] == 1 and _would_answer(work, offers, best, answer, mode, ladder):
+            work[WORK_MISSED] |= bit
+    if answer == BEST and offers[BEST, OFFER_CLOUDED] == 1:
+        work[WORK_MISSED] |= MISSED_INPUT_BIT
+    return answer
+
+
+@njit(cache=True)
+def _would_answer(work, offers, best, answer, mode, ladder):  # type: ignore[no-untyped-def]
+    """Whether an entry without a price would have been the answer, or might have been (P13)."""
+    if answer == STOP:
+        return _ranks_before(offers[best + 1], offers[STOP])
+    if answer < 0 or mode in (_MODE_LOWEST, _MODE_HIGHEST):
+        return True
+    if ladder == _MERGE:
+        order = _compare_slots(work, offers[best], offers[answer])
+        if order != 0:
+            return order > 0
+    return not _ranks_before(offers[answer], offers[best])

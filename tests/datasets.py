@@ -30,6 +30,7 @@ from pricing_engine.model import (
     PriceQuestion,
     Rate,
     RoundingMode,
+    Windows,
 )
 
 Rows = dict[str, list[dict[str, str]]]
@@ -79,7 +80,10 @@ def random_rows(rng: Random) -> Rows:
         "uoms": [
             {"sku": sku, "uom": uom, "numerator": numerator, "denominator": denominator}
             for sku in SKUS
-            for uom, numerator, denominator in (("BOX", rng.choice(["12", "2.5"]), ""), ("THIRD", "1", "3"))
+            for uom, numerator, denominator in (
+                ("BOX", rng.choice(["12", "2.5", "0.45359237"]), ""),
+                ("THIRD", "1", rng.choice(["3", "3", "2.000000000001"])),
+            )
             if rng.random() < 0.9
         ],
         "customers": [
@@ -111,6 +115,7 @@ def random_rows(rng: Random) -> Rows:
                 "rounding_increment": rng.choice(["", "", "0.01", "0.05", "1", "0.000001", "3"]),
                 "rounding_mode": rng.choice(["", "half_up", "half_even", "half_down", "up", "down"]),
                 "floor_margin_pct": _maybe(rng, 0.3, rng.choice(["10", "33.3", "0"])),
+                "windows": rng.choice(["", "", "each_break", "replace"]),
                 **_window(rng, dated / 3),
             }
             for book in BOOKS[: rng.randint(1, len(BOOKS))]
@@ -124,7 +129,7 @@ def random_rows(rng: Random) -> Rows:
         {
             "from_currency": source,
             "to_currency": target,
-            "rate": rng.choice(["0.5", "1.25", "130.7", "0.007651"]),
+            "rate": rng.choice(["0.5", "1.25", "130.7", "0.007651", "1.541250015413", "0.000000000007"]),
             "valid_from": valid_from,
         }
         for source in CURRENCIES
@@ -169,6 +174,9 @@ def _random_agreements(rng: Random, books: list[str], dated: float) -> list[dict
 def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> list[dict[str, str]]:
     units = {(u["sku"], u["uom"]) for u in rows["uoms"]}
     somebody = {uom for _, uom in units} | {"EA"}
+    increments = {
+        book["book_id"]: (book["rounding_increment"], book["rounding_mode"]) for book in rows["price_books"]
+    }
     entries: dict[tuple[str, ...], dict[str, str]] = {}
     for number in range(rng.randint(1, 50)):
         at = rng.randrange(len(books))
@@ -193,11 +201,30 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
         }
         if rng.random() < 0.1:
             row["explicit_zero"] = "true"
-        if _is_zero(row):
-            row["explicit_zero"] = "true"
-        key = ("book_id", "sku", "product_group", "price_class", "uom", "valid_from", "valid_to")
-        entries[*(row[k] for k in key), str(Decimal(row["min_quantity"] or 0))] = row
+        for each in _ladders(rng, row, dated):
+            if _is_zero(each, increments[each["book_id"]]):
+                each["explicit_zero"] = "true"
+            key = ("book_id", "sku", "product_group", "price_class", "uom", "valid_from", "valid_to")
+            entries[*(each[k] for k in key), str(Decimal(each["min_quantity"] or 0))] = each
     return list(entries.values())
+
+
+def _ladders(rng: Random, row: dict[str, str], dated: float) -> list[dict[str, str]]:
+    """The row, or more breaks of it in other windows too (P4)."""
+    if rng.random() < 0.7:
+        return [row]
+    windows = [_window(rng, dated) for _ in range(rng.randint(1, 3))]
+    net = [each for each in ["8", "8.5", "7", "0.4"] if row["method"] == "net"]
+    return [
+        {
+            **row,
+            **rng.choice(windows),
+            "min_quantity": rng.choice(["", "1", "0.5", "5", "10", "12", "24", "100"]),
+            "value": rng.choice([*net, row["value"]]),
+            "entry_id": f"{row['entry_id']}.{number}",
+        }
+        for number in range(rng.randint(1, 5))
+    ]
 
 
 def _random_method(rng: Random, later: list[str]) -> dict[str, str]:
@@ -222,9 +249,16 @@ def _random_method(rng: Random, later: list[str]) -> dict[str, str]:
     return {"method": method, "value": rng.choice(value), "basis": written}
 
 
-def _is_zero(row: dict[str, str]) -> bool:
+def _is_zero(row: dict[str, str], rounding: tuple[str, str]) -> bool:
+    """Whether the row is a price of zero, or a net one that its book rounds to zero (P9)."""
+    if row["method"] == "net":
+        increment, mode = Fraction(rounding[0] or "0.000001"), rounding[1] or "half_up"
+        half = {"half_up": False, "half_even": True, "half_down": True}
+        value = Fraction(row["value"])
+        if mode == "up" or value >= increment:
+            return value == 0
+        return mode == "down" or value < increment / 2 or (value == increment / 2 and half[mode])
     return (row["method"], row["value"]) in {
-        ("net", "0"),
         ("discount_pct", "100"),
         ("multiplier", "0"),
         ("markup_pct", "-100"),
@@ -399,6 +433,7 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
                 _micros(r["rounding_increment"] or "0.000001"),
                 enum(RoundingMode, r["rounding_mode"], "half_up"),
                 Fraction(r["floor_margin_pct"]) / 100 if r["floor_margin_pct"] else None,
+                enum(Windows, r["windows"], "each_break"),
             )
             for r in rows["price_books"]
         },

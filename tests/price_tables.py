@@ -6,7 +6,7 @@ Rows are whole words, then `column=value`; what is not said is blank, and `SETTI
     layer contract 1 [lowest merge]              group metal [parent=drills]     item C drills [source=erp]
     customer site EUR [parent= class= branch=]   unit A BOX 12  (or 1/3)         cost A 5 EUR [branch= from=]
     rate EUR USD 1.25 [from=]                    allow site A  (forbid; class:gold; drills; *)
-    book B [layer= currency= below= round=0.05/half_even floor=20 from= to=]
+    book B [layer= currency= below= round=0.05/half_even floor=20 windows=replace from= to=]
            for WHO [priority= inherit= from= to=]    (on one line; without `for` it is only a basis)
     agree B for WHO [...]                        WHO is a customer, class:gold or everyone
     price B A 10 [min= uom= class= from= to= id= zero]    A: item, lower case: product group, *: every item
@@ -56,14 +56,14 @@ customer lone EUR
 NOON = "2024-06-15T12:00:00Z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_COLUMNS = {
+COLUMNS = {
     "items": "sku base_uom product_group price_source",
     "product_groups": "product_group parent",
     "uoms": "sku uom numerator denominator",
     "customers": "customer_id currency parent_id price_class branch",
     "layers": "layer rank mode ladder",
     "price_books": "book_id layer currency valid_from valid_to below_minimum rounding_increment "
-    "rounding_mode floor_margin_pct",
+    "rounding_mode floor_margin_pct windows",
     "agreements": "book_id customer_id price_class everyone priority valid_from valid_to inherit",
     "price_entries": "book_id sku product_group price_class uom min_quantity method value basis "
     "valid_from valid_to explicit_zero entry_id",
@@ -212,15 +212,13 @@ def _add(rows: Rows, words: list[str]) -> None:
     if kind == "group":
         options = {}
     if kind != "agree":
-        known = _COLUMNS[table].split()
+        known = COLUMNS[table].split()
         given = {**row, **options}
         assert not set(given) - set(known), f"{' '.join(words)}: {set(given) - set(known)}"
         rows[table].append({column: given.get(column, "") for column in known})
     if audience:
         given = {"book_id": rest[0], **_who(audience[0]), **_options(audience[1:])}
-        rows["agreements"].append(
-            {column: given.get(column, "") for column in _COLUMNS["agreements"].split()}
-        )
+        rows["agreements"].append({column: given.get(column, "") for column in COLUMNS["agreements"].split()})
 
 
 def _policy(words: list[str]) -> ExceptionPolicy:
@@ -238,7 +236,7 @@ def _policy(words: list[str]) -> ExceptionPolicy:
 @cache
 def world(text: str) -> World:
     """The dataset of a case; every one of its rows must be valid."""
-    rows: Rows = {table: [] for table in _COLUMNS}
+    rows: Rows = {table: [] for table in COLUMNS}
     zone, policy = "UTC", ExceptionPolicy()
     for line in (SETTING + text).splitlines():
         words = line.split()

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from fractions import Fraction
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from loaders.instants import InstantReader, day_start_us, time_zone
 from loaders.tables import Kind
 from loaders.validate import validate_tables
 from pricing_engine.model import ALWAYS_US, NEVER_US
-from tests.load_tables import entries, loaded, rejected, table
+from tests.load_tables import DISTRIBUTOR, entries, loaded, rejected, table
 
 INT64_MAX = 2**63 - 1
 
@@ -257,3 +258,111 @@ def test_units_and_rates_are_fractions_in_lowest_terms() -> None:
         (10, "numerator", '"EA" is the base unit and must be 1/1'),
     ]
     assert dataset.frames["exchange_rates"].select("numerator", "denominator").rows() == [(217, 200)]
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "expected"),
+    [
+        ("0.45359237", "", (45_359_237, 100_000_000)),  # a pound in kg
+        ("1.541250015413", "", (1_541_250_015_413, 10**12)),
+        ("0.000000000001", "", (1, 10**12)),
+        ("1", "2.000000000001", (10**12, 2_000_000_000_001)),
+        ("123456789.5", "0.25", (493_827_158, 1)),
+        ("9223372036854775807", "", (INT64_MAX, 1)),
+        ("30000000.000000000003", "30000000.000000000003", (1, 1)),
+    ],
+)
+def test_a_factor_has_up_to_twelve_decimals(
+    numerator: str, denominator: str, expected: tuple[int, int]
+) -> None:
+    dataset = loaded({"uoms": f"sku, uom, numerator, denominator\nNUT, LB, {numerator}, {denominator}"})
+
+    assert dataset.frames["uoms"].select("numerator", "denominator").rows() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("rate", "reason"),
+    [
+        ("0.0000000000001", '"0.0000000000001" is finer than 10^-12'),
+        ("9223372036854775808", "in lowest terms it needs more than 63 bits"),
+        ("10000000.000000000001", "in lowest terms it needs more than 63 bits"),
+        ("1" * 40, "is out of range"),
+        ("-1", '"-1" is not above zero'),
+    ],
+)
+def test_a_rate_that_is_no_exact_fraction_is_rejected(rate: str, reason: str) -> None:
+    rows = f"from_currency, to_currency, rate, valid_from\nEUR, USD, {rate}, 2026-01-01"
+
+    ((_, column, why),) = rejected(loaded({"exchange_rates": rows}), "exchange_rates")
+
+    assert column == "rate"
+    assert reason in why
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 10**19), st.integers(1, 10**19))
+def test_every_factor_is_read_exactly_or_rejected(over: int, under: int) -> None:
+    texts = [f"{Decimal(each).scaleb(-12):f}" for each in (over, under)]
+
+    dataset = loaded({"uoms": f"sku, uom, numerator, denominator\nNUT, LB, {texts[0]}, {texts[1]}"})
+
+    ratio = Fraction(over, under)
+    fits = max(ratio.numerator, ratio.denominator) <= INT64_MAX
+    expected = [(ratio.numerator, ratio.denominator)] if fits else []
+    assert dataset.frames["uoms"].select("numerator", "denominator").rows() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pl.Series([12, 3], dtype=pl.Int32), [(12, 1), (3, 1)]),
+        (
+            pl.Series([Decimal("0.45359237"), Decimal(2)], dtype=pl.Decimal(20, 8)),
+            [(45_359_237, 10**8), (2, 1)],
+        ),
+        (pl.Series([Decimal("0.0000000000001"), Decimal(2)], dtype=pl.Decimal(30, 13)), [(2, 1)]),
+        (pl.Series([0.45359237, 2.0]), [(45_359_237, 10**8), (2, 1)]),
+    ],
+    ids=["int32", "decimal 8", "decimal 13", "float"],
+)
+def test_native_factors_are_exact_too(values: pl.Series, expected: list[tuple[int, int]]) -> None:
+    tables = {name: table(text) for name, text in DISTRIBUTOR.items() if name == "items"}
+    uoms = pl.DataFrame({"sku": ["NUT", "NUT"], "uom": ["A", "B"], "numerator": values})
+
+    found = validate_tables({**tables, "uoms": uoms}).frames["uoms"]
+
+    assert found.select("numerator", "denominator").rows() == expected
+
+
+@pytest.mark.parametrize(
+    "valid_to",
+    ["2026-06-30T23:59:59Z", "2026-06-30T23:59:59.999Z", "2026-06-30 23:59:59+02:00"],
+)
+def test_an_instant_in_the_last_second_of_a_day_is_a_warning(valid_to: str) -> None:
+    dataset = loaded(
+        entries(
+            "LIST, BOLT, , , , , net, 1, , , 2026-06-30, ,",
+            f"LIST, NUT, , , , , net, 1, , , {valid_to}, ,",
+            f"LIST, DRILL, , , , , net, 1, , , {valid_to}, ,",
+        )
+    )
+
+    assert dataset.counts["price_entries"].accepted == 3
+    assert dataset.warnings == [
+        (
+            f'price_entries.csv: 2 rows have a valid_to at 23:59:59, e.g. "{valid_to}", which leaves out what '
+            "follows until midnight: write the date alone (lines 3, 4)"
+        )
+    ]
+
+
+def test_a_native_instant_in_the_last_second_of_a_day_is_a_warning_too() -> None:
+    ends = [datetime(2026, 6, 30, 23, 59, 59, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)]
+    tables = {name: table(text) for name, text in DISTRIBUTOR.items()}
+    tables["agreements"] = pl.DataFrame(
+        {"book_id": ["LIST", "DEAL"], "everyone": ["true", "true"], "valid_to": ends}
+    )
+
+    (warning,) = validate_tables(tables).warnings
+
+    assert warning.startswith("agreements.csv: 1 rows have a valid_to at 23:59:59")

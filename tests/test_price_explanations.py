@@ -16,8 +16,8 @@ TABLES = {
     "layers": "layer,rank\nL,1\nL2,2\n",
     "price_books": "book_id,layer,currency,rounding_increment,rounding_mode,below_minimum\n"
     "K,L,EUR,,,\nPENNIES,L,EUR,0.05,down,\nSTRICT,L,EUR,,,no_price\nLAST,L2,EUR,,,\n",
-    "price_entries": "book_id,sku,min_quantity,method,value\n"
-    "K,A,,markup_pct,10\nK,,10,net,8\nPENNIES,B,,net,0.04\nSTRICT,A,5,net,7\nLAST,,,net,3\n",
+    "price_entries": "book_id,sku,min_quantity,method,value,basis\n"
+    "K,A,,markup_pct,10,\nK,,10,net,8,\nPENNIES,B,,multiplier,0.01,LAST\nSTRICT,A,5,net,7,\nLAST,,,net,3,\n",
 }
 
 
@@ -38,12 +38,12 @@ def _reasons(engine: PriceEngine, sku: str, quantity: int) -> dict[str, str]:
 def test_a_price_that_rounds_to_zero_is_named(engine) -> None:
     reasons = _reasons(engine, "B", 1)
 
-    assert reasons["PENNIES"] == "net of B rounds to zero without explicit_zero"
+    assert reasons["PENNIES"] == "multiplier of B rounds to zero without explicit_zero"
     assert reasons["LAST"] == "answers"
 
 
 def test_an_entry_that_was_passed_over_is_named(engine) -> None:
-    no_cost = "markup_pct of A has no cost, basis price or rate, or is zero without explicit_zero"
+    no_cost = "markup_pct of A has no cost"
 
     assert _reasons(engine, "A", 20)["K"].endswith(f"; before it: {no_cost}")
     assert _reasons(engine, "A", 1)["K"] == f"{no_cost}; the quantity is below its first break"
@@ -61,3 +61,89 @@ def test_deletions_are_refused_in_a_full_load(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match="column deleted belongs to a delta"):
         read_dataset(tmp_path)
+
+
+MERGED = {
+    "items": "sku,base_uom\nA,EA\n",
+    "uoms": "sku,uom,numerator\nA,BOX,5\n",
+    "customers": "customer_id,currency,price_class\nC,EUR,P\n",
+    "layers": "layer,rank,mode,ladder\nL,1,first,{}\n",
+    "price_books": "book_id,layer,currency\nOWN,L,EUR\nCLASS,L,EUR\nEVERY,L,EUR\n",
+    "agreements": "book_id,customer_id,price_class,everyone\nOWN,C,,\nCLASS,,P,\nEVERY,,,true\n",
+    "price_entries": "book_id,sku,method,value,min_quantity,uom\n"
+    "OWN,A,net,5,2.5,\nCLASS,A,net,7.5,10,BOX\nEVERY,A,net,48.6,3,\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("ladder", "expected"),
+    [
+        (
+            "merge",
+            {"OWN": "a higher break answers", "CLASS": "answers", "EVERY": "a higher break answers"},
+        ),
+        (
+            "owner",
+            {
+                "OWN": "answers",
+                "CLASS": "ranks lower by hierarchy distance",
+                "EVERY": "ranks lower by hierarchy distance",
+            },
+        ),
+    ],
+)
+def test_a_class_that_wins_by_its_break_is_said_to_and_not_to_lose_by_hierarchy(
+    tmp_path, ladder, expected
+) -> None:
+    for name, text in MERGED.items():
+        (tmp_path / f"{name}.csv").write_text(text.format(ladder))
+    engine = PriceEngine(compile_prices(read_dataset(tmp_path).frames))
+    ask = PriceAsk("C", "", "", 0, [b"A"], np.array([50 * MICROS]), [b"BOX"])
+
+    layers = engine.explain(ask, 0)["layers"]
+
+    assert {row["book_id"]: row["reason"] for layer in layers for row in layer["candidates"]} == expected
+
+
+def test_both_unit_forms_and_every_window_that_compete_are_told(tmp_path) -> None:
+    entries = (
+        "book_id,sku,method,value,min_quantity,uom,valid_from\nOWN,A,net,5,,,\nOWN,A,net,4,2,,1960-01-01\n"
+    )
+    tables = {
+        **MERGED,
+        "layers": "layer,rank,mode\nL,1,lowest\n",
+        "price_entries": f"{entries}OWN,A,net,30,,BOX,\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    engine = PriceEngine(compile_prices(read_dataset(tmp_path).frames))
+    ask = PriceAsk("C", "", "", 0, [b"A"], np.array([MICROS]), [b"BOX"])
+
+    (layer,) = engine.explain(ask, 0)["layers"]
+
+    told = [(row["price"], row["reason"]) for row in layer["candidates"] if row["book_id"] == "OWN"]
+    assert sorted(told) == [
+        ("20", "answers"),
+        ("25", "a lower price answers"),
+        ("30", "a lower price answers"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("K,A,,markup_pct,10,", "markup_pct of A has no cost"),
+        ("K,A,,multiplier,1,PENNIES", "multiplier of A has no basis price: PENNIES: no entry"),
+        ("K,A,,multiplier,1,STRICT", "has no basis price: STRICT: the quantity is below its first break"),
+        ("FOREIGN,A,,net,10,", "no exchange rate from USD to EUR"),
+    ],
+)
+def test_what_an_entry_lacks_is_said(tmp_path, row, reason) -> None:
+    books = TABLES["price_books"] + "FOREIGN,L,USD,,,\n"
+    entries = f"book_id,sku,min_quantity,method,value,basis\n{row}\nSTRICT,A,5,net,7,\nLAST,,,net,3,\n"
+    tables = {**TABLES, "price_books": books, "price_entries": entries}
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    engine = PriceEngine(compile_prices(read_dataset(tmp_path).frames))
+
+    assert _reasons(engine, "A", 1)[row.split(",")[0]].endswith(reason)

@@ -53,8 +53,8 @@ price list A 12 from=2024-06-15
 price list A 13 from=2024-06-16
 ? site 1 A -> 12 by list until=2024-06-16
 
-# a newer ladder replaces the older one whole, above its own first break
-book list for everyone
+# with `replace` a newer ladder replaces the older one whole, above its own first break
+book list windows=replace for everyone
 price list A 10
 price list A 5 min=100
 price list A 11 min=2 from=2024-06-01
@@ -236,13 +236,55 @@ price own A 8 min=100 from=2023-01-01
 ? site 1 A -> 9 by list
 ? site 100 A -> 8 by own
 
-# merge never combines breaks of different unit forms
-layer prices 1 first merge
+# owned ladders never combine breaks of different unit forms
 book own for site
 book list for everyone
 price own A 110 uom=BOX
 price list A 5 min=24
 ? site 2 BOX A -> 110 by own
+
+# merge puts the breaks of both unit forms on one ladder, in the asked unit
+layer prices 1 first merge
+book own for site
+book list for everyone
+price own A 110 uom=BOX
+price list A 5 min=24
+? site 1.999999 BOX A -> 110 by own
+? site 2 BOX A -> 60 by list
+? site 24 A -> 5 by list
+
+# merge: equal breaks go to the better rank, whatever its unit form
+layer prices 1 first merge
+book own for site
+book list for everyone
+price own A 9 min=24
+price list A 100 uom=BOX min=2
+? site 2 BOX A -> 108 by own
+
+# merge: at equal breaks and rank the exact unit answers
+layer prices 1 first merge
+book list for everyone
+price list A 9 min=24
+price list A 110 uom=BOX min=2
+price list A 8 min=25
+? site 2 BOX A -> 110 by list
+? site 2.083333 BOX A -> 110 by list
+? site 2.083334 BOX A -> 96 by list
+
+# merge and lowest: at equal breaks both unit forms compete
+layer prices 1 lowest merge
+book list for everyone
+price list A 9 min=24
+price list A 110 uom=BOX min=2
+? site 2 BOX A -> 108 by list
+
+# merge: a third of a piece is compared exactly
+layer prices 1 first merge
+book list for everyone
+price list A 3.4 uom=THIRD min=100
+price list A 10 min=33.333333
+? site 99.999999 THIRD A -> 3.333333 by list
+? site 100 THIRD A -> 3.4 by list
 
 # merge never combines breaks of different currency standing
 layer prices 1 first merge
@@ -260,7 +302,122 @@ price list metal 5 min=100
 ? site 100 A -> 10 by list
 """
 
+WINDOWS = """
+# at each break the newest window that has it answers, its other breaks stay with the older ones
+book list for everyone
+price list A 10 min=1
+price list A 7 min=10
+price list A 8 min=5 from=2024-06-01 to=2024-06-30
+? site 1 A -> 10 by list
+? site 4.999999 A -> 10 by list
+? site 5 A -> 8 by list until=2024-07-01
+? site 10 A -> 7 by list
+? site 100 A at 2024-07-01 -> 7 by list
+? site 5 A at 2024-07-01 -> 10 by list
+
+# with `replace` the newest window answers alone, and below its first break the next newest
+book list windows=replace for everyone
+price list A 10 min=1
+price list A 7 min=10
+price list A 8 min=5 from=2024-06-01 to=2024-06-30
+? site 1 A -> 10 by list
+? site 5 A -> 8 by list
+? site 10 A -> 8 by list until=2024-07-01
+? site 10 A at 2024-07-01 -> 7 by list
+
+# at an equal break the newest window answers
+book list for everyone
+price list A 10 min=10
+price list A 11 min=10 from=2024-01-01
+price list A 12 min=10 from=2024-06-16
+? site 10 A -> 11 by list until=2024-06-16
+? site 10 A at 2024-06-16 -> 12 by list
+
+# in lowest and highest every window answers by its own ladder
+layer prices 1 lowest
+book list windows=replace for everyone
+price list A 10 min=1
+price list A 7 min=10
+price list A 8 min=5 from=2024-06-01
+? site 5 A -> 8 by list
+? site 10 A -> 7 by list
+
+# in highest too: an older window's lower break competes, one behind a higher break of the same window doesn't
+layer prices 1 highest
+book list for everyone
+price list A 10 min=1
+price list A 7 min=10
+price list A 8 min=5 from=2024-06-01
+? site 5 A -> 10 by list
+? site 10 A -> 8 by list
+
+# a book of equal rank with a higher break does not take over from the newest window reached
+book one for everyone
+book two for everyone
+price one A 10 min=1
+price one A 7 min=10
+price one A 8 min=5 from=2024-06-01
+price two A 9 from=2024-01-01
+? site 1 A -> 9 by two
+? site 5 A -> 8 by one
+? site 10 A -> 7 by one
+
+# in merge each break is ranked by itself
+layer prices 1 first merge
+book one for everyone
+book two for everyone
+price one A 10 min=1
+price one A 7 min=10
+price one A 8 min=5 from=2024-06-01
+price two A 9 min=10 from=2024-01-01
+? site 5 A -> 8 by one
+? site 10 A -> 9 by two
+
+# an item's own row in another unit form stands against a group's, in lowest too
+layer prices 1 lowest
+book list for everyone
+price list A 30 uom=BOX
+price list metal 2
+? site 1 BOX A -> 30 by list
+? site 1 A -> 2 by list
+
+# a class's row in another unit form stands against one for all
+layer prices 1 lowest
+book list for everyone
+price list A 30 uom=BOX class=gold
+price list A 2
+? site 1 BOX A -> 30 by list
+? lone 1 BOX A -> 24 by list
+
+# a row for a unit that isn't asked is no level
+layer prices 1 lowest
+book list for everyone
+price list A 1 uom=THIRD
+price list metal 2
+? site 1 BOX A -> 24 by list
+"""
+
 BELOW = """
+# the first break is that of all windows in force, and of both unit forms
+book list below=no_price for everyone
+price list A 10 min=3
+price list A 8 min=5 from=2024-06-01
+price list A 90 uom=BOX min=2
+? site 2 A -> BELOW_MINIMUM 3
+? site 3 A -> 10 by list
+? site 0.25 BOX A -> 120 by list
+? site 0.2 BOX A -> BELOW_MINIMUM 0.25
+? site 2 BOX A -> 90 by list
+
+# first_break: the price of the lowest break of all
+book list below=first_break for everyone
+price list A 10 min=3
+price list A 8 min=5 from=2024-06-01
+price list A 90 uom=BOX min=2
+? site 1 A -> 10 by list
+? site 0.2 BOX A -> 120 by list
+? site 1 BOX A -> 96 by list
+
 # fall_through: below the first break the next less specific row answers
 book list for everyone
 price list A 9 min=10
@@ -392,6 +549,6 @@ price list A 11
 """
 
 
-@pytest.mark.parametrize("case", cases(SPECIFICITY + UNITS + BREAKS + BELOW), ids=str)
+@pytest.mark.parametrize("case", cases(SPECIFICITY + UNITS + BREAKS + WINDOWS + BELOW), ids=str)
 def test_which_entry_answers(case: Case) -> None:
     check(case)

@@ -215,7 +215,7 @@ price list A 10 to=2024-07-31
 price list A 12 from=2024-09-01
 price own A discount=10 of=list
 ? site 1 A -> 9 by own until=2024-08-01
-? site 1 A at 2024-08-01 -> NO_PRICE until=2024-09-01
+? site 1 A at 2024-08-01 -> NO_PRICE MISSING_INPUT until=2024-09-01
 
 # a rate that begins ends a converted answer, and not one in the asked currency
 book own for site

@@ -117,7 +117,7 @@ book fallback for everyone
 price list A 10
 price own A discount=10 of=list
 price fallback A 20
-? site 1 A -> 20 by fallback
+? site 1 A -> 20 by fallback MISSING_INPUT
 
 # below its own first break a basis falls through to nothing
 book list
@@ -158,14 +158,14 @@ book own for site
 price list A 10
 price own A discount=10 of=list
 ? site 1 A at 2024-06-30T23:59:59Z -> 9 by own until=2024-07-01
-? site 1 A at 2024-07-01 -> NO_PRICE
-? site 1 A at 2023-12-31 -> NO_PRICE until=2024-01-01
+? site 1 A at 2024-07-01 -> NO_PRICE MISSING_INPUT
+? site 1 A at 2023-12-31 -> NO_PRICE MISSING_INPUT until=2024-01-01
 
 # a row that cannot give a price leaves it to the less specific one
 book own for site
 price own A markup=25
 price own * 11
-? site 1 A -> 11 by own
+? site 1 A -> 11 by own MISSING_INPUT
 """
 
 COSTS = """
@@ -200,7 +200,7 @@ cost A 0 EUR
 cost B 0 EUR
 price own A markup=25
 price own B markup=25 zero
-? site 1 A -> NO_PRICE
+? site 1 A -> NO_PRICE ZERO_PRICE
 ? site 1 B -> 0 by own total=0
 """
 
@@ -324,12 +324,17 @@ price even * multiplier=1.5 of=list
 ? lone 1 A -> 0.000002 by even
 ? lone 1 B -> 0.000004 by even
 
-# a price that rounds to zero is none, unless zero is meant
+# a computed price that rounds to zero is none, unless zero is meant
 item B
 book own round=1/down for site
-price own A 0.99
+book half for lone
+book list
+price own A multiplier=0.5 of=list
 price own B 0.99 zero
-? site 1 A -> NO_PRICE
+price half A multiplier=0.5 of=list
+price list A 1.98
+? site 1 A -> NO_PRICE ZERO_PRICE
+? lone 1 A -> 0.99 by half
 ? site 1 B -> 0 by own
 
 # zero is a price where it is meant

@@ -236,7 +236,7 @@ book own for dollars
 rate EUR USD 0.000001
 price own A 0.499999
 price own B 0.5
-? dollars 1 A -> NO_PRICE
+? dollars 1 A -> NO_PRICE ZERO_PRICE
 ? dollars 1 B -> 0.000001 by own total=0 converted
 
 # values that a binary float can't hold

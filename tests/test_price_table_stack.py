@@ -338,7 +338,7 @@ book euros for site
 rate EUR USD 1.25
 rate USD JPY 100
 price euros A 10
-? site 1 A in JPY -> NO_PRICE
+? site 1 A in JPY -> NO_PRICE MISSING_INPUT
 
 # rounding and increments are the book's, in the asked currency, after conversion
 book euros round=0.05/half_up for site
@@ -349,7 +349,7 @@ price euros A 9.99
 # a currency that no table names has no price
 book euros for site
 price euros A 10
-? site 1 A in CHF -> NO_PRICE
+? site 1 A in CHF -> NO_PRICE MISSING_INPUT
 """
 
 

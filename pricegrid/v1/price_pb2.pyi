@@ -33,6 +33,8 @@ class ExceptionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXCEPTION_REASON_OVER_THRESHOLD: _ClassVar[ExceptionReason]
     EXCEPTION_REASON_AGREEMENT_EXPIRED: _ClassVar[ExceptionReason]
     EXCEPTION_REASON_FLAGGED: _ClassVar[ExceptionReason]
+    EXCEPTION_REASON_MISSING_INPUT: _ClassVar[ExceptionReason]
+    EXCEPTION_REASON_ZERO_PRICE: _ClassVar[ExceptionReason]
 LINE_STATUS_UNSPECIFIED: LineStatus
 LINE_STATUS_OK: LineStatus
 LINE_STATUS_INVALID_QUANTITY: LineStatus
@@ -53,6 +55,8 @@ EXCEPTION_REASON_NO_PRICE: ExceptionReason
 EXCEPTION_REASON_OVER_THRESHOLD: ExceptionReason
 EXCEPTION_REASON_AGREEMENT_EXPIRED: ExceptionReason
 EXCEPTION_REASON_FLAGGED: ExceptionReason
+EXCEPTION_REASON_MISSING_INPUT: ExceptionReason
+EXCEPTION_REASON_ZERO_PRICE: ExceptionReason
 
 class PriceLine(_message.Message):
     __slots__ = ("sku", "quantity_micros", "uom")
