@@ -77,12 +77,12 @@ def _priced(frames: Frames) -> pl.DataFrame:
             pl.lit(None, pl.String).alias("book_id"),
             "sku",
             pl.lit(None, pl.String).alias("uom"),
-            quantity_micros=0,
+            quantity_micros=pl.lit(0, pl.Int64),
         )
     return named.with_columns(
         pl.when(pl.col("quantity_micros") > 0)
         .then("quantity_micros")
-        .otherwise(MICROS)
+        .otherwise(pl.lit(MICROS, pl.Int64))
         .alias("quantity_micros"),
         _hash=named.hash_rows(),
     )
@@ -122,9 +122,12 @@ def _of_contracts(frames: Frames, entries: pl.DataFrame) -> pl.DataFrame:
     return (
         asked.join(first, on="book_id", how="left", maintain_order="left")
         .with_columns(
-            pl.when(pl.col("sku").is_null()).then(pl.lit(some["uom"])).otherwise("uom").alias("uom"),
+            pl.when(pl.col("sku").is_null())
+            .then(pl.lit(some["uom"], pl.String))
+            .otherwise("uom")
+            .alias("uom"),
             pl.col("sku").fill_null(some["sku"]),
-            pl.col("quantity_micros").fill_null(some["quantity_micros"]),
+            pl.col("quantity_micros").fill_null(pl.lit(some["quantity_micros"], pl.Int64)),
         )
         .select(*QUESTION)
     )
@@ -136,7 +139,7 @@ def _of_stock(frames: Frames) -> pl.DataFrame:
     if stock.is_empty():
         return pl.DataFrame(schema=QUESTION)
     rows = _lowest(stock.with_columns(_hash=stock.hash_rows()), "_hash", _OF_STOCK)
-    lines = rows.with_columns(uom=pl.lit(None, pl.String), quantity_micros=pl.lit(MICROS))
+    lines = rows.with_columns(uom=pl.lit(None, pl.String), quantity_micros=pl.lit(MICROS, pl.Int64))
     return _paired(frames["customers"].drop("branch"), lines, lines.height)
 
 
