@@ -1,7 +1,7 @@
 """Gates between a compiled dataset and its publication, and the comparison of the entries of two snapshots.
 
-A gate has a limit only if the operator set one; the running snapshot stays when one is passed. Percentages are compared
-exactly, as integers.
+The running snapshot stays when a limit is passed; every limit but that on single entries has a default. Percentages
+are compared exactly, as integers. The gates that look at tables and at the sample are in `loaders.table_gates`.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,19 +43,27 @@ def decode_running(arrays: Mapping[str, np.ndarray[Any, Any]]) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the operator allows, in per cent; None is no limit."""
+    """What the operator allows, in per cent."""
 
-    max_reject_pct: Decimal | None = None
-    max_vanished_pct: Decimal | None = None
+    max_reject_pct: Decimal = Decimal(5)
+    """Rejected rows of any table."""
+    max_vanished_pct: Decimal = Decimal(20)
+    """Rows of any table of the running snapshot that are gone."""
     max_change_pct: Decimal | None = None
+    """How far the value of any entry may move; None: entries are not looked at."""
+    max_sample_pct: Decimal = Decimal(5)
+    """Sampled answers that may differ in one of the ways of `sample_change.KINDS`."""
 
     @property
-    def compare_entries(self) -> bool:
-        """Whether a gate needs the entries of the running snapshot."""
-        return self.max_vanished_pct is not None or self.max_change_pct is not None
+    def sample_move_pct(self) -> Decimal:
+        """How far a sampled price may move before it counts."""
+        return SAMPLE_MOVE_PCT if self.max_change_pct is None else self.max_change_pct
 
 
-NO_LIMITS: Final = Limits()
+SAMPLE_MOVE_PCT: Final = Decimal(50)
+"""Unless the operator says how far a price may move."""
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,8 @@ class Gate:
     passed: bool
     limit: str | None
     detail: str
+    flag: str = "--force"
+    """What tells the load to publish nevertheless."""
 
 
 def gate_items(frames: Mapping[str, pl.DataFrame]) -> Gate:
@@ -76,34 +86,23 @@ def gate_items(frames: Mapping[str, pl.DataFrame]) -> Gate:
 
 def gate_rejects(counts: Mapping[str, TableCounts], limits: Limits) -> Gate:
     """Rejected rows of any table, over its rows."""
-    limit = limits.max_reject_pct
-    worst = max(counts.items(), key=lambda c: Decimal(c[1].rejected) / max(1, c[1].rows), default=None)
-    if worst is None or worst[1].rejected == 0:
-        return Gate("rejects", True, _text(limit), "no rejected rows")
-    name, count = worst
-    passed = limit is None or 100 * count.rejected <= limit * count.rows
-    return Gate("rejects", passed, _text(limit), f"{count.rejected} of {count.rows} rows of {name} rejected")
-
-
-def gate_vanished(old: pl.DataFrame, new: pl.DataFrame, limits: Limits) -> Gate:
-    """Entries of the running snapshot, by key, that are gone."""
-    limit = limits.max_vanished_pct
-    vanished = old.join(new, on=ENTRY_KEY, how="anti", nulls_equal=True).height
-    passed = limit is None or 100 * vanished <= limit * old.height
-    return Gate(
-        "vanished",
-        passed,
-        _text(limit),
-        f"{vanished} of {old.height} entries of the running snapshot are gone",
-    )
+    limit, flag = limits.max_reject_pct, "--max-reject-pct"
+    found = {name: count for name, count in counts.items() if count.rejected}
+    if not found:
+        return Gate("rejects", True, str(limit), "no rejected rows", flag)
+    beyond = {name: c for name, c in found.items() if 100 * c.rejected > limit * c.rows}
+    worst = max(found, key=lambda name: Decimal(found[name].rejected) / found[name].rows)
+    shown = beyond or {worst: found[worst]}
+    words = "; ".join(f"{c.rejected} of {c.rows} rows of {name} rejected" for name, c in shown.items())
+    return Gate("rejects", not beyond, str(limit), words, flag)
 
 
 def gate_change(old: pl.DataFrame, new: pl.DataFrame, limits: Limits) -> Gate:
     """Entries whose value moved by more than the limit; another method, or a value that was zero, is beyond
     any limit."""
-    limit = limits.max_change_pct
+    limit, flag = limits.max_change_pct, "--max-change-pct"
     if limit is None:
-        return Gate("change", True, None, "not compared")
+        return Gate("change", True, None, "single entries are not compared", flag)
     both = _matched(old, new)
     before = pl.col("value_micros").cast(pl.Int128)
     step = (pl.col("value_micros_new").cast(pl.Int128) - before).abs()
@@ -111,15 +110,13 @@ def gate_change(old: pl.DataFrame, new: pl.DataFrame, limits: Limits) -> Gate:
     far = step * pl.lit(100 * MICROS, pl.Int128) > before.abs() * pl.lit(limit_micros, pl.Int128)
     beyond = both.filter(far | (pl.col("method") != pl.col("method_new")))
     if beyond.is_empty():
-        return Gate(
-            "change", True, _text(limit), f"none of {both.height} entries moved by more than {limit} %"
-        )
+        words = f"none of {both.height} entries moved by more than {limit} %"
+        return Gate("change", True, str(limit), words, flag)
     row = beyond.sort(ENTRY_KEY).row(0, named=True)
     moved = f"{row['method']} {decimal_text(row['value_micros'])} to {row['method_new']}"
     where = f"book {row['book_id']}, {_target(row)}: {moved} {decimal_text(row['value_micros_new'])}"
-    return Gate(
-        "change", False, _text(limit), f"{beyond.height} of {both.height} entries moved too far, as {where}"
-    )
+    words = f"{beyond.height} of {both.height} entries moved too far, as {where}"
+    return Gate("change", False, str(limit), words, flag)
 
 
 def _matched(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -131,10 +128,6 @@ def _target(row: Mapping[str, Any]) -> str:
     if row["sku"] is not None:
         return f"item {row['sku']}"
     return "every item" if row["product_group"] is None else f"group {row['product_group']}"
-
-
-def _text(limit: Decimal | None) -> str | None:
-    return None if limit is None else str(limit)
 
 
 def compare(old: pl.DataFrame, new: pl.DataFrame, rows_max: int) -> dict[str, object]:

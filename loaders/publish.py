@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -18,27 +18,35 @@ import polars as pl
 
 from erp.protocol import Extract
 from loaders.delta import DeltaBase
-from loaders.errors import DatasetError, LoadError, NoSnapshotError, SnapshotError
+from loaders.diff import diff
+from loaders.errors import DatasetError, LoadError, SnapshotError
 from loaders.gates import (
-    NO_LIMITS,
+    DEFAULT_LIMITS,
+    SAMPLE_MOVE_PCT,
     Decode,
     Gate,
     Limits,
     decode_running,
-    gate_change,
     gate_items,
     gate_rejects,
-    gate_vanished,
 )
 from loaders.hashing import hash_file
+from loaders.kept import FreshTables, StoredTables
+from loaders.reject_files import write_rejects
 from loaders.report import LoadReport, Progress
+from loaders.running import Side, Tools, compare_delta, compare_full, open_running, open_side
+from loaders.sample import Ask, choose
 from loaders.snapshot import (
+    KeptFile,
     activate,
     current_version,
+    file_sizes,
     loader_lock,
     open_snapshot,
+    prune,
     write_snapshot,
 )
+from loaders.tables import TABLES
 from loaders.validate import Dataset, read_delta, read_tables, validate_raw
 from pricing_engine.model import NEVER_US
 
@@ -57,13 +65,21 @@ class LoadFunctions:
     decode_entries: Decode = decode_running
     delta_base: Callable[[Arrays], DeltaBase] | None = None
     """The arrays of a snapshot to what lays deltas over them."""
+    ask: Ask | None = None
+    """Asks a snapshot's arrays the questions of the sample; None: it is not asked."""
+
+    @property
+    def tools(self) -> Tools:
+        """How arrays are read."""
+        return Tools(self.decode_entries, self.ask)
 
 
 def default_functions() -> LoadFunctions:
     """The compilers of this repository, imported only when a load runs."""
+    from loaders.asking import ask
     from loaders.delta import DeltaBase
 
-    return LoadFunctions(compile_dataset, delta_base=DeltaBase)
+    return LoadFunctions(compile_dataset, delta_base=DeltaBase, ask=ask)
 
 
 def compile_dataset(frames: Frames, time_zone: str) -> Arrays:
@@ -89,9 +105,15 @@ class LoadJob:
     dataset: Path
     store: Path
     time_zone: str = "UTC"
-    limits: Limits = NO_LIMITS
+    limits: Limits = DEFAULT_LIMITS
     force: bool = False
     delta: bool = False
+    allow_absent: frozenset[str] = frozenset()
+    """Tables that may be missing though the running snapshot has them."""
+    check: bool = False
+    """Do all but publish."""
+    keep: int | None = None
+    """Remove all snapshots but so many of the newest, once this one is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +121,10 @@ class _Compiled:
     arrays: Arrays
     unchanged: Mapping[str, Path]
     manifest: Mapping[str, object]
+    kept: Mapping[str, KeptFile]
     gates: tuple[Gate, ...]
+    sides: tuple[Side, Side] | None = None
+    """The running snapshot and this one, if they can be compared."""
 
 
 def load(
@@ -113,30 +138,55 @@ def load(
     (DatasetError, LoaderBusyError, SnapshotError) if the load can't be done at all."""
     functions = default_functions() if functions is None else functions
     progress = Progress(sys.stderr) if progress is None else progress
-    report = LoadReport(str(job.dataset), str(job.store), job.delta)
+    report = LoadReport(str(job.dataset), str(job.store), job.delta, job.check)
     if not job.dataset.is_dir():
         raise DatasetError(f"dataset directory {job.dataset} doesn't exist or isn't a directory")
     with loader_lock(job.store):
         report.previous_version = _previous(job.store)
+        now = clock()
         compile_job = _compile_delta if job.delta else _compile_full
-        compiled = compile_job(job, functions, report, progress)
+        compiled = compile_job(job, functions, report, progress, _micros(now))
         report.gates = list(compiled.gates)
         refused = [gate for gate in compiled.gates if not gate.passed]
-        if not refused or job.force:
-            report.forced = bool(refused)
-            with progress.phase("write"):
-                report.snapshot_version = write_snapshot(
-                    job.store,
-                    compiled.arrays,
-                    compiled.manifest,
-                    created_at=clock(),
-                    link_from=compiled.unchanged,
-                )
-            with progress.phase("activate"):
-                activate(job.store, report.snapshot_version)
-            report.published = True
+        report.forced = bool(refused) and job.force
+        report.refused = bool(refused) and not job.force
+        if job.check:
+            if compiled.sides is not None:
+                with progress.phase("diff"):
+                    report.diff = diff(*compiled.sides, functions.tools, job.limits, _micros(now), DIFF_ROWS)
+        elif not report.refused:
+            _publish(job, compiled, now, report, progress)
     report.finish(progress.seconds)
     return report
+
+
+DIFF_ROWS: Final = 20
+"""Price entries that `--check` shows of the difference."""
+
+
+def _publish(
+    job: LoadJob, compiled: _Compiled, now: datetime, report: LoadReport, progress: Progress
+) -> None:
+    with progress.phase("write"):
+        version = write_snapshot(
+            job.store,
+            compiled.arrays,
+            compiled.manifest,
+            created_at=now,
+            link_from=compiled.unchanged,
+            kept=compiled.kept,
+        )
+    with progress.phase("activate"):
+        activate(job.store, version)
+    report.snapshot_version, report.published = version, True
+    report.size_bytes, report.shared_bytes = file_sizes(job.store, version)
+    if job.keep is not None:
+        with progress.phase("prune"):
+            report.pruned = prune(job.store, job.keep)
+
+
+def _micros(instant: datetime) -> int:
+    return int((instant - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
 
 
 def _previous(store: Path) -> str | None:
@@ -147,7 +197,7 @@ def _previous(store: Path) -> str | None:
 
 
 def _compile_full(
-    job: LoadJob, functions: LoadFunctions, report: LoadReport, progress: Progress
+    job: LoadJob, functions: LoadFunctions, report: LoadReport, progress: Progress, now_us: int
 ) -> _Compiled:
     with progress.phase("read"):
         raw = read_tables(job.dataset, lambda file: progress.say(f"  {file}"))
@@ -158,15 +208,31 @@ def _compile_full(
     with progress.phase("hash"):
         manifest = _manifest(dataset)
     early = (gate_items(dataset.frames), gate_rejects(dataset.counts, job.limits))
+    with progress.phase("keep"):
+        fresh = FreshTables.of(dataset.frames, dataset.counts, choose(dataset.frames))
+        kept, manifest["kept"] = fresh.files(), fresh.manifest()
     with progress.phase("compile"):
         arrays = functions.compile(dataset.frames, dataset.time_zone)
     with progress.phase("gates"):
-        gates = (*early, *_entry_gates(job, functions, arrays))
-    return _Compiled(arrays, {}, manifest, gates)
+        try:
+            running = open_running(job.store)
+        except SnapshotError as error:
+            return _Compiled(arrays, {}, manifest, kept, (*early, _incomparable(error)))
+        if running is None:
+            return _Compiled(arrays, {}, manifest, kept, early)
+        side = Side("this load", fresh, arrays)
+        gates, report.sample = compare_full(
+            running, side, functions.tools, job.limits, job.allow_absent, now_us
+        )
+    return _Compiled(arrays, {}, manifest, kept, (*early, *gates), (running, side))
+
+
+def _incomparable(error: SnapshotError) -> Gate:
+    return Gate("running", False, None, f"the running snapshot can't be compared: {error}")
 
 
 def _compile_delta(
-    job: LoadJob, functions: LoadFunctions, report: LoadReport, progress: Progress
+    job: LoadJob, functions: LoadFunctions, report: LoadReport, progress: Progress, now_us: int
 ) -> _Compiled:
     if functions.delta_base is None:
         raise LoadError("delta loads are not available in this build")
@@ -185,31 +251,29 @@ def _compile_delta(
             base.manifest.get("as_of_horizon_us"), _horizon_us(dataset.frames)
         )
     with progress.phase("compile"):
-        changed = under.apply(dataset.frames["price_entries"]).arrays
+        delta = under.apply(dataset.frames["price_entries"])
     folder = job.store / "snapshots" / base.version
-    unchanged = {name: folder / f"{name}.npy" for name in base.arrays if name not in changed}
+    unchanged = {name: folder / f"{name}.npy" for name in base.arrays if name not in delta.arrays}
+    kept: dict[str, KeptFile] = {}
     with progress.phase("gates"):
-        arrays = {**base.arrays, **changed}
-        gates = (gate_rejects(dataset.counts, job.limits), *_entry_gates(job, functions, arrays))
-    return _Compiled(changed, unchanged, manifest, gates)
+        running = open_side(job.store, base.version, verify=False)
+        side = Side("this load", running.kept, {**base.arrays, **delta.arrays})
+        if isinstance(running.kept, StoredTables):
+            kept = running.kept.files()
+            manifest["kept"] = running.kept.with_entries(delta.added - delta.deleted)
+        gates, report.sample = compare_delta(
+            running, side, delta.deleted, functions.tools, job.limits, now_us
+        )
+    gates = [gate_rejects(dataset.counts, job.limits), *gates]
+    return _Compiled(delta.arrays, unchanged, manifest, kept, tuple(gates), (running, side))
 
 
 def _take_rejects(job: LoadJob, dataset: Dataset, report: LoadReport, progress: Progress) -> None:
+    """Those of a check stand beside those of the last load."""
     with progress.phase("rejects"):
         report.describe(dataset)
-        report.rejects = {name: str(path) for name, path in write_rejects(job.store, dataset.rejects).items()}
-
-
-def write_rejects(store: Path, rejects: Mapping[str, pl.DataFrame]) -> dict[str, Path]:
-    """Replaces STORE/rejects by the rejects of this load."""
-    folder = store / "rejects"
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("*.csv"):
-        stale.unlink()
-    paths = {name: folder / f"{name}.csv" for name in rejects}
-    for name, path in paths.items():
-        rejects[name].write_csv(path)
-    return paths
+        folder = job.store / ("rejects-of-check" if job.check else "rejects")
+        report.rejects = {name: str(path) for name, path in write_rejects(folder, dataset.rejects).items()}
 
 
 def _manifest(dataset: Dataset) -> dict[str, object]:
@@ -239,19 +303,6 @@ def _latest(one: Any, other: Any) -> int | None:
     return max((int(value) for value in (one, other) if value is not None), default=None)
 
 
-def _entry_gates(job: LoadJob, functions: LoadFunctions, arrays: Arrays) -> tuple[Gate, ...]:
-    if not job.limits.compare_entries:
-        return ()
-    try:
-        running = open_snapshot(job.store)
-    except NoSnapshotError:
-        return ()
-    except SnapshotError as error:
-        return (Gate("running", False, None, f"the running snapshot can't be compared: {error}"),)
-    old, new = functions.decode_entries(running.arrays), functions.decode_entries(arrays)
-    return gate_vanished(old, new, job.limits), gate_change(old, new, job.limits)
-
-
 def _percent(text: str) -> Decimal:
     try:
         value = Decimal(text)
@@ -260,6 +311,55 @@ def _percent(text: str) -> Decimal:
     if not value.is_finite() or value < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a percentage")
     return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _add_gate_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is refused (the running snapshot stays)")
+    limits = DEFAULT_LIMITS
+    group.add_argument(
+        "--max-reject-pct",
+        type=_percent,
+        metavar="PCT",
+        default=limits.max_reject_pct,
+        help="refuse if a table rejects more of its rows (default %(default)s)",
+    )
+    group.add_argument(
+        "--max-vanished-pct",
+        type=_percent,
+        metavar="PCT",
+        default=limits.max_vanished_pct,
+        help="refuse if more rows of a table of the running snapshot are gone (default %(default)s)",
+    )
+    group.add_argument(
+        "--max-change-pct",
+        type=_percent,
+        metavar="PCT",
+        help="refuse if the value of an entry moved by more (default: no limit), and count a sampled price that did "
+        f"(default {SAMPLE_MOVE_PCT})",
+    )
+    group.add_argument(
+        "--max-sample-pct",
+        type=_percent,
+        metavar="PCT",
+        default=limits.max_sample_pct,
+        help="refuse if more sampled answers are lost, in another currency, from another book, moved too far or of "
+        "unknown availability (default %(default)s)",
+    )
+    group.add_argument(
+        "--allow-absent",
+        action="append",
+        choices=tuple(TABLES),
+        metavar="TABLE",
+        default=[],
+        help="this table may be missing, though the running snapshot has it; may be repeated",
+    )
+    group.add_argument("--force", action="store_true", help="publish whatever the gates say")
 
 
 def add_load_arguments(parser: argparse.ArgumentParser) -> None:
@@ -271,16 +371,18 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-zone", default="UTC", metavar="ZONE", help="zone of business dates (default UTC)"
     )
+    _add_gate_arguments(parser)
     parser.add_argument(
-        "--max-reject-pct", type=_percent, metavar="PCT", help="refuse if a table rejects more"
+        "--check",
+        action="store_true",
+        help="do all but publish: the report, the gates, and what would change",
     )
     parser.add_argument(
-        "--max-vanished-pct", type=_percent, metavar="PCT", help="refuse if more entries are gone"
+        "--keep",
+        type=_count,
+        metavar="N",
+        help="remove older snapshots than the N newest, never the active one",
     )
-    parser.add_argument(
-        "--max-change-pct", type=_percent, metavar="PCT", help="refuse if a value moved by more"
-    )
-    parser.add_argument("--force", action="store_true", help="publish even if a gate refuses")
     parser.add_argument("--delta", action="store_true", help="DATASET holds changed price_entries only")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     group = parser.add_argument_group("from an ERP (docs/erp.md)")
@@ -320,24 +422,52 @@ def run_load(
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
-    """Runs `pricegrid load`: 0 published, 1 refused or not possible now, 2 the dataset can't be used."""
+    """Runs `pricegrid load`: 0 published (or would be), 1 refused or not possible now, 2 the dataset can't be used."""
     out, err = out or sys.stdout, err or sys.stderr
-    limits = Limits(args.max_reject_pct, args.max_vanished_pct, args.max_change_pct)
     progress = Progress(err)
     try:
-        extract = _extracted(args, clock, progress) if args.source else None
-        time_zone = extract.time_zone if extract else args.time_zone
-        job = LoadJob(args.dataset, args.store, time_zone, limits, args.force, args.delta)
-        report = load(job, functions, clock=clock, progress=progress)
-        if extract:
-            report.warnings = [*extract.remarks, *report.warnings]
-    except (LoadError, OSError) as error:
+        report = _run(args, functions, clock, progress)
+    except (LoadError, OSError, MemoryError) as error:
+        words = (
+            "there is not enough memory for this dataset" if isinstance(error, MemoryError) else str(error)
+        )
         if args.json:
-            print(json.dumps({"published": False, "error": str(error)}, indent=2), file=out)
-        print(f"pricegrid load: {error}", file=err)
+            print(json.dumps({"published": False, "error": words}, indent=2), file=out)
+        print(f"pricegrid load: {words}", file=err)
         return 2 if isinstance(error, DatasetError) else 1
     print(json.dumps(report.as_json(), indent=2) if args.json else report.as_text(), file=out)
     for gate in report.gates:
-        if not gate.passed and not report.published:
-            print(f"pricegrid load: refused by gate {gate.name}: {gate.detail}", file=err)
-    return 0 if report.published else 1
+        if not gate.passed and report.refused:
+            limit = f" (limit {gate.limit} %)" if gate.limit is not None else ""
+            told = "" if gate.flag == "--force" else f"{gate.flag} or "
+            print(
+                f"pricegrid load: refused by gate {gate.name}: {gate.detail}{limit}; to publish all the same: "
+                f"{told}--force",
+                file=err,
+            )
+    return 1 if report.refused else 0
+
+
+def _run(
+    args: argparse.Namespace,
+    functions: LoadFunctions | None,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> LoadReport:
+    limits = Limits(args.max_reject_pct, args.max_vanished_pct, args.max_change_pct, args.max_sample_pct)
+    extract = _extracted(args, clock, progress) if args.source else None
+    job = LoadJob(
+        args.dataset,
+        args.store,
+        extract.time_zone if extract else args.time_zone,
+        limits,
+        args.force,
+        args.delta,
+        frozenset(args.allow_absent),
+        args.check,
+        args.keep,
+    )
+    report = load(job, functions, clock=clock, progress=progress)
+    if extract:
+        report.warnings = [*extract.remarks, *report.warnings]
+    return report

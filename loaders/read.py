@@ -1,12 +1,14 @@
 """Finds and reads the tables of a dataset: every column as it is written, every row with its file and line.
 
 CSV columns stay text; Parquet columns keep their native types. A record that is not CSV, or not UTF-8, is set
-apart as a reject, and the rest of its file is read.
+apart as a reject, and the rest of its file is read. What a file may cost is bounded: how far a packed one may unpack,
+how many of its records may be no rows, and how many rows this machine's memory can hold.
 """
 
 import csv
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,9 +25,31 @@ from loaders.tables import TABLES, Table
 
 _ENDINGS: Final = (".csv.gz", ".csv", ".parquet")
 _BOM: Final = b"\xef\xbb\xbf"
+_CHUNK_BYTES: Final = 1 << 22
+_REASON_CHARS: Final = 1_000
 
-REJECT_EXTRAS: Final = ("file", "line", "column", "reason")
-"""What `rejects/TABLE.csv` adds to the columns of the input."""
+REJECT_EXTRAS: Final = ("file", "line", "column", "reason", "caused_by")
+"""What `rejects/TABLE.csv` adds to the columns of the input. `caused_by` is FILE:LINE of the rejected row without which
+this one can't be used; blank where the row itself is at fault."""
+
+CELL_BYTES_MAX: Final = 32_000
+"""UTF-8 bytes of a cell; a spreadsheet's holds 32,767 characters. A row with a longer one is rejected."""
+
+UNPACKED_BYTES_MAX: Final = 16 << 30
+"""Bytes that a .csv.gz may unpack to."""
+
+UNPACKED_RATIO_MAX: Final = 200
+"""Times its packed size, beyond UNPACKED_FREE_BYTES: ordinary tables unpack to five to thirty times."""
+
+UNPACKED_FREE_BYTES: Final = 16 << 20
+
+BROKEN_RECORDS_MAX: Final = 1_000_000
+"""Records of a file that are no rows; a file with more is not a table of these columns."""
+
+ROW_BYTES: Final = 120
+"""About what a row costs while it is read and validated, beside CELL_BYTES for each of its columns."""
+
+CELL_BYTES: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +151,13 @@ def _read_csv(path: Path, table: Table) -> RawTable:
     file = path.name
     packed_bytes = _unpacked(path) if path.name.endswith(".gz") else None
     data = _mapped(path) if packed_bytes is None else np.frombuffer(packed_bytes, np.uint8)
+    if _has_only_returns(data):
+        packed_bytes = data.tobytes().replace(b"\r", b"\n")
+        data = np.frombuffer(packed_bytes, np.uint8)
     header, start, first_line = _read_header(file, data)
     warnings = check_header(file, header, table)
     found = scan(data, start, first_line, len(header))
+    _require_room(file, len(table.columns), len(header), found)
     if len(found.faults) == 0:
         frame = _parse(path if packed_bytes is None else packed_bytes, header, skip_lines=first_line - 1)
     else:
@@ -153,10 +181,52 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
 
 def _unpacked(path: Path) -> bytes:
     try:
+        packed = path.stat().st_size
+        limit = min(UNPACKED_BYTES_MAX, max(UNPACKED_FREE_BYTES, packed * UNPACKED_RATIO_MAX))
         with gzip.open(path, "rb") as file:
-            return file.read()
+            content = bytearray()
+            while chunk := file.read(_CHUNK_BYTES):
+                content += chunk
+                if len(content) > limit:
+                    raise DatasetError(
+                        f"{path.name}: unpacks to more than {limit:,} bytes; a file of {packed:,} bytes may not "
+                        f"(at most {UNPACKED_RATIO_MAX} times its size, and {UNPACKED_BYTES_MAX:,}): hand it over "
+                        "unpacked"
+                    )
+            return bytes(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path.name}: can't be unpacked: {error}") from error
+
+
+def _has_only_returns(data: NDArray[np.uint8]) -> bool:
+    """Whether lines end with CR alone, as old spreadsheets write them."""
+    head = data[: 1 << 20]
+    return bool((head == 13).any()) and not (head == 10).any() and not (data == 10).any()
+
+
+def _require_room(file: str, columns: int, header: int, found: Scan) -> None:
+    """DatasetError: too much of the file is broken, or its rows need more memory than there is."""
+    broken = int((found.faults != Fault.BLANK).sum())
+    if broken > BROKEN_RECORDS_MAX:
+        raise DatasetError(
+            f"{file}: {broken:,} records are no rows of these {header} columns; more than {BROKEN_RECORDS_MAX:,} are "
+            "not set aside one by one"
+        )
+    need, has = found.records * (ROW_BYTES + CELL_BYTES * columns), _memory_bytes()
+    if need > has:
+        raise DatasetError(
+            f"{file}: {found.records:,} rows need about {need / 1e9:.1f} GB of memory, this machine has {has / 1e9:.1f}"
+        )
+
+
+def _memory_bytes() -> int:
+    """Of the machine, or of the control group this process is in."""
+    has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return has
+    return min(has, int(limit)) if limit.isdecimal() else has
 
 
 def _read_header(file: str, data: NDArray[np.uint8]) -> tuple[list[str], int, int]:
@@ -170,6 +240,8 @@ def _read_header(file: str, data: NDArray[np.uint8]) -> tuple[list[str], int, in
         names = next(csv.reader([line.decode("utf-8")]))
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file}: the header is not UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{file}: the header can't be read as CSV: {error}") from error
     return [name.strip() for name in names], len(head) if end < 0 else end + 1, 2
 
 
@@ -224,8 +296,8 @@ def _broken(file: str, header: list[str], data: NDArray[np.uint8], found: Scan) 
         fields = _fields(data[begin:end].tobytes().decode("utf-8", "surrogateescape").rstrip("\r"))
         column, reason = _why(Fault(fault), header, fields, int(count))
         shown = [f.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for f in fields]
-        padded = [*shown, *[None] * len(header)][: len(header)]
-        rows.append((*padded, file, int(line), column, reason))
+        padded = [*(cell[:CELL_BYTES_MAX] for cell in shown), *[None] * len(header)][: len(header)]
+        rows.append((*padded, file, int(line), column, reason[:_REASON_CHARS], None))
     if not rows:
         return None
     schema = {**{name: pl.String() for name in header}, **reject_schema(header)}

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from loaders.causes import NAME_SEPARATOR
 from loaders.columns import ROW, quoted
 from loaders.graphs import NO_PARENT, UNKNOWN_PARENT, cyclic_edges, examine, long_edges
 from loaders.state import Validation
@@ -51,6 +52,24 @@ class _Reference:
     known: pl.Series
     noun: str
 
+    @property
+    def refers(self) -> tuple[str, pl.Expr] | None:
+        """The table that has these names, and the name."""
+        table = _TABLE_OF.get(self.noun.partition(":")[0])
+        return None if table is None else (table, pl.col(self.column))
+
+
+_TABLE_OF: Final = {
+    "SKU": "items",
+    "basis": "price_books",
+    "branch": "branches",
+    "calendar": "calendars",
+    "customer": "customers",
+    "layer": "layers",
+    "price book": "price_books",
+    "product group": "product_groups",
+}
+
 
 def _names(state: Validation, table: str, column: str) -> pl.Series:
     return state.frames[table][column]
@@ -69,14 +88,18 @@ def _check_names(state: Validation, table: str, references: Sequence[_Reference]
         if any_unknown:
             broken = state.frames[table].select(unknown(reference)).to_series()
             reason = quoted(reference.column, f"is an unknown {reference.noun}")
-            state.reject(table, broken, reference.column, reason)
+            state.reject(table, broken, reference.column, reason, reference.refers)
 
 
 def _branches(state: Validation, column: str = "branch") -> list[_Reference]:
-    """A dataset without branches (prices only) may still name them."""
-    if not state.given("branches"):
-        return []
-    return [_Reference(column, _names(state, "branches", "branch"), "branch")]
+    """A dataset without branches (prices only) may still name them where prices do."""
+    return _stocking_branches(state, column) if state.given("branches") else []
+
+
+def _stocking_branches(state: Validation, column: str = "branch") -> list[_Reference]:
+    """Availability needs the branches themselves."""
+    noun = "branch" if state.given("branches") else "branch: the dataset has no table branches"
+    return [_Reference(column, _names(state, "branches", "branch"), noun)]
 
 
 def _warn_classes(state: Validation, table: str, classes: pl.Series) -> None:
@@ -112,7 +135,7 @@ def _check_hierarchy(
         .then(quoted(parent, f"is too far down: more than {depth_max} levels"))
         .otherwise(quoted(parent, f"is rejected itself, or a {noun} above it is"))
     )
-    state.reject(table, pl.Series(broken), parent, reason)
+    state.reject(table, pl.Series(broken), parent, reason, (table, pl.col(parent)))
     state.frames[table] = state.frames[table].drop("_unknown", "_cyclic", "_deep")
 
 
@@ -224,7 +247,8 @@ def _check_entry_units(state: Validation, known: KnownNames) -> None:
             .then(pl.format('"{}" is an unknown unit of item "{}"', "uom", "sku"))
             .otherwise(quoted("uom", "is a unit that no item has"))
         )
-        state.reject("price_entries", broken, "uom", reason)
+        unit = pl.concat_str("sku", "uom", separator=NAME_SEPARATOR)
+        state.reject("price_entries", broken, "uom", reason, ("uoms", unit))
 
 
 def _check_rounded_to_zero(state: Validation, rounding: pl.DataFrame) -> None:
@@ -287,19 +311,20 @@ def _branch_table(state: Validation) -> None:
 
 
 def _lanes(state: Validation) -> None:
-    _check_names(state, "lanes", [*_branches(state, "from_branch"), *_branches(state, "to_branch")])
+    references = [*_stocking_branches(state, "from_branch"), *_stocking_branches(state, "to_branch")]
+    _check_names(state, "lanes", references)
 
 
 def _supply(table: str) -> Callable[[Validation], None]:
     def check(state: Validation) -> None:
         skus = _Reference("sku", _names(state, "items", "sku"), "SKU")
-        _check_names(state, table, [skus, *_branches(state)])
+        _check_names(state, table, [skus, *_stocking_branches(state)])
 
     return check
 
 
 def _feeds(state: Validation) -> None:
-    _check_names(state, "feeds", _branches(state))
+    _check_names(state, "feeds", _stocking_branches(state))
     frame = state.frames["feeds"]
     named = frame.filter(pl.col("measure").is_not_null())
     owners = named.group_by("branch", "measure").agg(pl.col("source").n_unique())
@@ -330,9 +355,14 @@ def _kits(state: Validation) -> None:
         frame = state.frames["kits"]
         hit = [pl.col(c).is_in(lost.implode()) for c in ("kit_sku", "component_sku")]
         broken = frame.select(reduce(or_, hit)).to_series()
-        lost = frame.filter(broken)["kit_sku"].unique()
+        lost_now, lost = lost, frame.filter(broken)["kit_sku"].unique()
         words = "another component of this kit, or a kit in it, is rejected"
-        state.reject("kits", broken, "kit_sku", quoted("kit_sku", words))
+        lost_kit = (
+            pl.when(pl.col("component_sku").is_in(lost_now.implode()))
+            .then("component_sku")
+            .otherwise("kit_sku")
+        )
+        state.reject("kits", broken, "kit_sku", quoted("kit_sku", words), ("kits", lost_kit))
 
 
 def _lost_kits(state: Validation) -> pl.Series:

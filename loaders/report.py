@@ -5,12 +5,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TextIO
+from typing import Any, Final, TextIO
 
+from loaders.causes import RootCause
+from loaders.diff import diff_text
 from loaders.gates import Gate
+from loaders.sample_change import SampleChange
 from loaders.validate import Dataset
 
 _KIBIBYTE = 1024
+_CAUSES_SHOWN: Final = 10
 
 
 @dataclass(slots=True)
@@ -45,8 +49,14 @@ class LoadReport:
     dataset: str
     store: str
     delta: bool = False
+    check: bool = False
+    """Whether all was done but to publish."""
     published: bool = False
+    refused: bool = False
+    """By a gate; with `check`: it would be."""
     forced: bool = False
+    causes: list[RootCause] = field(default_factory=list)
+    """Why rows were rejected, the cause of most first."""
     snapshot_version: str | None = None
     previous_version: str | None = None
     time_zone: str = "UTC"
@@ -55,6 +65,16 @@ class LoadReport:
     gates: list[Gate] = field(default_factory=list)
     rejects: dict[str, str] = field(default_factory=dict)
     """The file with the rejected rows of each table that has any."""
+    sample: SampleChange | None = None
+    """How answers to the running snapshot's sample differ; None: not asked."""
+    diff: dict[str, Any] | None = None
+    """With `check`: what would change."""
+    size_bytes: int = 0
+    """Of the files of the new snapshot..."""
+    shared_bytes: int = 0
+    """...and how many of them another snapshot has too, so that they are stored once."""
+    pruned: list[str] = field(default_factory=list)
+    """Older snapshots that were removed."""
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0
 
@@ -62,6 +82,7 @@ class LoadReport:
         """Takes over counts and warnings."""
         self.time_zone = dataset.time_zone
         self.warnings = list(dataset.warnings)
+        self.causes = list(dataset.causes)
         self.tables = {name: asdict(counts) for name, counts in dataset.counts.items()}
 
     def finish(self, seconds: dict[str, float]) -> None:
@@ -71,11 +92,15 @@ class LoadReport:
 
     def as_json(self) -> dict[str, object]:
         """JSON-able."""
-        return asdict(self)
+        sample = None if self.sample is None else {**asdict(self.sample), "text": self.sample.text}
+        return {**asdict(self), "sample": sample}
 
     def as_text(self) -> str:
         """For people."""
-        lines = [f"{'table':<16}{'rows':>12}{'accepted':>12}{'rejected':>12}{'repeated':>12}"]
+        lines = [cause.text for cause in self.causes[:_CAUSES_SHOWN]]
+        if len(self.causes) > _CAUSES_SHOWN:
+            lines.append(f"and {len(self.causes) - _CAUSES_SHOWN} more causes of rejects: see --json")
+        lines.append(f"{'table':<16}{'rows':>12}{'accepted':>12}{'rejected':>12}{'repeated':>12}")
         for name, c in self.tables.items():
             numbers = (c["rows"], c["accepted"], c["rejected"], c["repeated"])
             lines.append(f"{name:<16}" + "".join(f"{number:>12,}" for number in numbers))
@@ -84,10 +109,26 @@ class LoadReport:
         for gate in self.gates:
             limit = f" (limit {gate.limit} %)" if gate.limit is not None else ""
             lines.append(f"gate {gate.name}: {'passed' if gate.passed else 'FAILED'}{limit}: {gate.detail}")
+        if self.diff is not None:
+            lines += [f"against {self.diff['old']}:", *diff_text(self.diff)]
         lines.append("seconds: " + ", ".join(f"{name} {took:.2f}" for name, took in self.seconds.items()))
-        if self.published:
-            forced = " (forced)" if self.forced else ""
-            lines.append(f"published snapshot {self.snapshot_version}{forced}")
-        else:
-            lines.append(f"not published; the running snapshot stays: {self.previous_version or 'none'}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._outcome()])
+
+    def _outcome(self) -> list[str]:
+        if not self.published:
+            done = "checked, not published" if self.check else "not published"
+            would = (
+                ""
+                if not self.check
+                else ": it would be refused"
+                if self.refused
+                else ": it would be published"
+            )
+            return [f"{done}{would}; the running snapshot stays: {self.previous_version or 'none'}"]
+        forced = " (forced)" if self.forced else ""
+        shared = f", of which {self.shared_bytes:,} are those of another snapshot, stored once"
+        sizes = f"{self.size_bytes:,} bytes" + (shared if self.shared_bytes else "")
+        lines = [f"published snapshot {self.snapshot_version}{forced}: {sizes}"]
+        if self.pruned:
+            lines.append(f"removed {len(self.pruned)} older snapshots: {', '.join(self.pruned)}")
+        return lines

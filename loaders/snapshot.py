@@ -1,6 +1,6 @@
 """The snapshot store: immutable directories of arrays, and one pointer to the one that is served (design section 7).
 
-    STORE/snapshots/VERSION/manifest.json, NAME.npy ...
+    STORE/snapshots/VERSION/manifest.json, NAME.npy ..., kept_...
     STORE/current            the version that is served, replaced atomically
     STORE/lock               held by a load from its beginning to its end
     STORE/rejects/TABLE.csv  what the last load could not use
@@ -9,6 +9,9 @@ VERSION is `YYYYMMDDTHHMMSSZ-` and eight hexadecimal digits of the content hash,
 SHA-256 of all arrays. A snapshot is written in a hidden directory beside the others, every file and directory is
 synced, then it is renamed: a crash leaves a hidden directory, which the next load removes, and never a snapshot that
 lacks something. The data of every array begins at a multiple of 64 bytes.
+
+Equal content is stored once: a file whose bytes another snapshot of the store has is a hard link to that one. Files
+named `kept_...` are for the gates and comparisons of later loads (`loaders.kept`); no server opens them.
 """
 
 import contextlib
@@ -20,7 +23,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +47,7 @@ ALIGNMENT_BYTES: Final = 64
 _CHUNK_BYTES: Final = 1 << 24
 _LEFTOVER: Final = ".loading-"
 _ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_KEPT_NAME: Final = re.compile(r"kept_[a-z0-9_]{1,80}\.(npy|parquet)")
 _VERSION: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _CHECKSUM: Final = "checksum"
 
@@ -57,6 +61,8 @@ class SnapshotInfo:
     size_bytes: int
     counts: Mapping[str, int]
     active: bool
+    shared_bytes: int = 0
+    """Of `size_bytes`: what other snapshots of the store have too, stored once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,10 @@ class Snapshot:
     arrays: Mapping[str, np.ndarray[Any, Any]]
 
 
+KeptFile = bytes | np.ndarray[Any, Any] | Path
+"""The content of a file that a snapshot keeps for later loads; a path: the same file of another snapshot."""
+
+
 def write_snapshot(
     store: Path,
     arrays: Mapping[str, np.ndarray[Any, Any]],
@@ -75,14 +85,17 @@ def write_snapshot(
     *,
     created_at: datetime,
     link_from: Mapping[str, Path] = MappingProxyType({}),
+    kept: Mapping[str, KeptFile] = MappingProxyType({}),
 ) -> str:
     """Writes a snapshot beside the others and returns its version; doesn't activate it.
 
     `link_from` gives arrays that did not change: files of another snapshot, linked and not copied, with the
-    hash of that snapshot's manifest (checked whenever a snapshot is opened). The same content in the same second is
-    the same version."""
+    hash of that snapshot's manifest (checked whenever a snapshot is opened). So is every other file whose bytes a
+    snapshot of the store has already. `kept` gives files by name that later loads compare with. The same content in
+    the same second is the same version."""
     snapshots = store / "snapshots"
     snapshots.mkdir(parents=True, exist_ok=True)
+    known = _known_files(snapshots)
     folder = Path(tempfile.mkdtemp(prefix=_LEFTOVER, dir=snapshots))
     try:
         files: dict[str, dict[str, object]] = {}
@@ -91,7 +104,7 @@ def write_snapshot(
                 raise ValueError(f"{name!r} can't name an array")
             target = folder / f"{name}.npy"
             files[target.name] = (
-                _link(link_from[name], target) if name in link_from else _write(arrays[name], target)
+                _link(link_from[name], target) if name in link_from else _write(arrays[name], target, known)
             )
         content = _content_hash(files)
         created = created_at.astimezone(UTC)
@@ -101,6 +114,7 @@ def write_snapshot(
             "created_at": created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "content_sha256": content,
             "files": files,
+            "kept_files": {name: _write_kept(kept[name], folder / name, known) for name in sorted(kept)},
         }
         whole[_CHECKSUM] = _checksum(whole)
         _write_text(folder / MANIFEST, json.dumps(whole, indent=1, sort_keys=True) + "\n")
@@ -110,6 +124,18 @@ def write_snapshot(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _known_files(snapshots: Path) -> dict[str, Path]:
+    """A file of some snapshot by its SHA-256; that it still has these bytes is checked before it is linked."""
+    known: dict[str, Path] = {}
+    for folder in sorted(f for f in snapshots.iterdir() if _VERSION.fullmatch(f.name)):
+        with contextlib.suppress(SnapshotError):
+            manifest = read_manifest(folder, any_format=True)
+            for section in ("files", "kept_files"):
+                for name, entry in manifest.get(section, {}).items():
+                    known[entry["sha256"]] = folder / name
+    return known
 
 
 def _publish(folder: Path, target: Path) -> str:
@@ -122,33 +148,72 @@ def _publish(folder: Path, target: Path) -> str:
     return target.name
 
 
-def _write(array: np.ndarray[Any, Any], target: Path) -> dict[str, object]:
-    """Writes one array as .npy, hashing what is written; its header ends at a multiple of 64 bytes."""
+def _write(
+    array: np.ndarray[Any, Any], target: Path, known: Mapping[str, Path] = MappingProxyType({})
+) -> dict[str, object]:
+    """Stores one array as .npy; its header ends at a multiple of 64 bytes."""
     if array.dtype.hasobject:
         raise ValueError(f"{target.name}: arrays of Python objects can't be mapped")
     array = np.ascontiguousarray(array).reshape(array.shape)
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
     data, first = array.reshape(-1).view(np.uint8), _CHUNK_BYTES - head.tell()
+
     # the header goes with the first chunk: what is written at once, from a multiple of 2 MB on and out of memory that
     # was read before, the system keeps in large pages, and who maps the file gets those
-    chunks: list[bytes | memoryview] = [
-        head.getvalue() + data[:first].tobytes(),
-        *(data[begin : begin + _CHUNK_BYTES].data for begin in range(first, len(data), _CHUNK_BYTES)),
-    ]
+    def chunks() -> Iterator[bytes | memoryview]:
+        yield head.getvalue() + data[:first].tobytes()
+        yield from (
+            data[begin : begin + _CHUNK_BYTES].data for begin in range(first, len(data), _CHUNK_BYTES)
+        )
+
+    return _store_once(chunks, head.tell() + len(data), target, known)
+
+
+def _write_kept(content: KeptFile, target: Path, known: Mapping[str, Path]) -> dict[str, object]:
+    if not _KEPT_NAME.fullmatch(target.name):
+        raise ValueError(f"{target.name!r} can't name a kept file")
+    if isinstance(content, Path):
+        return _link(content, target)
+    if isinstance(content, np.ndarray):
+        return _write(content, target, known)
+    return _store_once(lambda: iter([content]), len(content), target, known)
+
+
+def _store_once(
+    chunks: Callable[[], Iterable[bytes | memoryview]], size: int, target: Path, known: Mapping[str, Path]
+) -> dict[str, object]:
+    """Links a file that has these bytes, or writes one."""
     digest = hashlib.sha256()
+    for chunk in chunks():
+        digest.update(chunk)
+    entry: dict[str, object] = {"sha256": digest.hexdigest(), "size_bytes": size}
+    equal = known.get(digest.hexdigest())
+    if equal is not None and _has_bytes(equal, size, chunks()):
+        with contextlib.suppress(OSError):  # too many links, or a file system without them
+            target.hardlink_to(equal)
+            return entry
     with target.open("xb") as file:
-        for chunk in chunks:
-            digest.update(chunk)
+        for chunk in chunks():
             file.write(chunk)
-        size = file.tell()
         file.flush()
         _sync_file(file.fileno())
-    return {"sha256": digest.hexdigest(), "size_bytes": size}
+    return entry
+
+
+def _has_bytes(path: Path, size: int, chunks: Iterable[bytes | memoryview]) -> bool:
+    try:
+        if path.stat().st_size != size:
+            return False
+        with path.open("rb") as file:
+            return all(file.read(len(chunk)) == chunk for chunk in chunks)
+    except OSError:
+        return False
 
 
 def _link(source: Path, target: Path) -> dict[str, object]:
-    entry: dict[str, object] = _read_manifest(source.parent)["files"][source.name]
+    manifest = read_manifest(source.parent)
+    entry: dict[str, object] = {**manifest["files"], **manifest.get("kept_files", {})}[source.name]
     try:
         target.hardlink_to(source)
     except OSError:  # another file system, or one without links
@@ -224,11 +289,56 @@ def list_snapshots(store: Path) -> list[SnapshotInfo]:
     answer: list[SnapshotInfo] = []
     folders = (store / "snapshots").iterdir() if (store / "snapshots").is_dir() else iter(())
     for folder in sorted(f for f in folders if _VERSION.fullmatch(f.name)):
-        manifest = _read_manifest(folder)
-        size = sum(entry["size_bytes"] for entry in manifest["files"].values())
-        counts = manifest.get("counts", {})
-        answer.append(SnapshotInfo(folder.name, manifest["created_at"], size, counts, folder.name == active))
+        manifest = read_manifest(folder)
+        size, shared = file_sizes(store, folder.name)
+        counts, created = manifest.get("counts", {}), manifest["created_at"]
+        answer.append(SnapshotInfo(folder.name, created, size, counts, folder.name == active, shared))
     return sorted(answer, key=lambda each: (each.created_at, each.version))
+
+
+def file_sizes(store: Path, version: str) -> tuple[int, int]:
+    """Bytes of the files of a snapshot, and how many of them other snapshots have too."""
+    folder = _folder(store, version)
+    manifest = read_manifest(folder, any_format=True)
+    files = {**manifest["files"], **manifest.get("kept_files", {})}
+    size = sum(entry["size_bytes"] for entry in files.values())
+    return size, sum(entry["size_bytes"] for name, entry in files.items() if _is_shared(folder / name))
+
+
+def _is_shared(path: Path) -> bool:
+    try:
+        return path.stat().st_nlink > 1
+    except OSError:
+        return False
+
+
+def prune(store: Path, keep: int) -> list[str]:
+    """Removes all snapshots but the newest `keep` and the active one; the versions that went, oldest first.
+
+    Call it with the lock of the store in hand. A server that has mapped one goes on reading it. A crash leaves
+    a snapshot whole or gone."""
+    if keep < 1:
+        raise ValueError("at least one snapshot is kept")
+    snapshots = store / "snapshots"
+    names = (
+        sorted(f.name for f in snapshots.iterdir() if _VERSION.fullmatch(f.name))
+        if snapshots.is_dir()
+        else []
+    )
+    active = current_version(store)  # damaged: then nothing is removed
+    gone = [name for name in names[:-keep] if name != active]
+    for name in gone:
+        doomed = snapshots / f"{_LEFTOVER}pruned-{name}"
+        (snapshots / name).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    if gone:
+        _sync_directory(snapshots)
+    return gone
+
+
+def snapshot_folder(store: Path, version: str) -> Path:
+    """The directory of a snapshot. NoSnapshotError if the store doesn't hold it."""
+    return _folder(store, version)
 
 
 def open_snapshot(store: Path, version: str | None = None, *, verify: bool = True) -> Snapshot:
@@ -237,7 +347,7 @@ def open_snapshot(store: Path, version: str | None = None, *, verify: bool = Tru
     SnapshotVersionError."""
     version = current_version(store) if version is None else version
     folder = _folder(store, version)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     if manifest["content_sha256"] != _content_hash(manifest["files"]):
         raise SnapshotCorruptError(f"{folder / MANIFEST} is corrupt: its content hash doesn't fit its files")
     if not version.endswith(manifest["content_sha256"][:8]):
@@ -267,7 +377,9 @@ def _map(path: Path, entry: Mapping[str, Any], *, verify: bool) -> np.ndarray[An
     return array
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, *, any_format: bool = False) -> dict[str, Any]:
+    """The manifest of a snapshot, its checksum compared; with `any_format` also that of another release. Raises
+    SnapshotCorruptError, SnapshotVersionError."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -277,7 +389,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise SnapshotCorruptError(f"{path} is corrupt: {error}") from error
     if not isinstance(manifest, dict):
         raise SnapshotCorruptError(f"{path} is corrupt: not a JSON object")
-    if manifest.get("format_version") != FORMAT_VERSION:
+    if not any_format and manifest.get("format_version") != FORMAT_VERSION:
         found = manifest.get("format_version")
         raise SnapshotVersionError(
             f"{path} has format version {found}; this release reads {FORMAT_VERSION}: load again"

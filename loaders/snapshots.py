@@ -1,18 +1,24 @@
-"""`pricegrid snapshots list|diff|activate`: what a store holds, what changed, and going back."""
+"""`pricegrid snapshots list|diff|activate|prune`: what a store holds, what changed, going back, and making room."""
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
+from loaders.diff import diff, diff_text
 from loaders.errors import LoadError
-from loaders.gates import Decode, compare, decode_running
-from loaders.snapshot import activate, current_version, list_snapshots, open_snapshot
+from loaders.gates import DEFAULT_LIMITS
+from loaders.publish import default_functions, utc_now
+from loaders.running import Tools, open_side
+from loaders.snapshot import activate, current_version, list_snapshots, loader_lock, open_snapshot, prune
 
 ROWS_SHOWN = 1_000
 _CURRENT = "current"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def snapshots_list(store: Path) -> list[dict[str, object]]:
@@ -28,33 +34,50 @@ def snapshots_activate(store: Path, version: str) -> dict[str, object]:
 
 
 def snapshots_diff(
-    store: Path, old: str, new: str, decode: Decode = decode_running, rows_max: int = ROWS_SHOWN
+    store: Path, old: str, new: str, tools: Tools, as_of_us: int, rows_max: int = ROWS_SHOWN
 ) -> dict[str, object]:
-    """What changed between two snapshots (`current` is the active one): counts, counts by book, and the first rows."""
+    """What changed between two snapshots (`current` is the active one): see `loaders.diff`."""
     names = [current_version(store) if name == _CURRENT else name for name in (old, new)]
-    one, other = (decode(open_snapshot(store, name).arrays) for name in names)
-    return {"old": names[0], "new": names[1], **compare(one, other, rows_max)}
+    before, after = (open_side(store, name) for name in names)
+    return diff(before, after, tools, DEFAULT_LIMITS, as_of_us, rows_max)
+
+
+def snapshots_prune(store: Path, keep: int) -> dict[str, object]:
+    """Removes all but the newest `keep` snapshots and the active one."""
+    with loader_lock(store):
+        return {"removed": prune(store, keep), "active": current_version(store)}
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def add_snapshots_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `pricegrid snapshots`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|diff|activate")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|diff|activate|prune")
     listing = actions.add_parser("list", help="snapshots of the store, oldest first")
-    diff = actions.add_parser("diff", help="what changed from OLD to NEW")
-    diff.add_argument("old", metavar="OLD", help="a version, or current")
-    diff.add_argument("new", metavar="NEW", help="a version, or current")
-    diff.add_argument("--rows", type=int, default=ROWS_SHOWN, help=f"rows to show (default {ROWS_SHOWN})")
+    difference = actions.add_parser("diff", help="what changed from OLD to NEW, and what customers will see")
+    difference.add_argument("old", metavar="OLD", help="a version, or current")
+    difference.add_argument("new", metavar="NEW", help="a version, or current")
+    difference.add_argument(
+        "--rows", type=int, default=ROWS_SHOWN, help=f"rows to show (default {ROWS_SHOWN})"
+    )
     back = actions.add_parser("activate", help="serve this snapshot from now on")
     back.add_argument("version", metavar="VERSION")
-    for action in (listing, diff, back):
+    room = actions.add_parser("prune", help="remove old snapshots, never the active one")
+    room.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of the newest stay")
+    for action in (listing, difference, back, room):
         action.add_argument("--store", type=Path, required=True, metavar="DIR", help="snapshot store")
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_snapshots(
     args: argparse.Namespace,
-    decode: Decode = decode_running,
+    tools: Tools | None = None,
     *,
+    clock: Callable[[], datetime] = utc_now,
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
@@ -64,10 +87,14 @@ def run_snapshots(
         if args.action == "list":
             answer: object = snapshots_list(args.store)
         elif args.action == "diff":
-            answer = snapshots_diff(args.store, args.old, args.new, decode, args.rows)
+            tools = default_functions().tools if tools is None else tools
+            as_of_us = int((clock() - _EPOCH) / timedelta(microseconds=1))
+            answer = snapshots_diff(args.store, args.old, args.new, tools, as_of_us, args.rows)
+        elif args.action == "prune":
+            answer = snapshots_prune(args.store, args.keep)
         else:
             answer = snapshots_activate(args.store, args.version)
-    except LoadError as error:
+    except (LoadError, OSError) as error:
         print(f"pricegrid snapshots: {error}", file=err)
         return 1
     print(json.dumps(answer, indent=2) if args.json else _text(answer), file=out)
@@ -78,19 +105,16 @@ def _text(answer: object) -> str:
     if isinstance(answer, list):
         lines = [
             f"{'*' if row['active'] else ' '} {row['version']}  {row['size_bytes']:>15,} bytes"
+            + (f", {row['shared_bytes']:,} of them shared with others" if row["shared_bytes"] else "")
             for row in answer
         ]
         return "\n".join(lines) or "no snapshots"
     if not isinstance(answer, dict):
         raise TypeError(f"no text for {answer!r}")
+    if "removed" in answer and "active" in answer:
+        return "\n".join(
+            [*(f"removed {version}" for version in answer["removed"]), f"active: {answer['active']}"]
+        )
     if "active" in answer:
         return f"active: {answer['active']}"
-    lines = [f"{answer['old']} -> {answer['new']}: {answer['added']} added, {answer['removed']} removed, "]
-    lines[0] += f"{answer['changed']} changed"
-    for row in answer["rows"]:
-        old, new = (f"{side['method']} {side['value']}" if side else "-" for side in (row["old"], row["new"]))
-        target = row["sku"] or row["product_group"] or "every item"
-        lines.append(
-            f"{row['change']:<8} {row['book_id']} {target} from {row['min_quantity']}: {old} -> {new}"
-        )
-    return "\n".join(lines)
+    return "\n".join([f"{answer['old']} -> {answer['new']}:", *diff_text(answer)])

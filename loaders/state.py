@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from loaders.causes import Causes, Logged
 from loaders.columns import ROW, TEXT
-from loaders.read import RawTable, reject_schema
+from loaders.read import CELL_BYTES_MAX, RawTable, reject_schema
 
 _SHOWN = 3
+REASON_CHARS_MAX = 1_000
+"""A reason quotes the cell; of a long one its beginning will do."""
 
 
 @dataclass(slots=True)
@@ -27,18 +30,32 @@ class Validation:
         """Whether the dataset has this table."""
         return table in self.raws
 
-    def log(self, table: str, rows: pl.DataFrame) -> None:
-        """Notes rejected rows: a frame of ROW, `_column`, `_reason`."""
+    def log(self, table: str, rows: pl.DataFrame, refers: tuple[str, pl.Series] | None = None) -> None:
+        """Notes rejected rows: a frame of ROW, `_column`, `_reason`. `refers` gives a table and, for each row, the name
+        of the row of that table without which this one can't be used."""
+        target, names = refers or (None, pl.Series([None] * rows.height, dtype=pl.String))
+        rows = rows.with_columns(_table=pl.lit(target, pl.String), _name=names)
         self._rejects.setdefault(table, []).append(rows)
 
-    def reject(self, table: str, broken: pl.Series, column: str | pl.Expr, reason: pl.Expr) -> None:
-        """Moves the rows where `broken` is true from the frame of the table to its rejects."""
+    def reject(
+        self,
+        table: str,
+        broken: pl.Series,
+        column: str,
+        reason: pl.Expr,
+        refers: tuple[str, pl.Expr] | None = None,
+    ) -> None:
+        """Moves the rows where `broken` is true from the frame of the table to its rejects; `refers` as in `log`."""
         if not broken.any():
             return
         frame = self.frames[table]
         broken = broken.fill_null(value=False)
-        named = pl.lit(column, pl.String) if isinstance(column, str) else column
-        self.log(table, frame.filter(broken).select(ROW, named.alias("_column"), reason.alias("_reason")))
+        lost = frame.filter(
+            broken
+        ).rechunk()  # `pl.format` panics on an empty chunk, as a filter may leave one
+        named = pl.lit(column, pl.String).alias("_column")
+        rows = lost.select(ROW, named, reason.alias("_reason"))
+        self.log(table, rows, (refers[0], lost.select(refers[1]).to_series()) if refers else None)
         self.frames[table] = frame.filter(~broken)
 
     def rejected_rows(self, table: str) -> pl.Series:
@@ -80,25 +97,38 @@ class Validation:
             self.warnings.append(f"{self.raws[table].file}: {len(known)} {words}: {shown}")
 
     def rejects(self) -> dict[str, pl.DataFrame]:
-        """The rejects of each table that has any: input columns, file, line, column, reason; in the order of
-        the file."""
+        """The rejects of each table that has any: input columns, file, line, column, reason, and the row that caused
+        it; in the order of the file."""
+        causes = Causes({name: self._logged(name) for name in self.raws})
         answer: dict[str, pl.DataFrame] = {}
         for name, raw in self.raws.items():
+            extras = list(reject_schema(raw.frame.columns))
             parts = [] if raw.broken is None else [raw.broken]
             if self._rejects.get(name):
-                parts.append(self._originals(raw, pl.concat(self._rejects[name])))
+                parts.append(self._originals(raw, self._first(name), causes.of(name)))
             if parts:
-                line = list(reject_schema(raw.frame.columns))[1]
-                answer[name] = pl.concat(parts).sort(line, maintain_order=True)
+                answer[name] = pl.concat(parts).sort(extras[1], maintain_order=True)
         return answer
 
-    def _originals(self, raw: RawTable, logged: pl.DataFrame) -> pl.DataFrame:
-        first = logged.unique(ROW, keep="first", maintain_order=True).sort(ROW)
-        rows = raw.frame[first[ROW]].select(pl.all().cast(pl.String, strict=False))
-        file, line, column, reason = reject_schema(raw.frame.columns)
+    def _first(self, table: str) -> pl.DataFrame:
+        """What was said first of each rejected row, in the order of the file."""
+        logged = pl.concat(self._rejects[table])
+        return logged.unique(ROW, keep="first", maintain_order=True).sort(ROW)
+
+    def _logged(self, table: str) -> Logged:
+        raw = self.raws[table]
+        if not self._rejects.get(table):
+            return Logged(raw)
+        first = self._first(table)
+        return Logged(raw, first[ROW], first.select("_table", "_name"))
+
+    def _originals(self, raw: RawTable, first: pl.DataFrame, causes: pl.Series) -> pl.DataFrame:
+        rows = raw.frame[first[ROW]].select(pl.all().cast(pl.String, strict=False).str.head(CELL_BYTES_MAX))
+        file, line, column, reason, caused_by = reject_schema(raw.frame.columns)
         return rows.with_columns(
             pl.lit(raw.file).alias(file),
             raw.line_of(first[ROW]).alias(line),
             first["_column"].alias(column),
-            first["_reason"].alias(reason),
+            first["_reason"].str.head(REASON_CHARS_MAX).alias(reason),
+            causes.alias(caused_by),
         )

@@ -6,13 +6,14 @@ with its reason. All of it works on whole columns; Python loops only over distin
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from loaders.causes import RootCause, root_causes
 from loaders.columns import (
     ROW,
     TEXT,
@@ -28,7 +29,7 @@ from loaders.columns import (
 from loaders.errors import DatasetError
 from loaders.instants import InstantReader
 from loaders.ratios import RATIOS, normal_columns, with_ratios
-from loaders.read import RawTable, check_header, find_tables, read_table
+from loaders.read import CELL_BYTES_MAX, RawTable, check_header, find_tables, read_table
 from loaders.references import KnownNames, check_entries, check_references
 from loaders.rules import first_broken, row_rules
 from loaders.state import Validation
@@ -70,6 +71,8 @@ class Dataset:
     time_zone: str
     files: dict[str, Path]
     """The file of each table; empty for tables given in memory."""
+    causes: list[RootCause] = field(default_factory=list)
+    """Why rows were rejected, the cause of most first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,8 @@ def _dataset(
             raise AssertionError(f"{name}: {counts[name]} loses a row")
     if rejects.keys() & {"stock", "kits"}:
         frames = frames | {"stock": _with_unknown_pairs(frames, rejects)}
-    return Dataset(frames, rejects, state.warnings, counts, reader.zone_name, files)
+    causes = root_causes({name: (state.raws[name], rows) for name, rows in rejects.items()})
+    return Dataset(frames, rejects, state.warnings, counts, reader.zone_name, files, causes)
 
 
 def _with_unknown_pairs(
@@ -235,6 +239,7 @@ def _read_slice(
     strip = padded(raw, columns)
     types = raw.schema
     work = raw.select(row, *(clean(c, types[c.name], strip=c.name in strip) for c in columns))
+    work = _without_long_cells(state, table, work)
     full = [c for c in columns if work[TEXT + c.name].null_count() < work.height]
     present = tuple((c.name, work.schema[TEXT + c.name]) for c in full)
     if "valid_to" in (c.name for c in full):
@@ -245,6 +250,21 @@ def _read_slice(
         work = with_ratios(work, table.name)
     work = _apply(state, table, work, tuple(c.name for c in full))
     return work.select(ROW, *normal_columns(table))
+
+
+def _without_long_cells(state: Validation, table: Table, work: pl.DataFrame) -> pl.DataFrame:
+    """The rows of which no cell is longer than CELL_BYTES_MAX."""
+    texts = [name for name, dtype in work.schema.items() if dtype == pl.String]
+    longest = work.select(pl.col(texts).str.len_bytes().max())
+    for name in texts:
+        if (longest[name][0] or 0) > CELL_BYTES_MAX:
+            length = pl.col(name).str.len_bytes()
+            lost = work.filter(length > CELL_BYTES_MAX).rechunk()
+            reason = pl.format(f"{{}} bytes: a cell may have {CELL_BYTES_MAX}", length)
+            column = pl.lit(name.removeprefix(TEXT), pl.String).alias("_column")
+            state.log(table.name, lost.select(ROW, column, reason.alias("_reason")))
+            work = work.filter(length.fill_null(0) <= CELL_BYTES_MAX)
+    return work
 
 
 def _date_expressions(
@@ -274,7 +294,8 @@ def _apply(state: Validation, table: Table, work: pl.DataFrame, present: tuple[s
     bad = work.with_columns(codes).filter(codes > 0)
     for code in bad["_code"].unique(maintain_order=True).to_list():
         rule = rules[code - 1]
-        chosen = bad.filter(pl.col("_code") == code)
+        # `pl.format` panics on an empty chunk, as a filter may leave one
+        chosen = bad.filter(pl.col("_code") == code).rechunk()
         column = pl.lit(rule.column, pl.String).alias("_column")
         state.log(table.name, chosen.select(ROW, column, rule.reason.alias("_reason")))
     return work.filter(codes == 0)
@@ -320,7 +341,7 @@ def _settle_repeated(state: Validation, table: Table) -> None:
     gone: list[pl.Series] = []
     if content:
         conflicts = differing.filter(pl.any_horizontal(pl.col("~" + name) > 1 for name in content))
-        clashing = suspects.join(conflicts, on=key, how="inner", nulls_equal=True)
+        clashing = suspects.join(conflicts, on=key, how="inner", nulls_equal=True).rechunk()
         if clashing.height:
             state.log(table.name, _conflict_reasons(clashing, table, content))
             gone.append(clashing[ROW])

@@ -236,7 +236,10 @@ def test_input_columns_keep_their_names_in_the_rejects(write: Write, tmp_path: P
 
     rejects = read_dataset(tmp_path).rejects["items"]
 
-    assert rejects.columns == ["sku", "base_uom", "file", "line", "file_", "line_", "column", "reason"]
+    assert rejects.columns == [
+        *("sku", "base_uom", "file", "line", "file_", "line_"),
+        *("column", "reason", "caused_by"),
+    ]
     assert rejects.select("file", "line", "file_", "line_").rows() == [
         ("scan.pdf", "9", "items.csv", 2),
         (None, None, "items.csv", 3),
@@ -293,6 +296,7 @@ def test_broken_records_and_rejected_rows_come_out_together_in_the_order_of_the_
         "line",
         "column",
         "reason",
+        "caused_by",
     ]
     assert dataset.counts["items"].rows == 4
     assert dataset.counts["items"].accepted == 1

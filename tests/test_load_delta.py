@@ -147,7 +147,8 @@ def test_a_delta_is_loaded_from_a_directory_and_rolled_back(tmp_path: Path, caps
     )
 
     assert main(["load", str(dataset), "--store", str(store)]) == 0
-    assert main(["load", str(changes), "--store", str(store), "--delta"]) == 0
+    limits = ["--max-reject-pct", "70", "--max-vanished-pct", "50"]
+    assert main(["load", str(changes), "--store", str(store), "--delta", *limits]) == 0
     assert _prices(store, capsys) == ["1.50", None, None]
     rejects = (store / "rejects" / "price_entries.csv").read_text()
     assert all(reason in rejects for reason in ("unknown SKU", "unknown price class", "differ in value"))

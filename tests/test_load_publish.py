@@ -74,7 +74,7 @@ class Operator:
         add_snapshots_arguments(parser)
         out, err = io.StringIO(), io.StringIO()
         args = parser.parse_args([*words, "--store", str(self.store)])
-        code = run_snapshots(args, decode_entries, out=out, err=err)
+        code = run_snapshots(args, self.functions.tools, clock=self._clock, out=out, err=err)
         self.out, self.err = out.getvalue(), err.getvalue()
         return code
 
@@ -132,7 +132,7 @@ def test_the_same_input_gives_the_same_arrays(operator: Operator) -> None:
 def test_rejected_rows_are_written_and_those_of_the_last_load_removed(operator: Operator) -> None:
     operator.write(entries("LIST, GONE, , , , , net, 1, , , , , e7", "LIST, NUT, , , , , net, 1, , , , ,"))
 
-    assert operator.load() == 0
+    assert operator.load("--max-reject-pct", "50") == 0
 
     path = operator.store / "rejects" / "price_entries.csv"
     row = pl.read_csv(path, infer_schema=False).row(0, named=True)
@@ -144,7 +144,7 @@ def test_rejected_rows_are_written_and_those_of_the_last_load_removed(operator: 
     assert str(path) in operator.out
 
     operator.write()
-    assert operator.load() == 0
+    assert operator.load("--max-vanished-pct", "100") == 0  # there are other entries than before
     assert not path.exists()
 
 
@@ -175,9 +175,10 @@ PRICES = ["LIST, BOLT, , , , , net, 10.00, , , , ,", "LIST, NUT, , , , , net, 4.
     ("after", "options", "code", "gate"),
     [
         (PRICES, ["--max-vanished-pct", "0", "--max-change-pct", "0"], 0, ""),
-        (PRICES[:1], ["--max-vanished-pct", "49.9"], 1, "vanished: 1 of 2 entries"),
+        (PRICES[:1], ["--max-vanished-pct", "49.9"], 1, "vanished: 1 of 2 rows of price_entries are gone"),
+        (PRICES[:1], [], 1, "vanished: 1 of 2 rows of price_entries are gone (limit 20 %)"),
         (PRICES[:1], ["--max-vanished-pct", "50"], 0, ""),
-        (PRICES[:1], ["--max-change-pct", "0"], 0, ""),
+        (PRICES[:1], ["--max-vanished-pct", "50", "--max-change-pct", "0"], 0, ""),
         (PRICES[:1], ["--max-vanished-pct", "0", "--force"], 0, ""),
         ([PRICES[0].replace("10.00", "11.000000"), PRICES[1]], ["--max-change-pct", "10"], 0, ""),
         (
@@ -290,7 +291,7 @@ def test_snapshots_are_listed_compared_and_activated(operator: Operator) -> None
     operator.write(
         entries(PRICES[0].replace("10.00", "10.50"), "LIST, DRILL, , , , 2.5, net, 99, , 2026-05-01, , ,")
     )
-    operator.load()
+    assert operator.load("--max-vanished-pct", "50") == 0
 
     assert operator.snapshots("list", "--json") == 0
     first, second = json.loads(operator.out)
@@ -316,7 +317,7 @@ def test_snapshots_are_listed_compared_and_activated(operator: Operator) -> None
     assert operator.snapshots("activate", first["version"], "--json") == 0
     assert current_version(operator.store) == first["version"]
     assert operator.snapshots("diff", "current", "current") == 0
-    assert "0 added, 0 removed, 0 changed" in operator.out
+    assert "price_entries: 0 added, 0 removed, 0 changed" in operator.out
     assert operator.snapshots("list") == 0
     assert operator.out.startswith(f"* {first['version']}")
 
