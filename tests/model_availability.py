@@ -29,6 +29,7 @@ from math import floor
 from tests.model_streams import Streams
 from tests.model_world import (
     HORIZON_DAYS,
+    LONG_AGO,
     PAST_DUE_MAX_DAYS,
     PAST_DUE_OFFSET_DAYS,
     ZERO,
@@ -116,22 +117,25 @@ class Model(Streams):
 
     def states(self, ref: str, line: str, pair: Pair) -> list[tuple[datetime, Fraction, Fraction]]:
         """(instant, allocated, shipped) of an order line through all loads and events, oldest first."""
-        points: list[tuple[datetime, int, int, Told | tuple[Fraction, Fraction | None]]] = []
-        for place, load in enumerate(self.loads):
+        points: list[tuple[datetime, Told | tuple[Fraction, Fraction | None]]] = []
+        moment = LONG_AGO
+        for event in self.stream("allocated", pair):
+            moment = max(moment, event.effective)  # the numbers decide: none is before the one it follows
+            if (event.order_ref, event.order_line) == (ref, line):
+                points.append((moment, event))
+        for load in self.loads:
             rows = [r for r in load.rows("allocations", pair) if r.get("order_ref", "") == ref]
             mine = [r for r in rows if r.get("order_line", "") == line]
             if rows or load.is_complete(pair[1], "wms"):
                 moment = instant(rows[0]["as_of"]) if rows else load.said_at(pair[1], "wms")
                 told = [Fraction(r["shipped"]) for r in mine if r.get("shipped")]
                 total = sum((Fraction(r["allocated"]) for r in mine), ZERO)
-                points.append((moment, 1, place, (total, sum(told, ZERO) if told else None)))
-        for place, event in enumerate(self.stream("allocated", pair, self.loaded)):
-            if (event.order_ref, event.order_line) == (ref, line):
-                points.append((event.effective, 0, place, event))
+                place = sum(known <= moment for known, _ in points)
+                points.insert(place, (moment, (total, sum(told, ZERO) if told else None)))
         feed = self.loaded.feed(pair[1], "wms") or {}
         are_shipments = feed.get("decrease_means", "") == "shipped"
         allocated, shipped, found = ZERO, ZERO, []
-        for moment, _, _, what in sorted(points, key=lambda point: point[:3]):
+        for moment, what in points:
             before = allocated
             if isinstance(what, Told):
                 is_set = what.kind == "set"
@@ -153,7 +157,7 @@ class Model(Streams):
             return ZERO
         pair = (sku, hold.ask.lines[line].branch)
         mine = hold.order_lines[line]
-        events = self.stream("allocated", pair, self.loaded)
+        events = self.stream("allocated", pair)
         rows = [row for load in self.loads for row in load.rows("allocations", pair)]
         told = {e.order_line for e in events if e.order_ref == hold.order_ref}
         told |= {r.get("order_line", "") for r in rows if r.get("order_ref", "") == hold.order_ref}

@@ -74,7 +74,7 @@ class Streams:
 
     # ---- streams (A10)
 
-    def stream(self, measure: str, pair: Pair, load: Load) -> list[Told]:
+    def stream(self, measure: str, pair: Pair) -> list[Told]:
         """The events of a measure of a pair in the order of their numbers, resets counted."""
         source = self.owner(measure, pair[1])
         mine = [e for e in self.events if (e.source, e.sku, e.branch) == (source, *pair)]
@@ -105,7 +105,7 @@ class Streams:
             figure, since = Fraction(newest.get(measure, "") or "0"), instant(newest["as_of"])
         elif self.loaded.is_complete(pair[1], "erp"):
             figure, since = ZERO, self.loaded.said_at(pair[1], "erp")
-        for event in self.stream(measure, pair, self.loaded):
+        for event in self.stream(measure, pair):
             if event.effective <= since:
                 continue
             if event.kind == "set":
@@ -125,7 +125,7 @@ class Streams:
         else_since = LONG_AGO
         if self.loaded.is_complete(pair[1], "wms"):
             else_since = self.loaded.said_at(pair[1], "wms")
-        return self._lines(loaded, self.stream("allocated", pair, self.loaded), since, else_since)
+        return self._lines(loaded, self.stream("allocated", pair), since, else_since)
 
     def dated_lines(self, measure: str, pair: Pair) -> list[LineNow]:
         """Receipts or demands as they are now, by reference and line; demands of kits are among their components'."""
@@ -144,7 +144,7 @@ class Streams:
                 (row.get(ref, ""), row.get(line, ""), Fraction(row["quantity"]), instant(row[when]), row)
                 for row in rows
             ]
-            events = self.stream(measure, (sku, pair[1]), self.loaded)
+            events = self.stream(measure, (sku, pair[1]))
             for told in self._lines(loaded, events, {}, since):
                 parts = tuple((moment, quantity * need) for moment, quantity in told.parts)
                 found.append(replace(told, quantity=told.quantity * need, most=told.most * need, parts=parts))
