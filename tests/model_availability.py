@@ -318,9 +318,10 @@ class Model(Streams):
             return "RESERVATION_ENDED"
         if hold.order_ref not in {"", order_ref}:
             return "ORDER_MISMATCH"
-        hold.order_ref = order_ref
-        hold.order_lines = list(order_lines) or hold.order_lines
-        hold.confirmed = hold.confirmed or now
+        if hold.confirmed is None:  # the same again changes nothing
+            hold.order_ref = order_ref
+            hold.order_lines = list(order_lines) or hold.order_lines
+            hold.confirmed = now
         return "OK"
 
     def release(self, hold: Hold, parts: Sequence[tuple[int, Fraction]], now: datetime) -> str:
