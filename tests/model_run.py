@@ -1,6 +1,7 @@
 """Runs a script against a product and the model side by side, and makes a script that shows a difference small."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -44,8 +45,9 @@ class Difference:
 class Run:
     """One script on one target; `difference` is the first one, None when there is none."""
 
-    def __init__(self, script: Script, target: Target) -> None:
+    def __init__(self, script: Script, target: Target, *, looks_last: bool = False) -> None:
         self.script, self.target = script, target
+        self.first_look = len(script.steps) - 1 if looks_last else 0
         self.model = Model(script.tables, START - MADE_BEFORE)
         self.held: dict[str, tuple[Hold, str]] = {}  # by key: the model's, the product's name of it
         self.counted = 0
@@ -53,7 +55,9 @@ class Run:
     def difference(self) -> Difference | None:
         for place, step in enumerate(self.script.steps):
             self.target.set_clock(step.at)
-            for kind, product, model in (*self._do(step), *self._look(step.at)):
+            done = self._do(step)
+            looks = self._look(step.at) if place >= self.first_look else ()
+            for kind, product, model in (*done, *looks):
                 self.counted += 1
                 if product != model:
                     return Difference(place, kind, product, model)
@@ -94,7 +98,10 @@ class Run:
         named = {name: getattr(step.ask, name) for name in ("exclude", "replace")}
         if any(key and key not in self.held for key in named.values()):
             return []
-        if any(key and self.model.status(self.held[key][0], now) not in {"HELD", "CONFIRMED"} for key in named.values()):
+        if any(
+            key and self.model.status(self.held[key][0], now) not in {"HELD", "CONFIRMED"}
+            for key in named.values()
+        ):
             return []
         ours = {name: str(self.held[key][0].number) if key else "" for name, key in named.items()}
         theirs = {name: self.held[key][1] if key else "" for name, key in named.items()}
@@ -132,8 +139,12 @@ class Run:
         hold, _ = self.held[step.key]
         status = self.model.status(hold, now)
         match step:
+            case Confirm(_, order_ref, _) if status in {"RELEASED", "EXPIRED"}:
+                return hold.order_ref not in {"", order_ref}  # two reasons to refuse it
             case Confirm() | Extend():
-                return status == "CONSUMED"  # of which nothing is left to confirm: ended, or the same as before
+                return (
+                    status == "CONSUMED"
+                )  # of which nothing is left to confirm: ended, or the same as before
             case Release(_, parts) if status in {"HELD", "CONFIRMED"}:
                 for line, quantity in parts:
                     left = [
@@ -200,36 +211,29 @@ def _as_of(feed) -> datetime:
     return datetime.fromisoformat(feed["as_of"])
 
 
-def first_difference(script: Script, make: MakeTarget) -> Difference | None:
-    """Of a script on a target made for it."""
+def first_difference(script: Script, make: MakeTarget, *, looks_last: bool = False) -> Difference | None:
+    """Of a script on a target made for it; `looks_last` asks what is free after the last step only."""
     target = make(script, START - MADE_BEFORE)
     try:
-        return Run(script, target).difference()
+        return Run(script, target, looks_last=looks_last).difference()
     finally:
         target.close()
 
 
-def shrunk(script: Script, make: MakeTarget) -> tuple[Script, Difference]:
-    """The script without all steps, events and rows that the same kind of difference does not need."""
-    found = first_difference(script, make)
-    assert found is not None
-
-    def still(smaller: Script) -> Difference | None:
-        try:
-            there = first_difference(smaller, make)
-        except AssertionError:
-            return None
-        return there if there is not None and _kind(there) == _kind(found) else None
-
+def shrunk(script: Script, make: MakeTarget, found: Difference) -> tuple[Script, Difference]:
+    """The script without the steps, events and rows that a difference of the same kind does not need."""
     script = replace(script, steps=script.steps[: found.step + 1])
-    is_smaller = True
-    while is_smaller:
-        is_smaller = False
-        for smaller in _smaller(script):
-            there = still(smaller)
-            if there is not None:
-                script, found, is_smaller = replace(smaller, steps=smaller.steps[: there.step + 1]), there, True
+    for smaller_of in (_fewer_steps, _fewer_parts):
+        place = 0
+        while True:
+            smaller = smaller_of(script, place)
+            if smaller is None:
                 break
+            there = first_difference(smaller, make, looks_last=True)
+            if there is None or _kind(there) != _kind(found):
+                place += 1
+            else:
+                script, found = replace(smaller, steps=smaller.steps[: there.step + 1]), there
     return script, found
 
 
@@ -237,19 +241,34 @@ def _kind(difference: Difference) -> str:
     return difference.kind.split()[0]
 
 
-def _smaller(script: Script):
-    """Scripts with something less, the largest pieces first."""
-    for size in (16, 8, 4, 2, 1):
-        for start in range(len(script.steps) - 1, -1, -size):
-            yield replace(script, steps=[*script.steps[: max(0, start - size + 1)], *script.steps[start + 1 :]])
+def _fewer_steps(script: Script, place: int) -> Script | None:
+    """The script without some steps: halves, quarters, then each."""
+    tried, size = 0, max(1, len(script.steps) // 2)
+    while True:
+        for start in range(0, len(script.steps), size):
+            if tried == place:
+                steps = [*script.steps[:start], *script.steps[start + size :]]
+                return replace(script, steps=steps) if steps else None
+            tried += 1
+        if size == 1:
+            return None
+        size //= 2
+
+
+def _fewer_parts(script: Script, place: int) -> Script | None:
+    """The script without an event, a line or a row."""
+    return next(itertools.islice(_without_a_part(script), place, None), None)
+
+
+def _without_a_part(script: Script) -> Iterator[Script]:
     for place, step in enumerate(script.steps):
         if isinstance(step.does, Publish) and len(step.does.events) > 1:
-            for event in step.does.events:
-                fewer = Publish(tuple(e for e in step.does.events if e is not event))
-                yield _with_step(script, place, fewer)
+            for at in range(len(step.does.events)):
+                fewer = step.does.events[:at] + step.does.events[at + 1 :]
+                yield _with_step(script, place, Publish(fewer))
         if isinstance(step.does, Reserve) and len(step.does.ask.lines) > 1:
-            for line in range(len(step.does.ask.lines)):
-                lines = tuple(e for at, e in enumerate(step.does.ask.lines) if at != line)
+            for at in range(len(step.does.ask.lines)):
+                lines = step.does.ask.lines[:at] + step.does.ask.lines[at + 1 :]
                 yield _with_step(script, place, Reserve(replace(step.does.ask, lines=lines)))
         if isinstance(step.does, LoadAgain):
             for tables in _fewer_rows(step.does.tables):
@@ -268,3 +287,29 @@ def _fewer_rows(tables):
     for name in ("allocations", "demands", "receipts", "safety_stock", "stock"):
         for place in range(len(tables[name])):
             yield {**tables, name: [row for at, row in enumerate(tables[name]) if at != place]}
+
+
+def told(script: Script) -> str:
+    """A script as a person reads it: rows and steps, without what is blank."""
+    lines = [f"{name}: {_words(row)}" for name, rows in script.tables.items() for row in rows]
+    for step in script.steps:
+        does = step.does
+        said = [str(does)]
+        if isinstance(does, Publish):
+            said = [f"event {_words(vars(event))}" for event in does.events]
+        elif isinstance(does, Reserve):
+            more = {name: value for name, value in vars(does.ask).items() if name != "lines"}
+            said = [f"reserve {_words(more)}", *(f"  line {_words(vars(line))}" for line in does.ask.lines)]
+        elif isinstance(does, LoadAgain):
+            rows = [(name, row) for name, rows in does.tables.items() for row in rows if name not in _FIXED]
+            said = ["load", *(f"  {name}: {_words(row)}" for name, row in rows)]
+        lines += [f"{step.at:%d %H:%M:%S} {said[0]}", *(f"            {each}" for each in said[1:])]
+    return "\n".join(lines)
+
+
+_FIXED = ("items", "branches", "uoms", "kits", "feeds")
+
+
+def _words(row) -> str:
+    plain = {name: f"{v:%d %H:%M:%S}" if isinstance(v, datetime) else str(v) for name, v in row.items()}
+    return " ".join(f"{name}={value}" for name, value in plain.items() if value not in {"", "None", "False"})

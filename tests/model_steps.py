@@ -226,7 +226,11 @@ class Maker:
 
     def _demand_rows(self, pairs: Sequence[tuple[str, str]], as_of: datetime) -> list[dict[str, str]]:
         rows = []
-        kits = [("KIT", branch) for branch in self.branches] if self.has_kit else []
+        kits = (
+            [("KIT", branch) for branch in self.branches]
+            if self.has_kit and self.features.kit_demands
+            else []
+        )
         for sku, branch in [*pairs, *kits]:
             for order in self.orders:
                 for line in self._lines_in_tables(order):

@@ -128,7 +128,9 @@ class InProcess:
         self._start()
 
     def _take(self, tables: Tables) -> None:
-        dataset = validate_tables(as_frames({name: list(map(dict, rows)) for name, rows in tables.items()}), "UTC")
+        dataset = validate_tables(
+            as_frames({name: list(map(dict, rows)) for name, rows in tables.items()}), "UTC"
+        )
         assert not any(frame.height for frame in dataset.rejects.values()), dataset.rejects
         self.arrays = compile_positions(dataset.frames, time_zone="UTC")
         self.loaded_us = self.now_us
@@ -137,7 +139,12 @@ class InProcess:
 
     def _snapshot(self) -> tuple[AvailabilityEngine, str, int, Callable[[int], LiveWriter]]:
         self.engine = AvailabilityEngine(self.arrays)
-        return self.engine, self.version, self.loaded_us, lambda grown: LiveWriter.in_memory(2 << grown, 1 << 6 + grown)
+        return (
+            self.engine,
+            self.version,
+            self.loaded_us,
+            lambda grown: LiveWriter.in_memory(2 << grown, 1 << 6 + grown),
+        )
 
     def _start(self) -> None:
         self.cache = self.open_cache(self.directory)
@@ -160,7 +167,9 @@ class InProcess:
 
     def reserve(self, ask: Ask, exclude: str, replace: str) -> Reserved:
         lines = [
-            ReserveLine(line.sku, micros(line.quantity), line.branch, line.uom, line.from_date, line.order_line)
+            ReserveLine(
+                line.sku, micros(line.quantity), line.branch, line.uom, line.from_date, line.order_line
+            )
             for line in ask.lines
         ]
         more = {"exclude_reservation": exclude, "replace_reservation": replace} if exclude or replace else {}
@@ -175,7 +184,9 @@ class InProcess:
             **more,
         )
         held = self._or_refused(lambda: self.live.reserve(asked)).reservation
-        return Reserved(held.reservation_id, tuple(Fraction(each.granted_micros, MICROS) for each in held.lines))
+        return Reserved(
+            held.reservation_id, tuple(Fraction(each.granted_micros, MICROS) for each in held.lines)
+        )
 
     def confirm(self, name: str, order_ref: str, order_lines: Sequence[str]) -> None:
         self._or_refused(lambda: self.live.confirm(CUSTOMER, name, order_ref, order_lines))
@@ -205,7 +216,11 @@ class InProcess:
                 found[sku, branch] = Seen(
                     Fraction(pair.available_micros, MICROS) if is_known else None,
                     tuple(
-                        (day_date(step.day), Fraction(step.atp_micros, MICROS), Fraction(step.balance_micros, MICROS))
+                        (
+                            day_date(step.day),
+                            Fraction(step.atp_micros, MICROS),
+                            Fraction(step.balance_micros, MICROS),
+                        )
                         for step in pair.projected
                     ),
                     tuple(state.name for state in pair.freshness),
