@@ -220,15 +220,18 @@ def first_difference(script: Script, make: MakeTarget, *, looks_last: bool = Fal
         target.close()
 
 
-def shrunk(script: Script, make: MakeTarget, found: Difference) -> tuple[Script, Difference]:
+def shrunk(
+    script: Script, make: MakeTarget, found: Difference, tries: int = 150
+) -> tuple[Script, Difference]:
     """The script without the steps, events and rows that a difference of the same kind does not need."""
     script = replace(script, steps=script.steps[: found.step + 1])
     for smaller_of in (_fewer_steps, _fewer_parts):
         place = 0
         while True:
             smaller = smaller_of(script, place)
-            if smaller is None:
+            if smaller is None or tries == 0:
                 break
+            tries -= 1
             there = first_difference(smaller, make, looks_last=True)
             if there is None or _kind(there) != _kind(found):
                 place += 1

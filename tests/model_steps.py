@@ -13,7 +13,7 @@ from random import Random
 from tests.model_world import Ask, Asked, Tables, Told
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
-CUSTOMER = "C1"
+CUSTOMER = ""
 
 
 @dataclass(frozen=True)
