@@ -23,7 +23,11 @@ class Features:
     order_lines: bool = False
     """Lines of an order are told apart in events and reservations."""
     table_lines: bool = False
-    """Lines of orders in allocations, demands and receipts, `allocations.shipped`, `supersedes`."""
+    """Lines of orders in allocations and demands, `allocations.shipped`."""
+    supersedes: bool = False
+    """Receipts say which purchase order they are part of (A12)."""
+    decrease_means: bool = False
+    """`feeds` says what it means that less is allocated."""
     event_shipped: bool = False
     kit_demands: bool = False
     resets: bool = False
@@ -112,7 +116,7 @@ class Maker:
         self.has_kit = rng.random() < 0.4
         self.branches = ["B1"] if rng.random() < 0.5 else ["B1", "B2"]
         self.stock_is_fed = rng.random() < 0.7
-        self.decrease_means = rng.choice(["", "", "shipped"]) if features.table_lines else ""
+        self.decrease_means = rng.choice(["", "", "shipped"]) if features.decrease_means else ""
         self.zone = rng.choice(["UTC", "Asia/Kolkata", "America/New_York"])
         self.handling = rng.choice(["0", "0", "2"])
         self.orders = [self._order(number) for number in range(1, 5)]
@@ -216,7 +220,7 @@ class Maker:
                 due = as_of + timedelta(days=self.rng.choice([-40, -3, 0, 1, 5, 20, 100]), hours=3)
                 row = {"sku": sku, "branch": branch, "quantity": str(self.rng.randrange(1, 40))}
                 rows.append({**row, "expected_at": due.isoformat(), "reference": "PO1"})
-                if self.features.table_lines and self.rng.random() < 0.5:
+                if self.features.supersedes and self.rng.random() < 0.5:
                     notice = {**row, "quantity": str(self.rng.randrange(1, 30)), "kind": "asn"}
                     due += timedelta(days=1)
                     rows.append(

@@ -21,6 +21,7 @@ from cache.embedded import EmbeddedStateCache
 from loaders.compile_positions import compile_positions
 from loaders.tables import TABLES
 from loaders.validate import validate_tables
+from pricegrid.v1 import InventoryEvent
 from service.errors import RequestRefusedError
 from service.live_api import Release
 from service.live_state import LiveState
@@ -75,8 +76,11 @@ def features() -> Features:
     asked = {each.name for each in fields(ReserveAsk)}
     return Features(
         order_lines="order_line" in columns["allocations"],
-        table_lines="order_line" in columns["allocations"] and "line" in columns["receipts"],
-        event_shipped="shipped_micros" in told,
+        table_lines="order_line" in columns["allocations"] and "shipped" in columns["allocations"],
+        supersedes="supersedes" in columns["receipts"],
+        decrease_means="decrease_means" in columns["feeds"],
+        event_shipped="shipped_micros" in told
+        and "shipped_micros" in InventoryEvent.DESCRIPTOR.fields_by_name,
         kit_demands=hasattr(Kind, "RESET"),
         resets=hasattr(Kind, "RESET"),
         replace="replace_reservation" in asked,
