@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +58,11 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextlib.contextmanager
-def running(store: Path, *options: str) -> Iterator[Server]:
-    """Starts a server on a free port and waits until it is ready."""
+def running(store: Path, *options: str, entry: Sequence[str] = ("-m", "service.cli")) -> Iterator[Server]:
+    """Starts a server on a free port and waits until it is ready; `entry` is what Python runs."""
     command = [
         sys.executable,
-        "-m",
-        "service.cli",
+        *entry,
         "serve",
         "--store",
         str(store),

@@ -1,0 +1,233 @@
+"""Live availability against the independent model: random worlds, step by step, everything compared after each.
+
+`PRICEGRID_LONG_TESTS=1` runs 300 worlds of 60 steps, in this process and on a running server with a clock of its own.
+A failure prints the seed and the number of the world, and the least that shows it.
+"""
+
+import itertools
+import os
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from tests.model_availability import Model
+from tests.model_run import first_difference, shrunk, told
+from tests.model_served import Served
+from tests.model_steps import (
+    START,
+    Confirm,
+    LoadAgain,
+    Publish,
+    Release,
+    Reserve,
+    Restart,
+    Script,
+    Step,
+    Wait,
+    make_script,
+)
+from tests.model_targets import InProcess, features
+from tests.model_world import Ask, Asked, Told
+
+LONG = (
+    os.environ.get("PRICEGRID_LONG_TESTS") == "1" or os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
+)
+SEED = 20_260_302
+WORLDS, SERVED_WORLDS, STEPS = (300, 300, 60) if LONG else (10, 1, 60)
+
+
+@pytest.fixture
+def in_process(tmp_path):
+    numbers = itertools.count()
+
+    def make(script, now):
+        directory = tmp_path / str(next(numbers))
+        directory.mkdir()
+        return InProcess(directory, script.tables, now)
+
+    return make
+
+
+@pytest.fixture
+def served(tmp_path):
+    numbers = itertools.count()
+
+    def make(script, now):
+        directory = tmp_path / str(next(numbers))
+        directory.mkdir()
+        return Served(directory, script.tables, now)
+
+    return make
+
+
+def must_agree(make, world: int) -> None:
+    script = make_script(SEED, world, STEPS, features())
+    found = first_difference(script, make)
+    if found is not None:
+        smaller, difference = shrunk(script, make, found)
+        pytest.fail(f"seed {SEED}, world {world}: {found}\n{difference}\n{told(smaller)}", pytrace=False)
+
+
+@pytest.mark.parametrize("world", range(WORLDS))
+def test_live_state_is_as_the_design_says(in_process, world):
+    must_agree(in_process, world)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", range(SERVED_WORLDS))
+def test_a_running_server_is_as_the_design_says(served, world):
+    must_agree(served, world)
+
+
+# ---- a confirmed reservation survives loads and restarts
+
+FEEDS = [
+    {"branch": "B1", "source": source, "as_of": "2026-03-02T06:00:00Z", "complete": "true"}
+    for source in ("erp", "wms", "transit")
+]
+TABLES = {
+    "items": [{"sku": "X", "base_uom": "EA"}],
+    "branches": [{"branch": "B1"}],
+    "feeds": FEEDS,
+    "stock": [{"sku": "X", "branch": "B1", "on_hand": "100", "as_of": "2026-03-02T06:00:00Z"}],
+    **{name: [] for name in ("allocations", "demands", "receipts", "safety_stock")},
+}
+
+
+def allocated(sequence: int, quantity: int, minute: int, kind: str = "set", line: str = "", **more) -> Told:
+    moment = START + timedelta(minutes=minute)
+    return Told(
+        "wms", sequence, moment, "allocated", kind, "X", "B1", Fraction(quantity), None, "SO1", line, **more
+    )
+
+
+def ask(quantity: int, key: str = "r", order_ref: str = "", ttl_s: int = 3_600, **more) -> Ask:
+    return Ask(
+        key,
+        "",
+        (Asked("X", "B1", Fraction(quantity)),),
+        timedelta(seconds=ttl_s),
+        order_ref=order_ref,
+        **more,
+    )
+
+
+def script(*does) -> Script:
+    steps = [Step(START + timedelta(minutes=place), each) for place, each in enumerate(does)]
+    return Script(TABLES, steps, [("X", "B1")])
+
+
+REPLAYED = {
+    "a confirmation": script(
+        Reserve(ask(30, order_ref="SO1")),
+        Publish((allocated(1, 10, 1),)),
+        Confirm("r", "SO1", ()),
+        LoadAgain(TABLES),
+        LoadAgain(TABLES),
+        *[Wait()] * 60,
+        Reserve(ask(71, "q")),
+    ),
+    "what was given back": script(
+        Reserve(ask(30)),
+        Confirm("r", "SO1", ()),
+        Publish((allocated(1, 10, 2),)),
+        Release("r", ((0, Fraction(15)),)),
+        Restart(),
+        Restart(),
+    ),
+    "a release": script(
+        Reserve(ask(30)),
+        Confirm("r", "SO1", ()),
+        Publish((allocated(1, 10, 2),)),
+        Release("r", ()),
+        Restart(),
+        LoadAgain(TABLES),
+        Restart(),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REPLAYED)
+def test_loads_and_restarts_never_take_back(in_process, what):
+    difference = first_difference(REPLAYED[what], in_process)
+    assert difference is None, difference
+
+
+# ---- the model itself gives the design's own examples
+
+
+def model_of(**tables) -> Model:
+    return Model({**TABLES, **tables}, START)
+
+
+def free(model: Model, minute: int = 30) -> Fraction | None:
+    return model.available(("X", "B1"), START + timedelta(minutes=minute))
+
+
+def test_model_commitments_ahead_are_kept():
+    def dated(column, days):
+        row = {"sku": "X", "branch": "B1"}
+        return [
+            {**row, "quantity": str(q), column: f"2026-03-{2 + day:02}T09:00:00Z"} for day, q in days.items()
+        ]
+
+    stock = [{**TABLES["stock"][0], "on_hand": "10"}]
+    first = model_of(
+        stock=stock, demands=dated("due_at", {1: 5, 3: 6}), receipts=dated("expected_at", {2: 1})
+    )
+    second = model_of(
+        stock=stock, demands=dated("due_at", {1: 5, 3: 10}), receipts=dated("expected_at", {2: 7})
+    )
+    assert (free(first), free(second)) == (0, 2)
+
+
+def test_model_an_allocation_clears_once():
+    model = model_of()
+    _, hold = model.reserve(ask(30), START)
+    assert hold is not None
+    assert model.confirm(hold, "SO1", (), START) == "OK"
+    model.publish([allocated(1, 20, 1)])
+    assert free(model) == 70
+    model.publish([allocated(2, 0, 2), allocated(1, 20, 1)])
+    assert free(model) == 90
+
+
+def test_model_a_loaded_row_is_where_deltas_begin():
+    row = {"sku": "X", "branch": "B1", "allocated": "10", "as_of": "2026-03-02T06:00:00Z"}
+    model = model_of(allocations=[{**row, "order_ref": "SO1"}])
+    model.reserve(ask(30, order_ref="SO1"), START)
+    assert free(model, 0) == 70
+    model.publish([allocated(1, 10, 1, "delta")])
+    assert free(model, 1) == 70
+
+
+def test_model_numbers_decide_not_arrival():
+    def on_hand(sequence, kind, quantity):
+        moment = START + timedelta(seconds=sequence)
+        return Told("erp", sequence, moment, "on_hand", kind, "X", "B1", Fraction(quantity))
+
+    told_all = [on_hand(1, "delta", -2), on_hand(2, "set", 100), on_hand(3, "delta", -1)]
+    for order in itertools.permutations(told_all):
+        model = model_of()
+        model.publish([*order, *order])
+        assert free(model) == 99
+
+
+def test_model_a_line_never_clears_another():
+    model = model_of()
+    model.publish([allocated(1, 20, 0, line="1"), allocated(2, 0, 1, line="1")])
+    _, hold = model.reserve(ask(10), START + timedelta(minutes=2))
+    assert hold is not None
+    model.confirm(hold, "SO1", ["2"], START + timedelta(minutes=3))
+    model.publish([allocated(3, 5, 4, line="1")])
+    assert free(model) == 85
+
+
+def test_model_waves_that_tell_what_shipped():
+    model = model_of()
+    _, hold = model.reserve(ask(20, order_ref="SO1"), START)
+    assert hold is not None
+    model.publish([allocated(1, 10, 1), allocated(2, 0, 2, shipped=Fraction(10))])
+    model.publish([allocated(3, 10, 3, shipped=Fraction(10))])
+    assert model.status(hold, START + timedelta(minutes=5)) == "CONSUMED"
