@@ -327,8 +327,10 @@ def _value_fault(
 
 def _entries(m: mx.Matrix) -> int:
     """How many entries the cells of the full load have, once they are known to be sound."""
-    singles = int((m.cell_value >= 0).sum())
-    return singles + len(m.ladders) + len(m.records)
+    if not len(m.cell_value):
+        return 0
+    last = int(m.cell_value[-1])
+    return int(m.cell_entry[-1]) + (1 if last >= 0 else -(last + 1) >> 1 & mx.CELL_COUNT_MAX)
 
 
 def _verify_ids(table: str, entries: int, counts: Mapping[str, int]) -> None:

@@ -12,12 +12,14 @@ from pricing_engine import matrix as mx
 from pricing_engine.entries import bundle_bit, records_of
 from pricing_engine.model import Method
 from pricing_engine.strings import TAG, name_key, sku_word
+from pricing_engine.tables import fetch, table_of
 from pricing_engine.words import count_ones
 
 SOUND = -1
 LIMIT_LOW, LIMIT_HIGH, LIMIT_BLANK, LIMIT_END, LIMIT_SIZE = range(5)
 """Columns of `limits`: the least and the greatest value of a column, and two beyond them that stand for blank."""
 PROBES_MAX = 64
+BLOCK = 32  # names looked ahead at a time
 
 _NET, _METHODS = int(Method.NET), len(Method)
 
@@ -70,31 +72,38 @@ def slots_fault(text, offsets, slots):  # type: ignore[no-untyped-def]
     In PROBES_MAX steps a slot over all names: one whose names all have one hash would take a day to look at, and use.
     """
     mask, names, taken, steps = len(slots) - 1, len(offsets) - 1, 0, 0
+    bytes_of, keys = table_of(text), np.empty(BLOCK, dtype=np.int64)  # a table is read eight bytes at a time
     for slot in slots:
         taken += slot != 0
     if taken != names:
         return names
-    for name in range(names):
-        key = name_key(text, offsets[name], offsets[name + 1] - offsets[name])
-        wanted, place = (key & TAG) | (name + 1), key & mask
-        while slots[place] != wanted:
-            if slots[place] == 0 or steps == PROBES_MAX * len(slots):
-                return name
-            place = (place + 1) & mask
-            steps += 1
+    for begin in range(0, names, BLOCK):
+        end = min(begin + BLOCK, names)
+        for name in range(begin, end):  # so that the waits overlap
+            key = name_key(bytes_of, offsets[name], offsets[name + 1] - offsets[name])
+            keys[name - begin] = key
+            fetch(table_of(slots), key & mask)
+        for name in range(begin, end):
+            wanted, place = (keys[name - begin] & TAG) | (name + 1), keys[name - begin] & mask
+            while slots[place] != wanted:
+                if slots[place] == 0 or steps == PROBES_MAX * len(slots):
+                    return name
+                place = (place + 1) & mask
+                steps += 1
     return SOUND
 
 
 @njit(cache=True)
 def sku_fault(text, offsets, items):  # type: ignore[no-untyped-def]
     """The first item whose row does not begin with its SKU."""
+    bytes_of = table_of(text)
     for item in range(len(items)):
         start, length = offsets[item], offsets[item + 1] - offsets[item]
         for i in range(4):
             if length > mx.SKU_INLINE_MAX:
                 word = np.int64(mx.SKU_ELSEWHERE) << 56 if i == 3 else np.int64(0)
             else:
-                word = sku_word(text, start, length, i)
+                word = sku_word(bytes_of, start, length, i)
             if items[item, mx.ITEM_SKU + i] != word:
                 return item
     return SOUND
@@ -184,36 +193,67 @@ def ranks_fault(bundles, ranks, items, key_space):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)
-def _ranked(bundles, bundle, column, ranks, first, end):  # type: ignore[no-untyped-def]
+def _ranked(ranks, rank, first, end):  # type: ignore[no-untyped-def]
     """How many cells the ranks of a bundle count among the keys [first, end)."""
     found = 0
     for block in range(first >> 6, (max(first, end - 1) >> 6) + 1):
-        found += count_ones(ranks[bundles[bundle, column] + block, mx.RANK_BITS])
+        found += count_ones(ranks[rank + block, mx.RANK_BITS])
     return found
 
 
 @njit(cache=True)
-def _page_fault(bundles, bundle, page, cells, low, ranks, item_bundles, key_space, has):  # type: ignore[no-untyped-def]
-    """Whether the cells [first, end) of a page are out of order, or not where the lookup looks for them."""
-    first, end = cells
-    shift, items, start = bundles[bundle, mx.BUNDLE_SHIFT], len(item_bundles), bundles[bundle, mx.BUNDLE_CELLS]
-    before = np.int64(-1)
+def _page_is_faulty(low, first, end, page, shift, bundle, item_bundles, key_space):  # type: ignore[no-untyped-def]
+    """Whether the keys of the cells [first, end) of a page do not ascend in it, or those of items lack their bit."""
+    mask, items, bit = (np.int64(1) << shift) - 1, len(item_bundles), bundle_bit(bundle)
+    before, faults, has_bits = np.int64(-1), 0, np.int64(-1)
+    if (page + 1) << shift <= items:
+        for cell in range(first, end):
+            bits = np.int64(low[cell])
+            faults |= (bits <= before) | (bits > mask)
+            has_bits &= item_bundles[page << shift | (bits & mask)]
+            before = bits
+        return faults != 0 or has_bits & bit == 0
     for cell in range(first, end):
         bits = np.int64(low[cell])
         key = page << shift | bits
-        if bits <= before or bits >> shift != 0 or key >= key_space:
+        if bits <= before or bits > mask or key >= key_space:
+            return True
+        if key < items and item_bundles[key] & bit == 0:
             return True
         before = bits
-        is_item = key < items
-        if is_item and item_bundles[key] & bundle_bit(bundle) == 0:
-            return True
-        has[0 if is_item else 1 if key < key_space - 1 else 2] += 1
-        rank = bundles[bundle, mx.BUNDLE_RANKS if is_item else mx.BUNDLE_ABOVE]
+    return False
+
+
+@njit(cache=True)
+def _count_levels(low, first, end, page, shift, items, key_space, has):  # type: ignore[no-untyped-def]
+    """Count the cells of a sound page by level into `has`: items, groups, every item."""
+    if (page + 1) << shift <= items:
+        has[0] += end - first
+        return
+    for cell in range(first, end):
+        key = page << shift | np.int64(low[cell])
+        has[0 if key < items else 1 if key < key_space - 1 else 2] += 1
+
+
+@njit(cache=True)
+def _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):  # type: ignore[no-untyped-def]
+    """Whether the ranks of a bundle whose pages are sound don't say which keys have a cell and how many stand before."""
+    shift, start = bundles[bundle, mx.BUNDLE_SHIFT], bundles[bundle, mx.BUNDLE_CELLS]
+    at, of_items, above = (
+        bundles[bundle, mx.BUNDLE_DIRECTORY],
+        bundles[bundle, mx.BUNDLE_RANKS],
+        bundles[bundle, mx.BUNDLE_ABOVE],
+    )
+    page, cells = 0, has[0] + has[1] + has[2]
+    for place in range(cells):
+        while np.int64(directory[at + page + 1]) <= place:
+            page += 1
+        key = page << shift | np.int64(low[start + place])
+        rank = of_items if key < items else above
         if rank != mx.NO_RANKS:
             word, bit = ranks[rank + (key >> 6), mx.RANK_BITS], np.int64(1) << (key & 63)
-            if word & bit == 0 or (
-                word & (bit - 1) == 0 and ranks[rank + (key >> 6), mx.RANK_BEFORE] != cell - start
-            ):
+            is_first = word & (bit - 1) == 0
+            if word & bit == 0 or (is_first and ranks[rank + (key >> 6), mx.RANK_BEFORE] != place):
                 return True
     return False
 
@@ -223,9 +263,10 @@ def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type
     """The first bundle whose pages do not follow on those of the one before it, whose keys do not ascend, or whose
     ranks, levels and bits in `item_bundles` (items,) do not say the same as its pages."""
     at = start = 0
-    has = np.zeros(3, dtype=np.int64)
+    items, has = len(item_bundles), np.zeros(3, dtype=np.int64)
     for bundle in range(len(bundles)):
-        pages = ((key_space - 1) >> bundles[bundle, mx.BUNDLE_SHIFT]) + 1
+        shift = bundles[bundle, mx.BUNDLE_SHIFT]
+        pages = ((key_space - 1) >> shift) + 1
         if bundles[bundle, mx.BUNDLE_DIRECTORY] != at or bundles[bundle, mx.BUNDLE_CELLS] != start:
             return bundle
         if at + pages >= len(directory) or directory[at] != 0:
@@ -233,21 +274,23 @@ def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type
         has[:] = 0
         for page in range(pages):
             first, end = start + np.int64(directory[at + page]), start + np.int64(directory[at + page + 1])
+            if first == end:
+                continue
             if end < first or end > len(low):
                 return bundle
-            cells = (first, end)
-            if _page_fault(bundles, bundle, page, cells, low, ranks, item_bundles, key_space, has):
+            if _page_is_faulty(low, first, end, page, shift, bundle, item_bundles, key_space):
                 return bundle
-        levels = bundles[bundle, mx.BUNDLE_LEVELS]
+            _count_levels(low, first, end, page, shift, items, key_space, has)
         for level in range(3):
-            if has[level] > 0 and levels >> level & 1 == 0:
+            if has[level] > 0 and bundles[bundle, mx.BUNDLE_LEVELS] >> level & 1 == 0:
                 return bundle
-        items = len(item_bundles)
-        if bundles[bundle, mx.BUNDLE_RANKS] != mx.NO_RANKS:
-            if _ranked(bundles, bundle, mx.BUNDLE_RANKS, ranks, 0, items) != has[0]:
-                return bundle
-        if bundles[bundle, mx.BUNDLE_ABOVE] != mx.NO_RANKS:
-            if _ranked(bundles, bundle, mx.BUNDLE_ABOVE, ranks, items, key_space) != has[1] + has[2]:
+        of_items, above = bundles[bundle, mx.BUNDLE_RANKS], bundles[bundle, mx.BUNDLE_ABOVE]
+        if of_items != mx.NO_RANKS and _ranked(ranks, of_items, 0, items) != has[0]:
+            return bundle
+        if above != mx.NO_RANKS and _ranked(ranks, above, items, key_space) != has[1] + has[2]:
+            return bundle
+        if of_items != mx.NO_RANKS or above != mx.NO_RANKS:
+            if _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):
                 return bundle
         start += np.int64(directory[at + pages])
         at += pages + 1

@@ -18,16 +18,21 @@ def verify_arrays(arrays: Arrays) -> None:
     """Raises KeyError, TypeError or ValueError, naming the array, unless kernels may read these arrays."""
     verify_prices(arrays)
     if any(name.startswith(PREFIX) for name in arrays):
-        verify_positions(Positions(arrays))
-        _verify_shared(arrays)
+        _verify_items(arrays)
+        verify_positions(Positions(arrays), known=("sku",))
+        _verify_units(arrays)
 
 
-def _verify_shared(arrays: Arrays) -> None:
-    """An item's ordinal and unit factors on the price side are those on the availability side: the short way takes the
-    one for the other (`lane_kernel`)."""
+# The short way (`lane_kernel`) takes an item's ordinal and unit factors on the price side for those on the other side.
+
+
+def _verify_items(arrays: Arrays) -> None:
     for ours, theirs in (("sku_bytes", "atp_sku_text"), ("sku_offsets", "atp_sku_offsets")):
         if not np.array_equal(arrays[ours], arrays[theirs]):
             raise ValueError(f"{theirs}: not the same as {ours}")
+
+
+def _verify_units(arrays: Arrays) -> None:
     names = mx.Names(arrays["uom_bytes"], arrays["uom_offsets"]).ordinals()
     theirs = mx.Names(arrays["atp_uom_text"], arrays["atp_uom_offsets"]).ordinals()
     ordinals = np.array([names.get(name, -2) for name in theirs] + [-1], dtype=np.int64)  # the last: of none
