@@ -98,6 +98,9 @@ COLUMNS: Final = {
     "kit_numerator": np.int64,  # base units of the component in a base unit of the kit
     "kit_denominator": np.int64,  # 0: the need does not fit int64
 }
+TWO_DIMENSIONAL: Final = frozenset(
+    {"calendar_weekdays", "feed_as_of", "feed_complete", "feed_stale_us", "item_record", "pair_record"}
+)
 KINDS: Final = ("purchase", "transfer", "asn")
 _RECEIPT_COLUMNS: Final = [
     name for name in COLUMNS if name.startswith("receipt_") and name != "receipt_start"
@@ -268,6 +271,8 @@ class Positions:
             array = arrays[PREFIX + column]
             if array.dtype != np.dtype(dtype):
                 raise ValueError(f"{PREFIX}{column} is {array.dtype}, not {np.dtype(dtype)}")
+            if array.ndim != (2 if column in TWO_DIMENSIONAL else 1) or not array.flags.c_contiguous:
+                raise ValueError(f"{PREFIX}{column} has {array.ndim} dimensions, or is not in C order")
             self.arrays[column] = array
         tables = {name: _names(arrays, name) for name in NAME_TABLES}
         self.skus, self.uoms, self.branches = tables["sku"], tables["uom"], tables["branch"]
@@ -355,6 +360,8 @@ class Positions:
 def _names(arrays: Mapping[str, NDArray[np.generic]], table: str) -> Names:
     text = np.ascontiguousarray(arrays[f"{PREFIX}{table}_text"], dtype=np.uint8)
     offsets = np.ascontiguousarray(arrays[f"{PREFIX}{table}_offsets"], dtype=np.int64)
+    if text.ndim != 1 or offsets.ndim != 1:
+        raise ValueError(f"{PREFIX}{table} is not a name table")
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(text) or np.any(np.diff(offsets) < 0):
         raise ValueError(f"{PREFIX}{table}_offsets does not fit its text")
     return Names(text, offsets)

@@ -22,6 +22,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -275,7 +276,7 @@ def current_version(store: Path) -> str:
 
 def _folder(store: Path, version: str) -> Path:
     folder = store / "snapshots" / version
-    if not _VERSION.fullmatch(version) or not folder.is_dir():
+    if not _VERSION.fullmatch(version) or not folder.is_dir() or folder.is_symlink():
         raise NoSnapshotError(f'store {store} has no snapshot "{version}"')
     return folder
 
@@ -348,7 +349,7 @@ def open_snapshot(store: Path, version: str | None = None, *, verify: bool = Tru
     version = current_version(store) if version is None else version
     folder = _folder(store, version)
     manifest = read_manifest(folder)
-    if manifest["content_sha256"] != _content_hash(manifest["files"]):
+    if manifest.get("content_sha256") != _content_hash(manifest["files"]):
         raise SnapshotCorruptError(f"{folder / MANIFEST} is corrupt: its content hash doesn't fit its files")
     if not version.endswith(manifest["content_sha256"][:8]):
         raise SnapshotCorruptError(f"{folder / MANIFEST} is corrupt: it belongs to another version")
@@ -360,21 +361,46 @@ def open_snapshot(store: Path, version: str | None = None, *, verify: bool = Tru
 
 def _map(path: Path, entry: Mapping[str, Any], *, verify: bool) -> np.ndarray[Any, Any]:
     try:
-        size = path.stat().st_size
+        size = _plain_file(path).st_size
         if size != entry["size_bytes"]:
             raise SnapshotCorruptError(
                 f"{path} is truncated or changed: {size} bytes, not {entry['size_bytes']}"
             )
         if verify and hash_file(path) != entry["sha256"]:
             raise SnapshotCorruptError(f"{path} is corrupt: its SHA-256 is not the manifest's")
-        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray[Any, Any] = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise SnapshotCorruptError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise SnapshotCorruptError(f"{path} can't be read: {error}") from error
+    except (ValueError, TypeError, OverflowError) as error:  # whose text may advise to unpickle it
+        raise SnapshotCorruptError(f"{path} is no array of numbers in the .npy format, version 1") from error
     if array.size and array.ctypes.data % ALIGNMENT_BYTES:
         raise SnapshotCorruptError(f"{path} is not aligned to {ALIGNMENT_BYTES} bytes")
     return array
+
+
+def _plain_file(path: Path) -> os.stat_result:
+    """What the system says of a file, unless it is a link, a directory or a device: those may lead out of the store."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise SnapshotCorruptError(f"{path} is not a plain file: a snapshot holds no links and no devices")
+    return status
+
+
+def _check_files(path: Path, files: object) -> None:
+    """A manifest names arrays that lie beside it, with their hashes and sizes, and nothing else."""
+    if not isinstance(files, dict):
+        raise SnapshotCorruptError(f"{path} is corrupt: it names no files")
+    for name, entry in files.items():
+        if not name.endswith(".npy") or not _ARRAY_NAME.fullmatch(name.removesuffix(".npy")):
+            raise SnapshotCorruptError(f"{path} names {name!r}, which can't be an array of this snapshot")
+        if (
+            not isinstance(entry, dict)
+            or not isinstance(entry.get("sha256"), str)
+            or type(entry.get("size_bytes")) is not int
+        ):
+            raise SnapshotCorruptError(f"{path} is corrupt: no hash or size of {name}")
 
 
 def read_manifest(folder: Path, *, any_format: bool = False) -> dict[str, Any]:
@@ -382,6 +408,7 @@ def read_manifest(folder: Path, *, any_format: bool = False) -> dict[str, Any]:
     SnapshotCorruptError, SnapshotVersionError."""
     path = folder / MANIFEST
     try:
+        _plain_file(path)
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SnapshotCorruptError(f"{path} is missing") from None
@@ -396,6 +423,7 @@ def read_manifest(folder: Path, *, any_format: bool = False) -> dict[str, Any]:
         )
     if manifest.get(_CHECKSUM) != _checksum(manifest):
         raise SnapshotCorruptError(f"{path} is corrupt: its checksum doesn't fit")
+    _check_files(path, manifest.get("files"))
     return manifest
 
 

@@ -23,6 +23,8 @@ from pricing_engine.model import (
     ALWAYS_US,
     BASIS_LINKS_MAX,
     COST,
+    CUSTOMER_DEPTH_MAX,
+    GROUP_DEPTH_MAX,
     NEVER_US,
     Agreement,
     BelowMinimum,
@@ -105,7 +107,9 @@ class Decoder:
 
     def _ancestry(self, customer: int) -> dict[str, Customer]:
         found: dict[str, Customer] = {}
-        while customer >= 0:
+        for _ in range(CUSTOMER_DEPTH_MAX + 1):
+            if customer < 0:
+                break
             parent, price_class, currency, branch = self._m.customers[customer].tolist()
             customer_id = self._names["customer"][customer]
             found[customer_id] = Customer(
@@ -119,7 +123,9 @@ class Decoder:
         return found
 
     def _groups(self, group: int) -> Iterator[int]:
-        while group >= 0:
+        for _ in range(GROUP_DEPTH_MAX):
+            if group < 0:
+                break
             yield group
             group = int(self._m.group_parents[group])
 

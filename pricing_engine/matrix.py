@@ -234,6 +234,8 @@ def matrix_from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Matrix:
         dtype, columns = np.dtype(DTYPES.get(name, np.int64)), (TABLES[name],) if name in TABLES else ()
         if array.dtype != dtype or array.ndim != 1 + len(columns) or array.shape[1:] != columns:
             raise TypeError(f"array {name}: {array.dtype} {array.shape}, not {dtype} {('rows', *columns)}")
+        if not array.flags.c_contiguous:
+            raise TypeError(f"array {name} is not in C order")
         view = array.view()
         view.flags.writeable = False
         fields[name] = view

@@ -1,7 +1,7 @@
 """Text to ordinal by compiled open addressing: one probe table for each hashed name table.
 
 A slot is 0 when free, else (high 32 bits of the hash) << 32 | ordinal + 1. The table has a power of two of slots, at
-least twice the names, so that probing always ends at a free slot.
+least twice the names, so that probing ends at a free slot; it ends anyhow when it has seen all of them.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from pricing_engine.exact import mul_low
 from pricing_engine.words import word_of
 
 _MULTIPLIER = np.int64(-7046029254386353131)  # 2^64 / golden ratio, as a signed integer
-_TAG = ~np.int64(0xFFFFFFFF)
+TAG = ~np.int64(0xFFFFFFFF)
 
 
 @njit(cache=True, inline="always")
@@ -42,11 +42,11 @@ def build_slots(text, offsets, slots):  # type: ignore[no-untyped-def]
         place = key & mask
         while slots[place] != 0:
             place = (place + 1) & mask
-        slots[place] = (key & _TAG) | (ordinal + 1)
+        slots[place] = (key & TAG) | (ordinal + 1)
 
 
 @njit(cache=True, inline="always")
-def _sku_word(text, start, length, i):  # type: ignore[no-untyped-def]
+def sku_word(text, start, length, i):  # type: ignore[no-untyped-def]
     """The word ITEM_SKU + i of a SKU of SKU_INLINE_MAX bytes at most."""
     word = word_of(text, start + 8 * i, min(8, max(0, length - 8 * i)))
     return word | np.int64(length) << 56 if i == 3 else word
@@ -61,7 +61,7 @@ def put_skus(text, offsets, items):  # type: ignore[no-untyped-def]
             items[item, mx.ITEM_SKU + 3] = np.int64(mx.SKU_ELSEWHERE) << 56
             continue
         for i in range(4):
-            items[item, mx.ITEM_SKU + i] = _sku_word(text, start, length, i)
+            items[item, mx.ITEM_SKU + i] = sku_word(text, start, length, i)
 
 
 @njit(cache=True)
@@ -74,8 +74,10 @@ def find_name(text, offsets, slots, wanted, start, length):  # type: ignore[no-u
 def likely_ordinal(slots, key):  # type: ignore[no-untyped-def]
     """The ordinal whose name has these high bits of a key, -1 for none: what to fetch before it is compared."""
     place = key & (len(slots) - 1)
-    while slots[place] != 0:
-        if (slots[place] ^ key) & _TAG == 0:
+    for _ in range(len(slots)):
+        if slots[place] == 0:
+            break
+        if (slots[place] ^ key) & TAG == 0:
             return (slots[place] & np.int64(0xFFFFFFFF)) - 1
         place = (place + 1) & (len(slots) - 1)
     return np.int64(-1)
@@ -86,9 +88,11 @@ def find_by_key(text, offsets, slots, wanted, start, length, key):  # type: igno
     """As `find_name`, with the name's key."""
     mask = len(slots) - 1
     place = key & mask
-    while slots[place] != 0:
+    for _ in range(len(slots)):
         slot = slots[place]
-        if (slot ^ key) & _TAG == 0:
+        if slot == 0:
+            break
+        if (slot ^ key) & TAG == 0:
             ordinal = (slot & np.int64(0xFFFFFFFF)) - 1
             first = offsets[ordinal]
             if offsets[ordinal + 1] - first == length:
@@ -107,7 +111,7 @@ def find_by_key(text, offsets, slots, wanted, start, length, key):  # type: igno
 def _has_sku(m, item, wanted, start, length):  # type: ignore[no-untyped-def]
     other = np.int64(0)
     for i in range(4):
-        other |= m.items[item, mx.ITEM_SKU + i] ^ _sku_word(wanted, start, length, i)
+        other |= m.items[item, mx.ITEM_SKU + i] ^ sku_word(wanted, start, length, i)
     return other == 0
 
 
@@ -123,9 +127,11 @@ def find_item(m, wanted, start, length, key, likely):  # type: ignore[no-untyped
         return find_by_key(m.sku_bytes, m.sku_offsets, m.sku_slots, wanted, start, length, key)
     mask = len(m.sku_slots) - 1
     place = key & mask
-    while m.sku_slots[place] != 0:
+    for _ in range(len(m.sku_slots)):
         slot = m.sku_slots[place]
-        if (slot ^ key) & _TAG == 0:
+        if slot == 0:
+            break
+        if (slot ^ key) & TAG == 0:
             item = (slot & np.int64(0xFFFFFFFF)) - 1
             if _has_sku(m, item, wanted, start, length):
                 return item

@@ -19,6 +19,7 @@ from service.errors import Reason, RequestRefusedError
 from service.instants import created_at_us
 from service.lane import Lane
 from service.snapshots import LoadedSnapshot
+from service.verify import verify_arrays
 from service.warm_up import warm
 
 _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.13
@@ -30,8 +31,9 @@ _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 def open_snapshot_engines(
     store: Path, version: str | None, policy: ExceptionPolicy, *, verify: bool = True
 ) -> tuple[LoadedSnapshot, Mapping[str, np.ndarray]]:
-    """Both engines over a snapshot of the store (None: the active one), its files checked against their hashes, and
-    its arrays.
+    """Both engines over a snapshot of the store (None: the active one), and its arrays.
+
+    With `verify` its files are compared with their hashes, and what is in them with what kernels take for granted.
 
     Raises:
         NoSnapshotError: the store has none, or not that one.
@@ -39,18 +41,25 @@ def open_snapshot_engines(
 
     """
     snapshot = open_snapshot(store, version, verify=verify)
+    arrays = {name: np.asarray(array) for name, array in snapshot.arrays.items()}  # memmap is slow to slice
     try:
-        return _engines(snapshot, policy), snapshot.arrays
+        if verify:  # before any kernel reads them
+            verify_arrays(arrays)
+        return _engines(snapshot, arrays, policy), snapshot.arrays
     except (
         KeyError,
         TypeError,
         ValueError,
     ) as error:  # whole, but its arrays are not what this release works with
-        raise SnapshotError(f"snapshot {snapshot.version} has other arrays, load again: {error}") from error
+        raise SnapshotError(
+            f"snapshot {snapshot.version} can't be used, load again: "
+            f"{f'it has no array {error}' if isinstance(error, KeyError) else error}"
+        ) from error
 
 
-def _engines(snapshot: Snapshot, policy: ExceptionPolicy) -> LoadedSnapshot:
-    arrays = {name: np.asarray(array) for name, array in snapshot.arrays.items()}  # memmap is slow to slice
+def _engines(
+    snapshot: Snapshot, arrays: Mapping[str, np.ndarray], policy: ExceptionPolicy
+) -> LoadedSnapshot:
     has_positions = any(name.startswith(PREFIX) for name in arrays)
     version, made_us = snapshot.version, created_at_us(snapshot.version)
     prices = PriceEngine(arrays, policy=policy)
