@@ -2,16 +2,19 @@
 shows in shared memory; while it is away they go on reading, and refuse what would change something."""
 
 import contextlib
+import errno
 import logging
 import os
 import platform
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 from cache.open import open_state_cache
 from cache.protocol import CacheError, StateCache
+from cache.reserve_room import ReserveRoom
 from service.errors import RequestRefusedError
 from service.event_stream import StreamIntake
 from service.instants import now_us
@@ -21,6 +24,8 @@ from service.live_state import LiveState
 from service.runtime import load_snapshot
 from service.worker import Activate, Serving, SwapFailed, WorkerConfig, name_process
 from service.writer_link import build_writer_server
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 STREAM_GROUP = "pricegrid"
@@ -75,7 +80,7 @@ def _become_writer(
 def _write(config: WorkerConfig, supervisor: Connection, version: str, stopping: list[bool]) -> None:
     """Serve the workers until told to stop."""
     with contextlib.closing(open_state_cache(live_directory(config.store), config.redis)) as cache:
-        live = open_live_state(config, cache, version)
+        live = _in_room(config, lambda: open_live_state(config, cache, version))
         server: Any = None
         if live is not None:
             server = build_writer_server(live, socket_path(config.store))
@@ -92,6 +97,16 @@ def _write(config: WorkerConfig, supervisor: Connection, version: str, stopping:
                 intake.close()
             if server is not None:
                 server.stop(config.grace_s).wait()
+
+
+def _in_room(config: WorkerConfig, work: Callable[[], T]) -> T:
+    """Do something that needs room on the disk; on a full one in the room that is kept back."""
+    try:
+        return work()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not ReserveRoom(live_directory(config.store)).give_back():
+            raise
+        return work()
 
 
 def open_live_state(config: WorkerConfig, cache: StateCache, version: str) -> LiveState | None:
