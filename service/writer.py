@@ -19,6 +19,7 @@ from service.errors import RequestRefusedError
 from service.event_stream import StreamIntake
 from service.instants import now_us
 from service.limits import EXPIRE_S, FOLLOW_S, FORGET_S, HOUSEKEEPING_S, STANDBY_S
+from service.link_metrics import LinkMetrics, open_link_metrics
 from service.live_files import LiveFiles, WriterBusyError, live_directory, socket_path, writer_lock
 from service.live_state import LiveState
 from service.runtime import load_snapshot
@@ -91,7 +92,7 @@ def _write(config: WorkerConfig, supervisor: Connection, version: str, stopping:
             intake = StreamIntake(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
         try:
             supervisor.send(Serving(version))
-            _tend(config, supervisor, live, stopping)
+            _tend(config, supervisor, live, open_link_metrics(cache, metrics=config.metrics), stopping)
         finally:
             if intake is not None:
                 intake.close()
@@ -124,6 +125,7 @@ def _tend(
     config: WorkerConfig,
     supervisor: Connection,
     live: LiveState | None,
+    link_metrics: LinkMetrics | None,
     stopping: list[bool],
 ) -> None:
     next_expiry_s = next_forget_s = time.monotonic()
@@ -134,6 +136,8 @@ def _tend(
                     supervisor.send(_switch(config, live, version))
                 case _:
                     return
+        if link_metrics is not None:
+            link_metrics.show()
         if live is None:
             continue
         try:

@@ -18,6 +18,7 @@ from cache.protocol import (
 )
 from cache.redis_accept import accept
 from cache.redis_store import RedisStateCache
+from service.cli import main
 from service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy, made, options, set_to
@@ -110,7 +111,7 @@ def test_a_host_that_was_away_when_redis_lost_everything_gets_what_was_told_mean
                 assert len(notes_of(away)) == len(notes_of(new)) == len(expected)
 
 
-def test_what_nobody_has_any_more_is_waited_for_until_it_comes_or_is_accepted(tmp_path):
+def test_what_nobody_has_any_more_is_waited_for_until_it_comes_or_is_accepted(tmp_path, capsys):
     with redis_server(tmp_path / "redis") as server:
         with stores(tmp_path, "knows", address=server.address) as (knows,):
             healthy(knows)
@@ -130,7 +131,9 @@ def test_what_nobody_has_any_more_is_waited_for_until_it_comes_or_is_accepted(tm
         server.ask("DEL", "{pricegrid}:note")
         with stores(tmp_path, "newer", address=server.address) as (newer,):
             until(lambda: "2 messages of its history and 0 of its records" in newer.trouble, "it says so")
-            assert accept(options(server.address), "ops", "the other host burnt down") == (2, 0)
+            url = f"redis://{server.address[0]}:{server.address[1]}"
+            assert main(["accept-loss", "--redis-url", url, "--reason", "the other host burnt down"]) == 0
+            assert "2 messages and 0 records" in capsys.readouterr().out
             healthy(newer)
             ((record),) = newer.scan("audit")
             assert b"burnt" in record.value
