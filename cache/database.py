@@ -1,5 +1,7 @@
 """One SQLite file: opened, checked, written in transactions, its errors in the words of this package."""
 
+import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -8,14 +10,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cache.protocol import CacheCorruptError, CacheError, CacheUnavailableError, CommitUnknownError
+from cache.protocol import (
+    CacheCorruptError,
+    CacheError,
+    CacheUnavailableError,
+    CommitUnknownError,
+    DiskFullError,
+)
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long a writer waits for the writer of another process."""
+SQLITE_IOERR_SHMSIZE: Final = 10 | 19 << 8
 CHECKED_BYTES_MAX: Final = 1 << 30
 """Larger files are checked as they are read, not when they are opened."""
 
+REWRITTEN_BYTES_MAX: Final = 128 << 20
+"""Larger files of a release that never gave pages back stay as they are."""
+SHRUNK_PAGES_MIN: Final = 256
+SHRUNK_PAGES: Final = 1000
+"""At a time: what a step writes fits into the room that is kept back."""
+SHRUNK_STEPS_MAX: Final = 50
+_INCREMENTAL: Final = 2
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, SQLITE_IOERR_SHMSIZE})
 _SYNCED: Final = {True: "FULL", False: "NORMAL"}
 
 
@@ -46,6 +63,10 @@ class Database:
             raise CacheCorruptError(
                 f"{self.path}: not a file of this release (mark {found}, not {application})"
             )
+        if found == 0:
+            self._sqlite.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        # What is deleted is not written once more, which a full disk could not bear.
+        self._sqlite.execute("PRAGMA secure_delete=FAST")
         while True:
             try:
                 self._sqlite.execute("PRAGMA journal_mode=WAL")
@@ -65,6 +86,12 @@ class Database:
                 for statement in schema.split(";"):
                     self._sqlite.execute(statement)
                 self._sqlite.execute(f"PRAGMA application_id={application}")
+        if self._pragma("auto_vacuum") != _INCREMENTAL and self.path.stat().st_size <= REWRITTEN_BYTES_MAX:
+            with contextlib.suppress(
+                sqlite3.OperationalError
+            ):  # another process has it open, or there is no room
+                self._sqlite.execute("PRAGMA auto_vacuum=INCREMENTAL")
+                self._sqlite.execute("VACUUM")
         directory = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -82,12 +109,15 @@ class Database:
         except sqlite3.Error as error:
             raise self._told(error) from error
         except OSError as error:
-            raise CacheUnavailableError(f"{self.path}: {error}") from error
+            kind = DiskFullError if error.errno == errno.ENOSPC else CacheUnavailableError
+            raise kind(f"{self.path}: {error}") from error
 
     def _told(self, error: sqlite3.Error) -> CacheError:
         code = getattr(error, "sqlite_errorcode", 0)
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         text = f"{self.path}: {error} ({name})"
+        if code in _FULL:
+            return DiskFullError(text)
         return CacheCorruptError(text) if code & 0xFF in _DAMAGED else CacheUnavailableError(text)
 
     @contextmanager
@@ -129,6 +159,16 @@ class Database:
     def _roll_back(self) -> None:
         if self._sqlite.in_transaction:
             self._sqlite.execute("ROLLBACK")
+
+    def shrink(self) -> None:
+        """Give the disk back what was deleted, when it is worth it: some at a time, so that a full one can bear it."""
+        with self.errors():
+            for _ in range(SHRUNK_STEPS_MAX):
+                if self._pragma("freelist_count") < SHRUNK_PAGES_MIN:
+                    return
+                # One statement, run to its end: `execute` stops after its first page.
+                self._sqlite.executescript(f"PRAGMA incremental_vacuum({SHRUNK_PAGES})")
+                self._sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """What a query answers."""

@@ -5,7 +5,17 @@ from pathlib import Path
 
 from cache.coding import field_of, joined
 from cache.ledger import Ledger, Row
-from cache.protocol import Change, Commit, Committed, Conflict, Health, Key, Record, refuse_blind_puts
+from cache.protocol import (
+    Change,
+    Commit,
+    Committed,
+    Conflict,
+    Health,
+    Key,
+    Record,
+    is_freeing,
+    refuse_blind_puts,
+)
 
 
 class EmbeddedStateCache:
@@ -22,6 +32,11 @@ class EmbeddedStateCache:
     def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
         """Make several commits; see `StateCache.commit`."""
         refuse_blind_puts(commits, self._conditional)
+        if is_freeing(commits):
+            return self._ledger.freeing(lambda: self._all_made(commits))
+        return self._all_made(commits)
+
+    def _all_made(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
         with self._ledger.database.transaction(durable=True):
             return [self._made(commit) for commit in commits]
 
@@ -37,6 +52,11 @@ class EmbeddedStateCache:
             else:
                 field = field_of(key)
                 written[key] = (field, self._ledger.version(field) + 1, put.value)
+        deleted: dict[int, set[bytes]] = {}
+        for field, _, value in written.values():
+            if value is None and (last := self._ledger.written_at(field)):
+                deleted.setdefault(last, set()).add(field)
+        self._ledger.strip(deleted)
         at = self._ledger.append(list(written.values()), joined(commit.notes))
         return Committed(str(at), {key: row[1] for key, row in written.items()})
 

@@ -115,6 +115,13 @@ class Healer:
 
     def heal(self, identity: str) -> None:
         """Do the next steps of healing a server, to be called again soon, until `standing` says that it is whole."""
+        try:
+            self._heal(identity)
+        except CacheUnavailableError:
+            self._brought = None
+            raise
+
+    def _heal(self, identity: str) -> None:
         if self._brought is None or not self._brought[0].startswith(identity + "@"):
             (said,) = self._run(self._claim(identity))
             if said[0] != b"healing":
@@ -133,7 +140,8 @@ class Healer:
         lacking = ""
         if said[0] == b"incomplete":
             lacking = (
-                f"{int(said[1])} messages of its history are missing, and no server that is here has them"
+                f"{int(said[1])} messages of its history and {int(said[2])} of its records are missing, and no server"
+                " that is here has them"
             )
         elif said[0] == b"empty":
             lacking = "it is empty, and this host may not begin a history (may_begin=0)"

@@ -1,13 +1,25 @@
 """The records and the log of changes as they lie in the SQLite file: what the embedded store and the mirror share."""
 
+import contextlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cache.coding import field_of, key_of, pack_records, parted, unpack_records
 from cache.database import Database
-from cache.protocol import START, CacheCorruptError, Change, Key, Record
+from cache.protocol import (
+    START,
+    CacheCorruptError,
+    CacheUnavailableError,
+    Change,
+    DiskFullError,
+    Key,
+    Record,
+)
+from cache.reserve_room import ReserveRoom
+
+T = TypeVar("T")
 
 FILE: Final = "state.sqlite"
 SCAN_ROWS: Final = 1000
@@ -52,7 +64,49 @@ class Ledger:
     """Records and log of one file. Whoever writes does it inside `database.transaction`."""
 
     def __init__(self, directory: Path) -> None:
-        self.database = Database(directory / FILE, SCHEMA, FORMAT)
+        self.room = ReserveRoom(directory)
+        try:
+            self.database = Database(directory / FILE, SCHEMA, FORMAT)
+        except DiskFullError:
+            if not self.room.give_back():
+                raise
+            self.database = Database(directory / FILE, SCHEMA, FORMAT)
+        else:
+            self.room.keep()
+
+    def freeing(self, work: Callable[[], T]) -> T:
+        """Do what only deletes, on a full disk too, and give back what that frees."""
+        try:
+            done = work()
+        except DiskFullError:
+            if not self.room.give_back():
+                raise
+            done = work()
+        with contextlib.suppress(CacheUnavailableError):  # it is done; the next one may shrink the file
+            self.database.shrink()
+        self.room.keep()
+        return done
+
+    def strip(self, deleted: Mapping[int, Collection[bytes]]) -> None:
+        """Let changes forget the values of records that are deleted since: by position, the fields."""
+        for position, fields in deleted.items():
+            found = self.database.row("SELECT records, notes FROM log WHERE position = ?", (position,))
+            if found is None:
+                continue
+            rows = [
+                (field, version, None if field in fields else value)
+                for field, version, value in unpack_records(found[0])
+            ]
+            packed = pack_records(rows)
+            self.database.run(
+                "UPDATE log SET records = ?, checksum = ? WHERE position = ?",
+                (packed, checksum(packed, found[1]), position),
+            )
+
+    def written_at(self, field: bytes) -> int:
+        """The position of the last change of a record that has a value; 0 for another."""
+        found = self.database.row("SELECT at FROM record WHERE field = ? AND value IS NOT NULL", (field,))
+        return found[0] if found else 0
 
     def _checked(self, field: bytes, version: int, value: bytes | None, check: int) -> Row:
         if row_checksum(field, version, value) != check:

@@ -2,6 +2,7 @@
 
     CacheError
     ├── CacheUnavailableError      what was asked for was not done; trying again later may help
+    │   ├── DiskFullError          there is no room for it
     │   └── CommitUnknownError     ... or it was done: the answer did not come; the records tell
     ├── BlindPutError              a mistake of the caller; nothing was changed
     └── CacheCorruptError          what is stored is damaged or of another release: an operator has to act
@@ -34,6 +35,10 @@ class CacheError(Exception):
 
 class CacheUnavailableError(CacheError):
     """Nothing can be promised to be shared now; nothing was changed. The text says what was tried."""
+
+
+class DiskFullError(CacheUnavailableError):
+    """There is no room for it. Commits that only delete are made all the same, in room that is kept back for them."""
 
 
 class CommitUnknownError(CacheUnavailableError):
@@ -126,6 +131,12 @@ class Change:
     """False: it stands for changes that are no longer known one by one (trimmed here, or lost by Redis). The records
     are what became of them. Their notes have come before as changes of their own, in any order; of changes trimmed here
     they are gone."""
+
+
+def is_freeing(commits: Sequence[Commit]) -> bool:
+    """Whether commits only delete."""
+    puts = [put for commit in commits for put in commit.puts]
+    return bool(puts) and all(put.value is None for put in puts) and not any(each.notes for each in commits)
 
 
 def refuse_blind_puts(commits: Sequence[Commit], conditional: Collection[str]) -> None:

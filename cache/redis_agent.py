@@ -68,6 +68,7 @@ class Agent:
         self._passed_over = ("0-0", 0)
         self.health = Health.UNREACHABLE
         self.said = "not connected yet"
+        self._logged = ""
 
     @property
     def lost(self) -> int:
@@ -100,10 +101,14 @@ class Agent:
             logger.exception("the mirror of Redis")
             self._stop(Health.UNREACHABLE, error)
             return self._options.retry_max_s
-        return self._options.retry_max_s if self._healer.waits_for else self._options.poll_s
+        if self._healer.waits_for:
+            return self._options.retry_max_s
+        # Others count on who heals to be quick about it.
+        return self._options.poll_s if self.health is Health.OK else self._options.retry_first_s
 
     def _stop(self, health: Health, error: Exception) -> None:
-        if self.health is not health:
+        if str(error) != self._logged:
+            self._logged = str(error)
             logger.warning("%s: %s", health.value, error)
         self.health, self.said = health, str(error)
 
@@ -127,7 +132,7 @@ class Agent:
         except OutOfStepError:
             self._healer.join(standing)
             self._follow()
-        self.health, self.said = Health.OK, ""
+        self.health, self.said, self._logged = Health.OK, "", ""
 
     def _verified(self) -> Server:
         """Who answers, after asking: a server that was degraded and promoted again since keeps its connections."""

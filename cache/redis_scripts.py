@@ -7,8 +7,8 @@
     {PREFIX}:note    hash: digest -> notes of one commit (coding.py): the history, which only grows
     {PREFIX}:log     stream: p the entry before it, r records, n notes, k KNOWN after it, h how it came to be there when
                      it is no plain commit
-    {PREFIX}:heal    hash, while healing: identity, deadline (µs of Redis' clock), entry, known,
-                     p:SERVER -> end of its lease (µs), accepted -> by whom an incomplete history was accepted
+    {PREFIX}:heal    hash, while healing: identity, deadline (µs of Redis' clock), entry, known and size (what there
+                     must be at least), p:SERVER -> end of its lease (µs), accepted -> by whom less was accepted
 
 Versions are compared as strings where equality is meant and as numbers below 10¹⁵ where order is. Nothing here reads a
 value: quantities never become Lua's doubles.
@@ -31,11 +31,17 @@ local function now_us()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000000 + tonumber(t[2])
 end
+local function said()
+  return string.match(redis.call('GET', LIFE) or '', '^(%S+) (%d+) (%d+) (%d+) (%S+)$')
+end
+-- Make every server heal, and keep in mind what there must be.
+local function spoil()
+  local life, size, notes, known, entry = said()
+  if life then redis.call('SET', LIFE, table.concat({'damaged', size, notes, known, entry}, ' ')) end
+end
 -- The life of a state that is all there, KNOWN and ENTRY; nil when a key is gone or somebody else wrote to it.
 local function standing()
-  local said = redis.call('GET', LIFE)
-  if not said then return nil end
-  local life, size, notes, known, entry = string.match(said, '^(%S+) (%d+) (%d+) (%d+) (%S+)$')
+  local life, size, notes, known, entry = said()
   if not life or redis.call('HLEN', RECORD) ~= tonumber(size) or redis.call('HLEN', NOTE) ~= tonumber(notes)
     or redis.call('XLEN', LOG) == 0 then return nil end
   return life, tonumber(known), entry
@@ -54,7 +60,7 @@ local function append(kept, before, known, how, notes, digest, is_healing)
     'k', whole(known), 'h', how)
   if type(entry) == 'table' then
     if not string.find(entry.err, 'item') then error(entry.err) end
-    redis.call('DEL', LIFE) -- its last number is taken
+    spoil() -- its last number is taken
     return nil
   end
   for _, one in ipairs(writes) do redis.call('HSET', RECORD, one[1], one[2]) end
@@ -87,7 +93,7 @@ _COMMIT: Final = """
 local life, known, before = standing()
 if life ~= ARGV[1] then return {'fenced'} end
 local told, number, expected = ARGV[5], ARGV[6], tonumber(ARGV[7])
-local function damaged() redis.call('DEL', LIFE) return {'fenced'} end
+local function damaged() spoil() return {'fenced'} end
 if told ~= '' then
   local last = version(redis.call('HGET', RECORD, told))
   if not last then return damaged() end
@@ -148,6 +154,11 @@ local life, _, before = standing()
 if life and string.sub(life, 1, #ARGV[1] + 1) == ARGV[1] .. '@' then return {'live', life, before} end
 local now = now_us()
 local deadline = redis.call('HGET', HEAL, 'deadline')
+local function at_least(name, number)
+  if tonumber(number) > tonumber(redis.call('HGET', HEAL, name) or '-1') then redis.call('HSET', HEAL, name, number) end
+end
+local _, size, _, known = said()
+size, known = size or redis.call('HGET', HEAL, 'size') or '0', known or redis.call('HGET', HEAL, 'known') or '0'
 if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] or not deadline or not redis.call('HGET', HEAL, 'entry') then
   local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
   if last[1] and tonumber(string.match(last[1][1], '^%d+')) > now / 1000 + 31536000000 then
@@ -156,11 +167,12 @@ if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] or not deadline or not redis.
   end
   redis.call('DEL', HEAL)
   deadline = whole(now + tonumber(ARGV[3]))
-  redis.call('HSET', HEAL, 'identity', ARGV[1], 'deadline', deadline, 'entry', last[1] and last[1][1] or '0-0',
-    'known', '0')
+  redis.call('HSET', HEAL, 'identity', ARGV[1], 'deadline', deadline, 'entry', last[1] and last[1][1] or '0-0')
 end
 redis.call('SET', LIFE, 'healing')
-if tonumber(ARGV[5]) > tonumber(redis.call('HGET', HEAL, 'known')) then redis.call('HSET', HEAL, 'known', ARGV[5]) end
+at_least('size', size)
+at_least('known', known)
+at_least('known', ARGV[5])
 redis.call('HSET', HEAL, 'p:' .. ARGV[2], whole(now + tonumber(ARGV[4])))
 return {'healing', ARGV[1] .. '@' .. deadline, redis.call('HGET', HEAL, 'entry')}
 """
@@ -229,8 +241,11 @@ end
 local known, held = tonumber(redis.call('HGET', HEAL, 'known')), redis.call('HLEN', NOTE)
 local accepted = redis.call('HGET', HEAL, 'accepted')
 local count = known % EPOCH
+local lacking = math.max(0, tonumber(redis.call('HGET', HEAL, 'size')) - redis.call('HLEN', RECORD))
+if lacking + math.max(0, count - held) > 0 and not accepted then
+  return {'incomplete', whole(math.max(0, count - held)), whole(lacking)}
+end
 if held < count then
-  if not accepted then return {'incomplete', whole(count - held)} end
   known = known - count + EPOCH + held
 elseif held > count then
   known = known - count + held
@@ -250,7 +265,7 @@ return {'live', life, entry, known == 0 and 'new' or '', accepted or ''}
 # read; in a state that is whole it makes every server heal.
 _DISCARD: Final = """
 if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then
-  redis.call('DEL', LIFE)
+  spoil()
   return {'again'}
 end
 local key = ARGV[2] == 'note' and NOTE or RECORD
@@ -260,12 +275,13 @@ end
 return {'done'}
 """
 
-# ARGV by whom and why: the history is accepted as it is. How many notes it lacks, or -1: nothing waits for that.
+# ARGV by whom and why: the state is accepted as it is. How many notes and records it lacks; nothing: no healing is on.
 _ACCEPT: Final = """
-local known = redis.call('HGET', HEAL, 'known')
-if not known then return -1 end
+local known, size = redis.call('HGET', HEAL, 'known'), redis.call('HGET', HEAL, 'size')
+if not known then return {} end
 redis.call('HSET', HEAL, 'accepted', ARGV[1])
-return math.max(0, tonumber(known) % EPOCH - redis.call('HLEN', NOTE))
+return {math.max(0, tonumber(known) % EPOCH - redis.call('HLEN', NOTE)),
+  math.max(0, tonumber(size) - redis.call('HLEN', RECORD))}
 """
 
 

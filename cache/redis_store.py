@@ -28,6 +28,7 @@ from cache.protocol import (
     Health,
     Key,
     Record,
+    is_freeing,
     refuse_blind_puts,
 )
 from cache.redis_agent import Agent, Order, Outcome
@@ -52,7 +53,7 @@ class RedisStateCache:
         refuse_blind_puts(commits, self._conditional)
         reachable = self.health is Health.OK
         free = [commit for commit in commits if not commit.expected]
-        numbers = self._mirror.enqueue(free, durable=not reachable) if free else []
+        numbers = self._enqueued(free, durable=not reachable) if free else []
         numbered = iter(numbers)
         orders = [Order(commit, 0 if commit.expected else next(numbered)) for commit in commits]
         try:
@@ -66,6 +67,11 @@ class RedisStateCache:
                 raise
             outcomes = [None] * len(commits)
         return [outcome or DEFERRED for outcome in outcomes]
+
+    def _enqueued(self, commits: Sequence[Commit], *, durable: bool) -> list[int]:
+        if is_freeing(commits):
+            return self._mirror.ledger.freeing(lambda: self._mirror.enqueue(commits, durable=durable))
+        return self._mirror.enqueue(commits, durable=durable)
 
     def _made(self, orders: Sequence[Order], *, conditional: bool) -> list[Outcome]:
         budget_s = self._options.commit_budget_s if conditional else self._options.tell_budget_s

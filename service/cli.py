@@ -60,6 +60,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "dead_letters",
             intermixed=False,
         ),
+        "accept-loss": Command(
+            "let servers go on without what a shared Redis lost", "service.cli_redis", "accept_loss"
+        ),
         "promise": Command("when, from where and how much can be shipped", "service.cli_promise", "promise"),
     }
 )

@@ -2,6 +2,7 @@
 shows in shared memory; while it is away they go on reading, and refuse what would change something."""
 
 import contextlib
+import errno
 import logging
 import os
 import platform
@@ -11,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 from cache.open import open_state_cache
 from cache.protocol import CacheError, StateCache
+from cache.reserve_room import ReserveRoom
 from service.errors import RequestRefusedError
 from service.event_stream import StreamIntake
 from service.instants import now_us
@@ -27,6 +29,7 @@ from service.limits import (
     STALL_S,
     STANDBY_S,
 )
+from service.link_metrics import LinkMetrics, open_link_metrics
 from service.live_files import (
     Beacon,
     LiveFiles,
@@ -43,6 +46,8 @@ from service.runtime import load_snapshot
 from service.snapshots import LoadedSnapshot
 from service.worker import Activate, ReadOnly, Serving, SwapFailed, WorkerConfig, name_process
 from service.writer_link import build_writer_server
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 STREAM_GROUP = "pricegrid"
@@ -127,7 +132,7 @@ def _write(process: _Process, version: str) -> None:
     config = process.config
     with contextlib.closing(open_state_cache(live_directory(config.store), config.redis)) as cache:
         with process.pulse.busy():
-            live = open_live_state(config, cache, version, process.beacon)
+            live = _in_room(config, lambda: open_live_state(config, cache, version, process.beacon))
         server: Any = None
         if live is not None:
             server = build_writer_server(live, socket_path(config.store))
@@ -138,13 +143,23 @@ def _write(process: _Process, version: str) -> None:
             intake = StreamIntake(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
         try:
             process.reporter.say(Serving(version))
-            _tend(process, live, version)
+            _tend(process, live, version, open_link_metrics(cache, metrics=config.metrics))
         finally:
             with process.pulse.busy():
                 if intake is not None:
                     intake.close()
                 if server is not None:
                     server.stop(config.grace_s).wait()
+
+
+def _in_room(config: WorkerConfig, work: Callable[[], T]) -> T:
+    """Do something that needs room on the disk; on a full one in the room that is kept back."""
+    try:
+        return work()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not ReserveRoom(live_directory(config.store)).give_back():
+            raise
+        return work()
 
 
 def open_live_state(
@@ -158,7 +173,7 @@ def open_live_state(
     return LiveState(cache, loaded.availability, version, loaded.created_at_us, files, now_us, files.point)
 
 
-def _tend(process: _Process, live: LiveState | None, version: str) -> None:
+def _tend(process: _Process, live: LiveState | None, version: str, link_metrics: LinkMetrics | None) -> None:
     """The loop: hear the supervisor and other hosts, end what is over, go over to the next snapshot."""
     config = process.config
     switch = Switch(
@@ -182,6 +197,8 @@ def _tend(process: _Process, live: LiveState | None, version: str) -> None:
         if switch.must_begin_again:
             _log.info("the next snapshot has positions, that of before had none: beginning again")
             return
+        if link_metrics is not None:
+            link_metrics.show()
         if live is None:
             continue
         try:
