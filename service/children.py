@@ -24,6 +24,11 @@ ALONE_AFTER_DEATHS: Final = 3
 """Of the writer in a row: then workers wait for it no longer."""
 
 
+def backed_off(first_s: float, times: int, max_s: float) -> float:
+    """The next pause after so many in a row: each is twice the one before."""
+    return min(first_s * 2.0 ** min(times, 30), max_s)
+
+
 class Child:
     """A place for a process, and the process in it. Used by the supervisor's loop alone; times on its clock."""
 
@@ -97,7 +102,7 @@ class Child:
             case ReadOnly():
                 self.is_read_only = True
             case SwapFailed(version, text):
-                delay_s = min(SWAP_RETRY_S * 2.0**self._failures, SWAP_RETRY_MAX_S)
+                delay_s = backed_off(SWAP_RETRY_S, self._failures, SWAP_RETRY_MAX_S)
                 self._failures += 1
                 self._tell_again_at_s = now_s + delay_s
                 _log.error(
@@ -132,7 +137,7 @@ class Child:
         self.process.join()
         self.ended += 1
         self.deaths = 1 if now_s - self._started_s > HEALTHY_AFTER_S else self.deaths + 1
-        delay_s = min(RESTART_DELAY_S * 2 ** (self.deaths - 1), RESTART_DELAY_MAX_S)
+        delay_s = backed_off(RESTART_DELAY_S, self.deaths - 1, RESTART_DELAY_MAX_S)
         self.restart_at_s = now_s + delay_s
         if (
             self.deaths & (self.deaths - 1) == 0

@@ -25,7 +25,7 @@ from cache.redis_options import RedisOptions
 from loaders.errors import SnapshotError
 from loaders.snapshot import current_version
 from pricing_engine.model import ExceptionPolicy
-from service.children import ALONE_AFTER_DEATHS, Child
+from service.children import ALONE_AFTER_DEATHS, Child, backed_off
 from service.instants import created_at_us, now_us
 from service.limits import (
     CHECK_NICENESS,
@@ -196,7 +196,7 @@ class SnapshotWatcher:
             self._said = message
             _log.error("snapshot refused, the running one stays: %s", message)
         self._refused = files
-        delay_s = min(REFUSED_RETRY_S * 2.0**self._refusals, REFUSED_RETRY_MAX_S)
+        delay_s = backed_off(REFUSED_RETRY_S, self._refusals, REFUSED_RETRY_MAX_S)
         self._refusals += 1
         self._again_at_s = self._clock_s() + delay_s
 

@@ -194,6 +194,7 @@ def _serve(
         erp=erp,
     )
     told = _Health(health_servicer)
+    told.tell(is_complete=False, is_live_proven=False)
     server.add_insecure_port(config.address)
     server.start()
     threading.Thread(target=_follow, args=(holder,), name="pricegrid-follow", daemon=True).start()
@@ -243,7 +244,8 @@ class _Health:
         self._said: dict[str, bool] = {}
 
     def tell(self, *, is_complete: bool, is_live_proven: bool) -> None:
-        """Say what has changed."""
+        """Say what has changed, and ask as a caller would: who can't be asked does not turn."""
+        self._servicer.Check(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # it needs none
         now = dict.fromkeys((health.OVERALL_HEALTH, *SERVICES), is_complete)
         now[v1.PRICING_SERVICE] = True
         now[v1.AVAILABILITY_SERVICE] = is_complete and is_live_proven

@@ -119,6 +119,9 @@ class LiveFileMachine(RuleBasedStateMachine):
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
         self.host = Host(Path(self.directory.name))
+        self.host.start_writer()
+        self.host.show(VERSIONS[0])
+        self.host.readers[VERSIONS[0]].look()
 
     def teardown(self) -> None:
         self.directory.cleanup()
@@ -157,20 +160,23 @@ class LiveFileMachine(RuleBasedStateMachine):
     def time_passes(self, delay_us) -> None:
         self.host.clock.now_us += delay_us
 
-    @rule(version=st.sampled_from(VERSIONS))
-    def looks(self, version) -> None:
-        self.host.readers[version].look()
+    @rule()
+    def looks(self) -> None:
+        for reader in self.host.readers.values():
+            reader.look()
 
     @rule(content=st.sampled_from([None, "", "[1", '{"snapshot_version": 3, "file": "x"}']))
     def pointer_is_spoiled(self, content) -> None:
         if self.host.pointer.exists():
             self.host.spoil(content)
 
-    @rule(version=st.sampled_from(VERSIONS))
-    def pointer_says_what_is_not_so(self, version) -> None:
+    @rule(version=st.sampled_from(VERSIONS), is_believed=st.booleans())
+    def pointer_says_what_is_not_so(self, version, is_believed) -> None:
         for path in sorted((self.host.store / "live").glob("positions-*.live")):
             if version not in path.name:
                 self.host.spoil(json.dumps({"snapshot_version": version, "file": path.name}))
+                if is_believed:
+                    self.looks()
 
     @invariant()
     def what_is_fresh_is_proven(self) -> None:
