@@ -208,6 +208,21 @@ def test_stock_is_reserved_confirmed_listed_and_released(ask):
     assert (gone["status"], gone["lines"][0]["held"]) == ("RELEASED", "0")
 
 
+def test_a_reservation_is_replaced_extended_and_asked_for(ask, live):
+    words = ["--customer", "C1", "--branch", "HAM"]
+    (held,) = ask("reserve", *words, "A:1")
+
+    ask("reserve", *words, "--replace", held["reservation_id"], "A:2")
+    ask("reserve", *words, "--exclude-reservation", held["reservation_id"], "A:3")
+    (longer,) = ask("extend", held["reservation_id"], "--customer", "C1", "--ttl", "3h")
+    (found,) = ask("reservation", held["reservation_id"], "--customer", "C1")
+
+    asked = [(each.replace_reservation, each.exclude_reservation) for each in live.asked]
+    assert asked == [("", ""), (held["reservation_id"], ""), ("", held["reservation_id"])]
+    assert longer["expires_at"] == "2026-01-01T03:00:05Z"
+    assert found == longer
+
+
 def test_what_is_not_held_ends_with_one(ask):
     (nothing,) = ask("reserve", "--branch", "HAM", "B:7", code=1)
     (some,) = ask("reserve", "--branch", "HAM", "--allow-partial", "B:7")
@@ -255,6 +270,8 @@ USAGE = [
     ("no time", ["reserve", "--branch", "HAM", "--ttl", "soon", "A:1"], "90s, 15m, 2h or 3d"),
     ("a contradiction", ["reserve", "--branch", "H", "--allow-partial", "--all-or-nothing", "A:1"], "not allowed"),
     ("no order", ["confirm", "R1"], "--order"),
+    ("two ways", ["reserve", "--branch", "H", "--replace", "R1", "--exclude-reservation", "R2", "A:1"], "not allowed"),
+    ("no time to extend", ["extend", "R1", "--ttl", "soon"], "90s, 15m, 2h or 3d"),
     ("no line number", ["release", "R1", "--line", "0:1"], "N from 1"),
     ("no line quantity", ["release", "R1", "--line", "1:x"], "'x' is not a decimal"),
     ("no minutes", ["reservations", "--unreported", "-1"], "--unreported"),
@@ -271,7 +288,10 @@ def test_bad_usage_ends_with_two_and_says_why(words, said, capsys):
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["reserve", "confirm", "release", "reservations", "events", "dead-letters"])
+@pytest.mark.parametrize(
+    "name",
+    ["reserve", "confirm", "release", "extend", "reservation", "reservations", "events", "dead-letters"],
+)
 def test_each_command_has_help(name, capsys):
     assert main([name, "--help"]) == 0
     assert COMMANDS[name].summary.capitalize() in capsys.readouterr().out

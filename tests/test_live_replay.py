@@ -71,8 +71,9 @@ def test_no_stored_state_ever_goes_back(tmp_path, seed):
     held, sequences = [], list(range(1, 40))
     for step in range(80):
         place = chance.choice(hosts)
+        now_us = place.now_us + chance.randint(0, 20) * MICROS
         for each in hosts:
-            each.now_us += chance.randint(0, 20) * MICROS
+            each.now_us = now_us
         match chance.choice(
             ["reserve", "confirm", "release", "allocate", "allocate", "load", "restart", "tick"]
         ):
