@@ -119,6 +119,22 @@ def test_one_more_event_costs_the_same_after_thousands_of_orders():
     assert len(lists.put_into(base.rows).allocations) == 1  # the newest instant
 
 
+def test_what_was_folded_is_where_the_next_event_begins():
+    rows = PairRows(stock=Stock(q(100), at(0)), allocations=(Allocation(q(10), at(0, 6), "SO-1"),))
+    lists = PairLists(Base(rows, at(0), at(0, 6), at(0, 6)))
+    for each in (shipped(1, 10, 30), shipped(2, 0, 40)):
+        lists.add(each)
+    lists.allocations.fold("SO-1", (0, 2))
+    assert lists.allocations.kept() == []
+
+    lists.add(allocated(3, 5, kind=Kind.DELTA))
+    lists.add(shipped(4, 5, 41))
+
+    assert [row.allocated_micros for row in lists.put_into(rows).allocations] == [q(5)]
+    late = claim(since=2, made_us=at(0, 14))
+    assert cleared(lists.allocations.points("SO-1"), [late]) == {late.key: q(6)}
+
+
 def allocated(sequence: int, units: int, line: str = "", kind: Kind = Kind.SET, **more) -> Event:
     return event(sequence, units, kind, Measure.ALLOCATED, order_ref="SO-1", order_line=line, **more)
 
