@@ -86,6 +86,7 @@ COLUMNS: Final = {
     "demand_quantity": np.int64,
     "demand_at": np.int64,
     "demand_order": np.int32,  # -1: none
+    "demand_kit": np.int32,  # the item it was told for, whose component the pair's is; -1: the pair's own
     "allocation_start": np.int64,  # pairs + 1
     "allocation_quantity": np.int64,
     "allocation_as_of": np.int64,
@@ -297,7 +298,7 @@ class Positions:
             "pair_start": (items, "pair_branch pair_record"),
             "kit_start": (items, "kit_component kit_numerator kit_denominator"),
             "receipt_start": (pairs, " ".join(_RECEIPT_COLUMNS)),
-            "demand_start": (pairs, "demand_quantity demand_at demand_order"),
+            "demand_start": (pairs, "demand_quantity demand_at demand_order demand_kit"),
             "allocation_start": (pairs, "allocation_quantity allocation_as_of allocation_order"),
             "lane_start": (len(self.destinations), "lane_from lane_transit_days"),
             "calendar_start": (len(self.arrays["calendar_weekdays"]), "calendar_day calendar_working"),

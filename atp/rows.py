@@ -100,6 +100,8 @@ class Demand:
     quantity_micros: int
     due_at_us: int
     order_ref: str | None = None
+    kit: str | None = None
+    """The kit that it was told for, of which the item is a component."""
 
 
 @dataclass(frozen=True, slots=True)

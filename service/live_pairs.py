@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,21 +13,44 @@ from atp.days import day_start_us
 from atp.decode import snapshot_pair
 from atp.engine import AvailabilityEngine
 from atp.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
+from atp.kit_demands import with_kit_demands
 from atp.live import LiveFullError, LiveWriter
-from atp.model import INT64_MAX, NO_INSTANT, Reservation, Source, day_number
+from atp.model import AS_OF_MAX_US, INT64_MAX, NO_INSTANT, Reservation, Source, day_number
 from atp.pair_rows import PairRows, figures_with_stock, image_of, reservation_number
-from atp.plain_kernel import LEFT, ROW_COLUMNS
+from atp.plain_kernel import LEFT, ROW_COLUMNS, ROW_EFFECTIVE, ROW_SAYS, UNUSUAL
 from atp.plain_streams import PlainStreams
 from atp.reference import local_day
 from atp.reservations import LIVING, HeldReservation, ReservationStatus
 from atp.rows import Pair, Stock
-from atp.streams import Base, Stream, figures_of, peaks, stock_of
+from atp.stream import PLAIN
+from atp.streams import (
+    Base,
+    Stream,
+    demand_events,
+    figures_of,
+    gaps_of,
+    peaks,
+    plain_events,
+    said,
+    stock_of,
+)
+from service.limits import GAP_SPANS_MAX
+from service.live_api import FeedIssue
 
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
 NO_PLACES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
 NO_ROWS: Final[NDArray[np.int64]] = np.empty((0, ROW_COLUMNS), dtype=np.int64)
 MakeWriter = Callable[[int], LiveWriter]
 """A larger room for live positions, given how often it was made larger."""
+
+
+class Restart(NamedTuple):
+    """Events that look as if their source had begun its numbers anew."""
+
+    events: int
+    sequence: int
+    """Of the last one, as the next."""
+    effective_us: int
 
 
 @dataclass(slots=True)
@@ -45,7 +69,14 @@ class _State:
     spread: set[str] = field(default_factory=set)
     """Reservations that hold the pair in more than one line."""
     is_shown: bool = False
+    is_kit: bool = False
     has_demands: bool = False
+    owners: Mapping[Measure, Source] = field(default_factory=lambda: SOURCE_OF)
+    """The source of each measure at its branch."""
+    kits: dict[str, Fraction] = field(default_factory=dict)
+    """The kits it is part of of which demands were told, with the need of it."""
+    restarts: dict[Source, Restart] = field(default_factory=dict)
+    """Of the sources that seem to have begun anew."""
     place: int = -1
     """Among the plain streams; -1: the ERP has said nothing yet."""
 
@@ -80,10 +111,13 @@ class LivePairs:
         self._where: dict[str, set[Pair]] = {}
         self._plain = PlainStreams()
         self._pair_of: list[Pair] = []
+        self._owners_of: dict[int, Mapping[Measure, Source]] = {}
         engine.positions.follow(self._writer.readable())
 
-    def left(self, raw: bytes, rows: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The rows of a message (`atp.plain_kernel`) that are for `apply` whatever the others do."""
+    def left(self, raw: bytes, rows: NDArray[np.int64], until_us: int = AS_OF_MAX_US) -> NDArray[np.intp]:
+        """The rows of a message (`atp.plain_kernel`) that are for `apply` whatever the others do, and those that took
+        effect after an instant."""
+        rows[rows[:, ROW_EFFECTIVE] > until_us, ROW_SAYS] = UNUSUAL
         return np.flatnonzero(self._plain.is_left(rows, self._plain.places(raw, rows)))
 
     def fold(self, raw: bytes, rows: NDArray[np.int64]) -> Folded:
@@ -98,47 +132,121 @@ class LivePairs:
         return [self._pair_of[place] for place in self._plain.held(places)]
 
     def apply(self, event: Event) -> Outcome:
-        """Take in one event; `refresh` shows what it changed."""
-        reason = self._fault(event)
+        """Take in one event; `refresh` shows what it changed. What no reading of it could apply is a dead letter."""
+        reason = self._misfit(event)
         if reason is not None:
             return Outcome(EventStatus.DEAD_LETTER, reason)
-        state = self._states.get((event.sku, event.branch)) or self._state((event.sku, event.branch))
+        pair = (event.sku, event.branch)
+        state = self._states.get(pair) or self._state(pair)
         if event.source is Source.ERP and self._plain.is_plain(state.place):
-            state.streams[Source.ERP] = self._plain.give_back(state.place, (event.sku, event.branch))
+            state.streams[Source.ERP] = self._plain.give_back(state.place, pair)
         stream = state.streams.get(event.source)
         if stream is None:
             stream = state.streams[event.source] = Stream()
         outcome = stream.add(event)
-        base = state.base
-        if event.source is Source.ERP:
-            after_us = base.erp_us
-            if event.effective_us <= after_us and outcome.status is EventStatus.APPLIED:
-                outcome = Outcome(EventStatus.OLDER)
-        else:
-            after_us = base.wms_us if event.source is Source.WMS else base.transit_us
+        if outcome.is_restart:
+            count = state.restarts[event.source].events if event.source in state.restarts else 0
+            state.restarts[event.source] = Restart(count + 1, event.sequence, event.effective_us)
+        elif event.kind is Kind.RESET:
+            state.restarts.pop(event.source, None)
+        is_plain = event.measure in PLAIN and event.kind is not Kind.RESET
+        if is_plain and event.effective_us <= state.base.erp_us and outcome.status is EventStatus.APPLIED:
+            outcome = Outcome(EventStatus.OLDER)
+        if not is_plain or event.source is not Source.ERP:
             state.has_new_lists = True
-        if len(stream.spans) > 1 and stream.has_gap(after_us):
-            return Outcome(outcome.status, outcome.reason, has_gap=True)
+            self._tell_components(pair, state)
+        if gaps_of(state.base, {event.source: stream}, state.owners):
+            return replace(outcome, has_gap=True)
         return outcome
 
-    def _fault(self, event: Event) -> DeadReason | None:
+    def touched(self, event: Event) -> list[Pair]:
+        """The pairs that an event that was taken in may have changed."""
+        item = self._states[event.sku, event.branch].item
+        needs = self._components(item)
+        return [(sku, event.branch) for sku in needs] if needs else [(event.sku, event.branch)]
+
+    def _components(self, item: int) -> dict[str, Fraction]:
+        """What a kit needs of each base component; nothing for an item that is none."""
+        positions = self.engine.positions
+        return {
+            positions.skus.name(positions.integer("kit_component", k)).decode(): Fraction(
+                positions.integer("kit_numerator", k), positions.integer("kit_denominator", k) or 1
+            )
+            for k in positions.span("kit_start", item)
+        }
+
+    def _tell_components(self, kit: Pair, state: _State) -> None:
+        for sku, need in self._components(state.item).items():
+            component = self._state((sku, kit[1]))
+            component.kits[kit[0]] = need
+            component.has_new_lists = True
+
+    def fault(self, event: Event, until_us: int) -> DeadReason | None:
+        """Why an event that comes now can't be applied: it is judged once, before it is made durable."""
         if event.sequence < 1:
             return DeadReason.INVALID_SEQUENCE
-        if SOURCE_OF[event.measure] is not event.source:
-            return DeadReason.WRONG_SOURCE
-        if event.kind is Kind.SET and event.quantity_micros < 0 and event.measure in _NOT_NEGATIVE:
-            return DeadReason.INVALID_QUANTITY
-        is_dated = event.measure in (Measure.RECEIPT, Measure.DEMAND)
-        if is_dated and event.kind is Kind.SET and event.quantity_micros and event.expected_at_us is None:
-            return DeadReason.MISSING_DATE
-        if (event.sku, event.branch) in self._states:
-            return None
-        item, branch = self.engine.ordinals(event.sku, event.branch)
+        if (reason := self._misfit(event)) is not None:
+            return reason
+        return DeadReason.FUTURE if event.effective_us > until_us else None
+
+    def _misfit(self, event: Event) -> DeadReason | None:
+        """Why an event has no place in this snapshot."""
+        is_reset = event.kind is Kind.RESET
+        if event.sequence < (0 if is_reset else 1):
+            return DeadReason.INVALID_SEQUENCE
+        state = self._states.get((event.sku, event.branch))
+        item, branch = (state.item, state.branch) if state else self.engine.ordinals(event.sku, event.branch)
+        if not is_reset:
+            owners = state.owners if state else self._owners(branch)
+            if owners[event.measure] is not event.source:
+                return DeadReason.WRONG_SOURCE
+            if event.kind is Kind.SET and event.quantity_micros < 0 and event.measure in _NOT_NEGATIVE:
+                return DeadReason.INVALID_QUANTITY
+            is_dated = event.measure in (Measure.RECEIPT, Measure.DEMAND)
+            if is_dated and event.kind is Kind.SET and event.quantity_micros and event.expected_at_us is None:
+                return DeadReason.MISSING_DATE
         if item < 0:
             return DeadReason.UNKNOWN_ITEM
         if branch < 0:
             return DeadReason.UNKNOWN_BRANCH
+        if is_reset or event.measure is Measure.DEMAND or (state and not state.is_kit):
+            return None
         return DeadReason.KIT_ITEM if self.engine.positions.span("kit_start", item) else None
+
+    def _owners(self, branch: int) -> Mapping[Measure, Source]:
+        """The source of each measure at a branch; of one that does not exist as it is by default."""
+        if branch < 0:
+            return SOURCE_OF
+        if branch not in self._owners_of:
+            row = self.engine.positions.arrays["feed_owner"][branch].tolist()
+            found = {measure: Source(row[measure]) for measure in Measure}
+            self._owners_of[branch] = SOURCE_OF if found == SOURCE_OF else found
+        return self._owners_of[branch]
+
+    def heard(self, source: Source, sku: str, branch: str) -> list[tuple[Source, Pair]]:
+        """The streams of a source that were heard of since the load; '' is any item, any branch."""
+        return [
+            (source, pair)
+            for pair, state in sorted(self._states.items())
+            if sku in ("", pair[0])
+            and branch in ("", pair[1])
+            and (source in state.streams or (source is Source.ERP and self._plain.is_plain(state.place)))
+        ]
+
+    def issues(self, *, restarts: bool, limit: int) -> list[FeedIssue]:
+        """The streams that miss events, or those whose source seems to have begun anew."""
+        found: list[FeedIssue] = []
+        for pair, state in sorted(self._states.items()):
+            for source in Source:
+                stream = state.streams.get(source)
+                missing = (
+                    stream.missing() if stream and gaps_of(state.base, {source: stream}, state.owners) else []
+                )
+                restart = state.restarts.get(source)
+                if (restart if restarts else missing) and len(found) < limit:
+                    told = restart or Restart(0, 0, 0)
+                    found.append(FeedIssue(source, *pair, missing[:GAP_SPANS_MAX], *told))
+        return found
 
     def hold(self, held: HeldReservation) -> list[Pair]:
         """Let a reservation count as it stands now; the pairs it touches, or touched before.
@@ -175,8 +283,7 @@ class LivePairs:
         state = self._states.get(pair)
         if state is None:
             return {}
-        stream = state.streams.get(Source.WMS)
-        return peaks(state.base, stream.events if stream else ())
+        return peaks(state.base, said(state.streams, state.owners, Measure.ALLOCATED))
 
     def streams(self, pair: Pair) -> dict[Source, Stream]:
         """What each source has said of a pair that is live."""
@@ -200,7 +307,7 @@ class LivePairs:
         ordinals, figures = [], []
         for pair in pairs:
             state = self._states[pair]
-            if Source.ERP in state.streams:
+            if Source.ERP in state.streams and state.owners is SOURCE_OF:
                 self._take_over(pair, state)
             if state.has_new_lists or not state.figures or not self._show_held(pair, state):
                 self._show(pair)
@@ -268,23 +375,38 @@ class LivePairs:
         rows = state.base.rows
         stock = self._stock(state) or rows.stock
         is_unknown = rows.is_unknown and stock is rows.stock
-        after_us = (state.base.erp_us, state.base.wms_us, state.base.transit_us)
-        gaps = 0
-        for source, stream in state.streams.items():
-            if len(stream.spans) > 1 and stream.has_gap(after_us[source]):
-                gaps |= 1 << source
+        gaps = sum(1 << source for source in self._gaps(state))
         return figures_with_stock(state.figures, stock, gaps, is_unknown=is_unknown)
 
     def _stock(self, state: _State) -> Stock | None:
         """What the ERP's events make of the stock row; None: nothing that is known."""
         if self._plain.is_plain(state.place):
             return self._plain.stock(state.place)
-        erp = state.streams.get(Source.ERP)
-        return stock_of(state.base.rows, state.base.erp_us, erp.events) if erp else None
+        events = plain_events(state.streams, state.owners)
+        return stock_of(state.base.rows, state.base.erp_us, events) if events else None
+
+    def _gaps(self, state: _State) -> frozenset[Source]:
+        """The sources, as answers name them, of whose figures something is missing."""
+        gaps = gaps_of(state.base, state.streams, state.owners)
+        for kit in state.kits:
+            of_kit = self._states[kit, self._branch_name(state)]
+            gaps |= gaps_of(of_kit.base, of_kit.streams, of_kit.owners)
+        return gaps
+
+    def _branch_name(self, state: _State) -> str:
+        return self.engine.positions.branches.name(state.branch).decode()
 
     def _show(self, pair: Pair) -> None:
         state = self._states[pair]
-        rows = figures_of(state.base, state.streams)
+        if state.is_kit:
+            return  # it has no figures of its own
+        rows = figures_of(state.base, state.streams, state.owners)
+        for kit, need in state.kits.items():
+            of_kit = self._states[kit, pair[1]]
+            events = demand_events(of_kit.streams, of_kit.owners)
+            rows = with_kit_demands(rows, kit, need, of_kit.base.transit_us, events)
+        if state.kits:
+            rows = replace(rows, gaps=self._gaps(state))
         if self._plain.is_plain(state.place) and (stock := self._plain.stock(state.place)):
             rows = replace(rows, stock=stock, is_unknown=False)
         entries = Counter[str]()
@@ -353,7 +475,8 @@ class LivePairs:
         if state is None:
             item, branch = self.engine.ordinals(*pair)
             base = self._base(item, branch)
-            state = self._states[pair] = _State(item, branch, base)
+            state = self._states[pair] = _State(item, branch, base, owners=self._owners(branch))
+            state.is_kit = bool(self.engine.positions.span("kit_start", item))
             if not (base.rows.allocations or base.rows.receipts or base.rows.demands):
                 state.figures = (0, 0, 0, base.rows.safety_micros, NO_INSTANT, NO_INSTANT, 0, 0, NO_INSTANT)
         return state

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import secrets
 from datetime import date
 
 from atp.model import AvailabilityStatus
@@ -55,9 +54,3 @@ def same_ask(ask: ReserveAsk, held: HeldReservation) -> bool:
         "",
         held.order_ref,
     )
-
-
-def new_dead_letter(at_us: int, reason: str, detail: str, payload_json: str) -> DeadLetter:
-    """An event that can't be applied."""
-    name = f"D{at_us:016x}{secrets.token_hex(4)}"
-    return DeadLetter(name, at_us, "events", reason, detail, payload_json)
