@@ -166,6 +166,7 @@ def snapshot_pair(positions: Positions, item: int, branch: int) -> PairRows | No
                 positions.integer("demand_at", k),
                 _order(positions, "demand_order", k),
                 _order(positions, "demand_line", k),
+                positions.skus.name(positions.integer("demand_kit", k)).decode() or None,
             )
             for k in positions.span("demand_start", pair)
         ),

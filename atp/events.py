@@ -222,6 +222,8 @@ class DeadReason(IntEnum):
     SEQUENCE_REUSED = 10
     """Another event had this sequence."""
     OUT_OF_RANGE = 11
+    FUTURE = 12
+    """It says that it took effect later than it can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,3 +233,5 @@ class Outcome:
     status: EventStatus
     reason: DeadReason | None = None
     has_gap: bool = False
+    is_restart: bool = False
+    """Whether it looks as if its source had begun its numbers anew without a reset."""

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from atp.model import MICROS, NO_INSTANT, Source, day_date
 from atp.promising import OrderLine
+from atp.receipts import net_receipts
 from atp.reference import (
     EPOCH,
     Moment,
@@ -88,7 +89,8 @@ def _component(rows: Rows, sku: str, need: Fraction, branch: str, moment: Moment
 def _receipts(rows: Rows, sku: str, branch: str, moment: Moment, days: PairDays) -> list[dict[str, object]]:
     end = days.first_day + moment.supply.horizon_days
     result = []
-    for receipt in rows.receipts.get((sku, branch), []):
+    receipts = rows.receipts.get((sku, branch), [])
+    for receipt, net in zip(receipts, net_receipts(receipts), strict=True):
         usable = usable_day(rows, branch, receipt, days.first_day, moment.supply)
         if receipt in days.doubtful:
             why = "left out: confidence is below the asked minimum"
@@ -98,15 +100,18 @@ def _receipts(rows: Rows, sku: str, branch: str, moment: Moment, days: PairDays)
             why = "left out: past the horizon"
         else:
             why = "counted"
-        result.append(_receipt(receipt, usable if why == "counted" else None, why))
+        result.append(_receipt(receipt, net, usable if why == "counted" else None, why))
     return result
 
 
-def _receipt(receipt: Receipt, usable: int | None, why: str) -> dict[str, object]:
+def _receipt(receipt: Receipt, net: int, usable: int | None, why: str) -> dict[str, object]:
     return {
         "reference": receipt.reference,
+        "line": receipt.line,
+        "supersedes": receipt.supersedes,
         "kind": receipt.kind,
         "quantity": _decimal(receipt.quantity_micros),
+        "counted": _decimal(net),
         "confidence": _decimal(receipt.confidence_micros),
         "expected_at": _instant(receipt.expected_at_us),
         "usable_on": None if usable is None else str(day_date(usable)),

@@ -5,6 +5,7 @@ line: the first set of a line that the tables don't name stands for one such row
 quantity, else of the same date, else the smallest, so that never too little is kept.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -20,14 +21,10 @@ START: Mark = (0, 0)
 T = TypeVar("T", Allocation, Demand)
 
 
-def mark_of(event: Event) -> Mark:
-    """Where an event stands in its stream."""
-    return 0, event.sequence
-
-
-def in_order(events: Iterable[Event]) -> list[Event]:
-    """The events as their stream has them."""
-    return sorted(events, key=mark_of)
+def mark_of(event: Event, starts: Sequence[int] = ()) -> Mark:
+    """Where an event stands in a stream whose numberings but the first begin at these instants (`Stream.starts`)."""
+    numbering = bisect_right(starts, event.effective_us)
+    return (starts[numbering - 1] if numbering else 0), event.sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +114,8 @@ class OrderRows:
     """Of allocations without a row of their own."""
     ships_by_decrease: bool = False
     """Less allocated means shipped (`feeds.decrease_means`), not taken back."""
+    starts: Sequence[int] = ()
+    """When the numberings of the stream but the first begin."""
 
     def heard_us(self, line: str) -> int:
         """Up to when a line had been heard: events of then or before are in the rows already."""
@@ -133,12 +132,12 @@ def allocation_points(loaded: OrderRows, events: Sequence[Event], folded: Point 
     lines = _Lines(loaded.ships_by_decrease)
     points, counted = [], []
     heard = {line: loaded.heard_us(line) for line in {event.order_line for event in events}}
-    for event in in_order(events):
+    for event in sorted(events, key=lambda each: mark_of(each, loaded.starts)):
         if event.effective_us > heard[event.order_line]:
             counted.append(event)
         elif folded is None:
             lines.take(event)
-            points.append(lines.point(mark_of(event)))
+            points.append(lines.point(mark_of(event, loaded.starts)))
     if folded is None:
         lines.load(loaded.rows)
         as_of_us = max((row.as_of_us for row in loaded.rows), default=loaded.after_us)
@@ -148,7 +147,7 @@ def allocation_points(loaded: OrderRows, events: Sequence[Event], folded: Point 
         points.append(folded)
     for event in counted:
         lines.take(event)
-        points.append(lines.point(mark_of(event)))
+        points.append(lines.point(mark_of(event, loaded.starts)))
     return points
 
 
@@ -194,7 +193,8 @@ class _Open:
 
 
 def demand_rows(order_ref: str, loaded: Sequence[Demand], events: Iterable[Event]) -> tuple[Demand, ...]:
-    """What is open of an order: its loaded rows, and what its events have made of them.
+    """What is open of an order: its loaded rows, and what its events, in the order in which they count, have made of
+    them.
 
     A set replaces its own line; without a line, the whole order. A delta that takes away takes from its own instant,
     else from the earliest; one that adds goes to its own instant, else to the latest; where there is none it says
@@ -202,7 +202,7 @@ def demand_rows(order_ref: str, loaded: Sequence[Demand], events: Iterable[Event
     """
     open_rows = [_Open(row.order_line or "", row.due_at_us, row.quantity_micros) for row in loaded]
     known = {row.line for row in open_rows if row.line}
-    for event in in_order(events):
+    for event in events:
         if event.kind is Kind.SET:
             open_rows = _set_demand(open_rows, event, known)
         else:
@@ -256,7 +256,9 @@ def _change_demand(open_rows: list[_Open], event: Event) -> None:
 def listed_demands(rows: Iterable[Demand]) -> tuple[Demand, ...]:
     """Demands by due instant; of equal ones the order never depends on where they are from."""
     key = attrgetter("due_at_us", "quantity_micros")
-    return tuple(sorted(rows, key=lambda row: (*key(row), row.order_ref or "", row.order_line or "")))
+    return tuple(
+        sorted(rows, key=lambda row: (*key(row), row.order_ref or "", row.order_line or "", row.kit or ""))
+    )
 
 
 def by_order(events: Iterable[Event]) -> dict[str, list[Event]]:

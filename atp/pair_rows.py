@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from atp.days import day_start_us
 from atp.live import LiveView, PairImage
 from atp.model import INT64_MAX, INT64_MIN, NO_INSTANT, Reservation, Source
+from atp.receipts import net_receipts
 from atp.reference import EPOCH_MOMENT, local_day, net_demands
 from atp.rows import Allocation, Demand, Pair, Receipt, Rows, Stock
 
@@ -108,8 +109,8 @@ def image_of(pair_rows: PairRows, pair: Pair, time_zone: str) -> PairImage:
     return PairImage(
         figures,
         sorted(
-            (local_day(r.expected_at_us, time_zone), r.quantity_micros, r.confidence_micros)
-            for r in pair_rows.receipts
+            (local_day(r.expected_at_us, time_zone), net, r.confidence_micros)
+            for r, net in zip(pair_rows.receipts, net_receipts(pair_rows.receipts), strict=True)
         ),
         sorted(nets, key=lambda day_net: day_net[0]),
         sorted(_held(pair_rows.reservations, time_zone)),
@@ -143,7 +144,7 @@ def encode_detail(pair_rows: PairRows) -> bytes:
             )
             for r in pair_rows.receipts
         ],
-        "d": [(d.quantity_micros, d.due_at_us, d.order_ref, d.order_line) for d in pair_rows.demands],
+        "d": [(d.quantity_micros, d.due_at_us, d.order_ref, d.order_line, d.kit) for d in pair_rows.demands],
         # reservations stand in the block; their orders matter only where a demand of the same order is net of them
         "v": [
             (v.reservation_id, v.order_ref)

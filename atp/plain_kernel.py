@@ -1,6 +1,7 @@
 """Compiled: the ERP's events of pairs whose stream is plain, thousands a call.
 
-A plain stream has received all sequences from its first to its last, and its events say nothing but a figure. What
+A plain stream has received all sequences from its first to its last, in which instants never go back, of one
+numbering, and its events say nothing but a figure. What
 the next event makes of it needs no look at the others. `streams.Stream` and `streams.stock_of` are the same rules for
 every stream; whatever is unusual is left to them, and everything that follows it in the same stream.
 """
@@ -65,8 +66,9 @@ UNUSUAL: Final = 2
     PAIR_EVENT_UNAVAILABLE,
     PAIR_LEFT,  # the last call in which an event of it was left
     PAIR_TOUCHED,  # the last call in which one was taken in
+    PAIR_NEWEST,  # the instant of its last event
     PAIR_COLUMNS,
-) = range(24)
+) = range(25)
 
 # log (k, LOG_COLUMNS) int64: the events that still matter, each linked to the one of the same measure before it
 LOG_SEQUENCE, LOG_EFFECTIVE, LOG_KIND, LOG_QUANTITY, LOG_BEFORE, LOG_COLUMNS = range(6)
@@ -232,30 +234,34 @@ def _take_in(
             pair[figure] += quantity
         pair[as_of] = max(pair[as_of], effective)
     pair[newest] = _keep(log, head, sequence, effective, kind, quantity, pair[newest])
-    pair[PAIR_LAST] = sequence
+    pair[PAIR_LAST], pair[PAIR_NEWEST] = sequence, effective
     return True
 
 
 @inlined
 def _before(pair: NDArray[np.int64], log: NDArray[np.int64], row: NDArray[np.int64]) -> int:
     """What becomes of an event whose sequence was received already."""
+    status = LEFT
     for is_on_hand in (True, False):
+        is_own = is_on_hand == (row[ROW_MEASURE] == _ON_HAND_EVENT)
         event = pair[PAIR_EVENT if is_on_hand else PAIR_EVENT_UNAVAILABLE]
         steps = 0
         while event >= 0 and log[event, LOG_SEQUENCE] > row[ROW_SEQUENCE]:
+            if is_own and log[event, LOG_KIND] == _SET and log[event, LOG_EFFECTIVE] >= row[ROW_EFFECTIVE]:
+                status = _DUPLICATE  # a later set that is no older has all that it says
             event = log[event, LOG_BEFORE]
             steps += 1
             if steps > _STEPS_MAX:
                 return LEFT
         if event >= 0 and log[event, LOG_SEQUENCE] == row[ROW_SEQUENCE]:
             is_same = (
-                is_on_hand == (row[ROW_MEASURE] == _ON_HAND_EVENT)
+                is_own
                 and log[event, LOG_EFFECTIVE] == row[ROW_EFFECTIVE]
                 and log[event, LOG_KIND] == row[ROW_KIND]
                 and log[event, LOG_QUANTITY] == row[ROW_QUANTITY]
             )
             return _DUPLICATE if is_same else LEFT
-    return _DUPLICATE
+    return status
 
 
 @compiled
@@ -284,7 +290,7 @@ def fold(
             continue
         sequence, effective = row[ROW_SEQUENCE], row[ROW_EFFECTIVE]
         if row[ROW_SAYS] == PLAIN:
-            if sequence == last + 1:
+            if sequence == last + 1 and effective >= pair[PAIR_NEWEST]:
                 is_on_hand, kind = row[ROW_MEASURE] == _ON_HAND_EVENT, row[ROW_KIND]
                 if _take_in(pair, log, head, sequence, effective, is_on_hand, kind, row[ROW_QUANTITY]):
                     status[i] = _APPLIED if effective > pair[PAIR_AFTER] else _OLDER

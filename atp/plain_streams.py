@@ -11,7 +11,8 @@ from atp.events import Event, Kind, Measure
 from atp.live import LiveWriter
 from atp.model import INT64_MAX, INT64_MIN, NO_INSTANT, Source
 from atp.rows import Pair, Stock
-from atp.streams import Base, Stream
+from atp.stream import PLAIN, Stream
+from atp.streams import Base
 
 EVENTS_MAX = 256
 """Of a stream that is taken over: one that often has to be given back costs no more than this each time."""
@@ -63,7 +64,10 @@ class PlainStreams:
 
     def take_over(self, place: int, base: Base, stream: Stream) -> bool:
         """Keep the stream here from now on, if it is plain."""
-        if len(stream.spans) != 1 or len(stream.events) > EVENTS_MAX:
+        if len(stream.spans) != 1 or len(stream.events) > EVENTS_MAX or stream.resets or stream.waiting:
+            return False
+        instants = [each.effective_us for each in stream.events]
+        if not instants or instants != sorted(instants):
             return False
         (first, last), loaded = stream.spans[0], base.rows.stock
         on_hand, unavailable = (loaded.on_hand_micros, loaded.unavailable_micros) if loaded else (0, 0)
@@ -91,7 +95,7 @@ class PlainStreams:
         self._make_room(len(events))
         if not kernel.adopt(row, self._log, self._head, np.array(events, np.int64).reshape(-1, 5)):
             return False
-        row[kernel.PAIR_LAST] = last
+        row[kernel.PAIR_LAST], row[kernel.PAIR_NEWEST] = last, instants[-1]
         return True
 
     def stream(self, place: int, pair: Pair) -> Stream:
@@ -155,8 +159,8 @@ class PlainStreams:
 
 
 def _is_bare(event: Event) -> bool:
-    """Whether it says nothing but a figure of the ERP."""
-    return event.kind is not Kind.RESET and not event.says_more
+    """Whether it says nothing but a plain figure."""
+    return event.measure in PLAIN and not event.says_more
 
 
 def _doubled(array: NDArray[T], length: int) -> NDArray[T]:

@@ -87,6 +87,7 @@ COLUMNS: Final = {
     "demand_at": np.int64,
     "demand_order": np.int32,  # -1: none
     "demand_line": np.int32,  # of that order, among their names; -1: none
+    "demand_kit": np.int32,  # the item it was told for, whose component the pair's is; -1: the pair's own
     "allocation_start": np.int64,  # pairs + 1
     "allocation_quantity": np.int64,
     "allocation_as_of": np.int64,
@@ -306,7 +307,7 @@ class Positions:
             "pair_start": (items, "pair_branch pair_record"),
             "kit_start": (items, "kit_component kit_numerator kit_denominator"),
             "receipt_start": (pairs, " ".join(_RECEIPT_COLUMNS)),
-            "demand_start": (pairs, "demand_quantity demand_at demand_order demand_line"),
+            "demand_start": (pairs, "demand_quantity demand_at demand_order demand_line demand_kit"),
             "allocation_start": (
                 pairs,
                 "allocation_quantity allocation_as_of allocation_order allocation_line allocation_shipped",

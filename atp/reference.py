@@ -27,6 +27,7 @@ from atp.model import (
     SupplyPolicy,
     day_number,
 )
+from atp.receipts import net_receipts
 from atp.rows import Demand, Feed, Pair, Receipt, Rows
 
 USUAL_SUPPLY = SupplyPolicy()
@@ -176,7 +177,8 @@ def pair_days(rows: Rows, sku: str, branch: str, moment: Moment) -> PairDays | N
     for held in live_reservations(rows, pair, moment):
         from_day = today if held.holds_from_us <= moment.as_of_us else local_day(held.holds_from_us, zone)
         changes.append((from_day, -held.quantity_micros))
-    for receipt in rows.receipts.get(pair, []):
+    receipts = rows.receipts.get(pair, [])
+    for receipt, net in zip(receipts, net_receipts(receipts), strict=True):
         if receipt.confidence_micros < moment.supply.min_confidence_micros:
             days.doubtful.append(receipt)
             continue
@@ -187,7 +189,7 @@ def pair_days(rows: Rows, sku: str, branch: str, moment: Moment) -> PairDays | N
         usable = usable_day(rows, branch, receipt, today, moment.supply)
         if usable is not None:
             days.counted.append((usable, receipt))
-            changes.append((usable, receipt.quantity_micros))
+            changes.append((usable, net))
     for net, demand in net_demands(rows, sku, branch, moment):
         due = local_day(demand.due_at_us, zone)
         days.net_demands.append((due, net, demand))

@@ -104,6 +104,8 @@ class Demand:
     due_at_us: int
     order_ref: str | None = None
     order_line: str | None = None
+    kit: str | None = None
+    """The kit that it was told for, of which the item is a component."""
 
 
 @dataclass(frozen=True, slots=True)

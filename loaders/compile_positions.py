@@ -17,6 +17,7 @@ from atp.days import local_days
 from atp.model import INT64_MAX, MICROS, NO_INSTANT, day_number
 from atp.positions import BLOCK_SHIFT, COLUMNS, FLAGS, KINDS, PREFIX, names_arrays, pair_blocks
 from loaders.feeds import feed_columns
+from loaders.net_receipts import net_column
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]
@@ -328,6 +329,7 @@ def _kit_columns(c: _Compiler) -> Arrays:
 
 def _at_components(c: _Compiler, frame: pl.DataFrame, *quantities: str) -> pl.DataFrame:
     """A kit's rows turned into rows of its components, needs rounded up; without `quantities` they are left out."""
+    frame = frame.with_columns(kit=pl.lit(None, dtype=pl.String))
     kits = pl.Series(list(c.kits), dtype=pl.String)
     is_kit = frame["sku"].is_in(kits.implode())
     own = frame.filter(~is_kit)
@@ -337,6 +339,7 @@ def _at_components(c: _Compiler, frame: pl.DataFrame, *quantities: str) -> pl.Da
         {
             **row,
             "sku": sku,
+            "kit": row["sku"],
             **{name: min(math.ceil((row[name] or 0) * need), INT64_MAX) for name in quantities},
         }
         for row in frame.filter(is_kit).iter_rows(named=True)
@@ -369,7 +372,7 @@ def _pair_columns(c: _Compiler) -> Arrays:
     branches = max(1, len(c.branch))
     lists = {**_receipt_columns(c, keys, receipts), **_demand_columns(c, keys, demands, allocations)}
     records = _records(keys, stock, safety, allocations)
-    receipt_rows = [lists[f"receipt_{name}"] for name in ("day", "quantity", "confidence")]
+    receipt_rows = [lists[f"receipt_{name}"] for name in ("day", "net", "confidence")]
     demand_rows = [lists[f"demand_{name}"] for name in ("day", "net")]
     receipts_of, demands_of = (
         np.asarray(lists[each], np.int64) for each in ("receipt_start", "demand_start")
@@ -446,6 +449,7 @@ def _receipt_columns(c: _Compiler, keys: NDArray[np.int64], receipts: pl.DataFra
     by = ("day", "expected_at_us", "reference", "line", "quantity_micros", "confidence_micros", "kind_code")
     rows, starts = _sorted_rows(keys, dated, (*by, "supersedes"))
     return {
+        "receipt_net": net_column(rows, starts),
         "receipt_start": starts,
         "receipt_day": rows["day"].to_numpy(),
         "receipt_quantity": rows["quantity_micros"].to_numpy(),
@@ -463,9 +467,8 @@ def _demand_columns(
 ) -> Arrays:
     """Demands by due instant, each net of what is allocated to its order, the earliest first (A1)."""
     dated = demands.with_columns(day=pl.Series(_local_days(c, demands, "due_at_us"), dtype=pl.Int32))
-    rows, starts = _sorted_rows(
-        keys, dated, ("day", "due_at_us", "order_ref", "order_line", "quantity_micros")
-    )
+    by = ("day", "due_at_us", "order_ref", "order_line", "quantity_micros", "kit")
+    rows, starts = _sorted_rows(keys, dated, by)
     ordered = allocations.filter(pl.col("order_ref").is_not_null() & (pl.col("order_ref") != ""))
     cover = ordered.group_by("key", "order_ref").agg(cover=pl.col("allocated_micros").cast(pl.Int128).sum())
     quantity = pl.col("quantity_micros").cast(pl.Int128)
@@ -481,6 +484,7 @@ def _demand_columns(
         "demand_at": rows["due_at_us"].to_numpy(),
         "demand_order": c.order.of(rows["order_ref"]),
         "demand_line": c.order.of(rows["order_line"]),
+        "demand_kit": c.sku.of(rows["kit"]),
     }
 
 

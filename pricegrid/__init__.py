@@ -29,6 +29,7 @@ from pricegrid.errors import (
     UnavailableError,
     UnknownSnapshotError,
 )
+from pricegrid.feeds import FeedIssue, StreamReset
 from pricegrid.inventory import (
     InventoryEvent,
     InventoryEventKind,
@@ -73,6 +74,7 @@ __all__ = [
     "DeadlineExceededError",
     "ExceptionReason",
     "Explanation",
+    "FeedIssue",
     "Freshness",
     "FreshnessState",
     "InvalidRequestError",
@@ -106,6 +108,7 @@ __all__ = [
     "ReservedPart",
     "ServerError",
     "SourceFreshness",
+    "StreamReset",
     "SupplyPolicy",
     "UnavailableError",
     "UnknownSnapshotError",

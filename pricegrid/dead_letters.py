@@ -25,6 +25,10 @@ class DeadLetter:
     """What it is: a dict with the names of a feed file, or the text that is no such object."""
     replays: int
     """How often it was tried again."""
+    count: int
+    """How often it came: the same again is one dead letter."""
+    last_received: datetime
+    """When it came last (UTC)."""
 
 
 def dead_letter(message: v1.DeadLetter) -> DeadLetter:
@@ -37,4 +41,6 @@ def dead_letter(message: v1.DeadLetter) -> DeadLetter:
         detail=message.detail,
         payload=json.loads(message.payload_json),
         replays=message.replay_count,
+        count=message.seen_count,
+        last_received=instant_from_us(message.last_received_us),
     )

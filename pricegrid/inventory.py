@@ -96,7 +96,8 @@ class UnreadableEvent:
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """What became of the events of a stream, all of it durable: each counts in exactly one of the first four."""
+    """What became of the events of a stream, all of it durable: each counts in exactly one of the first four, or is
+    `refused`."""
 
     applied: int
     duplicate: int
@@ -110,6 +111,10 @@ class PublishResult:
     gaps: int
     """How often a message left a stream (source, item, branch) with an event missing."""
     correlation_id: str
+    refused: int = 0
+    """Those that can't be applied and for which there is no room among the dead letters: they are kept nowhere."""
+    restarts: int = 0
+    """Those that look as if their source had begun its numbers anew without a reset."""
 
 
 def publish_messages(
@@ -140,6 +145,8 @@ def publish_result(message: v1.PublishEventsResponse) -> PublishResult:
         dead_letter_ids=tuple(message.dead_letter_ids),
         gaps=message.gap_count,
         correlation_id=message.correlation_id,
+        refused=message.refused_count,
+        restarts=message.restart_count,
     )
 
 
@@ -177,6 +184,11 @@ def _message(event: InventoryEvent) -> v1.InventoryEvent:
 def _instant_us(field: str, instant: datetime) -> int:
     if instant.tzinfo is None:
         raise ValueError(f"{field} needs a time zone")
+    return us_from_instant(instant)
+
+
+def us_from_instant(instant: datetime) -> int:
+    """Microseconds since the epoch."""
     return (instant - _EPOCH) // _MICROSECOND
 
 

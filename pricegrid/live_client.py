@@ -1,7 +1,7 @@
 """The client's calls about live state: events, reservations, watching, dead letters."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
@@ -9,13 +9,16 @@ import grpc
 from pricegrid import v1
 from pricegrid.dead_letters import DeadLetter, dead_letter
 from pricegrid.errors import error_from_rpc
+from pricegrid.feeds import FeedIssue, StreamReset, feed_issue, source_number, stream_reset
 from pricegrid.inventory import (
     EVENTS_PER_MESSAGE,
     InventoryEvent,
+    InventorySource,
     PublishResult,
     UnreadableEvent,
     publish_messages,
     publish_result,
+    us_from_instant,
 )
 from pricegrid.requests import Line, SupplyPolicy, check_line_count, supply_message
 from pricegrid.reservations import (
@@ -200,8 +203,15 @@ class LiveClient:
         self, *, origin: str = "", limit: int = LIST_LIMIT, timeout_s: float = TIMEOUT_S
     ) -> tuple[DeadLetter, ...]:
         """What could not be applied, the oldest first; of one `origin` ('events', 'erp') or all."""
+        found: list[DeadLetter] = []
         request = v1.ListDeadLettersRequest(origin=origin, limit=limit)
-        return tuple(map(dead_letter, _ask(self._admin.ListDeadLetters, request, timeout_s).dead_letters))
+        while True:
+            answer = _ask(self._admin.ListDeadLetters, request, timeout_s)
+            found += map(dead_letter, answer.dead_letters)
+            if not answer.next_page_token or len(found) >= (limit or LIST_LIMIT):
+                return tuple(found)
+            request.page_token = answer.next_page_token
+            request.limit = (limit or LIST_LIMIT) - len(found)
 
     def dead_letter(self, dead_letter_id: str, *, timeout_s: float = TIMEOUT_S) -> DeadLetter:
         """One of them."""
@@ -219,6 +229,40 @@ class LiveClient:
         """Forgets them; how many there were."""
         request = v1.DropDeadLettersRequest(dead_letter_ids=dead_letter_ids)
         return int(_ask(self._admin.DropDeadLetters, request, timeout_s).dropped_count)
+
+    def feed_issues(
+        self, *, restarts: bool = False, limit: int = LIST_LIMIT, timeout_s: float = TIMEOUT_S
+    ) -> tuple[FeedIssue, ...]:
+        """Streams of events that miss some; with `restarts` those whose source seems to have begun anew."""
+        request = v1.ListFeedIssuesRequest(restarts=restarts, limit=limit)
+        return tuple(map(feed_issue, _ask(self._admin.ListFeedIssues, request, timeout_s).issues))
+
+    def reset_streams(
+        self,
+        source: InventorySource,
+        *,
+        actor: str,
+        sku: str = "",
+        branch: str = "",
+        every: bool = False,
+        begins: datetime | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> StreamReset:
+        """Lets a source begin its numbers anew: of an item, a branch, an item at a branch, or `every` stream.
+
+        Events that took effect at `begins` (default: now) or later count by the new numbers.
+        """
+        request = v1.ResetStreamsRequest(
+            source=source_number(source), sku=sku, branch=branch, all=every, actor=actor
+        )
+        if begins is not None:
+            request.effective_us = us_from_instant(begins)
+        return stream_reset(_ask(self._admin.ResetStreams, request, timeout_s).reset)
+
+    def resets(self, *, limit: int = LIST_LIMIT, timeout_s: float = TIMEOUT_S) -> tuple[StreamReset, ...]:
+        """What was reset, the newest first."""
+        request = v1.ListResetsRequest(limit=limit)
+        return tuple(map(stream_reset, _ask(self._admin.ListResets, request, timeout_s).resets))
 
 
 def _ask(call: Any, request: Any, timeout_s: float) -> Any:

@@ -147,7 +147,9 @@ def _keys(pages: list[int], shift: int, low: list[int]) -> list[int] | None:
     return keys
 
 
-def cell_fault(bundles: Rows, directory: Rows, low: Rows, ranks: Rows, item_bundles: Rows, key_space: int) -> int:
+def cell_fault(
+    bundles: Rows, directory: Rows, low: Rows, ranks: Rows, item_bundles: Rows, key_space: int
+) -> int:
     """As the compiled loop."""
     pages, bits, items = directory.tolist(), low.tolist(), len(item_bundles)
     at = start = 0

@@ -73,6 +73,8 @@ def letter_json(letter: DeadLetter) -> dict[str, object]:
         "reason": letter.reason,
         "detail": letter.detail,
         "replays": letter.replays,
+        "count": letter.count,
+        "last_received": instant_text(letter.last_received),
         "payload": letter.payload,
     }
 
@@ -110,12 +112,13 @@ def _print(args: argparse.Namespace, letters: Sequence[DeadLetter], code: int) -
                 instant_text(letter.received),
                 letter.origin,
                 letter.reason,
+                str(letter.count),
                 str(letter.replays),
                 letter.detail,
             )
             for letter in letters
         ]
-        print_table(["ID", "RECEIVED", "ORIGIN", "REASON", "REPLAYS", "DETAIL"], rows, right=(4,))
+        print_table(["ID", "RECEIVED", "ORIGIN", "REASON", "COUNT", "REPLAYS", "DETAIL"], rows, right=(4, 5))
     else:
         print("none")
     return code

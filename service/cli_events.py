@@ -1,4 +1,4 @@
-"""`pricegrid events publish`: a file of inventory events, one JSON object a line."""
+"""`pricegrid events`: publishes a file of inventory events, one JSON object a line; the rest is in `cli_feeds`."""
 
 import argparse
 import contextlib
@@ -25,6 +25,7 @@ from pricegrid import (
 from pricegrid.inventory import EVENTS_PER_MESSAGE, EVENTS_PER_MESSAGE_MAX
 from pricegrid.results import decimal_from_micros, instant_from_us
 from service.cli_client import add_where_arguments, answer, live_client
+from service.cli_feeds import add_feeds_arguments, run_feeds
 from service.cli_text import UsageError, print_json_list
 from service.event_json import EventError, event_from_json
 
@@ -35,6 +36,7 @@ _PROGRESS_S = 0.2
 def add_events_arguments(parser: argparse.ArgumentParser) -> None:
     """The subcommands of `events`."""
     commands = parser.add_subparsers(dest="events_command", required=True, metavar="COMMAND")
+    add_feeds_arguments(commands)
     publish = commands.add_parser(
         "publish",
         help="publish a file of events",
@@ -60,7 +62,9 @@ def add_events_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_events(args: argparse.Namespace) -> int:
-    """Publishes; 0 when all events count or say nothing new, 1 when there are dead letters."""
+    """Publishes; 0 when all events count or say nothing new, 1 when there are dead letters. Or looks after feeds."""
+    if args.events_command != "publish":
+        return run_feeds(args)
 
     def ask() -> int:
         with _opened(args.file) as file, live_client(args) as client:
@@ -75,7 +79,7 @@ def run_events(args: argparse.Namespace) -> int:
             print_json_list([_json(result, reading)])
         else:
             _print(result, reading)
-        return 1 if result.dead_letter else 0
+        return 1 if result.dead_letter or result.refused else 0
 
     return answer(ask)
 
@@ -161,6 +165,8 @@ def _json(result: PublishResult, reading: Reading) -> dict[str, object]:
         "dead_letter": result.dead_letter,
         "dead_letter_ids": result.dead_letter_ids,
         "gaps": result.gaps,
+        "refused": result.refused,
+        "restarts": result.restarts,
         "unreadable": [
             {"line": number, "reason": reason, "detail": detail}
             for number, reason, detail in reading.unreadable
@@ -176,6 +182,16 @@ def _print(result: PublishResult, reading: Reading) -> None:
     )
     if result.gaps:
         print(f"{result.gaps:,} times an event was missing: figures are stale until it or the next set comes")
+        print("`pricegrid events gaps` names them")
+    if result.restarts:
+        print(
+            f"{result.restarts:,} came under a number that was passed already: has their source begun anew?"
+        )
+        print("`pricegrid events restarts` names them, `pricegrid events reset` lets a source begin anew")
+    if result.refused:
+        print(
+            f"{result.refused:,} can't be applied and are kept nowhere: there is no room for more dead letters"
+        )
     for number, reason, detail in reading.unreadable[:_LINES_SHOWN]:
         print(f"line {number}: {reason}: {detail}")
     if len(reading.unreadable) > _LINES_SHOWN:

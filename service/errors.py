@@ -57,6 +57,8 @@ class Reason(enum.StrEnum):
     KEY_REUSED = "KEY_REUSED"
     ORDER_MISMATCH = "ORDER_MISMATCH"
     DEAD_LETTER_NOT_FOUND = "DEAD_LETTER_NOT_FOUND"
+    INVALID_RESET = "INVALID_RESET"
+    NO_STREAMS = "NO_STREAMS"
     SNAPSHOT_UNUSABLE = "SNAPSHOT_UNUSABLE"
     TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
     LIVE_STATE_UNAVAILABLE = "LIVE_STATE_UNAVAILABLE"
@@ -99,6 +101,8 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
         Reason.KEY_REUSED: grpc.StatusCode.ALREADY_EXISTS,
         Reason.ORDER_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.DEAD_LETTER_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+        Reason.INVALID_RESET: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.NO_STREAMS: grpc.StatusCode.NOT_FOUND,
         Reason.SNAPSHOT_UNUSABLE: grpc.StatusCode.DATA_LOSS,
         Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
         Reason.LIVE_STATE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,

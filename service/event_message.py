@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from atp.events import DeadReason, Event, EventBatch, Kind
 from atp.plain_kernel import ROW_END, ROW_START
+from service.dead_letters import Faulty
+from service.event_json import event_json
 from service.event_kernel import scan_events
-from service.live_api import DeadLetter
 from service.live_pairs import NO_PLACES, NO_ROWS
-from service.live_records import new_dead_letter
-from service.wire_events import ReadEvents, decode_events
+from service.wire_events import ReadEvents, decode_events, encode_events
 
 
 class EventMessage(NamedTuple):
@@ -35,12 +36,35 @@ def read_message(raw: bytes, left_of: Callable[[bytes, NDArray[np.int64]], NDArr
     return EventMessage(raw, rows, left, decode_events(some_events(raw, rows[left])))
 
 
-def unreadable(message: EventMessage, at_us: int) -> list[DeadLetter]:
-    """What its sender or we could not read."""
-    return [
-        new_dead_letter(at_us, bad.reason.name, bad.detail, bad.payload_json)
-        for bad in message.read.unreadable
-    ]
+def sorted_out(
+    message: EventMessage, fault_of: Callable[[Event], DeadReason | None]
+) -> tuple[bytes, list[Faulty]]:
+    """What is left of a message without the events that can't be applied, and these. All that made them so is decided
+    here, once: what is left is what becomes durable, and is never judged again by another clock or another snapshot."""
+    read, found = (
+        message.read,
+        [Faulty(bad.reason.name, bad.detail, bad.payload_json) for bad in message.read.unreadable],
+    )
+    events = read.events.events()
+    faults = [fault_of(event) for event in events]
+    if not found and not any(fault is not None for fault in faults):
+        return message.raw, []
+    found += [faulty(event, fault) for event, fault in zip(events, faults, strict=True) if fault is not None]
+    if not len(message.rows):
+        kept = [event for event, fault in zip(events, faults, strict=True) if fault is None]
+        return encode_events(EventBatch.of(kept)), found
+    unread = {bad.index for bad in read.unreadable}
+    places = [at for at in range(len(message.left)) if at not in unread]
+    bad_places = [*unread, *(at for at, fault in zip(places, faults, strict=True) if fault is not None)]
+    return some_events(message.raw, np.delete(message.rows, message.left[bad_places], axis=0)), found
+
+
+def faulty(event: Event, reason: DeadReason | None) -> Faulty:
+    """An event that can't be applied, with the reason."""
+    source, measure = event.source.name.lower(), event.measure.name.lower()
+    what = "reset" if event.kind is Kind.RESET else measure
+    name = (reason or DeadReason.MALFORMED).name
+    return Faulty(name, f"{what} of {event.sku} at {event.branch}, from {source}", event_json(event))
 
 
 def some_events(raw: bytes, rows: NDArray[np.int64]) -> bytes:

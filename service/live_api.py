@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from atp.events import EventStatus
+from atp.model import Source
 from atp.reservations import HeldReservation, ReserveAsk
 
 
@@ -21,6 +22,10 @@ class PublishResult:
     dead_letter_ids: Sequence[str] = ()
     gaps: int = 0
     """Streams (source, item, branch) among those of the batch that miss events now."""
+    refused: int = 0
+    """Events that can't be applied and for which there was no room among the dead letters: they are kept nowhere."""
+    restarts: int = 0
+    """Events that look as if their source had begun its numbers anew without a reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,63 @@ class DeadLetter:
     """Which field, and what is wrong with it."""
     payload_json: str
     replays: int = 0
+    count: int = 1
+    """How often it came."""
+    last_us: int = 0
+    """When it came last."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterPage:
+    """Some dead letters, the oldest first."""
+
+    letters: Sequence[DeadLetter]
+    after: str = ""
+    """The next ones are asked for after this id; '' when there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedIssue:
+    """A stream that needs a look: events of it are missing, or its source seems to have begun its numbers anew."""
+
+    source: Source
+    sku: str
+    branch: str
+    missing: Sequence[tuple[int, int]] = ()
+    """The first and last of each run of missing numbers."""
+    restarts: int = 0
+    """Events that came under a number that was passed already, and took effect later than all before."""
+    restart_sequence: int = 0
+    """The number of the last of these."""
+    restart_us: int = 0
+    """When it took effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetAsk:
+    """Which streams begin their numbers anew; '' is any item, any branch."""
+
+    actor: str
+    source: Source
+    sku: str = ""
+    branch: str = ""
+    effective_us: int | None = None
+    """Events that took effect at this instant or later belong to the new numbers; None: now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetRecord:
+    """A reset that was carried out."""
+
+    reset_id: str
+    at_us: int
+    actor: str
+    source: Source
+    sku: str
+    branch: str
+    effective_us: int
+    streams: int
+    """How many streams it reset."""
 
 
 class LiveApi(Protocol):
@@ -96,8 +158,8 @@ class LiveApi(Protocol):
         taken over so long after they were confirmed."""
         ...
 
-    def dead_letters(self, *, origin: str = "", limit: int = 1_000) -> Sequence[DeadLetter]:
-        """Oldest first."""
+    def dead_letters(self, *, origin: str = "", limit: int = 1_000, after: str = "") -> DeadLetterPage:
+        """Oldest first, after the one of that id; refuses with DEAD_LETTER_NOT_FOUND when it is gone."""
         ...
 
     def dead_letter(self, dead_letter_id: str) -> DeadLetter:
@@ -110,4 +172,17 @@ class LiveApi(Protocol):
 
     def drop_dead_letters(self, ids: Sequence[str]) -> int:
         """Forget them; how many there were."""
+        ...
+
+    def feed_issues(self, *, restarts: bool = False, limit: int = 1_000) -> Sequence[FeedIssue]:
+        """The streams that miss events, or those whose source seems to have begun anew."""
+        ...
+
+    def reset_streams(self, ask: ResetAsk) -> ResetRecord:
+        """Let streams begin their numbers anew, and keep who asked for it; refuses with NO_STREAMS when none was heard
+        of since the load."""
+        ...
+
+    def resets(self, limit: int = 1_000) -> Sequence[ResetRecord]:
+        """The newest first."""
         ...

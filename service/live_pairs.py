@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -11,67 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp.days import day_start_us
-from atp.decode import snapshot_pair
 from atp.engine import AvailabilityEngine
 from atp.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
+from atp.kit_demands import with_kit_demands
 from atp.live import LiveFullError, LiveWriter
-from atp.model import INT64_MAX, NO_INSTANT, Reservation, Source, day_number
+from atp.model import AS_OF_MAX_US, NO_INSTANT, Reservation, Source
 from atp.order_books import PairLists
 from atp.order_lines import START, Mark, Point
-from atp.pair_rows import PairRows, figures_with_stock, image_of, reservation_number
-from atp.plain_kernel import LEFT, ROW_COLUMNS
+from atp.pair_rows import figures_with_stock, image_of, reservation_number
+from atp.plain_kernel import LEFT, ROW_COLUMNS, ROW_EFFECTIVE, ROW_SAYS, UNUSUAL
 from atp.plain_streams import PlainStreams
 from atp.reference import local_day
 from atp.reservations import LIVING, HeldReservation, ReservationStatus, shown_micros
 from atp.rows import Pair, Stock
-from atp.streams import Base, Stream, figures_of, stock_of
+from atp.stream import PLAIN
+from atp.streams import Stream, demand_events, gaps_of, plain_events, stock_of
+from service.limits import GAP_SPANS_MAX
+from service.live_api import FeedIssue
+from service.pair_state import PairState, Restart, base_of, open_holds, owners_at
 
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
 NO_PLACES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
 NO_ROWS: Final[NDArray[np.int64]] = np.empty((0, ROW_COLUMNS), dtype=np.int64)
-LET_GO_MIN: Final = 64
-"""Events of a stream that are not needed any more, before their memory is worth a look."""
 MakeWriter = Callable[[int], LiveWriter]
 """A larger room for live positions, given how often it was made larger."""
-
-
-@dataclass(slots=True)
-class _State:
-    item: int
-    branch: int
-    base: Base
-    streams: dict[Source, Stream] = field(default_factory=dict)
-    holding: dict[str, HeldReservation] = field(default_factory=dict)
-    figures: tuple[int, ...] = ()
-    """The nine of the row shown last; (): none is shown, and the snapshot has lists of the pair."""
-    has_new_lists: bool = False
-    """Allocations, receipts or demands may be others than shown."""
-    changed: set[str] = field(default_factory=set)
-    """Reservations that may be others than shown."""
-    spread: set[str] = field(default_factory=set)
-    """Reservations that hold the pair in more than one line."""
-    is_shown: bool = False
-    has_demands: bool = False
-    place: int = -1
-    """Among the plain streams; -1: the ERP has said nothing yet."""
-    lists: PairLists = field(init=False)
-    let_go: int = 0
-    """Events of the WMS in its stream that the lists need no more."""
-    has_fractions: bool = False
-    """A reservation holds a part of a micro."""
-
-    def __post_init__(self) -> None:
-        self.lists = PairLists(self.base)
-
-
-class _Open(NamedTuple):
-    """What a line of a reservation holds of a pair."""
-
-    held: HeldReservation
-    first_day: int
-    """0: at once."""
-    expires_us: int
-    exact_micros: Fraction
 
 
 class Folded(NamedTuple):
@@ -100,10 +63,11 @@ class LivePairs:
         self._grown = 0
         self._link_lost_us = 0
         self._writer = make_writer(0)
-        self._states: dict[Pair, _State] = {}
+        self._states: dict[Pair, PairState] = {}
         self._where: dict[str, set[Pair]] = {}
         self._plain = PlainStreams()
         self._pair_of: list[Pair] = []
+        self._owners_of: dict[int, Mapping[Measure, Source]] = {}
         engine.positions.follow(self._writer.readable())
 
     def are_whole(self, on_shown: Callable[[], None]) -> None:
@@ -111,8 +75,10 @@ class LivePairs:
         on_shown()
         self._on_shown = on_shown
 
-    def left(self, raw: bytes, rows: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The rows of a message (`atp.plain_kernel`) that are for `apply` whatever the others do."""
+    def left(self, raw: bytes, rows: NDArray[np.int64], until_us: int = AS_OF_MAX_US) -> NDArray[np.intp]:
+        """The rows of a message (`atp.plain_kernel`) that are for `apply` whatever the others do, and those that took
+        effect after an instant."""
+        rows[rows[:, ROW_EFFECTIVE] > until_us, ROW_SAYS] = UNUSUAL
         return np.flatnonzero(self._plain.is_left(rows, self._plain.places(raw, rows)))
 
     def fold(self, raw: bytes, rows: NDArray[np.int64]) -> Folded:
@@ -127,49 +93,137 @@ class LivePairs:
         return [self._pair_of[place] for place in self._plain.held(places)]
 
     def apply(self, event: Event) -> Outcome:
-        """Take in one event; `refresh` shows what it changed."""
-        reason = self._fault(event)
+        """Take in one event; `refresh` shows what it changed. What no reading of it could apply is a dead letter."""
+        reason = self._misfit(event)
         if reason is not None:
             return Outcome(EventStatus.DEAD_LETTER, reason)
-        state = self._states.get((event.sku, event.branch)) or self._state((event.sku, event.branch))
+        pair = (event.sku, event.branch)
+        state = self._states.get(pair) or self._state(pair)
         if event.source is Source.ERP and self._plain.is_plain(state.place):
-            state.streams[Source.ERP] = self._plain.give_back(state.place, (event.sku, event.branch))
+            state.streams[Source.ERP] = self._plain.give_back(state.place, pair)
         stream = state.streams.get(event.source)
         if stream is None:
             stream = state.streams[event.source] = Stream()
+        if state.done and (event.kind is Kind.RESET or not stream.is_next(event)):
+            state.forget_done(stream)
+        waiting = list(stream.waiting)
         outcome = stream.add(event)
-        base = state.base
-        if event.source is Source.ERP:
-            after_us = base.erp_us
-            if event.effective_us <= after_us and outcome.status is EventStatus.APPLIED:
-                outcome = Outcome(EventStatus.OLDER)
-        else:
-            after_us = base.wms_us if event.source is Source.WMS else base.transit_us
+        if outcome.is_restart:
+            count = state.restarts[event.source].events if event.source in state.restarts else 0
+            state.restarts[event.source] = Restart(count + 1, event.sequence, event.effective_us)
+        elif event.kind is Kind.RESET:
+            state.restarts.pop(event.source, None)
+        is_plain = event.measure in PLAIN and event.kind is not Kind.RESET
+        if is_plain and event.effective_us <= state.base.erp_us and outcome.status is EventStatus.APPLIED:
+            outcome = Outcome(EventStatus.OLDER)
+        if not is_plain or event.source is not Source.ERP:
             state.has_new_lists = True
-            if outcome.status is EventStatus.APPLIED:
-                state.lists.add(event)
-        if len(stream.spans) > 1 and stream.has_gap(after_us):
-            return Outcome(outcome.status, outcome.reason, has_gap=True)
+            self._tell_components(pair, state)
+        if event.kind is Kind.RESET or stream.waiting != waiting:
+            state.lists = PairLists.rearranged(state.lists, state.streams, state.owners)
+            state.is_rearranged = True
+        elif outcome.status is EventStatus.APPLIED and event.measure not in PLAIN:
+            state.lists.add(event)
+        if gaps_of(state.base, {event.source: stream}, state.owners):
+            return replace(outcome, has_gap=True)
         return outcome
 
-    def _fault(self, event: Event) -> DeadReason | None:
+    def touched(self, event: Event) -> list[Pair]:
+        """The pairs that an event that was taken in may have changed."""
+        item = self._states[event.sku, event.branch].item
+        needs = self._components(item)
+        return [(sku, event.branch) for sku in needs] if needs else [(event.sku, event.branch)]
+
+    def orders(self, event: Event) -> list[tuple[Pair, str]]:
+        """The orders at a pair whose allocations an event that was taken in may have changed."""
+        pair = (event.sku, event.branch)
+        state = self._states[pair]
+        if not state.is_rearranged:
+            return [(pair, event.order_ref)] if event.measure is Measure.ALLOCATED else []
+        state.is_rearranged = False
+        held = {each.order_ref for each in state.holding.values()}
+        return [(pair, order_ref) for order_ref in sorted(state.lists.allocations.orders() | held)]
+
+    def _components(self, item: int) -> dict[str, Fraction]:
+        """What a kit needs of each base component; nothing for an item that is none."""
+        positions = self.engine.positions
+        return {
+            positions.skus.name(positions.integer("kit_component", k)).decode(): Fraction(
+                positions.integer("kit_numerator", k), positions.integer("kit_denominator", k) or 1
+            )
+            for k in positions.span("kit_start", item)
+        }
+
+    def _tell_components(self, kit: Pair, state: PairState) -> None:
+        for sku, need in self._components(state.item).items():
+            component = self._state((sku, kit[1]))
+            component.kits[kit[0]] = need
+            component.has_new_lists = True
+
+    def fault(self, event: Event, until_us: int) -> DeadReason | None:
+        """Why an event that comes now can't be applied: it is judged once, before it is made durable."""
         if event.sequence < 1:
             return DeadReason.INVALID_SEQUENCE
-        if SOURCE_OF[event.measure] is not event.source:
-            return DeadReason.WRONG_SOURCE
-        if event.kind is Kind.SET and event.quantity_micros < 0 and event.measure in _NOT_NEGATIVE:
-            return DeadReason.INVALID_QUANTITY
-        is_dated = event.measure in (Measure.RECEIPT, Measure.DEMAND)
-        if is_dated and event.kind is Kind.SET and event.quantity_micros and event.expected_at_us is None:
-            return DeadReason.MISSING_DATE
-        if (event.sku, event.branch) in self._states:
-            return None
-        item, branch = self.engine.ordinals(event.sku, event.branch)
+        if (reason := self._misfit(event)) is not None:
+            return reason
+        return DeadReason.FUTURE if event.effective_us > until_us else None
+
+    def _misfit(self, event: Event) -> DeadReason | None:
+        """Why an event has no place in this snapshot."""
+        is_reset = event.kind is Kind.RESET
+        if event.sequence < (0 if is_reset else 1):
+            return DeadReason.INVALID_SEQUENCE
+        state = self._states.get((event.sku, event.branch))
+        item, branch = (state.item, state.branch) if state else self.engine.ordinals(event.sku, event.branch)
+        if not is_reset:
+            owners = state.owners if state else self._owners(branch)
+            if owners[event.measure] is not event.source:
+                return DeadReason.WRONG_SOURCE
+            if event.kind is Kind.SET and event.quantity_micros < 0 and event.measure in _NOT_NEGATIVE:
+                return DeadReason.INVALID_QUANTITY
+            is_dated = event.measure in (Measure.RECEIPT, Measure.DEMAND)
+            if is_dated and event.kind is Kind.SET and event.quantity_micros and event.expected_at_us is None:
+                return DeadReason.MISSING_DATE
         if item < 0:
             return DeadReason.UNKNOWN_ITEM
         if branch < 0:
             return DeadReason.UNKNOWN_BRANCH
+        if is_reset or event.measure is Measure.DEMAND or (state and not state.is_kit):
+            return None
         return DeadReason.KIT_ITEM if self.engine.positions.span("kit_start", item) else None
+
+    def _owners(self, branch: int) -> Mapping[Measure, Source]:
+        """The source of each measure at a branch; of one that does not exist as it is by default."""
+        if branch < 0:
+            return SOURCE_OF
+        if branch not in self._owners_of:
+            self._owners_of[branch] = owners_at(self.engine.positions, branch)
+        return self._owners_of[branch]
+
+    def heard(self, source: Source, sku: str, branch: str) -> list[tuple[Source, Pair]]:
+        """The streams of a source that were heard of since the load; '' is any item, any branch."""
+        return [
+            (source, pair)
+            for pair, state in sorted(self._states.items())
+            if sku in ("", pair[0])
+            and branch in ("", pair[1])
+            and (source in state.streams or (source is Source.ERP and self._plain.is_plain(state.place)))
+        ]
+
+    def issues(self, *, restarts: bool, limit: int) -> list[FeedIssue]:
+        """The streams that miss events, or those whose source seems to have begun anew."""
+        found: list[FeedIssue] = []
+        for pair, state in sorted(self._states.items()):
+            for source in Source:
+                stream = state.streams.get(source)
+                missing = (
+                    stream.missing() if stream and gaps_of(state.base, {source: stream}, state.owners) else []
+                )
+                restart = state.restarts.get(source)
+                if (restart if restarts else missing) and len(found) < limit:
+                    told = restart or Restart(0, 0, 0)
+                    found.append(FeedIssue(source, *pair, missing[:GAP_SPANS_MAX], *told))
+        return found
 
     def hold(self, held: HeldReservation) -> list[Pair]:
         """Let a reservation count as it stands now; the pairs it touches, or touched before.
@@ -206,14 +260,13 @@ class LivePairs:
     def mark(self, pair: Pair) -> Mark:
         """The last that the warehouse has said of a pair."""
         state = self._states.get(pair)
-        stream = state.streams.get(Source.WMS) if state else None
-        return (0, stream.spans[-1][1]) if stream else START
+        return state.mark if state else START
 
     def is_whole(self, pair: Pair) -> bool:
         """Whether nothing older can come than what the warehouse has said of a pair."""
         state = self._states.get(pair)
-        stream = state.streams.get(Source.WMS) if state else None
-        return stream is None or _is_whole(stream)
+        stream = state.allocation_stream if state else None
+        return stream is None or stream.is_whole
 
     def is_loaded(self, pair: Pair, order_ref: str) -> bool:
         """Whether the snapshot says what is allocated of a pair to an order."""
@@ -223,20 +276,8 @@ class LivePairs:
     def let_go(self, pair: Pair, order_ref: str) -> None:
         """Forget the events of an order that has ended, and of which there are no reservations."""
         state = self._states.get(pair)
-        if state is None or not state.lists.allocations.has_ended(order_ref) or not self.is_whole(pair):
-            return
-        unnamed = [
-            part.since
-            for held in state.holding.values()
-            if not held.order_ref and held.status in LIVING
-            for line in held.lines
-            for part in line.parts
-            if (part.sku, line.line.branch) == pair
-        ]
-        state.let_go += state.lists.allocations.fold(order_ref, min(unnamed, default=self.mark(pair)))
-        stream = state.streams.get(Source.WMS)
-        if stream and state.let_go > max(LET_GO_MIN, len(stream.events) // 2):
-            stream.events, state.let_go = state.lists.allocations.kept(), 0
+        if state is not None and self.is_whole(pair):
+            state.let_go(pair, order_ref)
 
     def slack(self, pair: Pair, now_us: int) -> Fraction:
         """What is shown as held of a pair less what is held, in micros: more than -1, at most 0."""
@@ -245,7 +286,7 @@ class LivePairs:
             return Fraction(0)
         held = [
             each
-            for each in self._open(pair, state.holding.values())
+            for each in open_holds(pair, state.holding.values())
             if not each.first_day and now_us < each.expires_us
         ]
         exact = sum((each.exact_micros for each in held), Fraction(0))
@@ -273,7 +314,7 @@ class LivePairs:
         ordinals, figures = [], []
         for pair in pairs:
             state = self._states[pair]
-            if Source.ERP in state.streams:
+            if Source.ERP in state.streams and state.owners is SOURCE_OF:
                 self._take_over(pair, state)
             if state.has_new_lists or not state.figures or not self._show_held(pair, state):
                 self._show(pair)
@@ -289,7 +330,7 @@ class LivePairs:
         except LiveFullError:
             self._grow()
 
-    def _take_over(self, pair: Pair, state: _State) -> None:
+    def _take_over(self, pair: Pair, state: PairState) -> None:
         """Keep what the ERP says of a pair among the plain streams, if it can be."""
         if state.place < 0:
             is_held = bool(state.holding)
@@ -298,7 +339,7 @@ class LivePairs:
         if self._plain.take_over(state.place, state.base, state.streams[Source.ERP]):
             del state.streams[Source.ERP]
 
-    def _show_held(self, pair: Pair, state: _State) -> bool:
+    def _show_held(self, pair: Pair, state: PairState) -> bool:
         """Show the reservations that have changed, one entry each; False: the whole pair must be shown."""
         if not state.changed:
             return True
@@ -330,13 +371,13 @@ class LivePairs:
         state.changed.clear()
         return True
 
-    def _forget_ended(self, state: _State, reservation_id: str) -> None:
+    def _forget_ended(self, state: PairState, reservation_id: str) -> None:
         held = state.holding.get(reservation_id)
         if held is not None and held.status not in LIVING:
             del state.holding[reservation_id]
             state.spread.discard(reservation_id)
 
-    def _with_stock(self, state: _State) -> tuple[int, ...]:
+    def _with_stock(self, state: PairState) -> tuple[int, ...]:
         """The figures shown last with what the ERP has said since."""
         rows = state.base.rows
         stock = self._stock(state) or rows.stock
@@ -344,28 +385,38 @@ class LivePairs:
         gaps = sum(1 << source for source in self._gaps(state))
         return figures_with_stock(state.figures, stock, gaps, is_unknown=is_unknown)
 
-    def _gaps(self, state: _State) -> frozenset[Source]:
-        after_us = (state.base.erp_us, state.base.wms_us, state.base.transit_us)
-        return frozenset(
-            source
-            for source, stream in state.streams.items()
-            if len(stream.spans) > 1 and stream.has_gap(after_us[source])
-        )
-
-    def _stock(self, state: _State) -> Stock | None:
+    def _stock(self, state: PairState) -> Stock | None:
         """What the ERP's events make of the stock row; None: nothing that is known."""
         if self._plain.is_plain(state.place):
             return self._plain.stock(state.place)
-        erp = state.streams.get(Source.ERP)
-        return stock_of(state.base.rows, state.base.erp_us, erp.events) if erp else None
+        events = plain_events(state.streams, state.owners)
+        return stock_of(state.base.rows, state.base.erp_us, events) if events else None
+
+    def _gaps(self, state: PairState) -> frozenset[Source]:
+        """The sources, as answers name them, of whose figures something is missing."""
+        gaps = gaps_of(state.base, state.streams, state.owners)
+        for kit in state.kits:
+            of_kit = self._states[kit, self._branch_name(state)]
+            gaps |= gaps_of(of_kit.base, of_kit.streams, of_kit.owners)
+        return gaps
+
+    def _branch_name(self, state: PairState) -> str:
+        return self.engine.positions.branches.name(state.branch).decode()
 
     def _show(self, pair: Pair) -> None:
         state = self._states[pair]
-        rows = figures_of(state.base, {s: each for s, each in state.streams.items() if s is Source.ERP})
-        is_whole = _is_whole(state.streams.get(Source.TRANSIT))
-        rows = replace(state.lists.put_into(rows, is_transit_whole=is_whole), gaps=self._gaps(state))
-        if self._plain.is_plain(state.place) and (stock := self._plain.stock(state.place)):
+        if state.is_kit:
+            return  # it has no figures of its own
+        rows = state.base.rows
+        if (stock := self._stock(state)) is not None:
             rows = replace(rows, stock=stock, is_unknown=False)
+        transit = state.streams.get(state.owners[Measure.DEMAND])
+        rows = state.lists.put_into(rows, is_transit_whole=transit is not None and transit.is_whole)
+        for kit, need in state.kits.items():
+            of_kit = self._states[kit, pair[1]]
+            events = demand_events(of_kit.streams, of_kit.owners)
+            rows = with_kit_demands(rows, kit, need, of_kit.base.transit_us, events)
+        rows = replace(rows, gaps=self._gaps(state))
         entries = Counter[str]()
         reservations = tuple(self._reservations(pair, state, state.holding.values()))
         entries.update(each.reservation_id for each in reservations)
@@ -402,9 +453,9 @@ class LivePairs:
         return positions.zones[positions.integer("branch_zone", branch)]
 
     def _reservations(
-        self, pair: Pair, state: _State, holding: Iterable[HeldReservation]
+        self, pair: Pair, state: PairState, holding: Iterable[HeldReservation]
     ) -> Iterable[Reservation]:
-        found = list(self._open(pair, holding))
+        found = list(open_holds(pair, holding))
         shown = shown_micros([(each.first_day, each.expires_us, each.exact_micros) for each in found])
         for each, micros in zip(found, shown, strict=True):
             if micros:
@@ -418,48 +469,13 @@ class LivePairs:
                     each.expires_us,
                 )
 
-    def _open(self, pair: Pair, holding: Iterable[HeldReservation]) -> Iterable[_Open]:
-        """What each reservation holds of a pair, line by line."""
-        for held in holding:
-            if held.status not in LIVING:
-                continue
-            expires_us = INT64_MAX if held.status is ReservationStatus.CONFIRMED else held.expires_us
-            for line in held.lines:
-                if line.line.branch != pair[1]:
-                    continue
-                exact = sum((p.open_micros for p in line.parts if p.sku == pair[0]), Fraction(0))
-                if exact > 0:
-                    day = 0 if line.line.from_date is None else day_number(line.line.from_date)
-                    yield _Open(held, day, expires_us, exact)
-
-    def _state(self, pair: Pair) -> _State:
+    def _state(self, pair: Pair) -> PairState:
         state = self._states.get(pair)
         if state is None:
             item, branch = self.engine.ordinals(*pair)
-            base = self._base(item, branch)
-            state = self._states[pair] = _State(item, branch, base)
+            base = base_of(self.engine.positions, item, branch, self._created_us)
+            state = self._states[pair] = PairState(item, branch, base, owners=self._owners(branch))
+            state.is_kit = bool(self.engine.positions.span("kit_start", item))
             if not (base.rows.allocations or base.rows.receipts or base.rows.demands):
                 state.figures = (0, 0, 0, base.rows.safety_micros, NO_INSTANT, NO_INSTANT, 0, 0, NO_INSTANT)
         return state
-
-    def _base(self, item: int, branch: int) -> Base:
-        """What the snapshot says of a pair; its rows are sets at their instants."""
-        positions = self.engine.positions
-        rows = snapshot_pair(positions, item, branch) or PairRows()
-        feeds = [int(instant) for instant in positions.arrays["feed_as_of"][branch]]
-        erp_us = NO_INSTANT
-        if rows.stock is not None:
-            erp_us = rows.stock.as_of_us
-        elif positions.arrays["feed_complete"][branch, Source.ERP] and not rows.is_unknown:
-            erp_us = feeds[Source.ERP]
-        wms_us, transit_us = (
-            self._created_us if feeds[source] == NO_INSTANT else feeds[source]
-            for source in (Source.WMS, Source.TRANSIT)
-        )
-        ships = positions.arrays.get("feed_decrease_shipped")
-        return Base(rows, erp_us, wms_us, transit_us, ships is not None and bool(ships[branch]))
-
-
-def _is_whole(stream: Stream | None) -> bool:
-    """Whether all of a stream is there from its first sequence on."""
-    return stream is not None and len(stream.spans) == 1 and stream.spans[0][0] == 1

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import secrets
 from datetime import date
 from typing import Any
 
@@ -73,9 +72,3 @@ def same_ask(ask: ReserveAsk, held: HeldReservation) -> bool:
     if not held.asked:  # made by a release that did not note it
         return tuple(ask.lines) == tuple(line.line for line in held.lines)
     return asked_for(ask) == held.asked
-
-
-def new_dead_letter(at_us: int, reason: str, detail: str, payload_json: str) -> DeadLetter:
-    """An event that can't be applied."""
-    name = f"D{at_us:016x}{secrets.token_hex(4)}"
-    return DeadLetter(name, at_us, "events", reason, detail, payload_json)

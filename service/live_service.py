@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from atp.events import EventStatus
 from pricegrid import v1
+from service import wire_feeds
 from service import wire_live as wire
 from service.answered import Answered
 from service.errors import Reason, RequestRefusedError
@@ -28,6 +29,9 @@ UNARY_METHODS = {
         "ReplayDeadLetters",
         "DropDeadLetters",
         "ListReservations",
+        "ListFeedIssues",
+        "ResetStreams",
+        "ListResets",
     ),
 }
 """What one message is asked and answered of live state; beside them there is `PUBLISH_EVENTS`."""
@@ -86,9 +90,10 @@ class LiveService:
 
     def list_dead_letters(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `ListDeadLettersRequest`."""
-        origin, limit = wire.decode_list_dead_letters(raw)
-        found = self._live.dead_letters(origin=origin, limit=limit)
-        return Answered(wire.encode_dead_letters(v1.ListDeadLettersResponse(), found, caller.correlation_id))
+        origin, limit, after = wire.decode_list_dead_letters(raw)
+        page = self._live.dead_letters(origin=origin, limit=limit, after=after)
+        response = v1.ListDeadLettersResponse(next_page_token=page.after)
+        return Answered(wire.encode_dead_letters(response, page.letters, caller.correlation_id))
 
     def get_dead_letter(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `GetDeadLetterRequest`."""
@@ -105,6 +110,22 @@ class LiveService:
         """Answers a `DropDeadLettersRequest`."""
         ids = wire.decode_dead_letter_ids(v1.DropDeadLettersRequest(), raw)
         return Answered(wire.encode_dropped(self._live.drop_dead_letters(ids), caller.correlation_id))
+
+    def list_feed_issues(self, raw: bytes, caller: Caller) -> Answered:
+        """Answers a `ListFeedIssuesRequest`."""
+        restarts, limit = wire_feeds.decode_list_feed_issues(raw)
+        found = self._live.feed_issues(restarts=restarts, limit=limit)
+        return Answered(wire_feeds.encode_feed_issues(found, caller.correlation_id))
+
+    def reset_streams(self, raw: bytes, caller: Caller) -> Answered:
+        """Answers a `ResetStreamsRequest`."""
+        done = self._live.reset_streams(wire_feeds.decode_reset_streams(raw))
+        return Answered(wire_feeds.encode_reset(done, caller.correlation_id))
+
+    def list_resets(self, raw: bytes, caller: Caller) -> Answered:
+        """Answers a `ListResetsRequest`."""
+        found = self._live.resets(wire_feeds.decode_list_resets(raw))
+        return Answered(wire_feeds.encode_resets(found, caller.correlation_id))
 
 
 def live_methods(live: LiveApi, now_us: Callable[[], int]) -> Services:
@@ -123,6 +144,9 @@ def live_methods(live: LiveApi, now_us: Callable[[], int]) -> Services:
             "ReplayDeadLetters": service.replay_dead_letters,
             "DropDeadLetters": service.drop_dead_letters,
             "ListReservations": service.list_reservations,
+            "ListFeedIssues": service.list_feed_issues,
+            "ResetStreams": service.reset_streams,
+            "ListResets": service.list_resets,
         }[method],
     )
 
@@ -159,13 +183,14 @@ def publish_events(publish: Publish) -> Intake:
     def take_in(messages: Iterator[bytes], caller: Caller) -> Answered:
         counts: Counter[EventStatus] = Counter()
         dead_letter_ids: list[str] = []
-        gaps = 0
+        gaps = refused = restarts = 0
         for raw in messages:
             result = publish(raw, caller)
             counts.update(result.counts)
             dead_letter_ids += result.dead_letter_ids[: DEAD_LETTER_IDS_MAX - len(dead_letter_ids)]
-            gaps += result.gaps
-        total = PublishResult(dict(counts), dead_letter_ids, gaps)
+            gaps, refused = gaps + result.gaps, refused + result.refused
+            restarts += result.restarts
+        total = PublishResult(dict(counts), dead_letter_ids, gaps, refused, restarts)
         return Answered(wire.encode_published(total, caller.correlation_id))
 
     return Intake(take_in)

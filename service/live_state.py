@@ -7,13 +7,13 @@ committed first (a Conflict) is followed and the change worked out again, so not
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atp.engine import AvailabilityEngine
-from atp.events import Event, EventBatch, EventStatus, Measure
+from atp.events import Event, EventStatus
+from atp.rows import Pair
 from cache.protocol import (
     START,
     CacheError,
@@ -26,23 +26,22 @@ from cache.protocol import (
     Record,
     StateCache,
 )
-from service.errors import Reason, RequestRefusedError
-from service.event_json import EventError, event_from_json, event_json
-from service.event_message import EventMessage, read_message, some_events, unreadable
-from service.limits import FOLLOW_CHANGES_MAX, LIST_MAX
-from service.live_api import DeadLetter, PublishResult
+from service.dead_letters import DEAD_LETTER, DeadLetters, Faulty
+from service.event_message import EventMessage, faulty, read_message, some_events, sorted_out
+from service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
+from service.live_api import PublishResult
 from service.live_holding import KEY, PAIR, RESERVATION, Holding
 from service.live_link import LiveLink
 from service.live_pairs import NO_PLACES, LivePairs, MakeWriter
-from service.live_records import decode_dead_letter, decode_reservation, encode_record, new_dead_letter
+from service.live_records import decode_reservation
 from service.live_reservations import LiveReservations
-from service.wire_events import decode_events, encode_events
+from service.operator_desk import OperatorDesk
+from service.wire_events import decode_events
 
-DEAD_LETTER = "dead_letter"
 OFFSET = "offset"
 
 
-class LiveState(Holding):
+class LiveState(Holding, OperatorDesk):
     """Implements `LiveApi` over a cache and one snapshot. Building one reads what the cache holds."""
 
     def __init__(
@@ -90,6 +89,7 @@ class LiveState(Holding):
         self._reservations.replay()
         for record in self._cache.scan(RESERVATION):
             self._know(record)
+        self._letters = DeadLetters(self._cache, self._now_us)
         self._follow()
         for note in self._link.waiting():
             self._take_in(read_message(note, self._pairs.left), Counter())
@@ -101,19 +101,28 @@ class LiveState(Holding):
     def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:  # noqa: ARG002 -- part of the protocol
         """See `LiveApi`."""
         with self._lock:
-            message = read_message(raw, self._pairs.left)
-            letters = unreadable(message, self._now_us())
-            counts: Counter[EventStatus] = Counter({EventStatus.DEAD_LETTER: len(letters)})
-            self._commit(Commit(puts=[self._put(letter) for letter in letters], notes=[raw]))
-            late, gaps = self._take_in(message, counts)
-            if late:
-                self._commit(Commit(puts=[self._put(letter) for letter in late]))
+            until_us = self._now_us() + EVENT_AHEAD_US
+            message = read_message(raw, lambda raw, rows: self._pairs.left(raw, rows, until_us))
+            kept, faults = sorted_out(message, lambda event: self._pairs.fault(event, until_us))
+            if faults:
+                message = read_message(kept, self._pairs.left)
+            filed = self._letters.file(faults)
+            counts = Counter({EventStatus.DEAD_LETTER: len(filed.ids)})
+            if kept or filed.puts:
+                self._commit(Commit(puts=filed.puts, notes=[kept] if kept else []))
+            late, gaps, restarts = self._take_in(message, counts)
+            also = self._letters.file(late)
+            if also.puts:
+                self._commit(Commit(puts=also.puts))
             self._settle(self._reservations.moved())
-            ids = [letter.dead_letter_id for letter in (*letters, *late)]
-        return PublishResult({status: count for status, count in counts.items() if count}, ids, gaps)
+            refused = filed.refused + also.refused
+            counts[EventStatus.DEAD_LETTER] -= also.refused
+        told = {status: count for status, count in counts.items() if count}
+        return PublishResult(told, [*filed.ids, *also.ids], gaps, refused, restarts)
 
-    def _take_in(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[DeadLetter], int]:
-        """Take in the events of a message that is durable: (what can't be applied, streams that miss events)."""
+    def _take_in(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[Faulty], int, int]:
+        """Take in the events of a message that is durable: what can't be applied all the same, how many streams miss
+        events, how many events look as if their source had begun anew."""
         raw, rows, read = message.raw, message.rows, message.read
         folded = self._pairs.fold(raw, rows)
         counts.update(folded.counts)
@@ -126,86 +135,26 @@ class LiveState(Holding):
         events: Iterable[Event],
         counts: Counter[EventStatus],
         places: NDArray[np.int64] = NO_PLACES,
-    ) -> tuple[list[DeadLetter], int]:
+    ) -> tuple[list[Faulty], int, int]:
         """Take in events one by one, and show what they and those folded before have changed."""
-        letters, touched, orders, gaps = [], set(), set(), {}
+        found: list[Faulty] = []
+        touched: set[Pair] = set()
+        orders: set[tuple[Pair, str]] = set()
+        gaps: dict[tuple[int, str, str], bool] = {}
+        restarts = 0
         for event in events:
             outcome = self._pairs.apply(event)
             counts[outcome.status] += 1
             if outcome.status is EventStatus.DEAD_LETTER:
-                name = outcome.reason.name if outcome.reason is not None else "MALFORMED"
-                source, measure = event.source.name.lower(), event.measure.name.lower()
-                detail = f"{measure} of {event.sku} at {event.branch}, from {source}"
-                letters.append(new_dead_letter(self._now_us(), name, detail, event_json(event)))
+                found.append(faulty(event, outcome.reason))
                 continue
+            restarts += outcome.is_restart
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
-            touched.add((event.sku, event.branch))
-            if event.measure is Measure.ALLOCATED:
-                orders.add(((event.sku, event.branch), event.order_ref))
+            touched.update(self._pairs.touched(event))
+            orders.update(self._pairs.orders(event))
         touched |= self._reservations.clear(orders)
         self._pairs.refresh(sorted(touched), places)
-        return letters, sum(gaps.values())
-
-    # ---- dead letters
-
-    def dead_letters(self, *, origin: str = "", limit: int = 1_000) -> Sequence[DeadLetter]:
-        """See `LiveApi`."""
-        with self._lock:
-            found = []
-            for record in self._cache.scan(DEAD_LETTER):
-                letter = decode_dead_letter(record.value or b"")
-                if origin in ("", letter.origin):
-                    found.append(letter)
-                if len(found) == limit:
-                    break
-            return found
-
-    def dead_letter(self, dead_letter_id: str) -> DeadLetter:
-        """See `LiveApi`."""
-        with self._lock:
-            value = self._cache.get([(DEAD_LETTER, dead_letter_id)])[0].value
-        if value is None:
-            raise RequestRefusedError(
-                Reason.DEAD_LETTER_NOT_FOUND, f"there is no dead letter {dead_letter_id}"
-            )
-        return decode_dead_letter(value)
-
-    def replay_dead_letters(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
-        """See `LiveApi`."""
-        left = []
-        with self._lock:
-            for letter in self._letters(ids):
-                try:
-                    event = event_from_json(letter.payload_json)
-                except EventError as error:
-                    left.append(replace(letter, reason=error.reason.name, detail=error.detail))
-                    continue
-                counts: Counter[EventStatus] = Counter()
-                self._commit(Commit(notes=[encode_events(EventBatch.of([event]))]))
-                wrong, _ = self._apply([event], counts)
-                if wrong:
-                    left.append(replace(letter, reason=wrong[0].reason, detail=wrong[0].detail))
-                else:
-                    self._commit(Commit(puts=[Put(DEAD_LETTER, letter.dead_letter_id, None)]))
-            left = [replace(letter, replays=letter.replays + 1) for letter in left]
-            if left:
-                self._commit(Commit(puts=[self._put(letter) for letter in left]))
-        return left
-
-    def drop_dead_letters(self, ids: Sequence[str]) -> int:
-        """See `LiveApi`."""
-        with self._lock:
-            letters = self._letters(ids)
-            if letters:
-                self._commit(Commit(puts=[Put(DEAD_LETTER, each.dead_letter_id, None) for each in letters]))
-            return len(letters)
-
-    def _letters(self, ids: Sequence[str]) -> list[DeadLetter]:
-        records = self._cache.get([(DEAD_LETTER, each) for each in dict.fromkeys(ids)][:LIST_MAX])
-        return [decode_dead_letter(record.value) for record in records if record.value is not None]
-
-    def _put(self, letter: DeadLetter) -> Put:
-        return Put(DEAD_LETTER, letter.dead_letter_id, encode_record(letter))
+        return found, sum(gaps.values()), restarts
 
     # ---- what is durable, and what others did
 
@@ -218,6 +167,10 @@ class LiveState(Holding):
         except CacheError as error:
             raise self._link.refusal(error) from error
         self._own.update(answer.position for answer in answers if isinstance(answer, Committed))
+        for commit, answer in zip(commits, answers, strict=True):
+            for put in commit.puts if isinstance(answer, Committed) else ():
+                if put.space == DEAD_LETTER:
+                    self._letters.know(put.name, put.value)
         return answers
 
     def _know(self, record: Record) -> None:
@@ -273,6 +226,8 @@ class LiveState(Holding):
         for record in change.records:
             if record.space == RESERVATION:
                 self._know(record)
+            elif record.space == DEAD_LETTER:
+                self._letters.know(record.name, record.value)
             elif record.space in (PAIR, KEY):
                 key = (record.space, record.name)
                 self._versions[key] = max(record.version, self._versions.get(key, 0))

@@ -202,15 +202,15 @@ def decode_list_reservations(raw: bytes) -> ListReservationsAsk:
                 f"unreported_for_ms is {request.unreported_for_ms}, not 0 to {_UNREPORTED_FOR_MS_MAX}",
             )
         unreported_for_us = request.unreported_for_ms * 1_000
-    return ListReservationsAsk(request.customer_id, unreported_for_us, _limit(request.limit))
+    return ListReservationsAsk(request.customer_id, unreported_for_us, list_limit(request.limit))
 
 
-def decode_list_dead_letters(raw: bytes) -> tuple[str, int]:
-    """The origin and the limit of a `ListDeadLettersRequest`."""
+def decode_list_dead_letters(raw: bytes) -> tuple[str, int, str]:
+    """The origin, the limit and the page token of a `ListDeadLettersRequest`."""
     request = v1.ListDeadLettersRequest()
     parse(request, raw)
-    check_fields(request, "origin")
-    return request.origin, _limit(request.limit)
+    check_fields(request, "origin", "page_token")
+    return request.origin, list_limit(request.limit), request.page_token
 
 
 def decode_get_dead_letter(raw: bytes) -> str:
@@ -301,6 +301,8 @@ def encode_published(result: PublishResult, correlation_id: str) -> bytes:
         older_count=result.counts.get(EventStatus.OLDER, 0),
         dead_letter_count=result.counts.get(EventStatus.DEAD_LETTER, 0),
         dead_letter_ids=result.dead_letter_ids[:DEAD_LETTER_IDS_MAX],
+        refused_count=result.refused,
+        restart_count=result.restarts,
         gap_count=result.gaps,
         correlation_id=correlation_id,
     ).SerializeToString()
@@ -315,7 +317,8 @@ def decode_published(raw: bytes) -> PublishResult:
         EventStatus.OLDER: response.older_count,
         EventStatus.DEAD_LETTER: response.dead_letter_count,
     }
-    return PublishResult(counts, list(response.dead_letter_ids), response.gap_count)
+    ids = list(response.dead_letter_ids)
+    return PublishResult(counts, ids, response.gap_count, response.refused_count, response.restart_count)
 
 
 def reservation_message(held: HeldReservation) -> v1.Reservation:
@@ -371,6 +374,8 @@ def dead_letter_message(letter: DeadLetter) -> v1.DeadLetter:
         detail=letter.detail,
         payload_json=letter.payload_json,
         replay_count=letter.replays,
+        seen_count=letter.count,
+        last_received_us=letter.last_us or letter.at_us,
     )
 
 
@@ -378,7 +383,8 @@ def _on_the_wire(status: IntEnum) -> Any:
     return status + _OFFSET
 
 
-def _limit(limit: int) -> int:
+def list_limit(limit: int) -> int:
+    """How many a list may have: what the request says, or the default."""
     if not 0 <= limit <= LIST_MAX:
         raise RequestRefusedError(Reason.INVALID_LIMIT, f"limit is {limit}, not 1 to {LIST_MAX}, or 0")
     return limit or LIST_DEFAULT

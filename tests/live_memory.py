@@ -10,7 +10,16 @@ from atp.events import EventStatus
 from atp.model import AvailabilityStatus
 from atp.reservations import HeldReservation, Part, ReservationStatus, ReserveAsk, ReservedLine, ReserveLine
 from service.errors import Reason, RequestRefusedError
-from service.live_api import DeadLetter, PublishResult, Release, Reserved
+from service.live_api import (
+    DeadLetter,
+    DeadLetterPage,
+    FeedIssue,
+    PublishResult,
+    Release,
+    Reserved,
+    ResetAsk,
+    ResetRecord,
+)
 from service.wire_events import decode_events
 
 VERSION = "20260101T000000Z-00000000"
@@ -39,6 +48,8 @@ class MemoryLive:
         self.held: dict[str, HeldReservation] = {}
         self.letters: dict[str, DeadLetter] = {}
         self.asked: list[object] = []
+        self.issues: list[FeedIssue] = []
+        self.kept_resets: list[ResetRecord] = []
         self.seen: set[tuple[int, str, str, int]] = set()
         self._lock = threading.RLock()
 
@@ -144,9 +155,13 @@ class MemoryLive:
             found = [held for held in found if held.status is ReservationStatus.CONFIRMED]
         return found[:limit]
 
-    def dead_letters(self, *, origin: str = "", limit: int = 1_000) -> Sequence[DeadLetter]:
+    def dead_letters(self, *, origin: str = "", limit: int = 1_000, after: str = "") -> DeadLetterPage:
         self.before("dead_letters")
-        return [letter for letter in self.letters.values() if origin in {"", letter.origin}][:limit]
+        found = [letter for letter in self.letters.values() if origin in {"", letter.origin}]
+        names = [letter.dead_letter_id for letter in found]
+        begin = names.index(after) + 1 if after else 0
+        page = found[begin : begin + limit]
+        return DeadLetterPage(page, page[-1].dead_letter_id if begin + limit < len(found) else "")
 
     def dead_letter(self, dead_letter_id: str) -> DeadLetter:
         self.before("dead_letter")
@@ -172,6 +187,23 @@ class MemoryLive:
     def drop_dead_letters(self, ids: Sequence[str]) -> int:
         self.before("drop_dead_letters")
         return len([self.letters.pop(name) for name in ids if name in self.letters])
+
+    def feed_issues(self, *, restarts: bool = False, limit: int = 1_000) -> Sequence[FeedIssue]:
+        self.before("feed_issues")
+        return [each for each in self.issues if bool(each.restarts) == restarts][:limit]
+
+    def reset_streams(self, ask: ResetAsk) -> ResetRecord:
+        self.before("reset_streams")
+        at_us = NOW_US if ask.effective_us is None else ask.effective_us
+        name = f"N{len(self.kept_resets) + 1}"
+        self.kept_resets.append(
+            ResetRecord(name, NOW_US, ask.actor, ask.source, ask.sku, ask.branch, at_us, 1)
+        )
+        return self.kept_resets[-1]
+
+    def resets(self, limit: int = 1_000) -> Sequence[ResetRecord]:
+        self.before("resets")
+        return self.kept_resets[::-1][:limit]
 
     def _of(self, customer_id: str, reservation_id: str) -> HeldReservation:
         held = self.held.get(reservation_id)

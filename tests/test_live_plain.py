@@ -85,7 +85,7 @@ def outcome(place: Site, raw: bytes) -> object:
 def standing(place: Site) -> object:
     """All that readers see and all that is remembered of events."""
     pairs = place.live._pairs
-    letters = [(each.reason, each.detail, each.payload_json) for each in place.live.dead_letters()]
+    letters = [(each.reason, each.detail, each.payload_json) for each in place.live.dead_letters().letters]
     shown = {
         pair: (look(place.engine.positions.live, state.item, state.branch), pairs.streams(pair))
         for pair, state in sorted(pairs._states.items())
@@ -145,7 +145,7 @@ def messages(draw: st.DrawFn) -> list[list[Event]]:
             sequence,
             draw(INSTANTS),
             measure,
-            draw(st.sampled_from(Kind)),
+            draw(st.sampled_from([Kind.SET, Kind.DELTA])),
             sku,
             "NOWHERE" if odd == "branch" else "MAIN",
             draw(BIG if odd == "big" else UNITS),

@@ -143,11 +143,11 @@ def test_what_cannot_be_applied_is_kept_with_its_reason(site, wrong, reason):
 
     assert place.publish(wrong) == {EventStatus.DEAD_LETTER: 1}
 
-    (letter,) = place.live.dead_letters()
+    (letter,) = place.live.dead_letters().letters
     assert letter.reason == reason
     assert [left.replays for left in place.live.replay_dead_letters([letter.dead_letter_id])] == [1]
     assert place.live.drop_dead_letters([letter.dead_letter_id]) == 1
-    assert place.live.dead_letters() == []
+    assert place.live.dead_letters().letters == []
 
 
 def test_on_hand_100_reserved_30_allocated_20_is_70_at_every_instant(site):

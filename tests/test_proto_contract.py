@@ -21,7 +21,7 @@ FILES = (
     "pricegrid/v1/reservation.proto",
     "pricegrid/v1/admin_service.proto",
 )
-ORDINALS = {"sequence", "version"}
+ORDINALS = {"sequence", "version", "restart_sequence", "first_sequence", "last_sequence"}
 """Numbers that count nothing and measure nothing: they have no unit."""
 FORBIDDEN = {
     FieldDescriptor.TYPE_UINT32,
@@ -130,7 +130,7 @@ def test_every_method_has_its_own_request_and_response():
         for method in service.methods
     ]
 
-    assert len(methods) == 15
+    assert len(methods) == 18
     for method in methods:
         assert method.input_type.name == f"{method.name}Request"
         assert method.output_type.name == f"{method.name}Response"

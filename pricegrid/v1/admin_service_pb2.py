@@ -22,38 +22,57 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from pricegrid.v1 import inventory_event_pb2 as pricegrid_dot_v1_dot_inventory__event__pb2
 from pricegrid.v1 import reservation_pb2 as pricegrid_dot_v1_dot_reservation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pricegrid/v1/admin_service.proto\x12\x0cpricegrid.v1\x1a\x1epricegrid/v1/reservation.proto\"\x95\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x13\n\x0breceived_us\x18\x02 \x01(\x03\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x14\n\x0cpayload_json\x18\x06 \x01(\t\x12\x14\n\x0creplay_count\x18\x07 \x01(\x05\"7\n\x16ListDeadLettersRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"a\n\x17ListDeadLettersResponse\x12.\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x18.pricegrid.v1.DeadLetter\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\".\n\x14GetDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\"^\n\x15GetDeadLetterResponse\x12-\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x18.pricegrid.v1.DeadLetter\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"3\n\x18ReplayDeadLettersRequest\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x01 \x03(\t\"c\n\x19ReplayDeadLettersResponse\x12.\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x18.pricegrid.v1.DeadLetter\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"1\n\x16\x44ropDeadLettersRequest\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x01 \x03(\t\"H\n\x17\x44ropDeadLettersResponse\x12\x15\n\rdropped_count\x18\x01 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"s\n\x17ListReservationsRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x1e\n\x11unreported_for_ms\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05limit\x18\x03 \x01(\x05\x42\x14\n\x12_unreported_for_ms\"c\n\x18ListReservationsResponse\x12/\n\x0creservations\x18\x01 \x03(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t2\xf1\x03\n\x0c\x41\x64minService\x12^\n\x0fListDeadLetters\x12$.pricegrid.v1.ListDeadLettersRequest\x1a%.pricegrid.v1.ListDeadLettersResponse\x12X\n\rGetDeadLetter\x12\".pricegrid.v1.GetDeadLetterRequest\x1a#.pricegrid.v1.GetDeadLetterResponse\x12\x64\n\x11ReplayDeadLetters\x12&.pricegrid.v1.ReplayDeadLettersRequest\x1a\'.pricegrid.v1.ReplayDeadLettersResponse\x12^\n\x0f\x44ropDeadLetters\x12$.pricegrid.v1.DropDeadLettersRequest\x1a%.pricegrid.v1.DropDeadLettersResponse\x12\x61\n\x10ListReservations\x12%.pricegrid.v1.ListReservationsRequest\x1a&.pricegrid.v1.ListReservationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pricegrid/v1/admin_service.proto\x12\x0cpricegrid.v1\x1a\"pricegrid/v1/inventory_event.proto\x1a\x1epricegrid/v1/reservation.proto\"\xc3\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x13\n\x0breceived_us\x18\x02 \x01(\x03\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x14\n\x0cpayload_json\x18\x06 \x01(\t\x12\x14\n\x0creplay_count\x18\x07 \x01(\x05\x12\x12\n\nseen_count\x18\x08 \x01(\x03\x12\x18\n\x10last_received_us\x18\t \x01(\x03\"K\n\x16ListDeadLettersRequest\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"z\n\x17ListDeadLettersResponse\x12.\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x18.pricegrid.v1.DeadLetter\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\".\n\x14GetDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\"^\n\x15GetDeadLetterResponse\x12-\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x18.pricegrid.v1.DeadLetter\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"3\n\x18ReplayDeadLettersRequest\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x01 \x03(\t\"c\n\x19ReplayDeadLettersResponse\x12.\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x18.pricegrid.v1.DeadLetter\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"1\n\x16\x44ropDeadLettersRequest\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x01 \x03(\t\"H\n\x17\x44ropDeadLettersResponse\x12\x15\n\rdropped_count\x18\x01 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"s\n\x17ListReservationsRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x1e\n\x11unreported_for_ms\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05limit\x18\x03 \x01(\x05\x42\x14\n\x12_unreported_for_ms\"c\n\x18ListReservationsResponse\x12/\n\x0creservations\x18\x01 \x03(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"8\n\x15ListFeedIssuesRequest\x12\x10\n\x08restarts\x18\x01 \x01(\x08\x12\r\n\x05limit\x18\x02 \x01(\x05\"\xd4\x01\n\tFeedIssue\x12-\n\x06source\x18\x01 \x01(\x0e\x32\x1d.pricegrid.v1.InventorySource\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x03 \x01(\t\x12,\n\x07missing\x18\x04 \x03(\x0b\x32\x1b.pricegrid.v1.SequenceRange\x12\x15\n\rrestart_count\x18\x05 \x01(\x03\x12\x18\n\x10restart_sequence\x18\x06 \x01(\x03\x12\x1c\n\x14restart_effective_us\x18\x07 \x01(\x03\">\n\rSequenceRange\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x03\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\"Y\n\x16ListFeedIssuesResponse\x12\'\n\x06issues\x18\x01 \x03(\x0b\x32\x17.pricegrid.v1.FeedIssue\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"\xa9\x01\n\x13ResetStreamsRequest\x12-\n\x06source\x18\x01 \x01(\x0e\x32\x1d.pricegrid.v1.InventorySource\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x03 \x01(\t\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\x12\x19\n\x0c\x65\x66\x66\x65\x63tive_us\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\tB\x0f\n\r_effective_us\"X\n\x14ResetStreamsResponse\x12(\n\x05reset\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.StreamReset\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"\xb5\x01\n\x0bStreamReset\x12\x10\n\x08reset_id\x18\x01 \x01(\t\x12\r\n\x05\x61t_us\x18\x02 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12-\n\x06source\x18\x04 \x01(\x0e\x32\x1d.pricegrid.v1.InventorySource\x12\x0b\n\x03sku\x18\x05 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x06 \x01(\t\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_us\x18\x07 \x01(\x03\x12\x14\n\x0cstream_count\x18\x08 \x01(\x03\"\"\n\x11ListResetsRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\"W\n\x12ListResetsResponse\x12)\n\x06resets\x18\x01 \x03(\x0b\x32\x19.pricegrid.v1.StreamReset\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t2\xf6\x05\n\x0c\x41\x64minService\x12^\n\x0fListDeadLetters\x12$.pricegrid.v1.ListDeadLettersRequest\x1a%.pricegrid.v1.ListDeadLettersResponse\x12X\n\rGetDeadLetter\x12\".pricegrid.v1.GetDeadLetterRequest\x1a#.pricegrid.v1.GetDeadLetterResponse\x12\x64\n\x11ReplayDeadLetters\x12&.pricegrid.v1.ReplayDeadLettersRequest\x1a\'.pricegrid.v1.ReplayDeadLettersResponse\x12^\n\x0f\x44ropDeadLetters\x12$.pricegrid.v1.DropDeadLettersRequest\x1a%.pricegrid.v1.DropDeadLettersResponse\x12\x61\n\x10ListReservations\x12%.pricegrid.v1.ListReservationsRequest\x1a&.pricegrid.v1.ListReservationsResponse\x12[\n\x0eListFeedIssues\x12#.pricegrid.v1.ListFeedIssuesRequest\x1a$.pricegrid.v1.ListFeedIssuesResponse\x12U\n\x0cResetStreams\x12!.pricegrid.v1.ResetStreamsRequest\x1a\".pricegrid.v1.ResetStreamsResponse\x12O\n\nListResets\x12\x1f.pricegrid.v1.ListResetsRequest\x1a .pricegrid.v1.ListResetsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pricegrid.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEADLETTER']._serialized_start=83
-  _globals['_DEADLETTER']._serialized_end=232
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=234
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=289
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=291
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=388
-  _globals['_GETDEADLETTERREQUEST']._serialized_start=390
-  _globals['_GETDEADLETTERREQUEST']._serialized_end=436
-  _globals['_GETDEADLETTERRESPONSE']._serialized_start=438
-  _globals['_GETDEADLETTERRESPONSE']._serialized_end=532
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=534
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=585
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=587
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=686
-  _globals['_DROPDEADLETTERSREQUEST']._serialized_start=688
-  _globals['_DROPDEADLETTERSREQUEST']._serialized_end=737
-  _globals['_DROPDEADLETTERSRESPONSE']._serialized_start=739
-  _globals['_DROPDEADLETTERSRESPONSE']._serialized_end=811
-  _globals['_LISTRESERVATIONSREQUEST']._serialized_start=813
-  _globals['_LISTRESERVATIONSREQUEST']._serialized_end=928
-  _globals['_LISTRESERVATIONSRESPONSE']._serialized_start=930
-  _globals['_LISTRESERVATIONSRESPONSE']._serialized_end=1029
-  _globals['_ADMINSERVICE']._serialized_start=1032
-  _globals['_ADMINSERVICE']._serialized_end=1529
+  _globals['_DEADLETTER']._serialized_start=119
+  _globals['_DEADLETTER']._serialized_end=314
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=316
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=391
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=393
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=515
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=517
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=563
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=565
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=659
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=661
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=712
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=714
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=813
+  _globals['_DROPDEADLETTERSREQUEST']._serialized_start=815
+  _globals['_DROPDEADLETTERSREQUEST']._serialized_end=864
+  _globals['_DROPDEADLETTERSRESPONSE']._serialized_start=866
+  _globals['_DROPDEADLETTERSRESPONSE']._serialized_end=938
+  _globals['_LISTRESERVATIONSREQUEST']._serialized_start=940
+  _globals['_LISTRESERVATIONSREQUEST']._serialized_end=1055
+  _globals['_LISTRESERVATIONSRESPONSE']._serialized_start=1057
+  _globals['_LISTRESERVATIONSRESPONSE']._serialized_end=1156
+  _globals['_LISTFEEDISSUESREQUEST']._serialized_start=1158
+  _globals['_LISTFEEDISSUESREQUEST']._serialized_end=1214
+  _globals['_FEEDISSUE']._serialized_start=1217
+  _globals['_FEEDISSUE']._serialized_end=1429
+  _globals['_SEQUENCERANGE']._serialized_start=1431
+  _globals['_SEQUENCERANGE']._serialized_end=1493
+  _globals['_LISTFEEDISSUESRESPONSE']._serialized_start=1495
+  _globals['_LISTFEEDISSUESRESPONSE']._serialized_end=1584
+  _globals['_RESETSTREAMSREQUEST']._serialized_start=1587
+  _globals['_RESETSTREAMSREQUEST']._serialized_end=1756
+  _globals['_RESETSTREAMSRESPONSE']._serialized_start=1758
+  _globals['_RESETSTREAMSRESPONSE']._serialized_end=1846
+  _globals['_STREAMRESET']._serialized_start=1849
+  _globals['_STREAMRESET']._serialized_end=2030
+  _globals['_LISTRESETSREQUEST']._serialized_start=2032
+  _globals['_LISTRESETSREQUEST']._serialized_end=2066
+  _globals['_LISTRESETSRESPONSE']._serialized_start=2068
+  _globals['_LISTRESETSRESPONSE']._serialized_end=2155
+  _globals['_ADMINSERVICE']._serialized_start=2158
+  _globals['_ADMINSERVICE']._serialized_end=2916
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ class AdminServiceStub:
     """Dead letters (what could not be applied, kept with the reason) and reservations.
 
     Requests are refused with MALFORMED_REQUEST, FIELD_TOO_LONG, INVALID_LIMIT, INVALID_UNREPORTED_FOR, NO_IDS,
-    TOO_MANY_IDS (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
+    TOO_MANY_IDS, INVALID_RESET (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND, NO_STREAMS (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
     """
 
     def __init__(self, channel):
@@ -63,13 +63,28 @@ class AdminServiceStub:
                 request_serializer=pricegrid_dot_v1_dot_admin__service__pb2.ListReservationsRequest.SerializeToString,
                 response_deserializer=pricegrid_dot_v1_dot_admin__service__pb2.ListReservationsResponse.FromString,
                 _registered_method=True)
+        self.ListFeedIssues = channel.unary_unary(
+                '/pricegrid.v1.AdminService/ListFeedIssues',
+                request_serializer=pricegrid_dot_v1_dot_admin__service__pb2.ListFeedIssuesRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_admin__service__pb2.ListFeedIssuesResponse.FromString,
+                _registered_method=True)
+        self.ResetStreams = channel.unary_unary(
+                '/pricegrid.v1.AdminService/ResetStreams',
+                request_serializer=pricegrid_dot_v1_dot_admin__service__pb2.ResetStreamsRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_admin__service__pb2.ResetStreamsResponse.FromString,
+                _registered_method=True)
+        self.ListResets = channel.unary_unary(
+                '/pricegrid.v1.AdminService/ListResets',
+                request_serializer=pricegrid_dot_v1_dot_admin__service__pb2.ListResetsRequest.SerializeToString,
+                response_deserializer=pricegrid_dot_v1_dot_admin__service__pb2.ListResetsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
     """Dead letters (what could not be applied, kept with the reason) and reservations.
 
     Requests are refused with MALFORMED_REQUEST, FIELD_TOO_LONG, INVALID_LIMIT, INVALID_UNREPORTED_FOR, NO_IDS,
-    TOO_MANY_IDS (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
+    TOO_MANY_IDS, INVALID_RESET (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND, NO_STREAMS (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
     """
 
     def ListDeadLetters(self, request, context):
@@ -108,6 +123,28 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFeedIssues(self, request, context):
+        """Lists streams of events (source, item, branch) that need a look: events of them are missing, or their source seems
+        to have begun its numbers anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetStreams(self, request, context):
+        """Lets streams begin their numbers anew: the same as a reset event of each. It is kept who asked for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListResets(self, request, context):
+        """Lists what ResetStreams did, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -136,6 +173,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=pricegrid_dot_v1_dot_admin__service__pb2.ListReservationsRequest.FromString,
                     response_serializer=pricegrid_dot_v1_dot_admin__service__pb2.ListReservationsResponse.SerializeToString,
             ),
+            'ListFeedIssues': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFeedIssues,
+                    request_deserializer=pricegrid_dot_v1_dot_admin__service__pb2.ListFeedIssuesRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_admin__service__pb2.ListFeedIssuesResponse.SerializeToString,
+            ),
+            'ResetStreams': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetStreams,
+                    request_deserializer=pricegrid_dot_v1_dot_admin__service__pb2.ResetStreamsRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_admin__service__pb2.ResetStreamsResponse.SerializeToString,
+            ),
+            'ListResets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListResets,
+                    request_deserializer=pricegrid_dot_v1_dot_admin__service__pb2.ListResetsRequest.FromString,
+                    response_serializer=pricegrid_dot_v1_dot_admin__service__pb2.ListResetsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'pricegrid.v1.AdminService', rpc_method_handlers)
@@ -148,7 +200,7 @@ class AdminService:
     """Dead letters (what could not be applied, kept with the reason) and reservations.
 
     Requests are refused with MALFORMED_REQUEST, FIELD_TOO_LONG, INVALID_LIMIT, INVALID_UNREPORTED_FOR, NO_IDS,
-    TOO_MANY_IDS (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
+    TOO_MANY_IDS, INVALID_RESET (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND, NO_STREAMS (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
     """
 
     @staticmethod
@@ -276,6 +328,87 @@ class AdminService:
             '/pricegrid.v1.AdminService/ListReservations',
             pricegrid_dot_v1_dot_admin__service__pb2.ListReservationsRequest.SerializeToString,
             pricegrid_dot_v1_dot_admin__service__pb2.ListReservationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFeedIssues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricegrid.v1.AdminService/ListFeedIssues',
+            pricegrid_dot_v1_dot_admin__service__pb2.ListFeedIssuesRequest.SerializeToString,
+            pricegrid_dot_v1_dot_admin__service__pb2.ListFeedIssuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetStreams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricegrid.v1.AdminService/ResetStreams',
+            pricegrid_dot_v1_dot_admin__service__pb2.ResetStreamsRequest.SerializeToString,
+            pricegrid_dot_v1_dot_admin__service__pb2.ResetStreamsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListResets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricegrid.v1.AdminService/ListResets',
+            pricegrid_dot_v1_dot_admin__service__pb2.ListResetsRequest.SerializeToString,
+            pricegrid_dot_v1_dot_admin__service__pb2.ListResetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,7 +30,7 @@ class AdminServiceStub:
     """Dead letters (what could not be applied, kept with the reason) and reservations.
 
     Requests are refused with MALFORMED_REQUEST, FIELD_TOO_LONG, INVALID_LIMIT, INVALID_UNREPORTED_FOR, NO_IDS,
-    TOO_MANY_IDS (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
+    TOO_MANY_IDS, INVALID_RESET (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND, NO_STREAMS (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
     """
 
     @_typing.overload
@@ -49,13 +49,21 @@ class AdminServiceStub:
     """Forgets dead letters."""
     ListReservations: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListReservationsRequest, _admin_service_pb2.ListReservationsResponse]
     """Lists reservations, of all customers or of one."""
+    ListFeedIssues: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListFeedIssuesRequest, _admin_service_pb2.ListFeedIssuesResponse]
+    """Lists streams of events (source, item, branch) that need a look: events of them are missing, or their source seems
+    to have begun its numbers anew.
+    """
+    ResetStreams: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResetStreamsRequest, _admin_service_pb2.ResetStreamsResponse]
+    """Lets streams begin their numbers anew: the same as a reset event of each. It is kept who asked for it."""
+    ListResets: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListResetsRequest, _admin_service_pb2.ListResetsResponse]
+    """Lists what ResetStreams did, the newest first."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
     """Dead letters (what could not be applied, kept with the reason) and reservations.
 
     Requests are refused with MALFORMED_REQUEST, FIELD_TOO_LONG, INVALID_LIMIT, INVALID_UNREPORTED_FOR, NO_IDS,
-    TOO_MANY_IDS (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
+    TOO_MANY_IDS, INVALID_RESET (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND, NO_STREAMS (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -71,12 +79,20 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Forgets dead letters."""
     ListReservations: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListReservationsRequest, _admin_service_pb2.ListReservationsResponse]  # type: ignore[assignment]
     """Lists reservations, of all customers or of one."""
+    ListFeedIssues: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListFeedIssuesRequest, _admin_service_pb2.ListFeedIssuesResponse]  # type: ignore[assignment]
+    """Lists streams of events (source, item, branch) that need a look: events of them are missing, or their source seems
+    to have begun its numbers anew.
+    """
+    ResetStreams: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResetStreamsRequest, _admin_service_pb2.ResetStreamsResponse]  # type: ignore[assignment]
+    """Lets streams begin their numbers anew: the same as a reset event of each. It is kept who asked for it."""
+    ListResets: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListResetsRequest, _admin_service_pb2.ListResetsResponse]  # type: ignore[assignment]
+    """Lists what ResetStreams did, the newest first."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Dead letters (what could not be applied, kept with the reason) and reservations.
 
     Requests are refused with MALFORMED_REQUEST, FIELD_TOO_LONG, INVALID_LIMIT, INVALID_UNREPORTED_FOR, NO_IDS,
-    TOO_MANY_IDS (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
+    TOO_MANY_IDS, INVALID_RESET (INVALID_ARGUMENT), DEAD_LETTER_NOT_FOUND, NO_STREAMS (NOT_FOUND) and LIVE_STATE_UNAVAILABLE (UNAVAILABLE).
     """
 
     @_abc_1.abstractmethod
@@ -120,5 +136,31 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListReservationsResponse, _abc.Awaitable[_admin_service_pb2.ListReservationsResponse]]:
         """Lists reservations, of all customers or of one."""
+
+    @_abc_1.abstractmethod
+    def ListFeedIssues(
+        self,
+        request: _admin_service_pb2.ListFeedIssuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListFeedIssuesResponse, _abc.Awaitable[_admin_service_pb2.ListFeedIssuesResponse]]:
+        """Lists streams of events (source, item, branch) that need a look: events of them are missing, or their source seems
+        to have begun its numbers anew.
+        """
+
+    @_abc_1.abstractmethod
+    def ResetStreams(
+        self,
+        request: _admin_service_pb2.ResetStreamsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ResetStreamsResponse, _abc.Awaitable[_admin_service_pb2.ResetStreamsResponse]]:
+        """Lets streams begin their numbers anew: the same as a reset event of each. It is kept who asked for it."""
+
+    @_abc_1.abstractmethod
+    def ListResets(
+        self,
+        request: _admin_service_pb2.ListResetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListResetsResponse, _abc.Awaitable[_admin_service_pb2.ListResetsResponse]]:
+        """Lists what ResetStreams did, the newest first."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

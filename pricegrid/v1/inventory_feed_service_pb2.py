@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pricegrid.v1 import inventory_event_pb2 as pricegrid_dot_v1_dot_inventory__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)pricegrid/v1/inventory_feed_service.proto\x12\x0cpricegrid.v1\x1a\"pricegrid/v1/inventory_event.proto\"D\n\x14PublishEventsRequest\x12,\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.pricegrid.v1.InventoryEvent\"\xbb\x01\n\x15PublishEventsResponse\x12\x15\n\rapplied_count\x18\x01 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x03\x12\x13\n\x0bolder_count\x18\x03 \x01(\x03\x12\x19\n\x11\x64\x65\x61\x64_letter_count\x18\x04 \x01(\x03\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x05 \x03(\t\x12\x11\n\tgap_count\x18\x06 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t2r\n\x14InventoryFeedService\x12Z\n\rPublishEvents\x12\".pricegrid.v1.PublishEventsRequest\x1a#.pricegrid.v1.PublishEventsResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)pricegrid/v1/inventory_feed_service.proto\x12\x0cpricegrid.v1\x1a\"pricegrid/v1/inventory_event.proto\"D\n\x14PublishEventsRequest\x12,\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.pricegrid.v1.InventoryEvent\"\xe9\x01\n\x15PublishEventsResponse\x12\x15\n\rapplied_count\x18\x01 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x03\x12\x13\n\x0bolder_count\x18\x03 \x01(\x03\x12\x19\n\x11\x64\x65\x61\x64_letter_count\x18\x04 \x01(\x03\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x05 \x03(\t\x12\x11\n\tgap_count\x18\x06 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t\x12\x15\n\rrefused_count\x18\x08 \x01(\x03\x12\x15\n\rrestart_count\x18\t \x01(\x03\x32r\n\x14InventoryFeedService\x12Z\n\rPublishEvents\x12\".pricegrid.v1.PublishEventsRequest\x1a#.pricegrid.v1.PublishEventsResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHEVENTSREQUEST']._serialized_start=95
   _globals['_PUBLISHEVENTSREQUEST']._serialized_end=163
   _globals['_PUBLISHEVENTSRESPONSE']._serialized_start=166
-  _globals['_PUBLISHEVENTSRESPONSE']._serialized_end=353
-  _globals['_INVENTORYFEEDSERVICE']._serialized_start=355
-  _globals['_INVENTORYFEEDSERVICE']._serialized_end=469
+  _globals['_PUBLISHEVENTSRESPONSE']._serialized_end=399
+  _globals['_INVENTORYFEEDSERVICE']._serialized_start=401
+  _globals['_INVENTORYFEEDSERVICE']._serialized_end=515
 # @@protoc_insertion_point(module_scope)

@@ -14,7 +14,7 @@ class PublishEventsRequest(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[_inventory_event_pb2.InventoryEvent, _Mapping]]] = ...) -> None: ...
 
 class PublishEventsResponse(_message.Message):
-    __slots__ = ("applied_count", "duplicate_count", "older_count", "dead_letter_count", "dead_letter_ids", "gap_count", "correlation_id")
+    __slots__ = ("applied_count", "duplicate_count", "older_count", "dead_letter_count", "dead_letter_ids", "gap_count", "correlation_id", "refused_count", "restart_count")
     APPLIED_COUNT_FIELD_NUMBER: _ClassVar[int]
     DUPLICATE_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLDER_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,8 @@ class PublishEventsResponse(_message.Message):
     DEAD_LETTER_IDS_FIELD_NUMBER: _ClassVar[int]
     GAP_COUNT_FIELD_NUMBER: _ClassVar[int]
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RESTART_COUNT_FIELD_NUMBER: _ClassVar[int]
     applied_count: int
     duplicate_count: int
     older_count: int
@@ -29,4 +31,6 @@ class PublishEventsResponse(_message.Message):
     dead_letter_ids: _containers.RepeatedScalarFieldContainer[str]
     gap_count: int
     correlation_id: str
-    def __init__(self, applied_count: _Optional[int] = ..., duplicate_count: _Optional[int] = ..., older_count: _Optional[int] = ..., dead_letter_count: _Optional[int] = ..., dead_letter_ids: _Optional[_Iterable[str]] = ..., gap_count: _Optional[int] = ..., correlation_id: _Optional[str] = ...) -> None: ...
+    refused_count: int
+    restart_count: int
+    def __init__(self, applied_count: _Optional[int] = ..., duplicate_count: _Optional[int] = ..., older_count: _Optional[int] = ..., dead_letter_count: _Optional[int] = ..., dead_letter_ids: _Optional[_Iterable[str]] = ..., gap_count: _Optional[int] = ..., correlation_id: _Optional[str] = ..., refused_count: _Optional[int] = ..., restart_count: _Optional[int] = ...) -> None: ...
