@@ -154,7 +154,9 @@ def _verify_names(array: str, names: Names) -> None:
 
 
 def _verify_zones(positions: Positions) -> None:
-    _expect("zone_offsets", positions.zones == sorted(set(positions.zones), key=str.encode), "not in byte order")
+    _expect(
+        "zone_offsets", positions.zones == sorted(set(positions.zones), key=str.encode), "not in byte order"
+    )
     for zone in positions.zones:
         try:
             ZoneInfo(zone)
@@ -181,8 +183,14 @@ def _verify_column(column: str, array: NDArray[Any], counts: Mapping[str, int]) 
 def _verify_items(arrays: Mapping[str, NDArray[Any]]) -> None:
     is_kit = np.diff(arrays["kit_start"]) > 0
     record = arrays["item_record"]
-    _expect("item_record", np.array_equal(record[:, ITEM_IS_KIT], is_kit), "does not say which items are kits")
-    _expect("item_record", np.array_equal(record[:, ITEM_MULTIPLE], arrays["item_multiple"]), "has other multiples")
+    _expect(
+        "item_record", np.array_equal(record[:, ITEM_IS_KIT], is_kit), "does not say which items are kits"
+    )
+    _expect(
+        "item_record",
+        np.array_equal(record[:, ITEM_MULTIPLE], arrays["item_multiple"]),
+        "has other multiples",
+    )
     _expect("kit_component", not is_kit[arrays["kit_component"]].any(), "is a kit itself")
 
 

@@ -52,6 +52,17 @@ _ANY: Final = Range(-(2**63))
 _CHECKED_APART: Final = _ANY
 """A column whose words are looked at one by one, not as a range."""
 
+_LADDER: Final = {mx.LADDER_MINIMUM: Range(), mx.LADDER_PRICE: Range()}
+_RECORD: Final = {
+    mx.RECORD_MINIMUM: Range(),
+    mx.RECORD_VALUE: _ANY,
+    mx.RECORD_FROM: _INSTANT,
+    mx.RECORD_TO: _INSTANT,
+    mx.RECORD_BOOK_CLASS: Range(),
+    mx.RECORD_PACKED: Range(),
+    mx.RECORD_NUMERATOR: Range(),
+    mx.RECORD_DENOMINATOR: _POSITIVE,
+}
 RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
     "items": {
         **{mx.ITEM_SKU + word: _CHECKED_APART for word in range(4)},
@@ -117,20 +128,10 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
         mx.RATE_DENOMINATOR: _POSITIVE,
     },
     "entitlements": {mx.ENTITLEMENT_KEY: Range(), mx.ENTITLEMENT_ALLOWED: _FLAG},
-    **dict.fromkeys(("ladders", "delta_ladders"), {mx.LADDER_MINIMUM: Range(), mx.LADDER_PRICE: Range()}),
-    **dict.fromkeys(
-        ("records", "delta_records"),
-        {
-            mx.RECORD_MINIMUM: Range(),
-            mx.RECORD_VALUE: _ANY,
-            mx.RECORD_FROM: _INSTANT,
-            mx.RECORD_TO: _INSTANT,
-            mx.RECORD_BOOK_CLASS: Range(),
-            mx.RECORD_PACKED: Range(),
-            mx.RECORD_NUMERATOR: Range(),
-            mx.RECORD_DENOMINATOR: _POSITIVE,
-        },
-    ),
+    "ladders": _LADDER,
+    "records": _RECORD,
+    "delta_ladders": _LADDER,
+    "delta_records": _RECORD,
 }
 """Of every column of every table of `matrix.TABLES`; the others are checked by name."""
 
@@ -154,7 +155,9 @@ def verify_prices(arrays: Arrays) -> None:
     edges = np.asarray(arrays["basis_edges"])
     if edges.dtype != np.int64 or edges.ndim != 2 or edges.shape[1] != 2:
         raise ValueError("basis_edges: not pairs of books")
-    _expect("basis_edges", not edges.size or (edges.min() >= 0 and edges.max() < counts["book"]), "no such book")
+    _expect(
+        "basis_edges", not edges.size or (edges.min() >= 0 and edges.max() < counts["book"]), "no such book"
+    )
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -250,7 +253,9 @@ def _verify_ranges(table: str, rows: NDArray[np.int64], counts: Mapping[str, int
 
 def _verify_slots(array: str, text: NDArray[Any], offsets: NDArray[Any], slots: NDArray[Any]) -> None:
     size, names = len(slots), len(offsets) - 1
-    _expect(array, size > 0 and size & (size - 1) == 0 and size >= 2 * names, "not a probe table of its names")
+    _expect(
+        array, size > 0 and size & (size - 1) == 0 and size >= 2 * names, "not a probe table of its names"
+    )
     _found(array, kernel.slots_fault(text, offsets, slots), "does not lead to its name")
 
 
@@ -267,7 +272,9 @@ def _verify_items(m: mx.Matrix, counts: Mapping[str, int]) -> None:
         row = kernel.runs_fault(m.items, column, getattr(m, array), first, second)
         _found("items", row, f"its {array} do not follow on those of the item before, or are out of order")
     groups = np.array([-1, counts["product_group"] - 1])
-    outside = m.group_parents.size and (m.group_parents.min() < groups[0] or m.group_parents.max() > groups[1])
+    outside = m.group_parents.size and (
+        m.group_parents.min() < groups[0] or m.group_parents.max() > groups[1]
+    )
     _expect("group_parents", not outside, "no such product group")
     _found("group_parents", kernel.depth_fault(m.group_parents, GROUP_DEPTH_MAX), "is too deep, or a circle")
 
@@ -287,7 +294,9 @@ def _verify_owners(m: mx.Matrix, counts: Mapping[str, int]) -> None:
     row = kernel.attachment_fault(m.audience_starts, m.attachments, m.agreements, m.books)
     _found("attachments", row, "out of order, or its agreements do not fit")
     pairs, currencies = m.rates[:, mx.RATE_PAIR], counts["currency"]
-    _expect("rates", ((pairs >> 32 < currencies) & (pairs & 0xFFFFFFFF < currencies)).all(), "no such currency")
+    _expect(
+        "rates", ((pairs >> 32 < currencies) & (pairs & 0xFFFFFFFF < currencies)).all(), "no such currency"
+    )
     _found("rates", kernel.order_fault(m.rates, mx.RATE_PAIR, mx.RATE_FROM), "out of order")
     column = mx.ENTITLEMENT_KEY
     _found("entitlements", kernel.order_fault(m.entitlements, column, column), "out of order")
@@ -304,11 +313,19 @@ def _verify_cells(m: mx.Matrix, counts: Mapping[str, int]) -> None:
     """The full load: where each cell is found, and what stands in it."""
     for array in ("cell_low", "cell_entry"):
         _expect(array, len(getattr(m, array)) == len(m.cell_value), "not one for each cell")
-    _found("bundles", kernel.ranks_fault(m.bundles, m.cell_ranks, len(m.items), _key_space(m)), "its ranks do not fit")
+    _found(
+        "bundles",
+        kernel.ranks_fault(m.bundles, m.cell_ranks, len(m.items), _key_space(m)),
+        "its ranks do not fit",
+    )
     item_bundles = _read_only(m.items[:, mx.ITEM_BUNDLES])
-    row = kernel.cell_fault(m.bundles, m.cell_directory, m.cell_low, m.cell_ranks, item_bundles, _key_space(m))
+    row = kernel.cell_fault(
+        m.bundles, m.cell_directory, m.cell_low, m.cell_ranks, item_bundles, _key_space(m)
+    )
     _found("bundles", row, "its cells are out of order, or not where they are looked for")
-    _found("cell_value", _value_fault(m, "", np.zeros(0, np.int64), np.zeros(3, np.int64), counts), _VALUE_FAULT)
+    _found(
+        "cell_value", _value_fault(m, "", np.zeros(0, np.int64), np.zeros(3, np.int64), counts), _VALUE_FAULT
+    )
     _verify_ids("entry_id", _entries(m), counts)
 
 
@@ -348,7 +365,9 @@ def _verify_delta(m: mx.Matrix, counts: Mapping[str, int]) -> None:
     entries = _entries(m)
     before = np.array([len(m.ladders), len(m.records), entries], dtype=np.int64)
     _found("delta_value", _value_fault(m, "delta", bundle, before, counts), _VALUE_FAULT)
-    level = np.where(key < len(m.items), mx.LEVEL_ITEM, np.where(key < space - 1, mx.LEVEL_GROUP, mx.LEVEL_EVERY))
+    level = np.where(
+        key < len(m.items), mx.LEVEL_ITEM, np.where(key < space - 1, mx.LEVEL_GROUP, mx.LEVEL_EVERY)
+    )
     is_empty = m.delta_value == -1 - (np.int64(len(m.records)) << (mx.CELL_COUNT_BITS + 1) | 1)
     is_found = is_empty | (m.bundles[bundle, mx.BUNDLE_LEVELS] & level != 0)
     _expect("delta_keys", is_found.all(), "a bundle does not know of its level")

@@ -237,7 +237,7 @@ def _count_levels(low, first, end, page, shift, items, key_space, has):  # type:
 
 @njit(cache=True)
 def _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):  # type: ignore[no-untyped-def]
-    """Whether the ranks of a bundle whose pages are sound don't say which keys have a cell and how many stand before."""
+    """Whether the ranks of a bundle of sound pages don't say which keys have a cell and how many stand before."""
     shift, start = bundles[bundle, mx.BUNDLE_SHIFT], bundles[bundle, mx.BUNDLE_CELLS]
     at, of_items, above = (
         bundles[bundle, mx.BUNDLE_DIRECTORY],
@@ -262,7 +262,7 @@ def _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):  # ty
 def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type: ignore[no-untyped-def]
     """The first bundle whose pages do not follow on those of the one before it, whose keys do not ascend, or whose
     ranks, levels and bits in `item_bundles` (items,) do not say the same as its pages."""
-    at = start = 0
+    at, start = np.int64(0), np.int64(0)
     items, has = len(item_bundles), np.zeros(3, dtype=np.int64)
     for bundle in range(len(bundles)):
         shift = bundles[bundle, mx.BUNDLE_SHIFT]
@@ -289,9 +289,9 @@ def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type
             return bundle
         if above != mx.NO_RANKS and _ranked(ranks, above, items, key_space) != has[1] + has[2]:
             return bundle
-        if of_items != mx.NO_RANKS or above != mx.NO_RANKS:
-            if _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):
-                return bundle
+        has_ranks = of_items != mx.NO_RANKS or above != mx.NO_RANKS
+        if has_ranks and _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):
+            return bundle
         start += np.int64(directory[at + pages])
         at += pages + 1
     return SOUND if at == len(directory) and start == len(low) else len(bundles)
@@ -339,7 +339,7 @@ def _records_faulty(records, first, end, books, bundle, classes, uoms):  # type:
 @njit(cache=True)
 def _breaks_faulty(ladders, first, end):  # type: ignore[no-untyped-def]
     """Whether the breaks of a cell do not fall."""
-    for row in range(first + 1, end):
+    for row in range(first + 1, end):  # noqa: SIM110 - numba compiles no generators
         if ladders[row, mx.LADDER_MINIMUM] >= ladders[row - 1, mx.LADDER_MINIMUM]:
             return True
     return False
@@ -350,8 +350,9 @@ def value_fault(owners, value, entry, ladders, records, bundles, books, classes,
     """The first cell whose value is not one of the three forms, or whose ladder, records or entries do not follow on
     those of the cells before it.
 
-    `owners` (cells,) int64: the bundle of each cell of a delta; empty for the full load, where they follow one another. `before` (3,) int64:
-    how many ladders, records and entries the full load has, for a delta; a delta's cell may be empty, as a tombstone.
+    `owners` (cells,) int64: the bundle of each cell of a delta; empty for the full load, where they follow one another.
+    `before` (3,) int64: how many ladders, records and entries the full load has, for a delta; a delta's cell may be
+    empty, as a tombstone.
     """
     is_delta = len(owners) > 0
     breaks, rows, entries, bundle = 0, 0, before[2], 0

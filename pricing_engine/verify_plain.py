@@ -72,8 +72,8 @@ def sku_fault(text: Rows, offsets: Rows, items: Rows) -> int:
 
 def depth_fault(parents: Rows, levels_max: int) -> int:
     """As the compiled loop."""
-    for each, above in enumerate(parents.tolist()):
-        way = [each]
+    for each in range(len(parents)):
+        above, way = int(parents[each]), [each]
         while above >= 0 and len(way) <= levels_max:
             way.append(above)
             above = int(parents[above])
@@ -147,7 +147,9 @@ def _keys(pages: list[int], shift: int, low: list[int]) -> list[int] | None:
     return keys
 
 
-def cell_fault(bundles: Rows, directory: Rows, low: Rows, ranks: Rows, item_bundles: Rows, key_space: int) -> int:
+def cell_fault(
+    bundles: Rows, directory: Rows, low: Rows, ranks: Rows, item_bundles: Rows, key_space: int
+) -> int:
     """As the compiled loop."""
     pages, bits, items = directory.tolist(), low.tolist(), len(item_bundles)
     at = start = 0

@@ -57,9 +57,7 @@ def open_snapshot_engines(
         ) from error
 
 
-def _engines(
-    snapshot: Snapshot, arrays: Mapping[str, np.ndarray], policy: ExceptionPolicy
-) -> LoadedSnapshot:
+def _engines(snapshot: Snapshot, arrays: Mapping[str, np.ndarray], policy: ExceptionPolicy) -> LoadedSnapshot:
     has_positions = any(name.startswith(PREFIX) for name in arrays)
     version, made_us = snapshot.version, created_at_us(snapshot.version)
     prices = PriceEngine(arrays, policy=policy)

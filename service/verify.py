@@ -37,9 +37,7 @@ def _verify_units(arrays: Arrays) -> None:
     theirs = mx.Names(arrays["atp_uom_text"], arrays["atp_uom_offsets"]).ordinals()
     ordinals = np.array([names.get(name, -2) for name in theirs] + [-1], dtype=np.int64)  # the last: of none
     items, uoms = arrays["items"], arrays["uoms"]
-    if not np.array_equal(
-        mx.item_base_uom(items[:, mx.ITEM_NAMES]), ordinals[arrays["atp_item_base_uom"]]
-    ):
+    if not np.array_equal(mx.item_base_uom(items[:, mx.ITEM_NAMES]), ordinals[arrays["atp_item_base_uom"]]):
         raise ValueError("atp_item_base_uom: not the base units of items")
     if not np.array_equal(mx.run_end(items[:, mx.ITEM_UNITS]), arrays["atp_uom_start"][1:]):
         raise ValueError("atp_uom_start: not the units of items")
