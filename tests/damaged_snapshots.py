@@ -163,7 +163,7 @@ class Case:
 def cases(arrays: Iterable[str], count: int, seed: int) -> list[Case]:
     """So many cases; of every array about as many, of every kind and spread."""
     rng, names = Random(seed), sorted(arrays)
-    found = [
+    return [
         Case(
             names[at % len(names)],
             rng.choice(KINDS),
@@ -172,7 +172,6 @@ def cases(arrays: Iterable[str], count: int, seed: int) -> list[Case]:
         )
         for at in range(count)
     ]
-    return found
 
 
 def damaged(array: Array, case: Case) -> Array:
