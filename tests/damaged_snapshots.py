@@ -274,7 +274,7 @@ def questions(seed: int = 1) -> list[tuple[str, str, bytes, Any]]:
     )
     customers, branches = ["C1", "C2", "C3", "C4"], ["HAM", "RTM"]
 
-    def lines(request: Any, count: int, *, once: bool) -> None:
+    def lines(request: Any, count: int, *, once: bool, units: Sequence[str] = units) -> None:
         for sku in rng.sample(skus, count) if once else rng.choices(skus, k=count):
             quantity = rng.choice([1, 2, 5, 10, 100, 250]) * MICROS
             request.lines.add(sku=sku, quantity_micros=quantity, uom=rng.choice(units))
@@ -295,7 +295,7 @@ def questions(seed: int = 1) -> list[tuple[str, str, bytes, Any]]:
         asked.append((v1.PRICING_SERVICE, "ExplainPrice", why.SerializeToString(), v1.ExplainPriceResponse))
     for at in range(14):
         free = v1.CheckAvailabilityRequest(projected=at % 2 == 0, explain=at % 4 == 1, branches=branches)
-        lines(free, 4, once=True)
+        lines(free, 4, once=True, units=["", "", "", "", "BOX"])
         asked.append(
             (
                 v1.AVAILABILITY_SERVICE,
@@ -306,7 +306,7 @@ def questions(seed: int = 1) -> list[tuple[str, str, bytes, Any]]:
         )
     for at in range(14):
         order = v1.PromiseOrderRequest(ship_to="NORTH" if at % 2 else "")
-        lines(order, 4, once=True)
+        lines(order, 4, once=True, units=["", "", "", "", "BOX"])
         asked.append(
             (v1.AVAILABILITY_SERVICE, "PromiseOrder", order.SerializeToString(), v1.PromiseOrderResponse)
         )

@@ -18,10 +18,10 @@ from pricing_engine import verify as price_verify
 from pricing_engine import verify_kernel as price_kernel
 from pricing_engine import verify_plain as price_plain
 from service.verify import verify_arrays
-from tests.damaged_snapshots import DamagedStore, answers, cases, damaged, rich_arrays, run
+from tests.damaged_snapshots import KINDS, Case, DamagedStore, answers, cases, damaged, rich_arrays, run
 
 LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"
-CASES = 10_000 if LONG else 330
+CASES = 10_000 if LONG else 110
 STRUCTURE = frozenset(
     {
         *(
@@ -56,7 +56,6 @@ def test_a_whole_snapshot_is_sound_and_no_array_of_it_is_empty(arrays):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if LONG else 300)
 def test_damaged_arrays_are_refused_or_do_no_harm(store, arrays):
     good = answers(store.whole)
     assert good == answers(store.whole)
@@ -115,14 +114,16 @@ def test_every_compiled_loop_has_a_plain_form():
 
 def test_the_loops_find_what_their_plain_forms_find(arrays, both):
     asked, faults = both
-    for case in cases(arrays, 6_000 if LONG else 700, seed=7):
+    seldom = ("group_parents", "customers", "entitlements", "atp_pair_record", "atp_pair_branch", "items")
+    often = [Case(name, kind, "one", seed) for name in seldom for kind in KINDS for seed in range(8)]
+    for case in [*often, *cases(arrays, 6_000 if LONG else 400, seed=7)]:
         try:
             verify_arrays({**arrays, case.array: damaged(arrays[case.array], case)})
         except (ValueError, TypeError):
             continue
 
     assert set(asked) == {f"{module.__name__}.{name}" for module, name in PLAIN}
-    assert {name for name in asked if not faults[name]} <= {"pricing_engine.verify_kernel.order_fault"}
+    assert [name for name in asked if not faults[name]] == []
 
 
 # -- what each check is for ----------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ def changed(arrays, name, place, value):
         ("atp_uom_numerator", 0, 13_000_000, "atp_uom_name, atp_uom_numerator"),
         ("atp_branch_zone", 0, 99, r"atp_branch_zone: holds what is not in \[0, 1\]"),
         ("atp_zone_text", 0, ord("."), "atp_zone_text: '.* is no time zone"),
-        ("atp_pair_branch", 0, 1, "atp_pair_branch: not in order at pair_start 0"),
+        ("atp_pair_branch", slice(None), 1, "atp_pair_branch: not in order at pair_start"),
         ("atp_pair_blocks", 1, 2**40, "atp_pair_blocks: does not fit the receipts and demands of pair"),
         ("atp_kit_component", 0, 9, "atp_kit_component: not in order|is a kit itself"),
     ],
@@ -206,7 +207,6 @@ print("inside", dict(count), file=sys.stderr)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
 @pytest.mark.skipif(not LONG, reason="compiles every kernel again, which takes minutes")
 def test_no_index_leaves_its_array(tmp_path: Path) -> None:
     environment = {
