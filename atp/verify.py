@@ -101,6 +101,8 @@ RISING: Final = {
     "calendar_start": "calendar_day",
 }
 """Offsets, and the column whose values ascend from one to the next."""
+_UNOWNED: Final = frozenset({"pair_blocks", "calendar_weekdays"})
+"""Columns that are named as those that offsets lead to, and are none."""
 
 
 def verify_positions(positions: Positions, *, known: Collection[str] = ()) -> None:
@@ -123,6 +125,10 @@ def verify_positions(positions: Positions, *, known: Collection[str] = ()) -> No
     for column in COLUMNS:
         if column in CHECKS:
             _verify_column(column, arrays[column], counts)
+    for starts in (column for column in COLUMNS if column.endswith("_start")):
+        for column in COLUMNS:
+            if column.startswith(starts.removesuffix("start")) and column not in {starts, *_UNOWNED}:
+                _expect(column, len(arrays[column]) == arrays[starts][-1], f"does not fit {PREFIX}{starts}")
     for starts, column in RISING.items():
         owner = kernel.rising_fault(arrays[starts], arrays[column])
         _expect(column, owner == kernel.SOUND, f"not in order at {starts} {owner}")

@@ -52,6 +52,17 @@ _ANY: Final = Range(-(2**63))
 _CHECKED_APART: Final = _ANY
 """A column whose words are looked at one by one, not as a range."""
 
+_LADDER: Final = {mx.LADDER_MINIMUM: Range(), mx.LADDER_PRICE: Range()}
+_RECORD: Final = {
+    mx.RECORD_MINIMUM: Range(),
+    mx.RECORD_VALUE: _ANY,
+    mx.RECORD_FROM: _INSTANT,
+    mx.RECORD_TO: _INSTANT,
+    mx.RECORD_BOOK_CLASS: Range(),
+    mx.RECORD_PACKED: Range(),
+    mx.RECORD_NUMERATOR: Range(),
+    mx.RECORD_DENOMINATOR: _POSITIVE,
+}
 RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
     "items": {
         **{mx.ITEM_SKU + word: _CHECKED_APART for word in range(4)},
@@ -117,20 +128,10 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
         mx.RATE_DENOMINATOR: _POSITIVE,
     },
     "entitlements": {mx.ENTITLEMENT_KEY: Range(), mx.ENTITLEMENT_ALLOWED: _FLAG},
-    **dict.fromkeys(("ladders", "delta_ladders"), {mx.LADDER_MINIMUM: Range(), mx.LADDER_PRICE: Range()}),
-    **dict.fromkeys(
-        ("records", "delta_records"),
-        {
-            mx.RECORD_MINIMUM: Range(),
-            mx.RECORD_VALUE: _ANY,
-            mx.RECORD_FROM: _INSTANT,
-            mx.RECORD_TO: _INSTANT,
-            mx.RECORD_BOOK_CLASS: Range(),
-            mx.RECORD_PACKED: Range(),
-            mx.RECORD_NUMERATOR: Range(),
-            mx.RECORD_DENOMINATOR: _POSITIVE,
-        },
-    ),
+    "ladders": _LADDER,
+    "records": _RECORD,
+    "delta_ladders": _LADDER,
+    "delta_records": _RECORD,
 }
 """Of every column of every table of `matrix.TABLES`; the others are checked by name."""
 

@@ -24,7 +24,7 @@ BLOCK = 32  # names looked ahead at a time
 _NET, _METHODS = int(Method.NET), len(Method)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def range_fault(table, limits):  # type: ignore[no-untyped-def]
     """The first row of `table` (rows, columns) with a value outside of its row of `limits` (columns, LIMIT_SIZE)."""
     for row in range(len(table)):
@@ -37,7 +37,7 @@ def range_fault(table, limits):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def offsets_fault(offsets, end):  # type: ignore[no-untyped-def]
     """The first offset that is below the one before it; they begin with 0 and end with `end`."""
     if offsets[0] != 0:
@@ -48,7 +48,7 @@ def offsets_fault(offsets, end):  # type: ignore[no-untyped-def]
     return SOUND if offsets[len(offsets) - 1] == end else len(offsets) - 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def name_order_fault(text, offsets):  # type: ignore[no-untyped-def]
     """The first name that does not come after the one before it in byte order."""
     for name in range(1, len(offsets) - 1):
@@ -65,7 +65,7 @@ def name_order_fault(text, offsets):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def slots_fault(text, offsets, slots):  # type: ignore[no-untyped-def]
     """The first name that its probe table does not lead to; as many names as there are, if it holds anything else.
 
@@ -93,7 +93,7 @@ def slots_fault(text, offsets, slots):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def sku_fault(text, offsets, items):  # type: ignore[no-untyped-def]
     """The first item whose row does not begin with its SKU."""
     bytes_of = table_of(text)
@@ -109,7 +109,7 @@ def sku_fault(text, offsets, items):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def depth_fault(parents, levels_max):  # type: ignore[no-untyped-def]
     """The first of (n,) ordinals that has more than `levels_max` on its way up, itself included; -1 has no parent."""
     for each in range(len(parents)):
@@ -122,7 +122,7 @@ def depth_fault(parents, levels_max):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def order_fault(table, first, second):  # type: ignore[no-untyped-def]
     """The first row that does not come after the one before it by two of its columns."""
     for row in range(1, len(table)):
@@ -133,7 +133,7 @@ def order_fault(table, first, second):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def runs_fault(items, column, table, first, second):  # type: ignore[no-untyped-def]
     """The first item whose run of rows in `table` does not follow on that of the one before it, or is not in order."""
     at = 0
@@ -151,7 +151,7 @@ def runs_fault(items, column, table, first, second):  # type: ignore[no-untyped-
     return SOUND if at == len(table) else len(items)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def attachment_fault(starts, attachments, agreements, books):  # type: ignore[no-untyped-def]
     """The first attachment out of the order of layers and bundles of its audience, or whose agreements do not follow on
     those of the one before it, ascend by book, and belong to its layer and bundle."""
@@ -178,7 +178,7 @@ def attachment_fault(starts, attachments, agreements, books):  # type: ignore[no
     return SOUND if at == len(agreements) else len(attachments)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def ranks_fault(bundles, ranks, items, key_space):  # type: ignore[no-untyped-def]
     """The first bundle whose ranks do not stand behind those of the ones before it."""
     row = 0
@@ -192,7 +192,7 @@ def ranks_fault(bundles, ranks, items, key_space):  # type: ignore[no-untyped-de
     return SOUND if row == len(ranks) else len(bundles)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _ranked(ranks, rank, first, end):  # type: ignore[no-untyped-def]
     """How many cells the ranks of a bundle count among the keys [first, end)."""
     found = 0
@@ -201,7 +201,7 @@ def _ranked(ranks, rank, first, end):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _page_is_faulty(low, first, end, page, shift, bundle, item_bundles, key_space):  # type: ignore[no-untyped-def]
     """Whether the keys of the cells [first, end) of a page do not ascend in it, or those of items lack their bit."""
     mask, items, bit = (np.int64(1) << shift) - 1, len(item_bundles), bundle_bit(bundle)
@@ -224,7 +224,7 @@ def _page_is_faulty(low, first, end, page, shift, bundle, item_bundles, key_spac
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _count_levels(low, first, end, page, shift, items, key_space, has):  # type: ignore[no-untyped-def]
     """Count the cells of a sound page by level into `has`: items, groups, every item."""
     if (page + 1) << shift <= items:
@@ -235,9 +235,9 @@ def _count_levels(low, first, end, page, shift, items, key_space, has):  # type:
         has[0 if key < items else 1 if key < key_space - 1 else 2] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):  # type: ignore[no-untyped-def]
-    """Whether the ranks of a bundle whose pages are sound don't say which keys have a cell and how many stand before."""
+    """Whether the ranks of a bundle of sound pages don't say which keys have a cell and how many stand before."""
     shift, start = bundles[bundle, mx.BUNDLE_SHIFT], bundles[bundle, mx.BUNDLE_CELLS]
     at, of_items, above = (
         bundles[bundle, mx.BUNDLE_DIRECTORY],
@@ -258,11 +258,11 @@ def _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):  # ty
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type: ignore[no-untyped-def]
     """The first bundle whose pages do not follow on those of the one before it, whose keys do not ascend, or whose
     ranks, levels and bits in `item_bundles` (items,) do not say the same as its pages."""
-    at = start = 0
+    at, start = np.int64(0), np.int64(0)
     items, has = len(item_bundles), np.zeros(3, dtype=np.int64)
     for bundle in range(len(bundles)):
         shift = bundles[bundle, mx.BUNDLE_SHIFT]
@@ -289,15 +289,15 @@ def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type
             return bundle
         if above != mx.NO_RANKS and _ranked(ranks, above, items, key_space) != has[1] + has[2]:
             return bundle
-        if of_items != mx.NO_RANKS or above != mx.NO_RANKS:
-            if _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):
-                return bundle
+        has_ranks = of_items != mx.NO_RANKS or above != mx.NO_RANKS
+        if has_ranks and _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):
+            return bundle
         start += np.int64(directory[at + pages])
         at += pages + 1
     return SOUND if at == len(directory) and start == len(low) else len(bundles)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _is_before(records, row, books, book):  # type: ignore[no-untyped-def]
     """Whether a record comes before the next one of its cell and book: by class, unit, newest, break, start, end."""
     one, other = records[row], records[row + 1]
@@ -317,7 +317,7 @@ def _is_before(records, row, books, book):  # type: ignore[no-untyped-def]
     return one[mx.RECORD_TO] < other[mx.RECORD_TO]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _records_faulty(records, first, end, books, bundle, classes, uoms):  # type: ignore[no-untyped-def]
     """Whether a record of a cell [first, end) leads outside or to another bundle, or is out of order."""
     for row in range(first, end):
@@ -336,22 +336,23 @@ def _records_faulty(records, first, end, books, bundle, classes, uoms):  # type:
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _breaks_faulty(ladders, first, end):  # type: ignore[no-untyped-def]
     """Whether the breaks of a cell do not fall."""
-    for row in range(first + 1, end):
+    for row in range(first + 1, end):  # noqa: SIM110 - numba compiles no generators
         if ladders[row, mx.LADDER_MINIMUM] >= ladders[row - 1, mx.LADDER_MINIMUM]:
             return True
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def value_fault(owners, value, entry, ladders, records, bundles, books, classes, uoms, before):  # type: ignore[no-untyped-def]
     """The first cell whose value is not one of the three forms, or whose ladder, records or entries do not follow on
     those of the cells before it.
 
-    `owners` (cells,) int64: the bundle of each cell of a delta; empty for the full load, where they follow one another. `before` (3,) int64:
-    how many ladders, records and entries the full load has, for a delta; a delta's cell may be empty, as a tombstone.
+    `owners` (cells,) int64: the bundle of each cell of a delta; empty for the full load, where they follow one another.
+    `before` (3,) int64: how many ladders, records and entries the full load has, for a delta; a delta's cell may be
+    empty, as a tombstone.
     """
     is_delta = len(owners) > 0
     breaks, rows, entries, bundle = 0, 0, before[2], 0

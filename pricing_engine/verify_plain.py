@@ -72,8 +72,8 @@ def sku_fault(text: Rows, offsets: Rows, items: Rows) -> int:
 
 def depth_fault(parents: Rows, levels_max: int) -> int:
     """As the compiled loop."""
-    for each, above in enumerate(parents.tolist()):
-        way = [each]
+    for each in range(len(parents)):
+        above, way = int(parents[each]), [each]
         while above >= 0 and len(way) <= levels_max:
             way.append(above)
             above = int(parents[above])

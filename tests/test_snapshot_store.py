@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from loaders.errors import (
     SnapshotCorruptError,
     SnapshotVersionError,
 )
+from loaders.hashing import hash_file
 from loaders.snapshot import (
+    _checksum,
+    _content_hash,
     activate,
     current_version,
     list_snapshots,
@@ -202,3 +206,119 @@ def test_two_loads_never_hold_the_store_at_once(tmp_path: Path) -> None:
         pass
     with loader_lock(tmp_path):
         pass
+
+
+def _forge(store: Path, **changes: object) -> None:
+    """Changes the manifest and its checksum with it, as somebody would who may write to the store."""
+    path = _path(store, "manifest.json")
+    manifest = {**json.loads(path.read_text()), **changes}
+    manifest.pop("checksum")
+    manifest["content_sha256"] = _content_hash(manifest["files"])
+    manifest["checksum"] = _checksum(manifest)
+    path.write_text(json.dumps(manifest))
+    version = f"{MONDAY:%Y%m%dT%H%M%SZ}-{manifest['content_sha256'][:8]}"
+    path.parent.rename(path.parent.parent / version)
+    (store / "current").write_text(version + "\n")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../../../outside.npy",
+        "..",
+        ".",
+        "",
+        "sub/prices.npy",
+        "prices",
+        "Prices.npy",
+        "prices.npy\n",
+        "\0.npy",
+    ],
+)
+def test_a_manifest_that_names_what_lies_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    stored(tmp_path / "store")
+    outside = tmp_path / "outside.npy"
+    np.save(outside, np.arange(3))
+    _forge(
+        tmp_path / "store", files={name: {"sha256": hash_file(outside), "size_bytes": outside.stat().st_size}}
+    )
+
+    with pytest.raises(SnapshotCorruptError, match="which can't be an array of this snapshot") as raised:
+        open_snapshot(tmp_path / "store")
+    assert "pickle" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "entry", [None, [], {"sha256": 1, "size_bytes": 2}, {"sha256": "", "size_bytes": True}, {}]
+)
+def test_a_manifest_without_the_hash_or_size_of_a_file_is_refused(tmp_path: Path, entry: object) -> None:
+    stored(tmp_path)
+    path = _path(tmp_path, "manifest.json")
+    manifest = {**json.loads(path.read_text()), "files": {"prices.npy": entry}}
+    manifest.pop("checksum")
+    path.write_text(json.dumps({**manifest, "checksum": _checksum(manifest)}))
+
+    with pytest.raises(SnapshotCorruptError, match=r"no hash or size of prices.npy"):
+        open_snapshot(tmp_path)
+
+
+def test_a_manifest_whose_files_are_no_object_is_refused(tmp_path: Path) -> None:
+    stored(tmp_path)
+    path = _path(tmp_path, "manifest.json")
+    manifest = {**json.loads(path.read_text()), "files": ["prices.npy"]}
+    manifest.pop("checksum")
+    path.write_text(json.dumps({**manifest, "checksum": _checksum(manifest)}))
+
+    with pytest.raises(SnapshotCorruptError, match="it names no files"):
+        open_snapshot(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["prices.npy", "manifest.json"])
+def test_a_link_is_not_followed(tmp_path: Path, name: str) -> None:
+    stored(tmp_path / "store")
+    path = _path(tmp_path / "store", name)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(SnapshotCorruptError, match=f"{name} is not a plain file"):
+        open_snapshot(tmp_path / "store")
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    stored(tmp_path)
+    path = _path(tmp_path, "prices.npy")
+    path.unlink()
+    os.mkfifo(path)
+
+    with pytest.raises(SnapshotCorruptError, match="is not a plain file"):
+        open_snapshot(tmp_path)
+
+
+def test_a_snapshot_that_is_a_link_to_another_folder_is_none(tmp_path: Path) -> None:
+    version = stored(tmp_path / "store")
+    folder = tmp_path / "store" / "snapshots" / version
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(NoSnapshotError):
+        open_snapshot(tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    "content", [b"root:x:0:0", pickle.dumps([1]), b"", b"PK\3\4", b"\x93NUMPY\1\0\xff\xff" + b"(" * 65_535]
+)
+def test_a_file_that_is_no_array_is_refused_without_advice_to_unpickle_it(
+    tmp_path: Path, content: bytes
+) -> None:
+    stored(tmp_path)
+    path = _path(tmp_path, "prices.npy")
+    path.write_bytes(content)
+    files = json.loads(_path(tmp_path, "manifest.json").read_text())["files"]
+    _forge(tmp_path, files={**files, "prices.npy": {"sha256": hash_file(path), "size_bytes": len(content)}})
+
+    with pytest.raises(
+        SnapshotCorruptError, match=r"prices.npy is no array of numbers in the .npy format"
+    ) as raised:
+        open_snapshot(tmp_path)
+    assert "pickle" not in str(raised.value)
