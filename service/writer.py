@@ -76,6 +76,8 @@ def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
                 _write(process, version)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         _log.warning("the supervisor is gone; stopping")
+    logging.shutdown()
+    os._exit(0)  # all is durable and told: to tidy up takes seconds on a busy machine
 
 
 def _beat(beacon: Beacon, unheard_us: int, turned_us: int) -> None:

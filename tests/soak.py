@@ -25,8 +25,12 @@ from pathlib import Path
 
 import grpc
 
-from loaders.snapshot import activate
-from pricegrid import (
+from service.compile_cache import use_compile_cache
+
+use_compile_cache(os.environ)  # before any kernel is imported
+
+from loaders.snapshot import activate  # noqa: E402
+from pricegrid import (  # noqa: E402
     Client,
     InventoryEvent,
     InventoryEventKind,
@@ -36,9 +40,9 @@ from pricegrid import (
     ReserveLine,
     v1,
 )
-from tests.datasets import Rows
-from tests.servers import Server, running
-from tests.stores import publish
+from tests.datasets import Rows  # noqa: E402
+from tests.servers import Server, running  # noqa: E402
+from tests.stores import publish  # noqa: E402
 
 MICROS = 1_000_000
 VERSIONS, ITEMS, LIVE_ITEMS = 4, 400, 40
