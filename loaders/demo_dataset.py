@@ -16,7 +16,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from loaders.demo_catalogue import HAZARDOUS_GROUP, KIT_LEAF, catalogue, product_groups, round_price
+from loaders.demo_catalogue import (
+    HAZARDOUS_GROUP,
+    KIT_LEAF,
+    LEAVES,
+    catalogue,
+    product_groups,
+    round_price,
+)
 from loaders.demo_prices import (
     AGREEMENT_COLUMNS,
     BOOK_COLUMNS,
@@ -36,6 +43,8 @@ from loaders.demo_stock import BRANCHES, stock_tables
 TIME_ZONE = "Europe/Berlin"
 CURRENCY = "EUR"
 CUSTOMERS_MIN = 100
+ITEMS_MIN = len(LEAVES)
+"""One of each leaf of the catalogue."""
 SHOWCASE_BRANCH = "HAM"
 CURRENCIES = ("EUR",) * 16 + ("GBP", "USD", "SEK", "PLN")
 RATES = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from types import MappingProxyType
 
+from cache.protocol import CacheError
 from service.cli_text import UsageError
 from service.compile_cache import use_compile_cache
 
@@ -84,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Who read our output has seen enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, CacheError) as error:  # a store that can't be written, a disk that is full
+        print(f"pricegrid: {error}", file=sys.stderr)
         return 1
 
 

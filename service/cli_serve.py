@@ -131,6 +131,8 @@ def _cores() -> int:
 def _redis(text: str) -> RedisOptions:
     try:
         return RedisOptions.from_url(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"a file that the Redis URL names can't be read: {error}") from None
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from loaders.demo_dataset import DemoDataset, generate
+from loaders.demo_dataset import CUSTOMERS_MIN, ITEMS_MIN, DemoDataset, generate
 from loaders.demo_stock import BRANCHES
 from pricegrid import Client, Line, QuoteResult
 from service.cli_promise import print_promise
@@ -65,6 +65,8 @@ def run_demo(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     say = partial(print, file=sys.stderr if args.json else sys.stdout, flush=True)
+    if args.items < ITEMS_MIN or args.customers < CUSTOMERS_MIN:
+        raise UsageError(f"the demo needs at least {ITEMS_MIN} --items and {CUSTOMERS_MIN} --customers")
     say("1. making up a distributor")
     began_s = time.monotonic()
     _make_room(args.dir)
