@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atp import verify_kernel as kernel
-from atp.model import MICROS, NO_INSTANT
+from atp.events import Measure
+from atp.model import MICROS, NO_INSTANT, Source
 from atp.positions import (
     COLUMNS,
     ITEM_IS_KIT,
@@ -69,6 +70,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "feed_as_of": _instants(blank=True),
     "feed_complete": Check(0, 1),
     "feed_stale_us": Check(),
+    "feed_owner": Check(0, len(Source) - 1, "branch"),
+    "feed_decrease_shipped": Check(0, 1, "branch"),
     "item_record": _LOOP,
     "pair_start": _LOOP,
     "pair_branch": Check(0, "branch"),
@@ -80,14 +83,20 @@ CHECKS: Final[Mapping[str, Check]] = {
     "receipt_at": _instants(),
     "receipt_kind": Check(0, len(KINDS) - 1),
     "receipt_reference": Check(-1, "reference"),
+    "receipt_line": Check(-1, "reference"),
+    "receipt_supersedes": Check(-1, "reference"),
     "demand_start": _LOOP,
     "demand_quantity": Check(),
     "demand_at": _instants(),
     "demand_order": Check(-1, "order"),
+    "demand_line": Check(-1, "order"),
+    "demand_kit": Check(-1, "sku"),
     "allocation_start": _LOOP,
     "allocation_quantity": Check(),
     "allocation_as_of": _instants(),
     "allocation_order": Check(-1, "order"),
+    "allocation_line": Check(-1, "order"),
+    "allocation_shipped": Check(),
     "kit_start": _LOOP,
     "kit_component": Check(0, "sku"),
     "kit_numerator": Check(1),
@@ -174,6 +183,8 @@ def _verify_column(column: str, array: NDArray[Any], counts: Mapping[str, int]) 
     check = CHECKS[column]
     if column == "calendar_weekdays":
         _expect(column, array.shape[1] == 7, "must have seven columns")
+    if column == "feed_owner":
+        _expect(column, array.shape[1] == len(Measure), "must have a column for each measure")
     if check.rows is not None:
         _expect(column, len(array) == counts[check.rows], f"not one for each {check.rows}")
     if check == _LOOP or not array.size:

@@ -104,8 +104,8 @@ def block_fault(record: NDArray[np.int64], blocks: NDArray[np.int64], lists: Lis
             day, quantity, confidence = blocks[at], blocks[at + 1], blocks[at + 2]
             if day < before or abs(day - lists.receipt_at[row] // DAY_US) > 1:
                 return pair
-            if quantity != lists.receipt_quantity[row] or confidence != lists.receipt_confidence[row]:
-                return pair
+            if quantity > lists.receipt_quantity[row] or confidence != lists.receipt_confidence[row]:
+                return pair  # less of an order of which there are ship notices
             if quantity < 0 or confidence < 0 or confidence > MICROS:
                 return pair
             before = day

@@ -52,9 +52,11 @@ def block_fault(record: Rows, blocks: Rows, lists: Lists) -> int:
         first = flags >> BLOCK_SHIFT
         words = blocks[first : first + 3 * len(receipts)].reshape(-1, 3).tolist()
         instants, confidences = lists.receipt_at[rows].tolist(), lists.receipt_confidence[rows].tolist()
-        if [word[1:] for word in words] != [list(each) for each in zip(receipts, confidences, strict=True)]:
+        if [confidence for _, _, confidence in words] != confidences:
             return pair
-        if min(receipts, default=0) < 0 or not all(0 <= each <= MICROS for each in confidences):
+        if not all(0 <= word[1] <= quantity for word, quantity in zip(words, receipts, strict=True)):
+            return pair
+        if not all(0 <= each <= MICROS for each in confidences):
             return pair
         if not _are_days([word[0] for word in words], instants):
             return pair

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from atp.clearing import Claim, cleared
 from atp.events import Event, Kind, Measure
 from atp.model import Source
-from atp.order_books import PairLists
-from atp.order_lines import START, OrderRows, allocation_points, demand_rows
+from atp.order_books import DemandBook, PairLists
+from atp.order_lines import START, OrderRows, allocation_points
 from atp.pair_rows import PairRows
 from atp.rows import Allocation, Demand, Stock
 from atp.streams import Base, Stream, figures_of
@@ -222,7 +222,12 @@ def demand(sequence: int, units: int, line: str = "", kind: Kind = Kind.SET, day
 
 def opened(loaded: list[Demand], *events: Event) -> list[tuple[str, int, int]]:
     """(line, whole units, day) of what is open, which must be the same in every order of the events."""
-    answers = [demand_rows("SO-1", loaded, each) for each in itertools.permutations(events)]
+    answers = []
+    for each in itertools.permutations(events):
+        book = DemandBook(loaded)
+        for one in each:
+            book.add(one)
+        answers.append(book.rows())
     assert all(answer == answers[0] for answer in answers)
     return [
         (row.order_line or "", row.quantity_micros // q(1), (row.due_at_us - at(0)) // 86_400_000_000)
