@@ -256,7 +256,7 @@ class Holding(ABC):
             self._catch_up()
             over = [
                 held
-                for held in self._reservations.views()
+                for held in self._reservations.every()
                 if held.status is ReservationStatus.HELD
                 and self._as_of_now(held).status is ReservationStatus.EXPIRED
             ]
@@ -272,7 +272,7 @@ class Holding(ABC):
             until_us = self._now_us() - kept_us
             over = [
                 held
-                for held in self._reservations.views()
+                for held in self._reservations.every()
                 if held.ended_us is not None and held.ended_us <= until_us and not held.was_taken_over
             ][:FORGET_MAX]
             keys = [(RESERVATION, held.reservation_id) for held in over]
@@ -296,7 +296,7 @@ class Holding(ABC):
         self._follow()
         if not self._is_settled:
             self._is_settled = True
-            self._settle(held.reservation_id for held in self._reservations.views())
+            self._settle([held.reservation_id for held in self._reservations.every()])
 
     def _settle(self, reservation_ids: Iterable[str]) -> None:
         """Store what the warehouse has taken over, where it can't be worked out again later. Without the shared side

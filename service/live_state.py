@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atp.engine import AvailabilityEngine
 from atp.events import Event, EventBatch, EventStatus, Measure
+from atp.rows import Pair
 from cache.protocol import (
     START,
     CacheError,
@@ -123,7 +124,9 @@ class LiveState(Holding):
         places: NDArray[np.int64] = NO_PLACES,
     ) -> tuple[list[DeadLetter], int]:
         """Take in events one by one, and show what they and those folded before have changed."""
-        letters, touched, orders, gaps = [], set(), set(), {}
+        letters, gaps = [], {}
+        touched: dict[Pair, None] = {}
+        orders: dict[tuple[Pair, str], None] = {}
         for event in events:
             outcome = self._pairs.apply(event)
             counts[outcome.status] += 1
@@ -134,11 +137,11 @@ class LiveState(Holding):
                 letters.append(new_dead_letter(self._now_us(), name, detail, event_json(event)))
                 continue
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
-            touched.add((event.sku, event.branch))
+            pair = event.sku, event.branch
+            touched[pair] = None
             if event.measure is Measure.ALLOCATED:
-                orders.add(((event.sku, event.branch), event.order_ref))
-        touched |= self._reservations.clear(orders)
-        self._pairs.refresh(sorted(touched), places)
+                orders[pair, event.order_ref] = None
+        self._pairs.refresh([*touched, *self._reservations.clear(orders)], places)
         return letters, sum(gaps.values())
 
     # ---- dead letters
