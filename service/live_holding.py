@@ -257,7 +257,7 @@ class Holding(ABC):
             self._catch_up()
             over = [
                 held
-                for held in self._reservations.views()
+                for held in self._reservations.every()
                 if held.status is ReservationStatus.HELD
                 and self._as_of_now(held).status is ReservationStatus.EXPIRED
             ]
@@ -273,7 +273,7 @@ class Holding(ABC):
             until_us = self._now_us() - kept_us
             over = [
                 held
-                for held in self._reservations.views()
+                for held in self._reservations.every()
                 if held.ended_us is not None and held.ended_us <= until_us and not held.was_taken_over
             ][:FORGET_MAX]
             keys = [(RESERVATION, held.reservation_id) for held in over]
@@ -296,17 +296,16 @@ class Holding(ABC):
         """Before a change: what others did, and once for each snapshot what its tables have cleared."""
         self._follow()
         if not self._is_settled:
-            self._is_settled = True
-            self._settle(held.reservation_id for held in self._reservations.views())
+            self._is_settled = self._settle([held.reservation_id for held in self._reservations.every()])
 
-    def _settle(self, reservation_ids: Iterable[str]) -> None:
+    def _settle(self, reservation_ids: Iterable[str]) -> bool:
         """Store what the warehouse has taken over, where it can't be worked out again later. Without the shared side
-        nothing is lost: until then it is worked out each time."""
+        nothing is lost: until then it is worked out each time. False: something is still to be stored."""
         names = list(reservation_ids)
         for _ in range(COMMIT_TRIES_MAX):
             settled = [held for name in names if (held := self._reservations.settled(name)) is not None]
             if not settled:
-                return
+                return True
             settled = [self._checked(held) for held in settled]
             keys = [(RESERVATION, held.reservation_id) for held in settled]
             commits = [
@@ -316,14 +315,15 @@ class Holding(ABC):
             try:
                 answers = self._commit_all(commits)
             except RequestRefusedError:
-                return
+                return False
             for held, answer in zip(settled, answers, strict=True):
                 if isinstance(answer, Committed):
                     self._versions.update(answer.versions)
                     self._pairs.refresh(self._reservations.know(held))
             if all(isinstance(answer, Committed) for answer in answers):
-                return
+                return True
             self._follow()
+        return False
 
     def _store(self, changes: Sequence[HeldReservation], *, is_new: bool = False) -> bool:
         """Make reservations durable in one step, and show them; False: somebody was first. The first one is new, or

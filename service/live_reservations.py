@@ -47,6 +47,10 @@ class LiveReservations:
         """All as they stand, by id."""
         return [view for _, view in sorted(self._views.items())]
 
+    def every(self) -> Iterable[HeldReservation]:
+        """All as they stand."""
+        return self._views.values()
+
     # ---- what changes it
 
     def know(self, held: HeldReservation) -> list[Pair]:

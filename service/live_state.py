@@ -138,8 +138,8 @@ class LiveState(Holding, OperatorDesk):
     ) -> tuple[list[Faulty], int, int]:
         """Take in events one by one, and show what they and those folded before have changed."""
         found: list[Faulty] = []
-        touched: set[Pair] = set()
-        orders: set[tuple[Pair, str]] = set()
+        touched: dict[Pair, None] = {}
+        orders: dict[tuple[Pair, str], None] = {}
         gaps: dict[tuple[int, str, str], bool] = {}
         restarts = 0
         for event in events:
@@ -150,10 +150,9 @@ class LiveState(Holding, OperatorDesk):
                 continue
             restarts += outcome.is_restart
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
-            touched.update(self._pairs.touched(event))
-            orders.update(self._pairs.orders(event))
-        touched |= self._reservations.clear(orders)
-        self._pairs.refresh(sorted(touched), places)
+            touched.update(dict.fromkeys(self._pairs.touched(event)))
+            orders.update(dict.fromkeys(self._pairs.orders(event)))
+        self._pairs.refresh([*touched, *self._reservations.clear(orders)], places)
         return found, sum(gaps.values()), restarts
 
     # ---- what is durable, and what others did

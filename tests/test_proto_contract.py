@@ -130,7 +130,7 @@ def test_every_method_has_its_own_request_and_response():
         for method in service.methods
     ]
 
-    assert len(methods) == 18
+    assert len(methods) == 20
     for method in methods:
         assert method.input_type.name == f"{method.name}Request"
         assert method.output_type.name == f"{method.name}Response"
