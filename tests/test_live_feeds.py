@@ -1,4 +1,4 @@
-"""Events in live state: judged once, dead letters once for each content, gaps by number, resets, owners, kits, notices."""
+"""Events in live state: judged once, one dead letter for one content, gaps by number, resets, owners, kits, notices."""
 
 from dataclasses import replace
 
