@@ -1,7 +1,7 @@
 """`AvailabilityEngine`: questions in, dense arrays out. The compiled kernels answer; step functions of kits and units,
 and what leaves int64 on the way are answered by the reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from atp import kernel
 from atp.decode import decode_lanes, decode_rows
 from atp.explain import explain_pair
+from atp.limited import Terms, whole_limit, with_check_limits, with_promise_limits
 from atp.model import (
     INT64_MAX,
     NO_INSTANT,
@@ -17,6 +18,7 @@ from atp.model import (
     CheckAnswers,
     CheckAsk,
     Freshness,
+    Limit,
     LinePromise,
     PairAvailability,
     PromiseAnswers,
@@ -104,7 +106,7 @@ class AvailabilityEngine:
         ok = status == AvailabilityStatus.OK
         available = np.where(ok, np.maximum(atp, 0), 0)
         asked = np.repeat(np.asarray(ask.quantities_micros, dtype=np.int64), len(branches))
-        return CheckAnswers(
+        found = CheckAnswers(
             branches=supply.branch,
             status=status,
             atp_micros=atp,
@@ -116,6 +118,8 @@ class AvailabilityEngine:
             total_available_micros=_saturating_sums(available, len(lines.item), len(branches)),
             projected=_insert_steps(steps, answers) if steps is not None and answers else steps,
         )
+        terms = self._terms(ask, lines)
+        return with_check_limits(found, ask, terms, self.check) if terms.is_bound.any() else found
 
     def promise(self, ask: PromiseAsk) -> PromiseAnswers:
         """When, from where and how much of each line can be shipped (A7)."""
@@ -125,11 +129,36 @@ class AvailabilityEngine:
         answers = self._orders.promise(ask, lines, origins)
         again = np.flatnonzero(answers.status == kernel.RECHECK)
         if not len(again):
-            return answers
+            return self._limited(answers, ask, lines, origins)
         if ask.policy.ship_complete:
             again = np.arange(len(answers.status))  # a line at fault keeps all others from being complete
         found = self._promise_again(ask, again, lines, tuple(origins))
-        return merge_parts(answers, found, self.ordinals)
+        return self._limited(merge_parts(answers, found, self.ordinals), ask, lines, origins)
+
+    def _limited(
+        self, answers: PromiseAnswers, ask: PromiseAsk, lines: Lines, origins: Iterable[int]
+    ) -> PromiseAnswers:
+        terms = self._terms(ask, lines, ask.policy.minimum_shipment_micros)
+        if not terms.is_bound.any():
+            return answers
+        names = [self.positions.branches.name(branch) for branch in origins]
+        return with_promise_limits(answers, ask, names, terms, self.check)
+
+    def _terms(self, ask: CheckAsk | PromiseAsk, lines: Lines, minimum_micros: int = 0) -> Terms:
+        """What each line may be promised in."""
+        multiple = np.zeros(len(lines.item), dtype=np.int64)
+        known = lines.item >= 0
+        multiple[known] = np.asarray(self.positions.arrays["item_multiple"], np.int64)[lines.item[known]]
+        quantities = np.asarray(ask.quantities_micros, dtype=np.int64)
+        columns = (lines.numerator, lines.denominator, lines.is_unit_asked, multiple)
+        return Terms(quantities, *columns, minimum_micros)
+
+    def whole_limits(self, ask: CheckAsk | PromiseAsk) -> list[Limit]:
+        """Why the quantity of each line can never be promised in full: it is not made of whole units or multiples."""
+        lines = self._resolve(ask)
+        terms = self._terms(ask, lines)
+        bound = terms.is_bound.tolist()
+        return [whole_limit(terms.line(at)) if bound[at] else Limit.NONE for at in range(len(bound))]
 
     def explain(
         self,

@@ -204,6 +204,18 @@ class Steps:
     balance_micros: NDArray[np.int64]
 
 
+class Limit(IntEnum):
+    """What leaves nothing, or not all, of a line to promise though there is stock."""
+
+    NONE = 0
+    UNIT = 1
+    """Only whole units are promised."""
+    ORDER_MULTIPLE = 2
+    """Only whole order multiples of the item are."""
+    MINIMUM_SHIPMENT = 3
+    """No shipment may be as small as what there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckAnswers:
     """Dense: result `line * branches + branch`. Quantities are in the line's asked unit, 0 unless status is OK."""
@@ -224,6 +236,8 @@ class CheckAnswers:
     total_available_micros: NDArray[np.int64]
     """(lines,) sum over the branches, each clamped at 0; what is unknown adds nothing; at most INT64_MAX."""
     projected: Steps | None = None
+    limit: NDArray[np.uint8] | None = None
+    """(results,) `Limit`: why nothing could be promised of what is available; None: no line has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +260,8 @@ class PromiseAnswers:
     pick_day: NDArray[np.int32]
     ship_day: NDArray[np.int32]
     arrival_day: NDArray[np.int32]
+    limit: NDArray[np.uint8] | None = None
+    """(lines,) `Limit`: why nothing is promised though there is stock; None: of no line."""
 
 
 @dataclass(frozen=True, slots=True)

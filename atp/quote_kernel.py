@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from atp.jit import compiled, fetch, inlined, pointer
 from atp.kernel import MAX, OK, RECHECK, Supply, _ages, _overflows, _whole, walk
 from atp.live_layout import DEMAND_WORDS, LIVE, RECEIPT_WORDS
-from atp.model import MICROS, NO_INSTANT
+from atp.model import MICROS, NO_INSTANT, Limit
 from atp.offer_kernel import _common_multiple, _divisor
 from atp.pair_access import find_pair, is_unchanged, settled
 from atp.positions import (
@@ -34,7 +34,7 @@ from atp.positions import (
 from atp.sourcing_kernel import Plan, Slots, plan_freely
 
 # free (n, FREE_SIZE) int64: a line's AvailabilityStatus; micros of the unit asked over all branches, and short of what
-# is asked; the last pick day of all of it, -1: not in full; by source the worst state and the oldest instant
+# is asked; the last pick day of all of it, less than 0: not in full; by source the worst state and the oldest instant
 FREE_STATUS, FREE_AVAILABLE, FREE_SHORTAGE, FREE_DAY, FREE_FRESH, FREE_AS_OF, FREE_SIZE = 0, 1, 2, 3, 4, 7, 10
 # asked (n, ASKED_SIZE) int64: base units in one asked unit as a fraction; 1: only whole asked units count
 ASKED_ITEM, ASKED_QUANTITY, ASKED_NUMERATOR, ASKED_DENOMINATOR, ASKED_IS_UNIT, ASKED_SIZE = range(6)
@@ -52,6 +52,9 @@ ASKED_ITEM, ASKED_QUANTITY, ASKED_NUMERATOR, ASKED_DENOMINATOR, ASKED_IS_UNIT, A
     WINDOW_SIZE,
 ) = range(10)
 NO_DAY: Final = -1
+LIMITED_BY_UNIT: Final = NO_DAY - int(Limit.UNIT)
+LIMITED_BY_MULTIPLE: Final = NO_DAY - int(Limit.ORDER_MULTIPLE)
+"""In place of a day, as below it: why the quantity can never be promised in full."""
 BLOCK: Final = 32
 """Lines looked ahead at a time."""
 PLACES_FETCHED: Final = 4
@@ -275,6 +278,8 @@ def _quote_line(
     free[FREE_SHORTAGE] = max(0, quantity - available) if is_known else 0
     is_whole = is_known and wanted > 0 and wanted * unit == quantity
     free[FREE_DAY] = _last_pick(supply, desk, wanted) if is_whole else NO_DAY
+    if is_known and wanted * unit != quantity:
+        free[FREE_DAY] = LIMITED_BY_UNIT if is_unit and quantity % MICROS != 0 else LIMITED_BY_MULTIPLE
     return True
 
 

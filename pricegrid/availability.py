@@ -34,6 +34,17 @@ class FreshnessState(enum.Enum):
     UNKNOWN = "UNKNOWN"
 
 
+class PromiseLimit(enum.Enum):
+    """What leaves nothing, or not all, of a line to promise though there is stock."""
+
+    UNIT = "UNIT"
+    """Only whole units of the asked one are promised."""
+    ORDER_MULTIPLE = "ORDER_MULTIPLE"
+    """Only whole order multiples of the item are promised."""
+    MINIMUM_SHIPMENT = "MINIMUM_SHIPMENT"
+    """No shipment may be as small as what there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFreshness:
     """How old one source's data is."""
@@ -77,6 +88,8 @@ class BranchAvailability:
     """Empty unless asked for."""
     explanation: dict[str, object] | None
     """None unless asked for."""
+    limited_by: PromiseLimit | None = None
+    """Why nothing can be promised of what is available; None where something can, or nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,8 @@ class LinePromise:
     """Receipts that are too late to count any more, over the same."""
     explanation: dict[str, object] | None
     """None unless asked for."""
+    limited_by: PromiseLimit | None = None
+    """Why nothing is promised though there is stock; None where something is, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +167,8 @@ class QuoteAvailability:
     promise_date: date | None
     """The earliest day by which all of the quantity can be picked; None: it can't be promised in full."""
     freshness: Freshness
+    limited_by: PromiseLimit | None = None
+    """Why the quantity can't be promised in full whatever the stock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +222,7 @@ def promise_result(message: v1.PromiseOrderResponse) -> PromiseResult:
                 freshness=_freshness(line.freshness),
                 dropped_receipts=line.dropped_receipts,
                 explanation=_document(line.explanation_json),
+                limited_by=_limit(line.limited_by),
             )
             for line in message.results
         ),
@@ -251,6 +269,7 @@ def branch_availability(message: v1.BranchAvailability) -> BranchAvailability:
             for step in message.projected
         ),
         explanation=_document(message.explanation_json),
+        limited_by=_limit(message.limited_by),
     )
 
 
@@ -272,7 +291,12 @@ def _quoted(message: v1.QuoteAvailability) -> QuoteAvailability:
         shortage=_decimal(message, "shortage_micros"),
         promise_date=date.fromisoformat(message.promise_date) if message.promise_date else None,
         freshness=_freshness(message.freshness),
+        limited_by=_limit(message.limited_by),
     )
+
+
+def _limit(number: v1.PromiseLimit) -> PromiseLimit | None:
+    return PromiseLimit(v1.PromiseLimit.Name(number).removeprefix("PROMISE_LIMIT_")) if number else None
 
 
 def _freshness(message: v1.Freshness) -> Freshness:

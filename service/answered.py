@@ -1,5 +1,6 @@
 """What a method answers, and how its lines are counted."""
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -26,3 +27,5 @@ class Answered(NamedTuple):
     counts: NDArray[np.int64] | None = None
     """(2, COUNTS), of an answer whose lines are counted already: all that its thread counted there, this one among
     them, and how much of that the counters show. Both only grow."""
+    events: Mapping[str, int] | None = None
+    """What became of the events of a publisher, by name."""

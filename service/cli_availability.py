@@ -11,6 +11,7 @@ from pricegrid import (
     AvailabilityStatus,
     BranchAvailability,
     Line,
+    PromiseLimit,
     SourceFreshness,
 )
 from service.cli_client import add_asking_arguments, answer, asking_client, freshness_json
@@ -82,6 +83,13 @@ def run_availability(args: argparse.Namespace) -> int:
     return answer(ask)
 
 
+_LIMITS = {
+    PromiseLimit.UNIT: "but no whole unit",
+    PromiseLimit.ORDER_MULTIPLE: "but no whole order multiple",
+    PromiseLimit.MINIMUM_SHIPMENT: "but less than a shipment",
+}
+
+
 def json_rows(lines: Sequence[Line], result: AvailabilityResult) -> Iterator[dict[str, object]]:
     """The rows of `availability --json`, per line and branch, in the order of design section 9."""
     for line, found in zip(lines, result.lines, strict=True):
@@ -104,6 +112,7 @@ def json_rows(lines: Sequence[Line], result: AvailabilityResult) -> Iterator[dic
                 "quantity": decimal_text(line.quantity),
                 "uom": line.uom or None,
                 "dropped_receipts": pair.dropped_receipts,
+                "limited_by": pair.limited_by and pair.limited_by.value,
                 "as_of": instant_text(result.as_of),
                 "snapshot_version": result.snapshot_version,
             }
@@ -136,10 +145,15 @@ def _cells(pair: BranchAvailability) -> tuple[str, ...]:
     return (
         decimal_or_none(pair.available) or "?",
         decimal_or_none(pair.shortage) or "?",
-        pair.status.value,
+        limit_text(pair.limited_by) or pair.status.value,
         *(age_text(source) for source in (freshness.erp, freshness.wms, freshness.transit)),
         _later(pair),
     )
+
+
+def limit_text(limit: PromiseLimit | None) -> str:
+    """What leaves nothing to promise; '' for nothing."""
+    return f"OK, {_LIMITS[limit]}" if limit else ""
 
 
 def age_text(source: SourceFreshness) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pricegrid import AvailabilityStatus, Line, LinePromise, PromisePolicy, PromiseResult
-from service.cli_availability import age_text, print_explanation
+from service.cli_availability import age_text, limit_text, print_explanation
 from service.cli_client import add_asking_arguments, answer, asking_client, freshness_json
 from service.cli_supply import add_supply_arguments, supply_from
 from service.cli_text import (
@@ -123,6 +123,7 @@ def json_rows(lines: Sequence[Line], result: PromiseResult) -> Iterator[dict[str
             "uom": line.uom or None,
             **freshness_json(found.freshness),
             "dropped_receipts": found.dropped_receipts,
+            "limited_by": found.limited_by and found.limited_by.value,
             "as_of": instant_text(result.as_of),
             "snapshot_version": result.snapshot_version,
         }
@@ -136,7 +137,14 @@ def print_promise(lines: Sequence[Line], result: PromiseResult) -> None:
     header = ["SKU", "REQUESTED", "UOM", "STATUS", "PROMISED", "OF", "BRANCH", "PICK", "SHIP", "ARRIVE"]
     header += ["ERP", "WMS", "TRANSIT", "DROPPED"]
     rows = [
-        (line.sku, decimal_text(line.quantity), line.uom or "-", found.status.value, *cells, *_sources(found))
+        (
+            line.sku,
+            decimal_text(line.quantity),
+            line.uom or "-",
+            limit_text(found.limited_by) or found.status.value,
+            *cells,
+            *_sources(found),
+        )
         for line, found in zip(lines, result.lines, strict=True)
         for cells in _shipments(found)
     ]

@@ -110,6 +110,7 @@ def json_rows(lines: Sequence[Line], result: QuoteResult) -> Iterator[dict[str, 
             "promise_date": free and free.promise_date and free.promise_date.isoformat(),
             **freshness_json(free.freshness if free else None),
             "availability_status": free and free.status.value,
+            "limited_by": free and free.limited_by and free.limited_by.value,
             "exception": price.exception and price.exception.value,
             "minimum_quantity": decimal_or_none(price.minimum_quantity),
             "floor_lifted": price.floor_lifted,
@@ -163,6 +164,8 @@ def _notes(quoted: QuoteLine) -> str:
         notes.append("lifted to the floor")
     if price.converted:
         notes.append("converted")
+    if free and free.limited_by:
+        notes.append(f"no whole {free.limited_by.value.lower().replace('_', ' ')}")
     if price.source_age is not None:
         notes.append(f"from the ERP, {price.source_age // timedelta(seconds=1)} s old")
     if price.exception:

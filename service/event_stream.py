@@ -56,7 +56,16 @@ class StreamIntake:
         if not entries:
             return
         ids = [entry_id for entry_id, _ in entries]
-        self._live.publish(request_of([fields for _, fields in entries]), origin=self._name)
+        result = self._live.publish(request_of([fields for _, fields in entries]), origin=self._name)
+        if (
+            result.refused
+        ):  # they come again later, as all that was not acknowledged; the others are known by then
+            _log.warning(
+                "%d events of stream %s can't be applied, and there is no room for more dead letters: drop some",
+                result.refused,
+                self._name,
+            )
+            return
         self._stream.acknowledge(ids)
         self._live.keep_offset(self._name, self._stream.last_id)
 

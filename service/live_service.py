@@ -191,6 +191,8 @@ def publish_events(publish: Publish) -> Intake:
             gaps, refused = gaps + result.gaps, refused + result.refused
             restarts += result.restarts
         total = PublishResult(dict(counts), dead_letter_ids, gaps, refused, restarts)
-        return Answered(wire.encode_published(total, caller.correlation_id))
+        told = {status.name: count for status, count in counts.items()}
+        told |= {"REFUSED": refused, "GAP": gaps, "RESTART": restarts}
+        return Answered(wire.encode_published(total, caller.correlation_id), events=told)
 
     return Intake(take_in)

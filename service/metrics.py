@@ -111,6 +111,11 @@ class PrometheusMetrics:
             ("method",),
             buckets=BUCKETS_S,
         )
+        self._events = Counter(
+            "pricegrid_events",
+            "Events of publishers by what became of them; GAP and RESTART are among these too.",
+            ("outcome",),
+        )
         self._requests = {
             (method, outcome): requests.labels(method, outcome)
             for method in METHODS
@@ -132,6 +137,8 @@ class PrometheusMetrics:
         """See `Metrics`."""
         tally = self._mine.of.get(method) or self._new_tally(method)
         tally.seconds += seconds
+        for outcome, count in (answered.events or {}).items():
+            self._events.labels(outcome).inc(count)
         tally.buckets[bisect_left(BUCKETS_S, seconds)] += 1
         if answered.counts is None:
             _count(tally.lines, answered.status)

@@ -1,11 +1,19 @@
 """QuoteService: price, availability and promise date of the same lines, from one snapshot at one instant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, AvailabilityStatus, CheckAsk, PromiseAnswers, PromiseAsk
+from atp.model import (
+    AS_OF_MAX_US,
+    AS_OF_MIN_US,
+    AvailabilityStatus,
+    CheckAsk,
+    Limit,
+    PromiseAnswers,
+    PromiseAsk,
+)
 from atp.quote_kernel import NO_DAY
 from pricing_engine.engine import PriceAsk
 from pricing_engine.model import LineStatus
@@ -96,14 +104,18 @@ def _availability(
     if checked.branches.min() < 0:  # one of them doesn't exist: the lines say so, and nothing is promised
         return wire.QuoteAvailability(totals, [NO_DAY] * len(ask.skus))
     promised = engine.promise(PromiseAsk(*question, branches=branches, hidden_skus=hidden))
-    return wire.QuoteAvailability(totals, promise_days(promised))
+    return wire.QuoteAvailability(totals, promise_days(promised, engine.whole_limits(check)))
 
 
-def promise_days(promised: PromiseAnswers) -> list[int]:
-    """The last pick day of each line that is promised in full."""
+def promise_days(promised: PromiseAnswers, limits: Sequence[Limit]) -> list[int]:
+    """The last pick day of each line that is promised in full; of one that never could be, why."""
     starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
-    full = (promised.status == AvailabilityStatus.OK) & (promised.shortage_micros == 0)
-    return [
-        max(picks[starts[line] : starts[line + 1]], default=NO_DAY) if is_full else NO_DAY
-        for line, is_full in enumerate(full.tolist())
-    ]
+    ok = (promised.status == AvailabilityStatus.OK).tolist()
+    shortages = promised.shortage_micros.tolist()
+    days = []
+    for line, limit in enumerate(limits):
+        if ok[line] and shortages[line] == 0:
+            days.append(max(picks[starts[line] : starts[line + 1]], default=NO_DAY))
+        else:
+            days.append(NO_DAY - limit if ok[line] else NO_DAY)
+    return days

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,16 +166,18 @@ def _branch_results(
         answers.shortage_micros.tolist(),
         answers.dropped_receipts.tolist(),
         freshness_messages(answers.freshness, answers.source_as_of_us, as_of_us),
+        _limits(answers),
         strict=True,
     )
     results = []
-    for at, (status, available, shortage, dropped, freshness) in enumerate(columns):
+    for at, (status, available, shortage, dropped, freshness, limit) in enumerate(columns):
         result = v1.BranchAvailability(
             branch=branches[at % len(branches)],
             status=status + _OFFSET,
             dropped_receipts=dropped,
             freshness=freshness,
             explanation_json=explanations.get(at, ""),
+            limited_by=limit,
         )
         if status == AvailabilityStatus.OK:
             result.available_micros, result.shortage_micros = available, shortage
@@ -182,6 +185,11 @@ def _branch_results(
             result.projected.extend(_steps(answers.projected, at))
         results.append(result)
     return results
+
+
+def _limits(answers: CheckAnswers | PromiseAnswers) -> list[Any]:
+    """The `PromiseLimit` of each result."""
+    return [0] * len(answers.status) if answers.limit is None else answers.limit.tolist()
 
 
 def _steps(steps: Steps, at: int) -> list[v1.AvailabilityStep]:
@@ -225,16 +233,18 @@ def encode_promise_order(
         answers.shortage_micros.tolist(),
         answers.dropped_receipts.tolist(),
         freshness_messages(answers.freshness, answers.source_as_of_us, header.as_of_us),
+        _limits(answers),
         strict=True,
     )
     results = []
-    for line, (status, shortage, dropped, freshness) in enumerate(columns):
+    for line, (status, shortage, dropped, freshness, limit) in enumerate(columns):
         result = v1.LinePromise(
             status=status + _OFFSET,
             promised=parts[starts[line] : starts[line + 1]],
             explanation_json=explanations.get(line, ""),
             freshness=freshness,
             dropped_receipts=dropped,
+            limited_by=limit,
         )
         if status != AvailabilityStatus.INVALID_QUANTITY:
             result.shortage_micros = shortage

@@ -7,7 +7,15 @@ import numpy as np
 from numba import njit
 
 from atp.model import NO_INSTANT
-from atp.quote_kernel import FREE_AS_OF, FREE_AVAILABLE, FREE_DAY, FREE_FRESH, FREE_SHORTAGE, FREE_STATUS
+from atp.quote_kernel import (
+    FREE_AS_OF,
+    FREE_AVAILABLE,
+    FREE_DAY,
+    FREE_FRESH,
+    FREE_SHORTAGE,
+    FREE_STATUS,
+    NO_DAY,
+)
 from pricing_engine import kernel as kn
 from pricing_engine.entries import full_load_entries
 from pricing_engine.model import NEVER_US, LineStatus
@@ -202,6 +210,8 @@ def _free_size(free, freshness_size):  # type: ignore[no-untyped-def]
     size = 2 + freshness_size
     if free[FREE_STATUS] == _OK:
         size += 18
+    if free[FREE_DAY] < NO_DAY:
+        size += 2
     return size + _DAY_SIZE if free[FREE_DAY] >= 0 else size
 
 
@@ -332,6 +342,8 @@ def put_quotes(m, answers, marks, free, as_of_us, out):  # type: ignore[no-untyp
                 last_at = at
                 _put_freshness(free[i], last_size - 2, as_of_us, out, at)
             at += last_size
+            if free[i, FREE_DAY] < NO_DAY:
+                at = put_small(out, at, 6, NO_DAY - free[i, FREE_DAY])
     return at
 
 

@@ -124,7 +124,9 @@ def free_of(free: Sequence[int], as_of_us: int) -> v1.QuoteAvailability:
     result = v1.QuoteAvailability(status=free[FREE_STATUS] + 1, freshness=freshness)
     if free[FREE_STATUS] == AvailabilityStatus.OK:
         result.available_micros, result.shortage_micros = free[FREE_AVAILABLE], free[FREE_SHORTAGE]
-    if free[FREE_DAY] != NO_DAY:
+    if free[FREE_DAY] < NO_DAY:
+        result.limited_by = NO_DAY - free[FREE_DAY]
+    elif free[FREE_DAY] != NO_DAY:
         result.promise_date = date.fromordinal(date(1970, 1, 1).toordinal() + free[FREE_DAY]).isoformat()
     return result
 
@@ -308,7 +310,9 @@ def random_free(rng: np.random.Generator, lines: int, as_of_us: int) -> np.ndarr
         rng.random(lines) < 0.6, 0, rng.integers(0, len(AvailabilityStatus), lines)
     )
     days = np.where(rng.random(lines) < 0.3, rng.choice(EDGE_DAYS, lines), rng.integers(0, DAY_MAX, lines))
-    free[:, FREE_DAY] = np.where(rng.random(lines) < 0.3, NO_DAY, days)
+    free[:, FREE_DAY] = np.where(
+        rng.random(lines) < 0.3, rng.choice([NO_DAY, NO_DAY - 1, NO_DAY - 2], lines), days
+    )
     free[:, FREE_FRESH : FREE_FRESH + 3] = rng.integers(0, 3, (lines, 3))
     said = as_of_us - rng.choice(AGES[:-2], (lines, 3)) * rng.choice([-1, 1, 999, 1_000, 1_001], (lines, 3))
     free[:, FREE_AS_OF : FREE_AS_OF + 3] = np.where(rng.random((lines, 3)) < 0.2, NO_INSTANT, said)

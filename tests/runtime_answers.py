@@ -119,7 +119,9 @@ def _availability(availability: QuoteAvailability, as_of_us: int) -> list[v1.Quo
         result = v1.QuoteAvailability(status=status + _OFFSET, freshness=freshness)
         if status == AvailabilityStatus.OK:
             result.available_micros, result.shortage_micros = available, shortage
-        if day != NO_DAY:
+        if day < NO_DAY:
+            result.limited_by = NO_DAY - day
+        elif day != NO_DAY:
             result.promise_date = day_text(day)
         results.append(result)
     return results

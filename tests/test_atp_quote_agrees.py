@@ -76,7 +76,8 @@ def ask_both(rows: Rows, questions: list) -> None:
         if free is None:
             continue
         totals = line_totals(engine.check(CheckAsk(**question)), question["quantities_micros"])
-        days = promise_days(engine.promise(PromiseAsk(**question)))
+        ask = PromiseAsk(**question)
+        days = promise_days(engine.promise(ask), engine.whole_limits(ask))
         shown = np.column_stack([
             totals.status, totals.available_micros, totals.shortage_micros, days,
             totals.freshness, totals.source_as_of_us,

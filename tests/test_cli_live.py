@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from atp.model import Source
+from pricegrid import v1
 from service.cli import COMMANDS, main
 from service.errors import Reason, RequestRefusedError
+from service.live_api import FeedIssue
 from service.live_service import live_methods
+from service.wire_feeds import decode_reset_streams
 from tests.live_memory import NOW_US, MemoryLive, held_reservation
 from tests.live_servers import grpc_server
 from tests.supply_stores import Stores, supply
@@ -333,3 +337,51 @@ def test_a_watch_prints_what_is_free_until_its_time_is_over(tmp_path_factory, ca
     assert rows[0]["freshness"]["erp"] == "STALE"
     assert "X at MAIN: 10 available, 2 short (erp STALE" in text
     assert "X at NOPE: UNKNOWN_BRANCH" in text
+
+
+# ---- feeds
+
+
+def test_missing_events_are_named(ask, live):
+    live.issues = [FeedIssue(Source.ERP, "A", "HAM", [(2, 3), (7, 7)])]
+
+    assert "2-3, 7" in ask.text("events", "gaps", code=1)
+    (issue,) = ask("events", "gaps", code=1)
+    assert (issue["source"], issue["missing"]) == ("erp", [[2, 3], [7, 7]])
+    assert ask("events", "restarts") == []
+
+
+def test_a_source_that_begins_anew_is_named(ask, live):
+    live.issues = [FeedIssue(Source.WMS, "A", "HAM", (), 3, 2, NOW_US)]
+
+    (issue,) = ask("events", "restarts", code=1)
+    assert (issue["source"], issue["restarts"], issue["restart_sequence"]) == ("wms", 3, 2)
+    assert ask.text("events", "gaps") == "none\n"
+
+
+def test_a_source_is_reset_and_it_is_kept_who_asked(ask, live):
+    named = ("--source", "erp", "--sku", "A", "--branch", "HAM", "--actor", "ann")
+    (done,) = ask("events", "reset", *named, "--from", "2026-03-02T12:00:00Z")
+
+    assert (done["actor"], done["effective_time"], done["streams"]) == ("ann", "2026-03-02T12:00:00Z", 1)
+    assert ask("events", "resets") == [done]
+    assert "ann" in ask.text("events", "reset", "--source", "wms", "--all", "--actor", "ann")
+    assert "--all" in ask.refused("events", "reset", "--source", "erp", code=2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"actor": ""}, "actor"),
+        ({"source": 0}, "source"),
+        ({"branch": ""}, "all"),
+        ({"all": True}, "contradict"),
+        ({"effective_us": -1}, "1970"),
+    ],
+)
+def test_a_reset_that_makes_no_sense_is_refused(fields, what):
+    request = v1.ResetStreamsRequest(**{"source": 1, "branch": "HAM", "actor": "ann", **fields})
+
+    with pytest.raises(RequestRefusedError, match=what) as refused:
+        decode_reset_streams(request.SerializeToString())
+    assert refused.value.reason is Reason.INVALID_RESET

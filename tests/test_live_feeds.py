@@ -1,4 +1,4 @@
-"""Events in live state: judged once, one dead letter a content, gaps by number, resets, owners, kits, ship notices."""
+"""Events in live state: judged once, one dead letter for one content, gaps by number, resets, owners, kits, notices."""
 
 from dataclasses import replace
 

@@ -2,8 +2,12 @@
 
 from datetime import UTC, date, datetime
 
+import polars as pl
 import pytest
 
+from atp.events import SOURCE_OF, Measure
+from atp.model import NO_INSTANT, Source
+from loaders.compile_positions import compile_positions
 from tests.load_tables import loaded, rejected
 
 BRANCHES = {
@@ -246,3 +250,46 @@ def test_receipts_repeated_to_the_letter_count_once() -> None:
 
     assert dataset.frames["receipts"]["reference"].to_list() == ["PO1", "PO2"]
     assert dataset.counts["receipts"].repeated == 1
+
+
+FEEDS = """
+    branch, source,  measure,   as_of,                complete, decrease_means
+    NYC,    erp,     ,          2026-07-01T00:00:00Z, true,
+    NYC,    wms,     on_hand,   2026-07-02T00:00:00Z, true,
+    NYC,    wms,     ,          2026-07-03T00:00:00Z, false,    shipped
+    DEF,    transit, ,          2026-07-04T00:00:00Z, ,
+    """
+
+
+def test_feeds_say_which_source_owns_which_measure() -> None:
+    frames = loaded({**BRANCHES, "feeds": FEEDS}).frames
+    arrays = compile_positions({**frames, "items": pl.DataFrame({"sku": ["A"], "base_uom": ["PC"]})})
+    nyc, default = 2, 1  # BER, DEF, NYC
+
+    assert arrays["atp_feed_owner"][nyc].tolist() == [
+        Source.WMS,
+        Source.ERP,
+        Source.WMS,
+        Source.TRANSIT,
+        Source.TRANSIT,
+    ]
+    assert arrays["atp_feed_owner"][default].tolist() == [SOURCE_OF[measure] for measure in Measure]
+    assert arrays["atp_feed_as_of"][nyc].tolist() == [us(2), us(3), NO_INSTANT]
+    assert arrays["atp_feed_complete"][nyc].tolist() == [True, False, False]
+    assert arrays["atp_feed_decrease_shipped"].tolist() == [False, False, True]
+
+
+def test_a_measure_of_two_sources_is_no_ones() -> None:
+    rows = """
+        branch, source, measure, as_of
+        NYC,    erp,    on_hand, 2026-07-01
+        NYC,    wms,    on_hand, 2026-07-01
+        BER,    wms,    on_hand, 2026-07-01
+        """
+    result = loaded({**BRANCHES, "feeds": rows})
+
+    assert result.frames["feeds"]["branch"].to_list() == ["BER"]
+    assert [(line, column) for line, column, *_ in rejected(result, "feeds")] == [
+        (2, "measure"),
+        (3, "measure"),
+    ]

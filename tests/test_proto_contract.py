@@ -5,7 +5,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
 from atp.events import Kind, Measure, ReceiptKind
-from atp.model import AvailabilityStatus, Freshness, Source
+from atp.model import AvailabilityStatus, Freshness, Limit, Source
 from pricegrid import availability, results, v1
 from pricing_engine.model import ExceptionReason, LineStatus
 from service.errors import CODES, Reason
@@ -52,6 +52,12 @@ def test_availability_statuses_are_the_engines_one_further():
     wire = {number - 1: name for name, number in v1.AvailabilityStatus.items() if number}
 
     assert wire == {status.value: f"AVAILABILITY_STATUS_{status.name}" for status in AvailabilityStatus}
+
+
+def test_promise_limits_are_the_engines():
+    wire = {number: name for name, number in v1.PromiseLimit.items() if number}
+
+    assert wire == {limit.value: f"PROMISE_LIMIT_{limit.name}" for limit in Limit if limit}
 
 
 def test_freshness_states_are_the_engines_one_further():

@@ -84,3 +84,16 @@ def test_threads_count_apart_and_are_added_up(registry):
     metrics.flush()
 
     assert shown(registry) == [{"OK": 200}, {}]
+
+
+def test_what_became_of_events_is_counted(registry):
+    metrics = PrometheusMetrics()
+
+    for _ in range(2):
+        metrics.answered("PublishEvents", Answered(b"", events={"APPLIED": 3, "REFUSED": 1, "GAP": 0}), 0.001)
+
+    told = {
+        name: registry.get_sample_value("pricegrid_events_total", {"outcome": name})
+        for name in ("APPLIED", "REFUSED")
+    }
+    assert told == {"APPLIED": 6, "REFUSED": 2}

@@ -34,6 +34,7 @@ from pricegrid.v1.availability_pb2 import (
     Freshness,
     FreshnessState,
     PromisedPart,
+    PromiseLimit,
     PromisePolicy,
     SupplyPolicy,
 )
@@ -174,6 +175,7 @@ __all__ = [
     "PriceLinesResponse",
     "PriceSource",
     "PricingServiceStub",
+    "PromiseLimit",
     "PromiseOrderRequest",
     "PromiseOrderResponse",
     "PromisePolicy",

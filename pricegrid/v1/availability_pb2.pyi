@@ -25,6 +25,13 @@ class FreshnessState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FRESHNESS_STATE_FRESH: _ClassVar[FreshnessState]
     FRESHNESS_STATE_STALE: _ClassVar[FreshnessState]
     FRESHNESS_STATE_UNKNOWN: _ClassVar[FreshnessState]
+
+class PromiseLimit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROMISE_LIMIT_UNSPECIFIED: _ClassVar[PromiseLimit]
+    PROMISE_LIMIT_UNIT: _ClassVar[PromiseLimit]
+    PROMISE_LIMIT_ORDER_MULTIPLE: _ClassVar[PromiseLimit]
+    PROMISE_LIMIT_MINIMUM_SHIPMENT: _ClassVar[PromiseLimit]
 AVAILABILITY_STATUS_UNSPECIFIED: AvailabilityStatus
 AVAILABILITY_STATUS_OK: AvailabilityStatus
 AVAILABILITY_STATUS_INVALID_QUANTITY: AvailabilityStatus
@@ -38,6 +45,10 @@ FRESHNESS_STATE_UNSPECIFIED: FreshnessState
 FRESHNESS_STATE_FRESH: FreshnessState
 FRESHNESS_STATE_STALE: FreshnessState
 FRESHNESS_STATE_UNKNOWN: FreshnessState
+PROMISE_LIMIT_UNSPECIFIED: PromiseLimit
+PROMISE_LIMIT_UNIT: PromiseLimit
+PROMISE_LIMIT_ORDER_MULTIPLE: PromiseLimit
+PROMISE_LIMIT_MINIMUM_SHIPMENT: PromiseLimit
 
 class AvailabilityLine(_message.Message):
     __slots__ = ("sku", "quantity_micros", "uom")
@@ -108,7 +119,7 @@ class AvailabilityStep(_message.Message):
     def __init__(self, date: _Optional[str] = ..., atp_micros: _Optional[int] = ..., balance_micros: _Optional[int] = ...) -> None: ...
 
 class BranchAvailability(_message.Message):
-    __slots__ = ("branch", "status", "available_micros", "shortage_micros", "freshness", "dropped_receipts", "projected", "explanation_json")
+    __slots__ = ("branch", "status", "available_micros", "shortage_micros", "freshness", "dropped_receipts", "projected", "explanation_json", "limited_by")
     BRANCH_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_MICROS_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +128,7 @@ class BranchAvailability(_message.Message):
     DROPPED_RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     PROJECTED_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_JSON_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_BY_FIELD_NUMBER: _ClassVar[int]
     branch: str
     status: AvailabilityStatus
     available_micros: int
@@ -125,7 +137,8 @@ class BranchAvailability(_message.Message):
     dropped_receipts: int
     projected: _containers.RepeatedCompositeFieldContainer[AvailabilityStep]
     explanation_json: str
-    def __init__(self, branch: _Optional[str] = ..., status: _Optional[_Union[AvailabilityStatus, str]] = ..., available_micros: _Optional[int] = ..., shortage_micros: _Optional[int] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., dropped_receipts: _Optional[int] = ..., projected: _Optional[_Iterable[_Union[AvailabilityStep, _Mapping]]] = ..., explanation_json: _Optional[str] = ...) -> None: ...
+    limited_by: PromiseLimit
+    def __init__(self, branch: _Optional[str] = ..., status: _Optional[_Union[AvailabilityStatus, str]] = ..., available_micros: _Optional[int] = ..., shortage_micros: _Optional[int] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., dropped_receipts: _Optional[int] = ..., projected: _Optional[_Iterable[_Union[AvailabilityStep, _Mapping]]] = ..., explanation_json: _Optional[str] = ..., limited_by: _Optional[_Union[PromiseLimit, str]] = ...) -> None: ...
 
 class PromisedPart(_message.Message):
     __slots__ = ("sku", "branch", "quantity_micros", "pick_date", "ship_date", "arrival_date")

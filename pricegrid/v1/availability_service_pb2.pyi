@@ -102,20 +102,22 @@ class PromiseOrderResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[LinePromise, _Mapping]]] = ..., snapshot_version: _Optional[str] = ..., snapshot_age_ms: _Optional[int] = ..., as_of_us: _Optional[int] = ..., correlation_id: _Optional[str] = ...) -> None: ...
 
 class LinePromise(_message.Message):
-    __slots__ = ("status", "promised", "shortage_micros", "explanation_json", "freshness", "dropped_receipts")
+    __slots__ = ("status", "promised", "shortage_micros", "explanation_json", "freshness", "dropped_receipts", "limited_by")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PROMISED_FIELD_NUMBER: _ClassVar[int]
     SHORTAGE_MICROS_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_JSON_FIELD_NUMBER: _ClassVar[int]
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_BY_FIELD_NUMBER: _ClassVar[int]
     status: _availability_pb2.AvailabilityStatus
     promised: _containers.RepeatedCompositeFieldContainer[_availability_pb2.PromisedPart]
     shortage_micros: int
     explanation_json: str
     freshness: _availability_pb2.Freshness
     dropped_receipts: int
-    def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., promised: _Optional[_Iterable[_Union[_availability_pb2.PromisedPart, _Mapping]]] = ..., shortage_micros: _Optional[int] = ..., explanation_json: _Optional[str] = ..., freshness: _Optional[_Union[_availability_pb2.Freshness, _Mapping]] = ..., dropped_receipts: _Optional[int] = ...) -> None: ...
+    limited_by: _availability_pb2.PromiseLimit
+    def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., promised: _Optional[_Iterable[_Union[_availability_pb2.PromisedPart, _Mapping]]] = ..., shortage_micros: _Optional[int] = ..., explanation_json: _Optional[str] = ..., freshness: _Optional[_Union[_availability_pb2.Freshness, _Mapping]] = ..., dropped_receipts: _Optional[int] = ..., limited_by: _Optional[_Union[_availability_pb2.PromiseLimit, str]] = ...) -> None: ...
 
 class ReserveRequest(_message.Message):
     __slots__ = ("customer_id", "idempotency_key", "lines", "ttl_ms", "allow_partial", "all_or_nothing", "order_ref", "exclude_reservation", "replace_reservation")

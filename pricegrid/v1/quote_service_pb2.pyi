@@ -54,15 +54,17 @@ class QuoteLineResult(_message.Message):
     def __init__(self, price: _Optional[_Union[_price_pb2.PriceLineResult, _Mapping]] = ..., availability: _Optional[_Union[QuoteAvailability, _Mapping]] = ...) -> None: ...
 
 class QuoteAvailability(_message.Message):
-    __slots__ = ("status", "available_micros", "shortage_micros", "promise_date", "freshness")
+    __slots__ = ("status", "available_micros", "shortage_micros", "promise_date", "freshness", "limited_by")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_MICROS_FIELD_NUMBER: _ClassVar[int]
     SHORTAGE_MICROS_FIELD_NUMBER: _ClassVar[int]
     PROMISE_DATE_FIELD_NUMBER: _ClassVar[int]
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_BY_FIELD_NUMBER: _ClassVar[int]
     status: _availability_pb2.AvailabilityStatus
     available_micros: int
     shortage_micros: int
     promise_date: str
     freshness: _availability_pb2.Freshness
-    def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., available_micros: _Optional[int] = ..., shortage_micros: _Optional[int] = ..., promise_date: _Optional[str] = ..., freshness: _Optional[_Union[_availability_pb2.Freshness, _Mapping]] = ...) -> None: ...
+    limited_by: _availability_pb2.PromiseLimit
+    def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., available_micros: _Optional[int] = ..., shortage_micros: _Optional[int] = ..., promise_date: _Optional[str] = ..., freshness: _Optional[_Union[_availability_pb2.Freshness, _Mapping]] = ..., limited_by: _Optional[_Union[_availability_pb2.PromiseLimit, str]] = ...) -> None: ...
