@@ -56,6 +56,11 @@ class ControlState:
     invalidations: tuple[Invalidation, ...] = ()
     _names: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def has_books(self) -> bool:
+        """Whether any book is flagged."""
+        return any(flag.kind == "book" for flag in self.flags)
+
     def flagged(self, kind: str, snapshot_version: str) -> frozenset[str]:
         """The flagged names of a kind, for lines answered from that snapshot."""
         key = f"{kind} {snapshot_version}"
@@ -73,6 +78,10 @@ class ControlState:
             stored_at_us <= each.before_us and each.customer_id in {"", customer_id} and each.sku in {"", sku}
             for each in self.invalidations
         )
+
+
+NO_FLAGS: Final = ControlState()
+"""Nothing is flagged, and nothing void."""
 
 
 class ErpControl:

@@ -36,7 +36,7 @@ class KnownNames:
     """sku, uom: the base unit and every other unit of each item."""
     uoms: pl.Series
     """All units that any item has."""
-    rounding: pl.DataFrame
+    rounding: pl.DataFrame | None = None
     """book_id, rounding_increment_micros, rounding_mode: of the books that don't round to 10^-6."""
     basis_edges: pl.DataFrame | None = None
     """source, target: books of the base snapshot whose entries have that basis book."""
@@ -251,9 +251,9 @@ def _check_entry_units(state: Validation, known: KnownNames) -> None:
         state.reject("price_entries", broken, "uom", reason, ("uoms", unit))
 
 
-def _check_rounded_to_zero(state: Validation, rounding: pl.DataFrame) -> None:
+def _check_rounded_to_zero(state: Validation, rounding: pl.DataFrame | None) -> None:
     """A net price is never zero without `explicit_zero`, after rounding either (P9)."""
-    if rounding.is_empty():
+    if rounding is None or rounding.is_empty():
         return
     value, increment, mode = (
         pl.col("value_micros"),

@@ -45,6 +45,12 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "erp",
             intermixed=False,
         ),
+        "flags": Command(
+            "flag customers, items and books: their lines are exceptions",
+            "service.cli_flags",
+            "flags",
+            intermixed=False,
+        ),
         "parity": Command("compare ordinary prices with the ERP's", "service.cli_parity", "parity"),
         "reserve": Command("hold stock for a customer", "service.cli_reservations", "reserve"),
         "confirm": Command(

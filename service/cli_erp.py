@@ -9,11 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from erp.control import KINDS, ErpControl, Flag
+from erp.control import ErpControl
 from erp.dead_letters import DeadLetterFile, KeptLetter
 from erp.gateway import ErpGateway
 from erp.observe import NoErpMetrics
 from erp.protocol import ErpError
+from service.cli_flags import add_flag_arguments, clear_flag, list_flags, set_flag
 from service.cli_text import UsageError, print_json_list, print_table
 from service.instants import instant_of_us, instant_text, now_us
 
@@ -41,10 +42,8 @@ def add_erp_arguments(parser: argparse.ArgumentParser) -> None:
     with_store("flags", "list what is flagged: every line of it is an exception")
     flag = with_store("flag", "flag a customer, an item or a book, of running servers too")
     unflag = with_store("unflag", "take a flag away")
-    for action in (flag, unflag):
-        action.add_argument("kind", choices=KINDS)
-        action.add_argument("name", metavar="NAME", help="customer id, SKU or book id")
-    flag.add_argument("--reason", default="", help="why, for those who list flags")
+    add_flag_arguments(flag, is_new=True)
+    add_flag_arguments(unflag, is_new=False)
     invalidate = with_store("invalidate", "use no answer of the ERP kept until now: the next is asked")
     invalidate.add_argument("--customer", metavar="ID", default="", help="only this customer's")
     invalidate.add_argument("--sku", metavar="SKU", default="", help="only this item's")
@@ -65,9 +64,9 @@ def run_erp(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.store} is no directory")
     run: dict[str, Callable[[argparse.Namespace], int]] = {
         "check": _check,
-        "flags": _flags,
-        "flag": _flag,
-        "unflag": _unflag,
+        "flags": list_flags,
+        "flag": set_flag,
+        "unflag": clear_flag,
         "invalidate": _invalidate,
         "dead-letters": _dead_letters,
         "replay": _replay,
@@ -107,42 +106,6 @@ def _check(args: argparse.Namespace) -> int:
         f"{settings.name} answers, {took_ms} ms",
     )
     return 0
-
-
-def _flags(args: argparse.Namespace) -> int:
-    flags = ErpControl(args.store).read().flags
-    rows = [
-        (
-            flag.kind,
-            flag.name,
-            instant_text(instant_of_us(flag.since_us)),
-            flag.snapshot_version or "-",
-            flag.reason,
-        )
-        for flag in flags
-    ]
-    if args.json:
-        names = ("kind", "name", "since", "snapshot_version", "reason")
-        print_json_list(dict(zip(names, row, strict=True)) for row in rows)
-    else:
-        print_table(("KIND", "NAME", "SINCE", "ONLY SNAPSHOT", "REASON"), rows)
-    return 0
-
-
-def _flag(args: argparse.Namespace) -> int:
-    ErpControl(args.store).flag(Flag(args.kind, args.name, now_us(), args.reason))
-    _say(args, {"flagged": args.name}, f"{args.kind} {args.name} is flagged")
-    return 0
-
-
-def _unflag(args: argparse.Namespace) -> int:
-    there = ErpControl(args.store).unflag(args.kind, args.name)
-    _say(
-        args,
-        {"unflagged": args.name if there else None},
-        f"{args.kind} {args.name} {'is' if there else 'was'} not flagged",
-    )
-    return 0 if there else 1
 
 
 def _invalidate(args: argparse.Namespace) -> int:

@@ -25,9 +25,9 @@ from pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuest
 from pricing_engine.money import extended_price_micros
 from service.erp_marks import NO_MARKS, Marks, PriceMark
 from service.exchange import Caller
+from service.flagging import Flagging
 from service.snapshots import LoadedSnapshot
 
-_ANSWERED: Final = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 ENCODING_S: Final = 0.02
 """Left of the caller's deadline for writing the answer, at least."""
 
@@ -43,13 +43,13 @@ class ErpPrices:
         now_us: Callable[[], int],
     ) -> None:
         self.gateway = gateway
-        self._control = control
+        self._flagging = Flagging(control)
         self._sampler = sampler
         self._now_us = now_us
 
     def has_flags(self) -> bool:
         """Whether operators have flagged anything: then no request is plain."""
-        return bool(self._control.state().flags)
+        return bool(self._flagging.state().flags)
 
     def is_due(self, lines: int) -> bool:
         """Draws whether a request of so many lines is to be compared with the ERP."""
@@ -68,7 +68,7 @@ class ErpPrices:
 
         `is_due`: it was drawn already that this request is to be compared.
         """
-        self._flag(loaded, ask, answers)
+        self._flagging.mark(loaded, ask, answers)
         exceptions = np.flatnonzero(answers.exception)
         due = is_due or self.is_due(len(ask.skus))
         if self._sampler is not None and due and len(exceptions) < len(ask.skus):
@@ -94,24 +94,6 @@ class ErpPrices:
                     source = v1.PriceSource.PRICE_SOURCE_ERP
                 marks[line] = PriceMark(source, max(0, now_us - answer.asked_at_us) // 1000)
         return marks
-
-    def _flag(self, loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
-        """The last of P13's reasons, as operators say at run time."""
-        state = self._control.state()
-        if not state.flags:
-            return
-        flagged: NDArray[np.bool_] = np.zeros(len(ask.skus), bool)
-        if ask.customer_id in state.flagged("customer", loaded.version):
-            flagged[:] = True
-        if skus := state.flagged("sku", loaded.version):
-            flagged |= np.fromiter((sku.decode() in skus for sku in ask.skus), bool, len(ask.skus))
-        if books := state.flagged("book", loaded.version):
-            ordinals = [book for book in set(answers.book.tolist()) if book >= 0]
-            marked = [book for book in ordinals if loaded.engine.book_id(book) in books]
-            flagged |= np.isin(answers.book, marked)
-        answered = np.isin(answers.status, _ANSWERED)
-        unmarked = answers.exception == ExceptionReason.NONE
-        answers.columns[flagged & answered & unmarked, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
 
     @staticmethod
     def _is_older(answer: Answer, answers: PriceAnswers, loaded: LoadedSnapshot, line: int) -> bool:

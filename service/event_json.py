@@ -17,6 +17,7 @@ from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MAX, INT64_MIN, MICROS, 
 from loaders.instants import day_start_us
 from service.instants import parse_as_of, us_of
 from service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX
+from service.wire_request import trimmed
 
 FIELDS: Final = (
     "source",
@@ -270,6 +271,9 @@ def _text(members: Mapping[str, Any], name: str, bytes_max: int, *, required: bo
         said = ""
     if not isinstance(said, str):
         raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(said)}, not text")
+    said = trimmed(said)
+    if required and not said:
+        raise EventError(DeadReason.MALFORMED, f"{name} is missing")
     try:
         size = len(said.encode())
     except UnicodeEncodeError as error:  # half of a surrogate pair

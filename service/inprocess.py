@@ -10,12 +10,14 @@ import grpc
 
 from atp.live import LiveWriter
 from cache.embedded import EmbeddedStateCache
+from erp.control import ErpControl
 from erp.settings import read_settings
 from pricegrid import Client
 from pricing_engine.model import ExceptionPolicy
 from service.erp_fallback import open_erp
 from service.errors import Reason, refusal, trailing_metadata
 from service.exchange import Answer, Caller, Intake, Mutation, Services, Watch
+from service.flagging import Flagging
 from service.handlers import correlation_id_of
 from service.instants import now_us
 from service.limits import LIVE_PAIRS, LIVE_WORDS
@@ -217,7 +219,7 @@ def store_client(
         if erp_config is not None:
             erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
             stack.callback(erp.close)
-        offered = services(holder, now_us, live=live, erp=erp)
+        offered = services(holder, now_us, live=live, erp=erp, flagging=Flagging(ErpControl(store)))
         yield stack.enter_context(Client(channel=InProcessChannel(offered, service_desk=True)))
 
 

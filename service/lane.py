@@ -15,6 +15,7 @@ from atp.engine import AvailabilityEngine
 from atp.positions import Tables
 from atp.quote_kernel import ASKED_SIZE, FREE_SIZE, FREE_STATUS
 from atp.quote_window import QuoteWindow, quote_window
+from erp.control import NO_FLAGS, ControlState, Flag
 from pricegrid import v1
 from pricing_engine import kernel as kn
 from pricing_engine.engine import KernelTerms, PriceEngine
@@ -50,8 +51,6 @@ class _Desk:
         self._held: dict[int, NDArray[Any]] = {
             kernel.DESK_DESCRIPTOR: terms.descriptor,
             kernel.DESK_CURRENCIES: terms.currencies,
-            kernel.DESK_FLAGGED_CUSTOMERS: terms.flagged_customers,
-            kernel.DESK_FLAGGED_ITEMS: terms.flagged_items,
             kernel.DESK_VERSION: np.frombuffer(version, np.uint8),
             kernel.DESK_WINDOWS: self.windows,
             kernel.DESK_COUNTS: self.counts,
@@ -65,12 +64,21 @@ class _Desk:
         for column, array in self._held.items():
             self.words[column] = array.ctypes.data
         self.words[kernel.DESK_CURRENCY_COUNT] = len(terms.currencies)
-        self.words[kernel.DESK_FLAGGED_CUSTOMER_COUNT] = len(terms.flagged_customers)
-        self.words[kernel.DESK_FLAGGED_ITEM_COUNT] = len(terms.flagged_items)
+        self.flag((), terms.flagged_customers, terms.flagged_items)
         self.words[kernel.DESK_GRACE] = terms.grace_us
         self.words[kernel.DESK_CREATED] = created_at_us
         self.words[kernel.DESK_VERSION_LENGTH] = len(version)
         self.give_room(OUT_BYTES)
+
+    def flag(self, flags: tuple[Flag, ...], customers: NDArray[np.int64], items: NDArray[np.int64]) -> None:
+        """Mark the lines of these customers and items, sorted ordinals, from now on."""
+        self.flags = flags
+        for column, count, ordinals in (
+            (kernel.DESK_FLAGGED_CUSTOMERS, kernel.DESK_FLAGGED_CUSTOMER_COUNT, customers),
+            (kernel.DESK_FLAGGED_ITEMS, kernel.DESK_FLAGGED_ITEM_COUNT, items),
+        ):
+            self._held[column] = ordinals
+            self.words[column], self.words[count] = ordinals.ctypes.data, len(ordinals)
 
     def give_room(self, size: int) -> None:
         """Room for an answer of so many bytes."""
@@ -115,15 +123,24 @@ class Lane:
         self._created_at_us = created_at_us
         self._windows: dict[tuple[bytes | int, int], QuoteWindow | None] = {}
 
-    def answer(self, raw: bytes, flags: int, now_us: int, correlation_id: str) -> Answered | None:
+    def answer(
+        self,
+        raw: bytes,
+        flags: int,
+        now_us: int,
+        correlation_id: str,
+        flagged: ControlState = NO_FLAGS,
+    ) -> Answered | None:
         """Answers a `PriceLinesRequest`, with QUOTE a `QuoteLinesRequest`, if it is plain.
 
         `flags` as `lane_kernel.answer` takes them. With COUNT the lines are counted; else they come as statuses, which
-        hold until the thread asks again.
+        hold until the thread asks again. `flagged` is what operators flagged, no book among it.
         """
         desk = self._desks.desk or self._new_desk()
         if self._availability is not None and self._availability.positions.tables is not desk.tables:
             desk.look(self._availability.positions.tables)  # `follow` replaced them
+        if flagged.flags != desk.flags:
+            desk.flag(flagged.flags, *self._flagged(flagged))
         correlation = correlation_id.encode()
         while True:
             end = kernel.answer(desk.words, raw, correlation, now_us, flags)
@@ -138,6 +155,14 @@ class Lane:
                 self._make_known(desk, raw, now_us)
             else:
                 return None
+
+    def _flagged(self, state: ControlState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The flagged customers and items, by the policy and by operators, as `KernelTerms` has them."""
+        version, prices = self._version.decode(), self._prices
+        customers = prices.ordinals("customer", state.flagged("customer", version))
+        items = prices.ordinals("sku", state.flagged("sku", version))
+        terms = self._terms
+        return np.union1d(terms.flagged_customers, customers), np.union1d(terms.flagged_items, items)
 
     def _new_desk(self) -> _Desk:
         desk = self._desks.desk = _Desk(self._terms, self._created_at_us, self._version)

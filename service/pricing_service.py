@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from pricing_engine.engine import PriceAsk
+from pricing_engine.model import ExceptionReason
 from service import wire
 from service.answered import Answered
 from service.erp_marks import NO_MARKS
 from service.erp_prices import ErpPrices, erp_document
 from service.exchange import AnswerHeader, Caller, SnapshotSource, header_of
+from service.flagging import Flagging
 from service.short_way import answer_plainly
 from service.snapshots import LoadedSnapshot
 
@@ -16,16 +18,21 @@ class PricingService:
     """Answers `PriceLines` and `ExplainPrice`; safe to call from many threads."""
 
     def __init__(
-        self, snapshots: SnapshotSource, now_us: Callable[[], int], erp: ErpPrices | None = None
+        self,
+        snapshots: SnapshotSource,
+        now_us: Callable[[], int],
+        erp: ErpPrices | None = None,
+        flagging: Flagging | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._now_us = now_us
         self._erp = erp
+        self._flagging = flagging
 
     def price_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         lane = self._snapshots.get("").lane
-        plain, is_due = answer_plainly(lane, 0, raw, caller, self._now_us(), self._erp)
+        plain, is_due = answer_plainly(lane, 0, raw, caller, self._now_us(), self._erp, self._flagging)
         if plain is not None:
             return plain
         query = wire.decode_price_lines(raw)
@@ -35,6 +42,8 @@ class PricingService:
         marks = NO_MARKS
         if self._erp:
             marks = self._erp.lay_over(loaded, ask, answers, caller, is_due=is_due)
+        elif self._flagging:
+            self._flagging.mark(loaded, ask, answers)
         return Answered(wire.encode_price_lines(loaded.engine, answers, header, marks), answers.status)
 
     def explain_price(self, raw: bytes, caller: Caller) -> Answered:
@@ -43,11 +52,16 @@ class PricingService:
         loaded = self._snapshots.get(query.snapshot_version)
         ask, header = self._ask(query, loaded, caller)
         answers = loaded.engine.price(ask)
-        document = {**loaded.engine.explain(ask, 0), "snapshot_version": loaded.version}
+        explained = loaded.engine.explain(ask, 0)
+        document = {**explained, "snapshot_version": loaded.version}
         marks = NO_MARKS
         if self._erp:
             marks = self._erp.lay_over(loaded, ask, answers, caller)
             document["erp"] = erp_document(answers, marks)
+        elif self._flagging:
+            self._flagging.mark(loaded, ask, answers)
+            exception = ExceptionReason(answers.exception[0]).name
+            document["answer"] = {**dict(explained["answer"]), "exception": exception}  # type: ignore[call-overload]
         encoded = wire.encode_explain_price(loaded.engine, answers, document, header, marks)
         return Answered(encoded, answers.status)
 

@@ -23,6 +23,7 @@ from service.availability_service import check_pairs
 from service.erp_fallback import ErpFallback
 from service.erp_marks import NO_MARKS
 from service.exchange import Caller, SnapshotSource, header_of
+from service.flagging import Flagging
 from service.lane_kernel import QUOTE
 from service.short_way import answer_plainly
 from service.snapshots import LoadedSnapshot
@@ -33,18 +34,23 @@ class QuoteService:
     """Answers `QuoteLines`; safe to call from many threads."""
 
     def __init__(
-        self, snapshots: SnapshotSource, now_us: Callable[[], int], erp: ErpFallback | None = None
+        self,
+        snapshots: SnapshotSource,
+        now_us: Callable[[], int],
+        erp: ErpFallback | None = None,
+        flagging: Flagging | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._now_us = now_us
         self._erp = erp
+        self._flagging = flagging
 
     def quote_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         now_us = self._now_us()
         active, erp = self._snapshots.get(""), self._erp.prices if self._erp else None
         active.live()
-        plain, is_due = answer_plainly(active.lane, QUOTE, raw, caller, now_us, erp)
+        plain, is_due = answer_plainly(active.lane, QUOTE, raw, caller, now_us, erp, self._flagging)
         if plain is not None:
             return plain
         query = wire.decode_quote_lines(raw)
@@ -64,7 +70,11 @@ class QuoteService:
         denied = prices.status == LineStatus.NOT_ENTITLED
         if self._erp:
             caller = self._erp.bounded(caller)
-        marks = NO_MARKS if erp is None else erp.lay_over(loaded, ask, prices, caller, is_due=is_due)
+        marks = NO_MARKS
+        if erp is not None:
+            marks = erp.lay_over(loaded, ask, prices, caller, is_due=is_due)
+        elif self._flagging:
+            self._flagging.mark(loaded, ask, prices)
         availability = _availability(loaded, query, ask, denied, caller, self._erp)
         if not caller.service_desk:
             prices.status[denied] = LineStatus.UNKNOWN_ITEM

@@ -1,8 +1,8 @@
 """Compiled: requests from their bytes to arrays, without an object a line.
 
 `scan_request` takes what clients send: fields in the order of their numbers, each at most once, lengths and numbers in
-their shortest form, names in ASCII. Whatever else comes it leaves to the protobuf runtime (UNUSUAL), so that what is
-accepted, and what it means, is never decided here alone.
+their shortest form, names in ASCII without outer blanks. Whatever else comes it leaves to the protobuf runtime
+(UNUSUAL), so that what is accepted, and what it means, is never decided here alone.
 
 Written once for tables (`pricing_engine.tables`), which check no bounds, and for plain arrays, whose bounds numba can
 check.
@@ -88,6 +88,17 @@ def _is_ascii(raw, at, length):  # type: ignore[no-untyped-def]
     return union < 128
 
 
+@njit(cache=True, inline="always")
+def _is_plain(raw, at, length):  # type: ignore[no-untyped-def]
+    """Whether a text is a name as it stands: ASCII, without blanks to trim."""
+    if length == 0:
+        return True
+    first, last = raw[at], raw[at + length - 1]
+    if first == 32 or first == 9 or last == 32 or last == 9:
+        return False
+    return _is_ascii(raw, at, length)
+
+
 @njit(cache=True)
 def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped-def]
     """Read the PriceLine in [at, end) into a row of `lines`; False: unusual."""
@@ -96,7 +107,7 @@ def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped
     line[kn.LINE_QUANTITY] = 0
     if at < end and raw[at] == (1 << 3 | TEXT):
         length, at = _length(raw, at + 1, end)
-        if length < 0 or length > sku_max or not _is_ascii(raw, at, length):
+        if length < 0 or length > sku_max or not _is_plain(raw, at, length):
             return False
         line[kn.LINE_SKU], line[kn.LINE_SKU_LENGTH] = at, length
         at += length
@@ -107,7 +118,7 @@ def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped
         line[kn.LINE_QUANTITY] = quantity
     if at < end and raw[at] == (3 << 3 | TEXT):
         length, at = _length(raw, at + 1, end)
-        if length < 0 or length > uom_max or not _is_ascii(raw, at, length):
+        if length < 0 or length > uom_max or not _is_plain(raw, at, length):
             return False
         line[kn.LINE_UOM], line[kn.LINE_UOM_LENGTH] = at, length
         at += length
@@ -135,7 +146,7 @@ def _scan_instant(raw, at, end, head):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _scan_text(raw, at, length, head, column, bytes_max):  # type: ignore[no-untyped-def]
     head[column], head[column + 1] = at, length
-    return length <= bytes_max and _is_ascii(raw, at, length)
+    return length <= bytes_max and _is_plain(raw, at, length)
 
 
 @njit(cache=True)
@@ -172,7 +183,7 @@ def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
                 head[HEAD_BRANCHES] = tag
                 fits = _scan_text(raw, at, length, head, HEAD_BRANCH, text_max)
             else:
-                fits = length <= text_max and _is_ascii(raw, at, length)
+                fits = length <= text_max and _is_plain(raw, at, length)
             head[HEAD_BRANCH_COUNT] += 1
             head[HEAD_BRANCHES_END] = at + length
         elif field == 5:

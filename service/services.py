@@ -6,6 +6,7 @@ from pricegrid import v1
 from service.availability_service import AvailabilityService
 from service.erp_fallback import ErpFallback
 from service.exchange import Services, SnapshotSource
+from service.flagging import Flagging
 from service.live_service import no_live_methods
 from service.pricing_service import PricingService
 from service.quote_service import QuoteService
@@ -27,16 +28,18 @@ def services(
     live: Services | None = None,
     changes: Changes | None = None,
     erp: ErpFallback | None = None,
+    flagging: Flagging | None = None,
 ) -> Services:
     """All services over a source of snapshots.
 
     `live` are the methods that change live state (`live_methods` where that is in this process, those of a
     `WriterLink` where it is in another; None: they refuse), `changes` says when availability is another one (None: when
-    another snapshot is active), `erp` answers what the snapshot can't answer alone.
+    another snapshot is active), `erp` answers what the snapshot can't answer alone, `flagging` says what operators
+    flagged where there is no ERP.
     """
-    pricing = PricingService(snapshots, now_us, erp.prices if erp else None)
+    pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging)
     availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None)
-    quote = QuoteService(snapshots, now_us, erp)
+    quote = QuoteService(snapshots, now_us, erp, flagging)
     watch = WatchService(
         availability.check_availability, changes or PolledChanges(lambda: snapshots.get("").version)
     )

@@ -31,7 +31,7 @@ from service.limits import (
     UNREADABLE_BYTES_MAX,
     UNREADABLE_DETAIL_BYTES_MAX,
 )
-from service.wire_request import parse
+from service.wire_request import parse, trimmed
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 _UTF8_BYTES_MAX = 4  # of one character
@@ -142,12 +142,12 @@ def _columns(messages: Sequence[v1.InventoryEvent]) -> EventBatch:
         effective_us=integers([message.effective_us for message in messages]),
         measure=integers([message.measure for message in messages]) - _OFFSET,
         kind=integers([message.kind for message in messages]) - _OFFSET,
-        sku=[message.sku for message in messages],
-        branch=[message.branch for message in messages],
+        sku=[trimmed(message.sku) for message in messages],
+        branch=[trimmed(message.branch) for message in messages],
         quantity_micros=integers([message.quantity_micros for message in messages]),
         expected_at_us=integers([message.expected_at_us for message in messages]),
-        order_ref=[message.order_ref for message in messages],
-        order_line=[message.order_line for message in messages],
+        order_ref=[trimmed(message.order_ref) for message in messages],
+        order_line=[trimmed(message.order_line) for message in messages],
         version=integers([message.version for message in messages]),
         shipped_micros=integers([_optional(message, "shipped_micros") for message in messages]),
         receipt_kind=integers([message.receipt_kind for message in messages]) - _OFFSET,

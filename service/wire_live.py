@@ -24,7 +24,7 @@ from service.limits import (
     UOM_BYTES_MAX,
 )
 from service.live_api import DeadLetter, PublishResult, Release, Reserved
-from service.wire_request import check_fields, optional_date, parse
+from service.wire_request import check_fields, optional_date, parse, trim_names, trimmed
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 _UNREPORTED_FOR_MS_MAX = (2**63 - 1) // 1_000  # in microseconds it must fit into 64 bits
@@ -117,6 +117,7 @@ def _ttl_us(asked_ms: int) -> int:
 
 
 def _reserve_line(line: v1.ReserveLine, at: int) -> ReserveLine:
+    trim_names(line, "sku", "uom", "branch", "order_line")
     for field, bytes_max, reason in (
         ("sku", SKU_BYTES_MAX, Reason.SKU_TOO_LONG),
         ("uom", UOM_BYTES_MAX, Reason.UOM_TOO_LONG),
@@ -150,7 +151,10 @@ def decode_confirm(raw: bytes) -> ConfirmAsk:
         )
     _check_texts("order_lines", request.order_lines)
     return ConfirmAsk(
-        request.customer_id, request.reservation_id, request.order_ref, tuple(request.order_lines)
+        request.customer_id,
+        request.reservation_id,
+        request.order_ref,
+        tuple(map(trimmed, request.order_lines)),
     )
 
 

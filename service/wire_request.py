@@ -50,6 +50,27 @@ class LineColumns:
     uoms: Sequence[bytes]
 
 
+BLANKS = " \t"
+"""What names are trimmed of, in requests as in tables (`loaders.columns`)."""
+
+
+NAMES = frozenset({"customer_id", "currency", "branch", "ship_to", "sku", "uom", "order_ref", "order_line"})
+"""Fields that hold a name of the dataset; ids and keys, which are nobody's to change, are none."""
+
+
+def trimmed(name: str) -> str:
+    """A name as the loader reads it: without outer blanks."""
+    return name.strip(BLANKS)
+
+
+def trim_names(message: Message, *fields: str) -> None:
+    """Trims those fields of a message that hold names."""
+    for field in NAMES.intersection(fields):
+        name = getattr(message, field)
+        if name != trimmed(name):
+            setattr(message, field, trimmed(name))
+
+
 def parse(request: Message, raw: bytes) -> None:
     """Reads a request from its bytes."""
     try:
@@ -72,7 +93,8 @@ def check_line_count(count: int) -> None:
 
 
 def check_fields(request: Message, *fields: str) -> None:
-    """Refuses texts that are too long."""
+    """Trims names, and refuses those that are too long."""
+    trim_names(request, *fields)
     for field in fields:
         if len(getattr(request, field).encode()) > FIELD_BYTES_MAX:
             raise RequestRefusedError(
@@ -82,8 +104,8 @@ def check_fields(request: Message, *fields: str) -> None:
 
 def line_columns(lines: Sequence[WireLine]) -> LineColumns:
     """Reads lines, refusing names that are too long."""
-    skus = [line.sku.encode() for line in lines]
-    uoms = [line.uom.encode() for line in lines]
+    skus = [trimmed(line.sku).encode() for line in lines]
+    uoms = [trimmed(line.uom).encode() for line in lines]
     _check_lengths("sku", skus, SKU_BYTES_MAX, Reason.SKU_TOO_LONG)
     _check_lengths("uom", uoms, UOM_BYTES_MAX, Reason.UOM_TOO_LONG)
     return LineColumns(
@@ -101,7 +123,7 @@ def _check_lengths(field: str, values: list[bytes], bytes_max: int, reason: Reas
 
 def branch_names(branches: Iterable[str]) -> tuple[bytes, ...]:
     """The branches a request names, each once, in order."""
-    names = tuple(dict.fromkeys(branch.encode() for branch in branches))
+    names = tuple(dict.fromkeys(trimmed(branch).encode() for branch in branches))
     if len(names) > BRANCHES_MAX:
         raise RequestRefusedError(
             Reason.TOO_MANY_BRANCHES, f"{len(names)} branches in one request; at most {BRANCHES_MAX}"

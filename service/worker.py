@@ -17,11 +17,13 @@ from grpc_reflection.v1alpha import reflection
 
 from atp.live_layout import CHANGES
 from cache.redis_options import RedisOptions
+from erp.control import ErpControl
 from loaders.errors import SnapshotError
 from pricegrid import v1
 from pricing_engine.model import ExceptionPolicy
 from service.erp_fallback import ErpFallback, open_worker_erp
 from service.exchange import Services
+from service.flagging import Flagging
 from service.handlers import CountingPool, Handlers
 from service.instants import now_us
 from service.limits import (
@@ -113,6 +115,7 @@ def build_server(
     live: Services | None = None,
     changes: Changes | None = None,
     erp: ErpFallback | None = None,
+    flagging: Flagging | None = None,
 ) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
     """A server, without a port yet, with all services, health and reflection; the last three as in `services`."""
     pool = CountingPool(threads)
@@ -126,7 +129,7 @@ def build_server(
             ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ],
     )
-    offered = services(holder, now_us, live=live, changes=changes, erp=erp)
+    offered = services(holder, now_us, live=live, changes=changes, erp=erp, flagging=flagging)
     handlers = Handlers(offered, metrics, pool.waiting)
     handlers.register(server)
     health_servicer = health.HealthServicer()
@@ -192,6 +195,7 @@ def _serve(
         live=link.methods(),
         changes=PolledChanges(lambda: live_version(holder)),
         erp=erp,
+        flagging=Flagging(ErpControl(config.store)),
     )
     told = _Health(health_servicer)
     told.tell(is_complete=False, is_live_proven=False)

@@ -115,7 +115,7 @@ def random_rows(rng: Random) -> Rows:
                 "rounding_increment": rng.choice(["", "", "0.01", "0.05", "1", "0.000001", "3"]),
                 "rounding_mode": rng.choice(["", "half_up", "half_even", "half_down", "up", "down"]),
                 "floor_margin_pct": _maybe(rng, 0.3, rng.choice(["10", "33.3", "0"])),
-                "windows": rng.choice(["", "", "each_break", "replace"]),
+                "windows": rng.choice(["", "each_break", "replace", "replace"]),
                 **_window(rng, dated / 3),
             }
             for book in BOOKS[: rng.randint(1, len(BOOKS))]
@@ -211,19 +211,20 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
 
 def _ladders(rng: Random, row: dict[str, str], dated: float) -> list[dict[str, str]]:
     """The row, or more breaks of it in other windows too (P4)."""
-    if rng.random() < 0.7:
+    if rng.random() < 0.5:
         return [row]
-    windows = [_window(rng, dated) for _ in range(rng.randint(1, 3))]
+    windows = [{"valid_from": row["valid_from"], "valid_to": row["valid_to"]}]
+    windows += [_window(rng, max(dated, 0.5)) for _ in range(rng.randint(1, 2))]
     net = [each for each in ["8", "8.5", "7", "0.4"] if row["method"] == "net"]
     return [
         {
             **row,
             **rng.choice(windows),
-            "min_quantity": rng.choice(["", "1", "0.5", "5", "10", "12", "24", "100"]),
+            "min_quantity": rng.choice(["", "1", "0.5", "5", "10", "12", "24"]),
             "value": rng.choice([*net, row["value"]]),
             "entry_id": f"{row['entry_id']}.{number}",
         }
-        for number in range(rng.randint(1, 5))
+        for number in range(rng.randint(2, 9))
     ]
 
 

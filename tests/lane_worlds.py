@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from atp.engine import AvailabilityEngine
+from erp.control import ControlState, Flag
 from loaders.instants import day_start_us
 from loaders.publish import compile_dataset
 from loaders.validate import validate_tables
@@ -80,20 +81,41 @@ def random_snapshot(seed: int) -> tuple[LoadedSnapshot, str]:
     return LoadedSnapshot(VERSION, made_us, prices, zone, availability, branch_of, lane), zone
 
 
+def padded(rng: Random, name: str) -> str:
+    """A name, now and then with blanks around it, which are trimmed."""
+    return rng.choice(["", " ", "\t "]) + name + rng.choice(["", " "]) if rng.random() < 0.01 else name
+
+
+def random_flags(rng: Random) -> ControlState:
+    """What operators flagged: mostly nothing."""
+    names = [("customer", name) for name in (*CUSTOMERS, "nobody")] + [
+        ("sku", name) for name in (*SKUS, "nothing")
+    ]
+    chosen = rng.sample(names, rng.randint(1, 3)) if rng.random() < 0.3 else []
+    return ControlState(
+        tuple(Flag(kind, name, 0, "", rng.choice([None, None, VERSION, "another"])) for kind, name in chosen)
+    )
+
+
 def random_request(rng: Random, zone: str, *, is_quote: bool) -> bytes:
     """A PriceLinesRequest or QuoteLinesRequest, a bad one now and then."""
     questions = random_questions(rng, zone, rng.choice([1, 1, 2, 3]))
     first = questions[0]
     request = v1.QuoteLinesRequest() if is_quote else v1.PriceLinesRequest()
-    request.customer_id = first.customer_id if rng.random() < 0.97 else "nobody"
-    request.currency = first.currency if first.currency or first.customer_id else "EUR"
+    request.customer_id = padded(rng, first.customer_id if rng.random() < 0.97 else "nobody")
+    request.currency = padded(rng, first.currency if first.currency or first.customer_id else "EUR")
     for question in questions:
         sku = rng.choice([question.sku] * 6 + ["KIT", "", "Ä"]) if rng.random() < 0.5 else question.sku
         uom = rng.choice([question.uom, question.uom, "", rng.choice(UNITS)])
-        request.lines.add(sku=sku, quantity_micros=question.quantity_micros, uom=uom)
+        request.lines.add(
+            sku=padded(rng, sku), quantity_micros=question.quantity_micros, uom=padded(rng, uom)
+        )
     if rng.random() < 0.7:
         request.as_of_time.FromMicroseconds(question.as_of_us)
-    named = rng.sample([*BRANCHES, *BRANCHES, "nowhere"], rng.choice([0, 1, 1, 2, 3]))
+    named = [
+        padded(rng, name)
+        for name in rng.sample([*BRANCHES, *BRANCHES, "nowhere"], rng.choice([0, 1, 1, 2, 3]))
+    ]
     if is_quote:
         request.branches.extend(named)
     elif named:

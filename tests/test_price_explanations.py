@@ -139,9 +139,9 @@ def test_both_unit_forms_and_every_window_that_compete_are_told(tmp_path) -> Non
     ],
 )
 def test_what_an_entry_lacks_is_said(tmp_path, row, reason) -> None:
-    books = TABLES["price_books"] + "FOREIGN,L,USD,,,\n"
+    layers, books = TABLES["layers"] + "FIRST,0\n", TABLES["price_books"] + "FOREIGN,FIRST,USD,,,\n"
     entries = f"book_id,sku,min_quantity,method,value,basis\n{row}\nSTRICT,A,5,net,7,\nLAST,,,net,3,\n"
-    tables = {**TABLES, "price_books": books, "price_entries": entries}
+    tables = {**TABLES, "layers": layers, "price_books": books, "price_entries": entries}
     for name, text in tables.items():
         (tmp_path / f"{name}.csv").write_text(text)
     engine = PriceEngine(compile_prices(read_dataset(tmp_path).frames))

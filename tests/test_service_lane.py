@@ -9,17 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from erp.control import NO_FLAGS, ControlState
 from pricegrid import v1
 from pricing_engine.errors import PricingError
 from service.errors import RequestRefusedError
 from service.exchange import Caller
+from service.flagging import Flagging
 from service.lane import Lane
 from service.lane_kernel import EXCEPTIONS_UNUSUAL, QUOTE, SERVICE_DESK
 from service.pricing_service import PricingService
 from service.quote_service import QuoteService
 from service.snapshots import LoadedSnapshot
 from tests.fakes import OneSnapshot
-from tests.lane_worlds import random_request, random_snapshot
+from tests.lane_worlds import random_flags, random_request, random_snapshot
 from tests.runtime_answers import judge_answers  # noqa: F401 - the fixture `judged`
 
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
@@ -27,13 +29,26 @@ NOW_US = 1_541_500_000_000_000  # in November 2018, like the worlds
 ANSWERED: Counter[bool] = Counter()
 
 
-def usual(loaded: LoadedSnapshot, raw: bytes, caller: Caller, *, is_quote: bool) -> bytes | str:
+class Flagged:
+    """An operator's word that never changes."""
+
+    def __init__(self, state: ControlState) -> None:
+        self._state = state
+
+    def state(self) -> ControlState:
+        return self._state
+
+
+def usual(
+    loaded: LoadedSnapshot, raw: bytes, caller: Caller, *, is_quote: bool, flagged: ControlState = NO_FLAGS
+) -> bytes | str:
     """The answer of the usual way, or how it refuses."""
     source = OneSnapshot(LoadedSnapshot(
         loaded.version, loaded.created_at_us, loaded.engine, loaded.time_zone, loaded.availability, loaded.branch_of
     ))  # fmt: skip
-    answer = QuoteService(source, lambda: NOW_US).quote_lines if is_quote else (
-        PricingService(source, lambda: NOW_US).price_lines
+    flagging = Flagging(Flagged(flagged))
+    answer = QuoteService(source, lambda: NOW_US, None, flagging).quote_lines if is_quote else (
+        PricingService(source, lambda: NOW_US, None, flagging).price_lines
     )  # fmt: skip
     try:
         return answer(raw, caller).raw
@@ -55,9 +70,10 @@ def ask_both(seed: int) -> None:
         is_quote, service_desk = rng.random() < 0.6, rng.random() < 0.3
         raw = random_request(rng, zone, is_quote=is_quote)
         flags = (QUOTE if is_quote else 0) | (SERVICE_DESK if service_desk else 0)
-        plain = loaded.lane.answer(raw, flags, NOW_US, "id")
+        flagged = random_flags(rng)
+        plain = loaded.lane.answer(raw, flags, NOW_US, "id", flagged)
         ANSWERED[plain is not None] += 1
-        expected = usual(loaded, raw, Caller("id", service_desk), is_quote=is_quote)
+        expected = usual(loaded, raw, Caller("id", service_desk), is_quote=is_quote, flagged=flagged)
         if plain is not None:
             assert plain.raw == expected, (seed, raw)
 
