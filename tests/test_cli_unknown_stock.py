@@ -25,7 +25,10 @@ def store(tmp_path_factory) -> Path:
     (folder / "dataset").mkdir()
     for name, text in TABLES.items():
         (folder / "dataset" / f"{name}.csv").write_text(text)
-    assert main(["load", str(folder / "dataset"), "--store", str(folder / "store")]) == 0
+    assert (
+        main(["load", str(folder / "dataset"), "--store", str(folder / "store"), "--max-reject-pct", "100"])
+        == 0
+    )
     return folder / "store"
 
 

@@ -31,7 +31,8 @@ def read_on_hand(values: pl.Series) -> tuple[list[int], list[tuple[int, str]]]:
         }
     )
     items = pl.DataFrame({"sku": stock["sku"], "base_uom": ["EA"] * n})
-    dataset = validate_tables({"items": items, "stock": stock})
+    branches = pl.DataFrame({"branch": stock["branch"].unique()})
+    dataset = validate_tables({"items": items, "branches": branches, "stock": stock})
     return (
         dataset.frames["stock"]["on_hand_micros"]
         .drop_nulls()
