@@ -107,3 +107,12 @@ def test_an_item_is_found_by_its_whole_sku_and_nothing_else(room):
         assert {item_of(m, text, room, sku) for text in near} == {-1}  # were their hashes the same
     assert min(map(len, places)) < 8
     assert {mx.SKU_INLINE_MAX, mx.SKU_INLINE_MAX + 1} <= set(map(len, places))
+
+
+def test_probing_ends_in_a_table_without_a_free_slot():
+    """No loader writes one: `pricing_engine.verify` refuses it, and what reads it regardless comes to an end."""
+    m = sku_matrix()
+    full = m._replace(sku_slots=np.full_like(m.sku_slots, 1))
+
+    assert item_of(full, b"no such item", b"", b"no such item") == -1
+    assert item_of(full, b"1" * 40, b"", b"1" * 40) == -1
