@@ -99,15 +99,17 @@ COLUMNS: Final = {
     "kit_numerator": np.int64,  # base units of the component in a base unit of the kit
     "kit_denominator": np.int64,  # 0: the need does not fit int64
 }
-TWO_DIMENSIONAL: Final = frozenset({
-    "calendar_weekdays",
-    "feed_as_of",
-    "feed_complete",
-    "feed_owner",
-    "feed_stale_us",
-    "item_record",
-    "pair_record",
-})
+TWO_DIMENSIONAL: Final = frozenset(
+    {
+        "calendar_weekdays",
+        "feed_as_of",
+        "feed_complete",
+        "feed_owner",
+        "feed_stale_us",
+        "item_record",
+        "pair_record",
+    }
+)
 KINDS: Final = ("purchase", "transfer", "asn")
 _RECEIPT_COLUMNS: Final = [
     name for name in COLUMNS if name.startswith("receipt_") and name != "receipt_start"

@@ -39,6 +39,7 @@ from service.live_files import (
     socket_path,
     writer_lock,
 )
+from service.live_holding import RESERVATION
 from service.live_state import LiveState
 from service.loading import Loading
 from service.pulse import Beat, Pulse, Reporter
@@ -132,7 +133,8 @@ def _become_writer(process: _Process, stack: contextlib.ExitStack) -> str:
 def _write(process: _Process, version: str) -> None:
     """Serve the workers until told to stop."""
     config = process.config
-    with contextlib.closing(open_state_cache(live_directory(config.store), config.redis)) as cache:
+    cache = open_state_cache(live_directory(config.store), config.redis, conditional=(RESERVATION,))
+    with contextlib.closing(cache):
         with process.pulse.busy():
             live = _in_room(config, lambda: open_live_state(config, cache, version, process.beacon))
         server: Any = None
