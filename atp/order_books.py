@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atp.events import Event, Measure
-from atp.model import NO_INSTANT, Source
+from atp.model import NO_INSTANT
 from atp.order_lines import (
     Mark,
     OrderRows,
@@ -25,6 +25,8 @@ from atp.order_lines import (
 from atp.pair_rows import PairRows
 from atp.rows import Allocation, Demand, Receipt
 from atp.streams import Base, receipt_rows
+
+_DATED = frozenset({Measure.RECEIPT, Measure.DEMAND})
 
 
 class AllocationBook:
@@ -155,15 +157,15 @@ class PairLists:
         self.demands = DemandBook(rows.demands)
         self._receipts: list[Event] = []
         self._receipt_rows: tuple[Receipt, ...] | None = None
-        self._heard_wms = False
+        self._is_allocated = False
         self._transit_us = NO_INSTANT
 
     def add(self, event: Event) -> None:
-        """Take in an event of the WMS or of what is in transit that was not here before."""
-        if event.source is Source.WMS:
-            self._heard_wms = True
+        """Take in an event that was not here before; one of a plain figure is none of these lists'."""
+        if event.measure is Measure.ALLOCATED:
+            self._is_allocated = True
             self.allocations.add(event)
-        elif event.effective_us > self._base.transit_us:
+        elif event.measure in _DATED and event.effective_us > self._base.transit_us:
             self._transit_us = max(self._transit_us, event.effective_us)
             if event.measure is Measure.DEMAND:
                 self.demands.add(event)
@@ -173,7 +175,7 @@ class PairLists:
 
     def put_into(self, rows: PairRows, *, is_transit_whole: bool = False) -> PairRows:
         """The rows of the pair with its lists as they are now, as `streams.figures_of` has them; see `DemandBook`."""
-        if self._heard_wms:
+        if self._is_allocated:
             rows = replace(rows, allocations=self.allocations.rows())
         if self._transit_us != NO_INSTANT:
             if self._receipt_rows is None:
