@@ -108,7 +108,13 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
 
 def is_plain(shown: set[str]) -> bool:
     """Whether a message that is not to be refused must be accepted, or more room be asked for."""
-    return not shown & {"beyond ASCII", "not as the runtime writes it", "as_of_date", "before 1970"}
+    return not shown & {
+        "beyond ASCII",
+        "outer blanks",
+        "not as the runtime writes it",
+        "as_of_date",
+        "before 1970",
+    }
 
 
 def features(request: v1.QuoteLinesRequest, raw: bytes) -> set[str]:
@@ -127,6 +133,8 @@ def features(request: v1.QuoteLinesRequest, raw: bytes) -> set[str]:
         for name in names:
             if not name.isascii():
                 shown |= {"beyond ASCII", f"{field} beyond ASCII"}
+            if name != name.strip(" \t"):
+                shown.add("outer blanks")  # trimmed, as the loader does
             size = len(name.encode())
             kind = "at its limit" if size == most else "too long" if size > most else ""
             shown.add(f"{field} {kind}".strip() if size else f"no {field}")
