@@ -152,7 +152,7 @@ def _columns(messages: Sequence[v1.InventoryEvent]) -> EventBatch:
         shipped_micros=integers([_optional(message, "shipped_micros") for message in messages]),
         receipt_kind=integers([message.receipt_kind for message in messages]) - _OFFSET,
         confidence_micros=integers([_optional(message, "confidence_micros") for message in messages]),
-        supersedes=[message.supersedes for message in messages],
+        supersedes=[trimmed(message.supersedes) for message in messages],
     )
 
 
