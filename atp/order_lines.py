@@ -96,9 +96,10 @@ class _Lines:
         if not self.ships_by_decrease:
             return
         now = self.values()
-        for line, micros in before.items():
-            if now.get(line, 0) < micros:
-                self.shipped[line] = self.shipped.get(line, 0) + micros - now.get(line, 0)
+        for line in before.keys() | now.keys():
+            less = before.get(line, 0) - now.get(line, 0)
+            if less > 0:
+                self.shipped[line] = self.shipped.get(line, 0) + less
 
     def point(self, mark: Mark, as_of_us: int | None = None) -> Point:
         """How it stands."""
