@@ -68,13 +68,14 @@ def _component(rows: Rows, sku: str, need: Fraction, branch: str, moment: Moment
         "needed": str(need),
         "on_hand": _decimal(stock.on_hand_micros if stock else 0),
         "unavailable": _decimal(stock.unavailable_micros if stock else 0),
-        "allocated": _decimal(sum(micros for micros, _, _ in allocations_of(rows, sku, branch))),
+        "allocated": _decimal(sum(each.allocated_micros for each in allocations_of(rows, sku, branch))),
         "safety_stock": _decimal(rows.safety_stock.get((sku, branch), 0)),
         "reserved": _decimal(sum(r.quantity_micros for r in live_reservations(rows, (sku, branch), moment))),
         "receipts": _receipts(rows, sku, branch, moment, days),
         "demands": [
             {
                 "order_ref": demand.order_ref,
+                "order_line": demand.order_line,
                 "due": str(day_date(day)),
                 "quantity": _decimal(demand.quantity_micros),
                 "counted": _decimal(net),

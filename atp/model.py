@@ -128,8 +128,8 @@ class PromisePolicy:
 class Reservation:
     """One item held at one branch (A8). It counts while `as_of < expires_us`, on all days from `holds_from_us` on.
 
-    A confirmed one never expires (`expires_us` is INT64_MAX) and nets the demand of the same order reference, item and
-    branch (A1).
+    A confirmed one never expires (`expires_us` is INT64_MAX) and nets the demand of the same order reference, line,
+    item and branch (A1).
     """
 
     reservation_id: str
@@ -140,6 +140,7 @@ class Reservation:
     confirmed: bool = False
     holds_from_us: int = INT64_MIN
     expires_us: int = INT64_MAX
+    order_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)

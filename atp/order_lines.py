@@ -155,12 +155,17 @@ def allocation_points(loaded: OrderRows, events: Sequence[Event], folded: Point 
 def allocation_rows(
     order_ref: str, loaded: OrderRows, events: Sequence[Event], folded: Point | None = None
 ) -> tuple[Allocation, ...]:
-    """What is allocated to an order now: its loaded rows, or one row of what its events have made of them."""
+    """What is allocated to an order now: its loaded rows, or a row a line of what its events have made of them."""
     newest_us = newest_counted_us(loaded, events)
     if newest_us is None:
         return tuple(loaded.rows) if folded is None else ()
-    total = sum(allocation_points(loaded, events, folded)[-1].allocated.values())
-    return (Allocation(max(0, total), newest_us, order_ref or None),)
+    allocated = allocation_points(loaded, events, folded)[-1].allocated
+    rows = [
+        Allocation(micros, newest_us, order_ref or None, line or None)
+        for line, micros in sorted(allocated.items())
+        if micros > 0
+    ]
+    return tuple(rows) or (Allocation(0, newest_us, order_ref or None),)
 
 
 def newest_counted_us(loaded: OrderRows, events: Iterable[Event]) -> int | None:

@@ -1,7 +1,7 @@
 """One pair's rows, whole: from a snapshot or live, to the reference and to the image that the kernels read."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from atp.days import day_start_us
@@ -147,7 +147,7 @@ def encode_detail(pair_rows: PairRows) -> bytes:
         "d": [(d.quantity_micros, d.due_at_us, d.order_ref, d.order_line, d.kit) for d in pair_rows.demands],
         # reservations stand in the block; their orders matter only where a demand of the same order is net of them
         "v": [
-            (v.reservation_id, v.order_ref)
+            (v.reservation_id, v.quantity_micros, v.order_ref, v.order_line)
             for v in pair_rows.reservations
             if v.confirmed and v.order_ref in orders
         ],
@@ -164,7 +164,9 @@ def decode_pair(view: LiveView, pair: Pair, time_zone: str) -> PairRows:
     """Back from what is live to rows. Orders of reservations that net no demand are not kept."""
     on_hand, unavailable, _, safety, erp_as_of, _, gaps, unknown, transit_as_of = view.figures
     lists = json.loads(view.detail) if view.detail else {"a": (), "r": (), "d": (), "v": ()}
-    orders = dict(lists["v"])
+    orders: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    for name, micros, *order in lists["v"]:
+        orders.setdefault((name, micros), []).append((order[0], order[1]))
     return PairRows(
         Stock(on_hand, erp_as_of, unavailable) if erp_as_of != NO_INSTANT else None,
         bool(unknown),
@@ -172,18 +174,30 @@ def decode_pair(view: LiveView, pair: Pair, time_zone: str) -> PairRows:
         tuple(Allocation(*row) for row in lists["a"]),
         tuple(Receipt(*row) for row in lists["r"]),
         tuple(Demand(*row) for row in lists["d"]),
-        tuple(
-            Reservation(
-                reservation_id(number),
-                *pair,
-                quantity,
-                orders.get(reservation_id(number), ""),
-                expires_us == INT64_MAX,
-                day_start_us(day, time_zone) if day > 0 else 0,
-                expires_us,
-            )
-            for day, expires_us, quantity, number in view.held
-        ),
+        tuple(_reservation(entry, pair, orders, time_zone) for entry in view.held),
         frozenset(source for source in Source if gaps >> source & 1),
         transit_as_of,
+    )
+
+
+def _reservation(
+    entry: tuple[int, int, int, int],
+    pair: Pair,
+    orders: Mapping[tuple[str, int], list[tuple[str, str]]],
+    time_zone: str,
+) -> Reservation:
+    """An entry of a live pair; `orders` has what orders and lines reservations of so much are for."""
+    day, expires_us, quantity, number = entry
+    name = reservation_id(number)
+    named = orders.get((name, quantity))
+    order_ref, order_line = named.pop() if named else ("", "")
+    return Reservation(
+        name,
+        *pair,
+        quantity,
+        order_ref,
+        expires_us == INT64_MAX,
+        day_start_us(day, time_zone) if day > 0 else 0,
+        expires_us,
+        order_line,
     )

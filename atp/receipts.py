@@ -4,9 +4,8 @@ An order counts max(0, ordered - what its notices say - what of it was received)
 order it `supersedes`; its own line, where it has one, is that order's line. What the rules are, where the design leaves
 a choice, so that nothing is promised twice:
 
-- A *delta* that takes from a notice means that goods were received: the order stays lowered by as much, for good.
-- A *set* says what a notice is from then on. One that is lower, or 0, gives the rest back to the order: it was
-  cancelled, or was told wrongly before.
+- A notice that falls, by a delta or by a lower set, was received: its goods are on hand, or will be. The order stays
+  lowered by as much. That a notice was cancelled is known when its order is told again, or loaded.
 - A *set* of the order's line, like a load, says what is still to come of it, notices not yet received included: what
   was received before it is in it.
 - A notice of a line that the order has not is one of the order as a whole. What is taken is the earliest first.
@@ -81,6 +80,7 @@ def receipts_of(loaded: Sequence[Receipt], events: Sequence[Event]) -> tuple[Rec
             )
         if event.kind is Kind.SET:
             latest_us = max((row.row.expected_at_us for row in mine), default=None)
+            fallen = sum(row.micros for row in mine) - event.quantity_micros
             rows = [row for row in rows if row not in mine]
             at_us = event.expected_at_us if event.expected_at_us is not None else latest_us
             if at_us is not None:
@@ -89,6 +89,9 @@ def receipts_of(loaded: Sequence[Receipt], events: Sequence[Event]) -> tuple[Rec
             for order in [each for each in received if each[0] == reference]:
                 if not line or not order[1] or order[1] == line:
                     del received[order]
+            if like.supersedes and fallen > 0:
+                order = (like.supersedes, line)
+                received[order] = received.get(order, 0) + fallen
         elif event.quantity_micros >= 0:
             _put(rows, mine, like, event)
         else:

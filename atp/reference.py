@@ -5,7 +5,7 @@ The compiled form in `kernel` is held equal to this by tests; rare questions are
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import accumulate
@@ -28,7 +28,7 @@ from atp.model import (
     day_number,
 )
 from atp.receipts import net_receipts
-from atp.rows import Demand, Feed, Pair, Receipt, Rows
+from atp.rows import Allocation, Demand, Feed, Pair, Receipt, Rows
 
 USUAL_SUPPLY = SupplyPolicy()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -112,15 +112,14 @@ def live_reservations(rows: Rows, pair: Pair, moment: Moment) -> list[Reservatio
     ]
 
 
-def allocations_of(rows: Rows, sku: str, branch: str) -> list[tuple[int, int, str | None]]:
-    """(micros, as_of_us, order_ref), those of kits that need the item included, rounded up."""
-    found = [(a.allocated_micros, a.as_of_us, a.order_ref) for a in rows.allocations.get((sku, branch), [])]
+def allocations_of(rows: Rows, sku: str, branch: str) -> list[Allocation]:
+    """Allocations, those of kits that need the item included, rounded up; what was shipped is left out."""
+    found = [replace(a, shipped_micros=0) for a in rows.allocations.get((sku, branch), [])]
     for kit, need in rows.kits_of(sku):
-        rounded_up = [
-            (math.ceil(a.allocated_micros * need), a.as_of_us, a.order_ref)
+        found.extend(
+            replace(a, allocated_micros=math.ceil(a.allocated_micros * need), shipped_micros=0)
             for a in rows.allocations.get((kit, branch), [])
-        ]
-        found.extend(rounded_up)
+        )
     return found
 
 
@@ -136,21 +135,45 @@ def demands_of(rows: Rows, sku: str, branch: str) -> list[Demand]:
 
 
 def net_demands(rows: Rows, sku: str, branch: str, moment: Moment) -> list[tuple[int, Demand]]:
-    """Each demand less what is allocated or confirmed for its order, earliest due first, never below 0 (A1)."""
-    cover: dict[str, int] = {}
-    for micros, _, order_ref in allocations_of(rows, sku, branch):
-        if order_ref:
-            cover[order_ref] = cover.get(order_ref, 0) + micros
+    """Each demand less what is allocated or confirmed for its order, earliest due first, never below 0 (A1).
+
+    Lines are lines (A9): what names an order line covers that line, then demands of the order without a line; what
+    names none covers what is left of any.
+    """
+    cover: dict[tuple[str, str], int] = {}
+    for each in allocations_of(rows, sku, branch):
+        key = (each.order_ref or "", each.order_line or "")
+        cover[key] = cover.get(key, 0) + each.allocated_micros
     for held in live_reservations(rows, (sku, branch), moment):
-        if held.confirmed and held.order_ref:
-            cover[held.order_ref] = cover.get(held.order_ref, 0) + held.quantity_micros
-    result = []
-    for demand in demands_of(rows, sku, branch):
-        covered = min(demand.quantity_micros, cover.get(demand.order_ref or "", 0))
-        if covered:
-            cover[demand.order_ref or ""] -= covered
-        result.append((demand.quantity_micros - covered, demand))
-    return result
+        if held.confirmed:
+            key = (held.order_ref, held.order_line)
+            cover[key] = cover.get(key, 0) + held.quantity_micros
+    lines: dict[str, list[str]] = {}
+    for order_ref, line in sorted(cover):
+        if line:
+            lines.setdefault(order_ref, []).append(line)
+    demands = demands_of(rows, sku, branch)
+    left = [demand.quantity_micros for demand in demands]
+
+    def take(at: int, line: str) -> None:
+        key = (demands[at].order_ref or "", line)
+        taken = min(left[at], cover.get(key, 0))
+        if taken:
+            left[at] -= taken
+            cover[key] -= taken
+
+    ordered = [at for at, demand in enumerate(demands) if demand.order_ref]
+    for at in ordered:
+        named = demands[at].order_line
+        if named:
+            take(at, named)
+    for at in ordered:
+        if not demands[at].order_line:
+            for line in lines.get(demands[at].order_ref or "", ()):
+                take(at, line)
+    for at in ordered:
+        take(at, "")
+    return list(zip(left, demands, strict=True))
 
 
 def is_known(rows: Rows, sku: str, branch: str) -> bool:
@@ -170,7 +193,7 @@ def pair_days(rows: Rows, sku: str, branch: str, moment: Moment) -> PairDays | N
     today = local_day(moment.as_of_us, zone)
     stock = rows.stock.get(pair)
     start = (stock.on_hand_micros - stock.unavailable_micros) if stock else 0
-    start -= sum(micros for micros, _, _ in allocations_of(rows, sku, branch))
+    start -= sum(each.allocated_micros for each in allocations_of(rows, sku, branch))
     start -= rows.safety_stock.get(pair, 0)
     days = PairDays(today, [], [])
     changes: list[tuple[int, int]] = []
@@ -224,7 +247,7 @@ def source_freshness(rows: Rows, sku: str, branch: str, as_of_us: int) -> dict[S
     stock = rows.stock.get((sku, branch))
     said = {
         Source.ERP: [stock.as_of_us] if stock else [],
-        Source.WMS: [as_of for _, as_of, _ in allocations_of(rows, sku, branch)],
+        Source.WMS: [each.as_of_us for each in allocations_of(rows, sku, branch)],
         Source.TRANSIT: [rows.transit_as_of_us[sku, branch]]
         if (sku, branch) in rows.transit_as_of_us
         else [],

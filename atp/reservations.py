@@ -187,8 +187,7 @@ def viewed(held: HeldReservation, cleared: Mapping[tuple[int, Pair], int]) -> He
         for at, line in enumerate(held.lines)
     )
     seen = replace(held, lines=lines)
-    is_over = held.status is ReservationStatus.CONFIRMED and not _holds_anything(lines)
-    return replace(seen, status=ReservationStatus.CONSUMED) if is_over else seen
+    return seen if _holds_anything(lines) else replace(seen, status=ReservationStatus.CONSUMED)
 
 
 def _holds_anything(lines: Sequence[ReservedLine]) -> bool:

@@ -17,6 +17,7 @@ from atp.days import local_days
 from atp.model import INT64_MAX, MICROS, NO_INSTANT, day_number
 from atp.positions import BLOCK_SHIFT, COLUMNS, FLAGS, KINDS, PREFIX, names_arrays, pair_blocks
 from loaders.feeds import feed_columns
+from loaders.net_demands import net_of_allocations
 from loaders.net_receipts import net_column
 
 Frames = Mapping[str, pl.DataFrame]
@@ -469,13 +470,7 @@ def _demand_columns(
     dated = demands.with_columns(day=pl.Series(_local_days(c, demands, "due_at_us"), dtype=pl.Int32))
     by = ("day", "due_at_us", "order_ref", "order_line", "quantity_micros", "kit")
     rows, starts = _sorted_rows(keys, dated, by)
-    ordered = allocations.filter(pl.col("order_ref").is_not_null() & (pl.col("order_ref") != ""))
-    cover = ordered.group_by("key", "order_ref").agg(cover=pl.col("allocated_micros").cast(pl.Int128).sum())
-    quantity = pl.col("quantity_micros").cast(pl.Int128)
-    before = quantity.cum_sum().over("key", "order_ref") - quantity
-    covered = (pl.col("cover").fill_null(0) - before).clip(lower_bound=0)
-    net = (quantity - covered).clip(lower_bound=0).cast(pl.Int64)
-    rows = rows.join(cover, on=["key", "order_ref"], how="left", maintain_order="left").with_columns(net=net)
+    rows = net_of_allocations(rows, allocations)
     return {
         "demand_start": starts,
         "demand_day": rows["day"].to_numpy(),

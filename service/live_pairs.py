@@ -467,6 +467,7 @@ class LivePairs:
                     each.held.status is ReservationStatus.CONFIRMED,
                     day_start_us(each.first_day, self._zone(state.branch)) if each.first_day else 0,
                     each.expires_us,
+                    each.order_line,
                 )
 
     def _state(self, pair: Pair) -> PairState:

@@ -115,6 +115,7 @@ class OpenHold(NamedTuple):
     """0: at once."""
     expires_us: int
     exact_micros: Fraction
+    order_line: str
 
 
 def open_holds(pair: Pair, holding: Iterable[HeldReservation]) -> Iterable[OpenHold]:
@@ -129,7 +130,7 @@ def open_holds(pair: Pair, holding: Iterable[HeldReservation]) -> Iterable[OpenH
             exact = sum((p.open_micros for p in line.parts if p.sku == pair[0]), Fraction(0))
             if exact > 0:
                 day = 0 if line.line.from_date is None else day_number(line.line.from_date)
-                yield OpenHold(held, day, expires_us, exact)
+                yield OpenHold(held, day, expires_us, exact, line.line.order_line)
 
 
 def base_of(positions: Positions, item: int, branch: int, created_us: int) -> Base:

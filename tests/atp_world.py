@@ -27,7 +27,7 @@ from atp.model import (
 from atp.pair_rows import image_of, pair_rows_of
 from atp.promising import OrderLine, Request, promise
 from atp.reference import Moment, allocations_of, check_pair, demands_of
-from atp.rows import Allocation, Branch, Feed, Item, Pair, Rows, Stock
+from atp.rows import Branch, Feed, Item, Pair, Rows, Stock
 from loaders.compile_positions import compile_positions
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
@@ -159,7 +159,7 @@ def follow_live(engine: AvailabilityEngine, rows: Rows, pairs: Iterable[Pair]) -
         item, branch = engine.ordinals(*pair)
         of_kits = replace(
             pair_rows_of(rows, pair),
-            allocations=tuple(Allocation(*each) for each in allocations_of(rows, *pair)),
+            allocations=tuple(allocations_of(rows, *pair)),
             demands=tuple(demands_of(rows, *pair)),
         )
         writer.put(item, branch, image_of(of_kits, pair, rows.branches[pair[1]].time_zone))

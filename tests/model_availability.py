@@ -15,7 +15,9 @@ Where the design leaves a choice, this is what a careful manager of a warehouse 
 - A reservation without a line stands for the whole order: each line's allocation clears it.
 - A new reservation needs what is free, also where its own order holds an allocation already.
 - What is allocated never counts below 0, whatever deltas say while others are missing.
-- A notice (A12) that was set to 0 has been received: its order does not count it again.
+- A notice (A12) that falls has been received: its order does not count that again until it is told anew, or loaded.
+- What names an order line covers the demand of that line, then demands of none; what names none covers any (A1, A9).
+- An extension never shortens a hold. What replaces a reservation is for its order.
 - A receipt or demand that is loaded stands at the instant of its feed, without a feed at that of the load; an
   allocation that no row tells of is 0 at the instant of a complete feed, else nothing is said of it.
 """
@@ -69,7 +71,7 @@ class Model(Streams):
             for other in lines:
                 named = (other.supersedes, other.order_line if line.order_line else "")
                 if other.supersedes and named == (line.order_ref, line.order_line):
-                    notices += other.most
+                    notices += other.quantity + sum(fall for at, fall in other.falls if at > line.set_at)
             for moment, ordered in line.parts:
                 taken = min(notices, ordered)
                 notices -= taken
@@ -101,17 +103,23 @@ class Model(Streams):
             for moment, quantity in told.parts
             if quantity > 0
         ]
-        found = []
-        for demand in sorted(dated, key=lambda d: (not d.order_line, d.day, d.order_ref)):
-            taken = ZERO
-            for key in sorted(covered):
-                is_its = key == (demand.order_ref, demand.order_line) or not demand.order_line
-                if demand.order_ref and key[0] == demand.order_ref and is_its:
-                    part = min(covered[key], demand.quantity - taken)
-                    covered[key] -= part
-                    taken += part
-            found.append(replace(demand, quantity=demand.quantity - taken))
-        return found
+        dated.sort(key=lambda d: (d.day, d.order_ref))
+        left = [demand.quantity for demand in dated]
+        for wanted in ("its own line", "any line", "no line"):
+            for at, demand in enumerate(dated):
+                if not demand.order_ref or (wanted == "any line" and demand.order_line):
+                    continue
+                for key in sorted(covered):
+                    is_its = {
+                        "its own line": key[1] != "" and key[1] == demand.order_line,
+                        "any line": key[1] != "",
+                        "no line": key[1] == "",
+                    }[wanted]
+                    if key[0] == demand.order_ref and is_its:
+                        part = min(covered[key], left[at])
+                        covered[key] -= part
+                        left[at] -= part
+        return [replace(demand, quantity=rest) for demand, rest in zip(dated, left, strict=True)]
 
     # ---- what allocations clear (A9)
 
@@ -274,7 +282,7 @@ class Model(Streams):
             hold.needs.append(self.loaded.needs(line.sku))
             hold.order_lines.append(line.order_line)
             hold.given_back.append(ZERO)
-        hold.order_ref = ask.order_ref
+        hold.order_ref = ask.order_ref or (named.order_ref if named else "")
         short = any(g < line.quantity for g, line in zip(hold.granted, ask.lines, strict=True))
         if not any(hold.granted) or (ask.all_or_nothing and short):
             self.holds.remove(hold)
@@ -352,5 +360,5 @@ class Model(Streams):
             return "RESERVATION_EXPIRED"
         if status != "HELD":
             return "RESERVATION_ENDED"
-        hold.ends = now + ttl
+        hold.ends = max(hold.ends, now + ttl)
         return "OK"

@@ -19,6 +19,8 @@ class LineNow:
     order_line: str
     quantity: Fraction
     most: Fraction  # that it ever was since it was loaded
+    falls: tuple[tuple[int, Fraction], ...]  # (number of the event, by how much)
+    set_at: int  # number of the last event that set it, -1 for none since the load
     parts: tuple[tuple[datetime | None, Fraction], ...]  # dates and how much of it is due then
     supersedes: str = ""
 
@@ -169,16 +171,31 @@ class Streams:
             parts = [(moment, quantity) for r, n, quantity, moment, _ in loaded if (r, n) == (ref, line)]
             supersedes = [row.get("supersedes", "") for r, n, _, _, row in loaded if (r, n) == (ref, line)]
             most = sum((quantity for _, quantity in parts), ZERO)
-            for event in events:
+            falls: list[tuple[int, Fraction]] = []
+            set_at = -1
+            for place, event in enumerate(events):
                 if (event.order_ref, event.order_line) != (ref, line):
                     continue
                 if event.effective <= since.get(ref, else_since):
                     continue
+                before = sum((quantity for _, quantity in parts), ZERO)
                 parts = _after(parts, event)
-                most = max(most, sum((quantity for _, quantity in parts), ZERO))
+                after = sum((quantity for _, quantity in parts), ZERO)
+                most, fallen = max(most, after), before - after
+                falls += [(place, fallen)] if fallen > 0 else []
+                set_at = place if event.kind == "set" else set_at
                 supersedes = [event.supersedes] if event.supersedes else supersedes
             total = sum((quantity for _, quantity in parts), ZERO)
-            now = LineNow(ref, line, max(ZERO, total), most, tuple(parts), (supersedes or [""])[-1])
+            now = LineNow(
+                ref,
+                line,
+                max(ZERO, total),
+                most,
+                tuple(falls),
+                set_at,
+                tuple(parts),
+                (supersedes or [""])[-1],
+            )
             (wholes if ref and not line else lines).append(now)
         return lines + [_less_the_lines(whole, lines) for whole in wholes]
 
