@@ -25,6 +25,7 @@ from pricing_engine.model import (
     Ladder,
     Mode,
     RoundingMode,
+    Windows,
 )
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -90,6 +91,7 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
         mx.BOOK_FLOOR_NUMERATOR: Range(),
         mx.BOOK_FLOOR_DENOMINATOR: Range(),
         mx.BOOK_BUNDLE: Range(0, "bundle"),
+        mx.BOOK_WINDOWS: Range(0, len(Windows) - 1),
     },
     "attachments": {
         mx.ATTACHMENT_LAYER: Range(0, "layer"),

@@ -299,19 +299,19 @@ def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type
 
 @njit(cache=True, nogil=True)
 def _is_before(records, row, books, book):  # type: ignore[no-untyped-def]
-    """Whether a record comes before the next one of its cell and book: by class, unit, newest, break, start, end."""
+    """Whether a record comes before the next one of its cell and book: by class, unit, break, newest, start, end."""
     one, other = records[row], records[row + 1]
     if one[mx.RECORD_BOOK_CLASS] != other[mx.RECORD_BOOK_CLASS]:
         return one[mx.RECORD_BOOK_CLASS] < other[mx.RECORD_BOOK_CLASS]
     uom, other_uom = one[mx.RECORD_PACKED] & 0xFFFF, other[mx.RECORD_PACKED] & 0xFFFF
     if uom != other_uom:
         return uom < other_uom
+    if one[mx.RECORD_MINIMUM] != other[mx.RECORD_MINIMUM]:
+        return one[mx.RECORD_MINIMUM] > other[mx.RECORD_MINIMUM]
     newest = max(one[mx.RECORD_FROM], books[book, mx.BOOK_FROM])
     other_newest = max(other[mx.RECORD_FROM], books[book, mx.BOOK_FROM])
     if newest != other_newest:
         return newest > other_newest
-    if one[mx.RECORD_MINIMUM] != other[mx.RECORD_MINIMUM]:
-        return one[mx.RECORD_MINIMUM] > other[mx.RECORD_MINIMUM]
     if one[mx.RECORD_FROM] != other[mx.RECORD_FROM]:
         return one[mx.RECORD_FROM] > other[mx.RECORD_FROM]
     return one[mx.RECORD_TO] < other[mx.RECORD_TO]

@@ -205,8 +205,8 @@ def _rank(record: list[int], books: list[list[int]]) -> tuple[int, ...]:
     return (
         record[mx.RECORD_BOOK_CLASS],
         record[mx.RECORD_PACKED] & 0xFFFF,
-        -newest,
         -record[mx.RECORD_MINIMUM],
+        -newest,
         -record[mx.RECORD_FROM],
         record[mx.RECORD_TO],
     )
