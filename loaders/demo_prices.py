@@ -176,9 +176,6 @@ def list_book(demo: Demo) -> Part:
         valid_from=pl.lit(demo.new_year(-1)),
         valid_to=pl.lit(demo.new_years_eve(-1)),
     )
-    announced = now.filter(popularity >= 950).with_columns(
-        pl.col("micros") * 103 // 100, valid_from=pl.lit(demo.day(75))
-    )
     boxes = now.filter((pl.col("base_uom") == "PK") & (popularity >= 500)).with_columns(
         pl.col("micros") * 12 * 94 // 100, uom=pl.lit("BOX")
     )
@@ -188,6 +185,11 @@ def list_book(demo: Demo) -> Part:
         )
         for popular_from, minimum, percent in ((400, "10", 96), (400, "100", 92), (700, "500", 88))
     ]
+    announced = (  # with the same breaks: the new ladder answers for all of the old one
+        pl.concat([now, *breaks])
+        .filter(popularity >= 950)
+        .with_columns(pl.col("micros") * 103 // 100, valid_from=pl.lit(demo.day(75)))
+    )
     entries = pl.concat([now, *breaks, before, announced, boxes]).select(
         "sku", "uom", "valid_from", "valid_to", min_quantity="minimum", value=money(pl.col("micros"))
     )

@@ -88,9 +88,9 @@ class Streams:
         return [e for e in sorted(mine, key=place) if e.measure == measure and e.kind != "reset"]
 
     def missing(self, source: str, pair: Pair) -> set[int]:
-        """Numbers of a stream that never came though later ones did (streams without a reset)."""
+        """Numbers between those that came (streams without a reset): what a source said before is in what was loaded."""
         numbers = {e.sequence for e in self.events if (e.source, e.sku, e.branch) == (source, *pair)}
-        return set(range(1, max(numbers, default=0))) - numbers
+        return set(range(min(numbers, default=0), max(numbers, default=0))) - numbers
 
     def on_hand(self, pair: Pair) -> Fraction | None:
         """None: nobody knows."""
