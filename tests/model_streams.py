@@ -88,7 +88,7 @@ class Streams:
         return [e for e in sorted(mine, key=place) if e.measure == measure and e.kind != "reset"]
 
     def missing(self, source: str, pair: Pair) -> set[int]:
-        """Numbers between those that came (streams without a reset): what a source said before is in what was loaded."""
+        """Numbers between those that came (streams without a reset): what was said before is in what was loaded."""
         numbers = {e.sequence for e in self.events if (e.source, e.sku, e.branch) == (source, *pair)}
         return set(range(min(numbers, default=0), max(numbers, default=0))) - numbers
 
