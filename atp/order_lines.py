@@ -55,7 +55,7 @@ class _Lines:
 
     def load(self, rows: Sequence[Allocation]) -> None:
         """From now on what the tables say; rows that are gone count as taken back, or shipped."""
-        before = self.values()
+        before, shipped = self.values(), sum(self.shipped.values())
         self.allocated, self.unnamed, self.known = {}, [], set()
         for row in rows:
             line = row.order_line or ""
@@ -66,7 +66,7 @@ class _Lines:
                 self.unnamed.append(row.allocated_micros)
             if row.shipped_micros:
                 self.shipped[line] = max(self.shipped.get(line, 0), row.shipped_micros)
-        self._note_decreases(before)
+        self._note_decrease(before, sum(self.shipped.values()) - shipped)
 
     def take(self, event: Event) -> None:
         """What one event makes of its line."""
@@ -83,7 +83,8 @@ class _Lines:
             self.allocated[line] = micros
         if event.shipped_micros is not None:
             self.shipped[line] = max(self.shipped.get(line, 0), event.shipped_micros)
-        self._note_decreases(before)
+        else:
+            self._note_decrease(before)
 
     def values(self) -> dict[str, int]:
         """What is allocated to each line, loaded rows without one under ''."""
@@ -92,14 +93,18 @@ class _Lines:
             found[""] = found.get("", 0) + sum(self.unnamed)
         return found
 
-    def _note_decreases(self, before: Mapping[str, int]) -> None:
+    def _note_decrease(self, before: Mapping[str, int], told: int = 0) -> None:
+        """Less allocated to the order than before was shipped, but for what is told as shipped. What goes from one line
+        to another, as from none to the one that stands for it, was not."""
         if not self.ships_by_decrease:
             return
         now = self.values()
-        for line in before.keys() | now.keys():
-            less = before.get(line, 0) - now.get(line, 0)
+        left = sum(before.values()) - sum(now.values()) - told
+        for line in sorted(before.keys() | now.keys()):
+            less = min(left, before.get(line, 0) - now.get(line, 0))
             if less > 0:
                 self.shipped[line] = self.shipped.get(line, 0) + less
+                left -= less
 
     def point(self, mark: Mark, as_of_us: int | None = None) -> Point:
         """How it stands."""

@@ -256,3 +256,24 @@ def test_a_delta_takes_from_its_own_line():
 
 def test_the_start_of_a_stream_is_before_its_events():
     assert START < (0, 1)
+
+
+def reach(loaded: OrderRows, *events: Event) -> int:
+    """Whole units of an order that could ever be cleared, by anyone."""
+    points = allocation_points(loaded, events)
+    everything = claim(units=1_000, since=0, made_us=at(0, 4))
+    return cleared(points, [everything]).get(everything.key, 0) // q(1)
+
+
+def test_what_goes_from_no_line_to_its_line_was_not_shipped():
+    loaded = OrderRows([Allocation(q(10), at(0, 6), "SO-1")], at(0, 6), ships_by_decrease=True)
+
+    assert reach(loaded, allocated(1, 10, "1")) == 10
+    assert reach(loaded, allocated(1, 4, "1")) == 10
+    assert reach(loaded, allocated(1, 10, "1", effective_us=at(0, 5))) == 10
+
+
+def test_what_is_told_as_shipped_is_not_counted_as_a_decrease_too():
+    loaded = OrderRows([Allocation(q(1), at(0, 6), "SO-1")], at(0, 6), ships_by_decrease=True)
+
+    assert reach(loaded, shipped(1, 0, 1)) == 1
