@@ -244,13 +244,21 @@ class LivePairs:
                 self._plain.set_held(state.place)
         return sorted(touched)
 
-    def forget(self, reservation_id: str) -> None:
-        """Know nothing more of a reservation that has ended, and is shown so."""
-        for pair in self._where.pop(reservation_id, ()):
+    def forget(self, reservation_id: str) -> list[Pair]:
+        """Know nothing more of a reservation that has ended; the pairs that still show it.
+
+        A log forgets the values of what is deleted: it may never have said that the reservation ended.
+        """
+        shown = []
+        for pair in sorted(self._where.pop(reservation_id, ())):
             state = self._states[pair]
-            state.holding.pop(reservation_id, None)
+            held = state.holding.pop(reservation_id, None)
+            if held is not None and held.status in LIVING:
+                state.has_new_lists = True
+                shown.append(pair)
             state.changed.discard(reservation_id)
             state.spread.discard(reservation_id)
+        return shown
 
     def points(self, pair: Pair, order_ref: str) -> Sequence[Point]:
         """How the lines of an order went at a pair; none where the pair is not in this snapshot."""

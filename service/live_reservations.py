@@ -106,14 +106,14 @@ class LiveReservations:
         self._moved.clear()
         return touched
 
-    def forget(self, reservation_id: str) -> None:
-        """Know nothing more of a reservation that has ended."""
+    def forget(self, reservation_id: str) -> list[Pair]:
+        """Know nothing more of a reservation that has ended; the pairs that still show it."""
         held = self._stored.pop(reservation_id, None)
         if held is None:
-            return
+            return []
         self._views.pop(reservation_id, None)
         self._cleared.pop(reservation_id, None)
-        self._pairs.forget(reservation_id)
+        shown = self._pairs.forget(reservation_id)
         if self._by_key.get((held.customer_id, held.key)) == reservation_id:
             del self._by_key[held.customer_id, held.key]
         for line in held.lines:
@@ -121,6 +121,7 @@ class LiveReservations:
                 self._by_order.get(((part.sku, line.line.branch), held.order_ref), set()).discard(
                     reservation_id
                 )
+        return shown
 
     # ---- what is to be stored of what the warehouse has said
 

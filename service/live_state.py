@@ -179,7 +179,7 @@ class LiveState(Holding, OperatorDesk):
             return
         self._versions[key] = record.version
         if record.value is None:
-            self._reservations.forget(record.name)
+            self._pairs.refresh(self._reservations.forget(record.name))
         else:
             self._pairs.refresh(self._reservations.know(decode_reservation(record.value)))
 

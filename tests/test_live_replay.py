@@ -154,3 +154,16 @@ def test_what_a_loaded_row_has_cleared_stays_so_when_the_next_load_shows_it_no_m
     assert place.free() == 70
     assert place.cache.position() == written
     no_state_went_back(place)
+
+
+def test_a_reservation_that_was_given_back_and_forgotten_stays_so(tmp_path):
+    place = new_site(tmp_path)
+    held = place.reserve(30)
+    place.live.release("C1", held)
+    place.now_us += 1
+    assert place.live.forget(0) == 1
+
+    place.restart()
+
+    assert place.free() == 100
+    place.cache.close()
