@@ -35,6 +35,9 @@ METHODS = (
     "ReplayDeadLetters",
     "DropDeadLetters",
     "ListReservations",
+    "ListFeedIssues",
+    "ResetStreams",
+    "ListResets",
 )
 FEW_LINES: Final = 16
 """Fewer are counted one by one."""

@@ -11,9 +11,10 @@ from fractions import Fraction
 from functools import cache
 from random import Random
 
+from atp.limited import LineTerms, whole_limit
 from atp.model import MICROS, AvailabilityStatus, Freshness, Source, day_date
 from atp.promising import OrderLine, Request, promise
-from atp.reference import Moment, check_pair
+from atp.reference import Moment, check_pair, unit_factor
 from atp.rows import Branch, Feed, Item, Receipt, Stock
 from atp.rows import Rows as PlainSupply
 from pricegrid import v1
@@ -271,8 +272,14 @@ class Expected:
                 if not its_promise.shortage_micros:
                     last = max(part.pick_day for part in its_promise.parts)
                     result.promise_date = date.isoformat(day_date(last))
+                result.limited_by = int(whole_limit(self._terms(line)))
             results.append(result)
         return results
+
+    def _terms(self, line: v1.PriceLine) -> LineTerms:
+        units = unit_factor(self._supply, line.sku, line.uom) if line.uom else Fraction(1)
+        multiple = self._supply.items[line.sku].order_multiple_micros or 0
+        return LineTerms(line.quantity_micros, units, bool(line.uom), multiple)
 
 
 def _oldest_age_ms(instants_us: list[int], as_of_us: int) -> int:

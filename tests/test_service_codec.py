@@ -60,10 +60,14 @@ def test_what_clients_send_is_plain(is_quote: bool) -> None:
     scanned, rng, plain = Scanned(), Random(1), 0
     for _ in range(200):
         raw = random_request(rng, "UTC", is_quote=is_quote)
-        if all(line.sku.isascii() for line in v1.QuoteLinesRequest.FromString(raw).lines):
+        asked = v1.QuoteLinesRequest.FromString(raw)
+        names = [asked.customer_id, asked.currency, *asked.branches]
+        names += [name for line in asked.lines for name in (line.sku, line.uom)]
+        is_padded = any(name != name.strip(" \t") for name in names)  # the general path trims
+        if not is_padded and all(line.sku.isascii() for line in asked.lines):
             assert scanned.scan(raw) > 0, raw
             plain += 1
-    assert plain > 160
+    assert plain > 120
 
 
 def test_a_corpus_keeps_what_shows_something_new(tmp_path, monkeypatch) -> None:
