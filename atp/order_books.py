@@ -54,7 +54,7 @@ class AllocationBook:
         self._open = {order_ref: tuple(each.rows) for order_ref, each in self._loaded.items()}
         self._changed: set[str] = set()
         self.newest_us = max((row.as_of_us for row in loaded), default=None)
-        self._gone_us: int | None = None
+        self.gone_us: int | None = None
         """The newest instant of events that were let go."""
 
     def add(self, event: Event) -> None:
@@ -106,9 +106,9 @@ class AllocationBook:
         self.folded = dict(other.folded)
         self._points.clear()
         self._changed |= set(self.folded)
-        self._gone_us = other._gone_us
-        if self._gone_us is not None:
-            self.newest_us = max(self.newest_us or self._gone_us, self._gone_us)
+        self.gone_us = other.gone_us
+        if self.gone_us is not None:
+            self.newest_us = max(self.newest_us or self.gone_us, self.gone_us)
 
     def fold(self, order_ref: str, known: Mark) -> list[Event]:
         """Let the events of an order go, if it has ended, and whoever may ask for it knows all of them (`known`).
@@ -126,7 +126,7 @@ class AllocationBook:
             )
         counted_us = newest_counted_us(self._loaded.get(order_ref, self._none), events)
         if counted_us is not None:
-            self._gone_us = max(self._gone_us or counted_us, counted_us)
+            self.gone_us = max(self.gone_us or counted_us, counted_us)
         del self._events[order_ref], self._points[order_ref]
         return events
 
@@ -149,8 +149,8 @@ class DemandBook:
         self._changed.add(event.order_ref)
 
     def rows(self, *, is_whole: bool = False) -> tuple[Demand, ...]:
-        """What is open now, by due instant. With `is_whole`, no event of the stream can be missing, one event is kept of
-        an order of which nothing is open, to say when it was due; of one with lines all are."""
+        """What is open now, by due instant. With `is_whole`, no event of the stream can be missing, one event is kept
+        of an order of which nothing is open, to say when it was due; of one with lines all are."""
         for order_ref in self._changed:
             events, loaded = self._events[order_ref], self._loaded.get(order_ref, ())
             self.looked += len(events)
