@@ -107,11 +107,7 @@ class _Book:
 
     def _start(self, claim: Claim) -> int:
         """The last point that was there when the claim was made; -1: none was."""
-        for at in range(len(self._points) - 1, -1, -1):
-            point = self._points[at]
-            if point.mark <= claim.since if point.as_of_us is None else point.as_of_us <= claim.made_us:
-                return at
-        return -1
+        return max((at for at, point in enumerate(self._points) if _was_there(point, claim)), default=-1)
 
     def _range(self, start: int, line: str | None) -> tuple[int, int]:
         """What of a line may clear a claim that was made at a point: (from, to) along its allocations."""
@@ -121,6 +117,14 @@ class _Book:
             for point in self._points[max(0, start) :]
         )
         return low, max(low, max(ends, default=0))
+
+
+def _was_there(point: Point, claim: Claim) -> bool:
+    """Whether it was so when the claim was made. What it could know of no numbering, since the reset came later, is
+    told by the instants: shipped before, it clears nothing of it, whenever the reset comes."""
+    if point.as_of_us is not None:
+        return point.as_of_us <= claim.made_us
+    return point.mark <= claim.since or (point.mark[0] > claim.since[0] and point.at_us <= claim.made_us)
 
 
 def _value(micros_of: Mapping[str, int], line: str | None) -> int:

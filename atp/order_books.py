@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from atp.events import Event, Measure
+from atp.events import Event, Kind, Measure
 from atp.model import NO_INSTANT, Source
 from atp.order_lines import (
     Mark,
@@ -22,6 +22,7 @@ from atp.order_lines import (
     listed_allocations,
     listed_demands,
     mark_of,
+    newest_counted_us,
 )
 from atp.pair_rows import PairRows
 from atp.receipts import receipts_of
@@ -53,6 +54,8 @@ class AllocationBook:
         self._open = {order_ref: tuple(each.rows) for order_ref, each in self._loaded.items()}
         self._changed: set[str] = set()
         self.newest_us = max((row.as_of_us for row in loaded), default=None)
+        self.gone_us: int | None = None
+        """The newest instant of events that were let go."""
 
     def add(self, event: Event) -> None:
         """Take in an event that was not here before."""
@@ -103,8 +106,9 @@ class AllocationBook:
         self.folded = dict(other.folded)
         self._points.clear()
         self._changed |= set(self.folded)
-        if other.newest_us is not None:
-            self.newest_us = max(self.newest_us or other.newest_us, other.newest_us)
+        self.gone_us = other.gone_us
+        if self.gone_us is not None:
+            self.newest_us = max(self.newest_us or self.gone_us, self.gone_us)
 
     def fold(self, order_ref: str, known: Mark) -> list[Event]:
         """Let the events of an order go, if it has ended, and whoever may ask for it knows all of them (`known`).
@@ -117,7 +121,12 @@ class AllocationBook:
         last = self.points(order_ref)[-1]
         self.rows()
         if order_ref in self._loaded or any(last.shipped.values()):
-            self.folded[order_ref] = Point(self._key(events[-1]), None, {}, last.shipped)
+            self.folded[order_ref] = Point(
+                self._key(events[-1]), None, {}, last.shipped, events[-1].effective_us
+            )
+        counted_us = newest_counted_us(self._loaded.get(order_ref, self._none), events)
+        if counted_us is not None:
+            self.gone_us = max(self.gone_us or counted_us, counted_us)
         del self._events[order_ref], self._points[order_ref]
         return events
 
@@ -140,8 +149,8 @@ class DemandBook:
         self._changed.add(event.order_ref)
 
     def rows(self, *, is_whole: bool = False) -> tuple[Demand, ...]:
-        """What is open now, by due instant. With `is_whole`, no event of the stream can be missing, the events of an
-        order of which nothing is open are let go, but for one with lines, which would have to be remembered."""
+        """What is open now, by due instant. With `is_whole`, no event of the stream can be missing, one event is kept
+        of an order of which nothing is open, to say when it was due; of one with lines all are."""
         for order_ref in self._changed:
             events, loaded = self._events[order_ref], self._loaded.get(order_ref, ())
             self.looked += len(events)
@@ -151,10 +160,22 @@ class DemandBook:
             del self._open[order_ref]
             lines = {event.order_line for event in events} | {row.order_line or "" for row in loaded}
             if is_whole and lines == {""}:
-                del self._events[order_ref]
+                self._events[order_ref] = [_ended(events, loaded)]
                 self._loaded.pop(order_ref, None)
         self._changed.clear()
         return listed_demands(row for rows in self._open.values() for row in rows)
+
+
+def _ended(events: Sequence[Event], loaded: Iterable[Demand]) -> Event:
+    """The end of an order without lines, of which a later event may keep the instant: in place of all its events."""
+    due_at_us = max((row.due_at_us for row in loaded), default=None)
+    for event in events:
+        told_us = event.expected_at_us
+        if told_us is not None and event.kind is Kind.SET:
+            due_at_us = told_us
+        elif told_us is not None and event.quantity_micros >= 0:
+            due_at_us = told_us if due_at_us is None else max(due_at_us, told_us)
+    return replace(events[-1], kind=Kind.SET, quantity_micros=0, expected_at_us=due_at_us)
 
 
 class PairLists:

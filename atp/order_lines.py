@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from atp.events import Event, Kind
+from atp.model import INT64_MAX
 from atp.rows import Allocation, Demand
 
 Mark = tuple[int, int]
@@ -39,6 +40,8 @@ class Point:
     """Micros by line; under '' what names none."""
     shipped: Mapping[str, int]
     """Micros by line, in all so far, as far as the warehouse says."""
+    at_us: int = INT64_MAX
+    """When the event took effect."""
 
 
 @dataclass(slots=True)
@@ -106,9 +109,9 @@ class _Lines:
                 self.shipped[line] = self.shipped.get(line, 0) + less
                 left -= less
 
-    def point(self, mark: Mark, as_of_us: int | None = None) -> Point:
+    def point(self, mark: Mark, as_of_us: int | None = None, at_us: int = INT64_MAX) -> Point:
         """How it stands."""
-        return Point(mark, as_of_us, self.values(), dict(self.shipped))
+        return Point(mark, as_of_us, self.values(), dict(self.shipped), at_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ def allocation_points(loaded: OrderRows, events: Sequence[Event], folded: Point 
             counted.append(event)
         elif folded is None:
             lines.take(event)
-            points.append(lines.point(mark_of(event, loaded.starts)))
+            points.append(lines.point(mark_of(event, loaded.starts), at_us=event.effective_us))
     if folded is None:
         lines.load(loaded.rows)
         as_of_us = max((row.as_of_us for row in loaded.rows), default=loaded.after_us)
@@ -153,7 +156,7 @@ def allocation_points(loaded: OrderRows, events: Sequence[Event], folded: Point 
         points.append(folded)
     for event in counted:
         lines.take(event)
-        points.append(lines.point(mark_of(event, loaded.starts)))
+        points.append(lines.point(mark_of(event, loaded.starts), at_us=event.effective_us))
     return points
 
 

@@ -13,6 +13,7 @@ a choice, so that nothing is promised twice:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from atp.events import Event, Kind
 from atp.rows import Receipt
@@ -25,16 +26,30 @@ def net_receipts(receipts: Sequence[Receipt]) -> list[int]:
     """What each of a pair's receipts counts, in micros: an order less what its notices say."""
     left = [receipt.quantity_micros for receipt in receipts]
     if any(receipt.supersedes for receipt in receipts):
+        places = _places(receipts)
         for notice in receipts:
             if notice.supersedes:
-                _take(receipts, left, (notice.supersedes, notice.line or ""), notice.quantity_micros)
+                order = (notice.supersedes, notice.line or "")
+                _take(receipts, left, places.get(notice.supersedes, ()), order, notice.quantity_micros)
     return left
 
 
-def _take(receipts: Sequence[Receipt], left: list[int], order: OrderLine, micros: int) -> None:
-    """Take so much off an order, the earliest first, and never more than it has."""
+def _places(receipts: Sequence[Receipt]) -> dict[str, list[int]]:
+    """Where the rows of each reference stand."""
+    found: dict[str, list[int]] = {}
+    for at, receipt in enumerate(receipts):
+        found.setdefault(receipt.reference or "", []).append(at)
+    return found
+
+
+def _take(
+    receipts: Sequence[Receipt], left: list[int], places: Sequence[int], order: OrderLine, micros: int
+) -> None:
+    """Take so much off an order, whose rows are among these places, the earliest first, and never more than it has."""
     reference, line = order
-    rows = _earliest(receipts, lambda each: each.reference == reference and each.supersedes != reference)
+    rows = _earliest(
+        receipts, places, lambda each: each.reference == reference and each.supersedes != reference
+    )
     named = [at for at in rows if receipts[at].line == line]
     if line and (named or any(not receipts[at].line for at in rows)):
         rows = [*named, *(at for at in rows if not receipts[at].line)]
@@ -44,9 +59,11 @@ def _take(receipts: Sequence[Receipt], left: list[int], order: OrderLine, micros
         micros -= taken
 
 
-def _earliest(receipts: Sequence[Receipt], is_meant: Callable[[Receipt], bool]) -> list[int]:
-    places = [at for at, each in enumerate(receipts) if is_meant(each)]
-    return sorted(places, key=lambda at: (receipts[at].expected_at_us, at))
+def _earliest(
+    receipts: Sequence[Receipt], places: Sequence[int], is_meant: Callable[[Receipt], bool]
+) -> list[int]:
+    meant = [at for at in places if is_meant(receipts[at])]
+    return sorted(meant, key=lambda at: (receipts[at].expected_at_us, at))
 
 
 @dataclass(slots=True)
@@ -56,53 +73,60 @@ class _Open:
     row: Receipt
     micros: int
     is_loaded: bool
+    place: int
+    """In the order in which they were said."""
 
-    def is_of(self, reference: str, line: str) -> bool:
-        """Whether events of this order line speak of it; a loaded row or an event without a line of all of them."""
+    def is_of(self, line: str) -> bool:
+        """Whether events of this line of its order speak of it; a loaded row or an event without a line of all."""
         own = self.row.line or ""
-        same_line = own == line or (self.is_loaded and not (own and line))
-        return (self.row.reference or "") == reference and same_line
+        return own == line or (self.is_loaded and not (own and line))
 
 
 def receipts_of(loaded: Sequence[Receipt], events: Sequence[Event]) -> tuple[Receipt, ...]:
     """The receipts of a pair: its loaded rows, and what the events (in the order in which they count) have made of
     them. Orders are lowered by what was received of their notices; `net_receipts` takes off what these still say."""
     spoken = {event.order_ref for event in events}
-    rows = [_Open(row, row.quantity_micros, is_loaded=True) for row in loaded]
-    received: dict[OrderLine, int] = {}
-    for event in events:
+    rows_of: dict[str, list[_Open]] = {}  # events speak of the rows of their own reference alone
+    for place, receipt in enumerate(loaded):
+        first = _Open(receipt, receipt.quantity_micros, is_loaded=True, place=place)
+        rows_of.setdefault(receipt.reference or "", []).append(first)
+    received: dict[str, dict[str, int]] = {}
+    for place, event in enumerate(events, len(loaded)):
         reference, line = event.order_ref, event.order_line
-        mine = [row for row in rows if row.is_of(reference, line)]
+        rows = rows_of.setdefault(reference, [])
+        mine = [row for row in rows if row.is_of(line)]
         like = _like(mine, rows, event)
         for row in mine:
             row.row = replace(
                 row.row, confidence_micros=like.confidence_micros, kind=like.kind, supersedes=like.supersedes
             )
+        fallen = 0
         if event.kind is Kind.SET:
             latest_us = max((row.row.expected_at_us for row in mine), default=None)
             fallen = sum(row.micros for row in mine) - event.quantity_micros
-            rows = [row for row in rows if row not in mine]
+            rows[:] = [row for row in rows if row not in mine]
             at_us = event.expected_at_us if event.expected_at_us is not None else latest_us
             if at_us is not None:
                 told = replace(like, expected_at_us=at_us)
-                rows.append(_Open(told, event.quantity_micros, is_loaded=False))
-            for order in [each for each in received if each[0] == reference]:
-                if not line or not order[1] or order[1] == line:
-                    del received[order]
-            if like.supersedes and fallen > 0:
-                order = (like.supersedes, line)
-                received[order] = received.get(order, 0) + fallen
+                rows.append(_Open(told, event.quantity_micros, is_loaded=False, place=place))
+            lines = received.get(reference, {})
+            for other in [each for each in lines if not line or not each or each == line]:
+                del lines[other]
         elif event.quantity_micros >= 0:
-            _put(rows, mine, like, event)
+            _put(rows, mine, like, event, place)
         else:
             _receive(mine, event)
-            if like.supersedes:
-                order = (like.supersedes, line)
-                received[order] = received.get(order, 0) - event.quantity_micros
+            fallen = -event.quantity_micros
+        if like.supersedes and fallen > 0:
+            lines = received.setdefault(like.supersedes, {})
+            lines[line] = lines.get(line, 0) + fallen
+    rows = sorted((row for each in rows_of.values() for row in each), key=attrgetter("place"))
     found = [replace(row.row, quantity_micros=row.micros) for row in rows]
     left = [row.micros for row in rows]
-    for order, micros in received.items():
-        _take(found, left, order, micros)
+    places = _places(found)
+    for reference, lines in received.items():
+        for line, micros in lines.items():
+            _take(found, left, places.get(reference, ()), (reference, line), micros)
     return tuple(
         replace(row, quantity_micros=micros)
         for row, micros in zip(found, left, strict=True)
@@ -112,8 +136,7 @@ def receipts_of(loaded: Sequence[Receipt], events: Sequence[Event]) -> tuple[Rec
 
 def _like(mine: Sequence[_Open], rows: Sequence[_Open], event: Event) -> Receipt:
     """What is known of an order line but for dates and quantities, with what the event says of it."""
-    others = (row for row in rows if (row.row.reference or "") == event.order_ref)
-    known = next((row.row for row in (*mine, *others)), Receipt(0, 0))
+    known = next((row.row for row in (*mine, *rows)), Receipt(0, 0))
     return replace(
         known,
         reference=event.order_ref or None,
@@ -126,13 +149,15 @@ def _like(mine: Sequence[_Open], rows: Sequence[_Open], event: Event) -> Receipt
     )
 
 
-def _put(rows: list[_Open], mine: Sequence[_Open], like: Receipt, event: Event) -> None:
+def _put(rows: list[_Open], mine: Sequence[_Open], like: Receipt, event: Event, place: int) -> None:
     """More of it: on its own instant, else on the latest; where there is none it says nothing."""
     at_us = event.expected_at_us
     if at_us is None:
         at_us = max((row.row.expected_at_us for row in mine), default=None)
     if at_us is not None:
-        rows.append(_Open(replace(like, expected_at_us=at_us), event.quantity_micros, is_loaded=False))
+        rows.append(
+            _Open(replace(like, expected_at_us=at_us), event.quantity_micros, is_loaded=False, place=place)
+        )
 
 
 def _receive(mine: Sequence[_Open], event: Event) -> None:

@@ -43,6 +43,8 @@ class Stream:
     """The sequences of the first numbering that were let go, since nothing can come of them any more."""
     done_us: int = field(default=NO_INSTANT, compare=False)
     """The latest instant of theirs."""
+    done_sets: dict[Measure, int] = field(default_factory=dict, compare=False)
+    """The last sequence of theirs that set a measure, 0 for none: what is missing later makes it doubtful still."""
 
     def add(self, event: Event) -> Outcome:
         """Take in one event; the stream stays what the set of its events makes it."""
@@ -81,16 +83,17 @@ class Stream:
         newest_us = max((each.effective_us for each in (*self.events, *self.waiting)), default=NO_INSTANT)
         is_used = self._is_used(event.sequence, number, same)
         _note(self._spans(number), event.sequence)
-        if self._is_replaced(event, number):
-            self._forget([event])
-            return Outcome(EventStatus.DUPLICATE if is_used else EventStatus.OLDER)
-        if is_used and not (same and event.effective_us < min(each.effective_us for each in same)):
-            insort(self.waiting, event, key=_place_waiting)
-            return Outcome(EventStatus.OLDER, is_restart=True)
-        for each in same:
+        is_first = bool(same) and event.effective_us < min(each.effective_us for each in same)
+        for each in same if is_first else ():
             if each in self.events:  # it is the later of two: the one that came first now was first
                 self.events.remove(each)
                 insort(self.waiting, each, key=_place_waiting)
+        if self._is_replaced(event, number):
+            self._forget([event])
+            return Outcome(EventStatus.DUPLICATE if is_used and not is_first else EventStatus.OLDER)
+        if is_used and not is_first:
+            insort(self.waiting, event, key=_place_waiting)
+            return Outcome(EventStatus.OLDER, is_restart=True)
         self.events.insert(
             bisect_left([self._place(each) for each in self.events], (number, event.sequence)), event
         )
@@ -140,6 +143,8 @@ class Stream:
         for each in gone:
             _note(self.done, each.sequence)
             self.done_us = max(self.done_us, each.effective_us)
+            last = self.done_sets.get(each.measure, 0)
+            self.done_sets[each.measure] = max(last, each.sequence if each.kind is Kind.SET else 0)
 
     @property
     def starts(self) -> list[int]:
@@ -210,7 +215,7 @@ class Stream:
             return False
         numberings = (*self.earlier, self.spans)
         missing = max((n, spans[-1][0] - 1) for n, spans in enumerate(numberings) if len(spans) > 1)
-        last_set: dict[Measure, tuple[int, int]] = {}
+        last_set = {measure: (0, sequence) for measure, sequence in self.done_sets.items()}
         for each in self.events:
             place = self._place(each)
             if each.effective_us <= after_us and place > missing:

@@ -26,6 +26,8 @@ class LiveReservations:
         self._cleared: dict[str, dict[tuple[int, Pair], int]] = {}
         self._by_key: dict[tuple[str, str], str] = {}
         self._by_order: dict[_Order, set[str]] = {}
+        self._orders: dict[str, set[_Order]] = {}
+        """Under which orders of `_by_order` each is: also where nothing is left of its parts."""
         self._is_replaying = False
         self._moved: set[str] = set()
 
@@ -64,6 +66,7 @@ class LiveReservations:
         if held.order_ref:
             for pair in pairs | touched:
                 self._by_order.setdefault((pair, held.order_ref), set()).add(reservation_id)
+                self._orders.setdefault(reservation_id, set()).add((pair, held.order_ref))
             touched |= self.clear((pair, held.order_ref) for pair in pairs | touched)
         return sorted(touched)
 
@@ -116,11 +119,11 @@ class LiveReservations:
         shown = self._pairs.forget(reservation_id)
         if self._by_key.get((held.customer_id, held.key)) == reservation_id:
             del self._by_key[held.customer_id, held.key]
-        for line in held.lines:
-            for part in line.parts:
-                self._by_order.get(((part.sku, line.line.branch), held.order_ref), set()).discard(
-                    reservation_id
-                )
+        for order in self._orders.pop(reservation_id, ()):
+            named = self._by_order[order]
+            named.discard(reservation_id)
+            if not named:
+                del self._by_order[order]
         return shown
 
     # ---- what is to be stored of what the warehouse has said
