@@ -255,13 +255,18 @@ class Holding(ABC):
         """End the reservations whose time is over; readers have stopped to count them already."""
         with self._lock:
             self._catch_up()
-            over = [
-                held
+            held_ids = [
+                held.reservation_id
                 for held in self._reservations.every()
-                if held.status is ReservationStatus.HELD
-                and self._as_of_now(held).status is ReservationStatus.EXPIRED
+                if self._as_of_now(held) is not held
             ]
-            return sum(self._store([self._as_of_now(held)]) for held in over)
+            return sum(map(self._end_if_over, held_ids))
+
+    def _end_if_over(self, reservation_id: str) -> bool:
+        """Store the end of a reservation, as it stands by now: following a conflict may have brought news of it."""
+        held = self._reservations.view(reservation_id)
+        ended = held and self._as_of_now(held)
+        return ended is not None and ended is not held and self._store([ended])
 
     def forget(self, kept_us: int = ENDED_KEPT_US) -> int:
         """Forget some of the reservations that ended so long ago, and their keys, which may be used anew; how many.

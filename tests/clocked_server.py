@@ -9,6 +9,8 @@ import struct
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # kept kernels may name types of the tests
+
 import service.instants
 
 

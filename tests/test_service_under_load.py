@@ -95,7 +95,7 @@ class Tally:
     """The version of the last answer to a request that names none."""
     versions: Counter[str] = field(default_factory=Counter)
     doubted: int = 0
-    """Lines that said STALE of stock, since the server could not prove its live state: at a swap, of another version."""
+    """Lines that said STALE of stock, where the server could not prove its live state."""
 
     def check(
         self, asked: Asked, got: Answer, answers: dict[str, Answer], moments_us: tuple[int, int]
