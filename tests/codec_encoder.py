@@ -23,12 +23,13 @@ from atp.quote_kernel import (
 )
 from pricegrid import v1
 from pricing_engine import kernel as kn
+from pricing_engine.matrix import Matrix
 from pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
 from pricing_engine.tables import describe, matrix_of, table_of
 from service.scan_kernel import MORE_ROOM
 from service.write_kernel import put_header, put_prices, put_quotes
 from tests.codec_corpus import Corpus
-from tests.name_tables import NameArrays, matrix_with, name_arrays
+from tests.name_tables import matrix_with
 
 CORPUS = "answers.txt"
 TEXT_MAX = 700
@@ -225,12 +226,11 @@ def put_by_tables(
     return 0, 0
 
 
-def held_equal(case: Case, names: NameArrays, rooms: Callable[[int], Sequence[int]]) -> int:
+def held_equal(case: Case, matrix: Matrix, rooms: Callable[[int], Sequence[int]]) -> int:
     """Raises AssertionError where a kernel and the runtime differ in any of the rooms, which depend on how long the
     answer is; in how many."""
     raw = expected(case)
     sizes = np.array(rooms(len(raw)), np.int64)
-    matrix = matrix_with(names)
     arguments = (
         case.is_quote,
         np.array(case.answers, np.int64).reshape(-1, kn.ANSWER_SIZE),
@@ -245,7 +245,7 @@ def held_equal(case: Case, names: NameArrays, rooms: Callable[[int], Sequence[in
         np.empty(int(sizes.max()) + 2 * GUARD, np.uint8),
     )
     for build, wrong, room in (
-        ("plain arrays", *put_plainly(names, *arguments)),
+        ("plain arrays", *put_plainly(matrix, *arguments)),
         ("tables", *put_by_tables(describe(matrix), *arguments)),
     ):
         if wrong:
@@ -401,7 +401,7 @@ def replay(corpus: Corpus) -> Counter[str]:
     seen = Counter[str]()
     for text in corpus:
         case = Case(**json.loads(text))
-        held_equal(case, name_arrays(case.names, full_load=case.full_load), every_room)
+        held_equal(case, matrix_with(case.names, full_load=case.full_load), every_room)
         seen["lines"] += len(case.answers)
     return seen
 
@@ -425,7 +425,7 @@ def fuzz(seed: int, lines: int, corpus: Corpus) -> Counter[str]:
             try:
                 seen["rooms"] += held_equal(
                     case,
-                    name_arrays(case.names, full_load=case.full_load),
+                    matrix_with(case.names, full_load=case.full_load),
                     all_rooms if is_small else few_rooms,
                 )
             except (AssertionError, IndexError) as error:

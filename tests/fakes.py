@@ -12,7 +12,7 @@ from pricing_engine.errors import UnknownCustomerError
 from pricing_engine.model import NEVER_US, LineStatus
 from pricing_engine.tables import describe
 from service.snapshots import LoadedSnapshot
-from tests.name_tables import matrix_with, name_arrays
+from tests.name_tables import matrix_with
 
 
 class FakeEngine:
@@ -22,7 +22,7 @@ class FakeEngine:
         self.price_micros = price_micros
         self.asked: list[PriceAsk] = []
         names = {"book": ["book-0"], "layer": ["layer-0"], "entry_id": ["entry-0"]}
-        self._matrix = matrix_with(name_arrays({"currency": [], **names, "delta_entry_id": []}, full_load=1))
+        self._matrix = matrix_with({"currency": [], **names, "delta_entry_id": []}, full_load=1)
         self.descriptor = describe(self._matrix)
         self.during: Callable[[], None] = lambda: None
 

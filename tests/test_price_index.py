@@ -15,7 +15,7 @@ from pricing_engine.engine import PriceEngine
 from pricing_engine.entries import find_cells
 from pricing_engine.matrix import matrix_from_arrays
 from pricing_engine.strings import find_item, likely_ordinal, name_key, put_skus, slots_for
-from tests.name_tables import matrix_with, name_arrays
+from tests.name_tables import matrix_with
 
 # a list for everyone, class books, a matrix on product groups, and more contracts than ITEM_BUNDLES has bits
 WORLD = data.Size(items=1_500, class_entries=40, customers=150, contract_entries=20)
@@ -84,7 +84,7 @@ def sku_matrix():
     text, offsets = table["sku_bytes"], table["sku_offsets"]
     put_skus(text, offsets, items)
     nothing = dict.fromkeys(("currency", "book", "layer", "entry_id", "delta_entry_id"), ())
-    return matrix_with(name_arrays(nothing, full_load=0))._replace(
+    return matrix_with(nothing, full_load=0)._replace(
         sku_bytes=text, sku_offsets=offsets, sku_slots=slots_for(text, offsets), items=items
     )
 
