@@ -23,7 +23,6 @@ from loaders.delta import DeltaBase
 from loaders.errors import SnapshotError
 from loaders.publish import compile_dataset
 from loaders.snapshot import _checksum, _content_hash, write_snapshot
-from loaders.validate import validate_tables
 from pricegrid import v1
 from pricing_engine import kernel as kn
 from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
@@ -38,6 +37,7 @@ from tests.atp_world import NOON, us
 from tests.datasets import Rows, as_frames
 from tests.served_worlds import shop
 from tests.stores import SKUS
+from tests.written import accepted
 
 Array = np.ndarray[Any, Any]
 MICROS = 1_000_000
@@ -125,8 +125,7 @@ def rich_rows() -> Rows:
 
 def rich_arrays() -> dict[str, Array]:
     """The arrays of `rich_rows`, with a delta over them."""
-    dataset = validate_tables(as_frames(rich_rows()), "UTC")
-    assert not any(frame.height for frame in dataset.rejects.values()), dataset.rejects
+    dataset = accepted(as_frames(rich_rows()))
     arrays = dict(compile_dataset(dataset.frames, "UTC"))
     entries = dataset.frames["price_entries"]
     book, sku = pl.col("book_id"), pl.col("sku")

@@ -10,7 +10,6 @@ from atp.engine import AvailabilityEngine
 from erp.control import ControlState, Flag
 from loaders.instants import day_start_us
 from loaders.publish import compile_dataset
-from loaders.validate import validate_tables
 from pricegrid import v1
 from pricing_engine.engine import PriceEngine
 from pricing_engine.model import ExceptionPolicy
@@ -18,6 +17,7 @@ from service.lane import Lane
 from service.runtime import CustomerBranches
 from service.snapshots import LoadedSnapshot
 from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
+from tests.written import accepted
 
 VERSION = "20180101T000000Z-0123abcd"
 BRANCHES = ("north", "south", "west")
@@ -31,7 +31,7 @@ def stocked(rng: Random, rows: Rows) -> Rows:
         return [(sku, branch) for sku in SKUS for branch in BRANCHES if rng.random() < share]
 
     rows["branches"] = [
-        {"branch": name, "time_zone": rng.choice([*ZONES, ""]), "order_cutoff": rng.choice(["", "", "14:30"])}
+        {"branch": name, "time_zone": rng.choice([*ZONES, ""]), "cutoff": rng.choice(["", "", "14:30"])}
         for name in BRANCHES
     ]
     rows["feeds"] = [
@@ -57,15 +57,18 @@ def stocked(rng: Random, rows: Rows) -> Rows:
     return rows
 
 
-def random_snapshot(seed: int) -> tuple[LoadedSnapshot, str]:
-    """A loaded dataset and its time zone."""
+def random_snapshot(seed: int, without: tuple[str, str] | None = None) -> tuple[LoadedSnapshot, str]:
+    """A loaded dataset, but for one (table, column), and its time zone."""
     rng = Random(seed)
     zone, rows = rng.choice(ZONES), random_rows(rng)
     if rng.random() < 0.8:
         rows = stocked(rng, rows)
+    if without:
+        table, column = without
+        rows[table] = [{**row, column: ""} for row in rows.get(table, ())]
     arrays = {
         name: np.asarray(array)
-        for name, array in compile_dataset(validate_tables(as_frames(rows), zone).frames, zone).items()
+        for name, array in compile_dataset(accepted(as_frames(rows), zone).frames, zone).items()
     }
     policy = ExceptionPolicy(
         extended_price_above_micros={"EUR": rng.choice([1_000_000, 10**12])},

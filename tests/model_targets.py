@@ -20,7 +20,6 @@ from atp.reservations import ReserveAsk, ReserveLine
 from cache.embedded import EmbeddedStateCache
 from loaders.compile_positions import compile_positions
 from loaders.tables import TABLES
-from loaders.validate import validate_tables
 from pricegrid.v1 import InventoryEvent
 from service.errors import RequestRefusedError
 from service.live_api import Release
@@ -30,6 +29,7 @@ from tests.atp_world import pair_answers
 from tests.datasets import as_frames
 from tests.model_steps import CUSTOMER, Features
 from tests.model_world import Ask, Pair, Tables, Told
+from tests.written import accepted
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,7 @@ class InProcess:
         self._start()
 
     def _take(self, tables: Tables) -> None:
-        dataset = validate_tables(
-            as_frames({name: list(map(dict, rows)) for name, rows in tables.items()}), "UTC"
-        )
-        assert not any(frame.height for frame in dataset.rejects.values()), dataset.rejects
+        dataset = accepted(as_frames({name: list(map(dict, rows)) for name, rows in tables.items()}))
         self.arrays = compile_positions(dataset.frames, time_zone="UTC")
         self.loaded_us = self.now_us
         self.loads += 1

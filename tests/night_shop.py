@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.datasets import Rows
 from tests.stores import stocked_rows
+from tests.written import check_declared
 
 NOW = "2026-03-02T06:00:00Z"
 
@@ -40,6 +41,7 @@ def write(folder: Path, rows: Rows) -> Path:
         columns = list(
             dict.fromkeys(column for record in records or every_table()[name] for column in record)
         )
+        check_declared({name: columns})
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="")
         writer.writeheader()

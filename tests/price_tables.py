@@ -27,7 +27,6 @@ from functools import cache
 import numpy as np
 
 from loaders.compile_prices import compile_prices
-from loaders.validate import validate_tables
 from pricing_engine.engine import PriceAsk, PriceEngine
 from pricing_engine.explain import decimal_text, explanation, instant_text, reproduce
 from pricing_engine.model import (
@@ -40,6 +39,7 @@ from pricing_engine.model import (
 )
 from pricing_engine.reference import resolve
 from tests.datasets import Rows, as_frames, plain_data
+from tests.written import accepted
 
 SETTING = """
 group tools
@@ -252,9 +252,7 @@ def world(text: str) -> World:
         _add(rows, ["customer", "nobody", "EUR"])
         _add(rows, ["agree", rows["price_books"][0]["book_id"], "for", "nobody"])
     rows["layers"] = [{**row, "mode": row["mode"] or "first"} for row in rows["layers"]]
-    loaded = validate_tables(as_frames(rows), zone)
-    rejected = {table: frame.rows() for table, frame in loaded.rejects.items() if len(frame)}
-    assert not rejected, rejected
+    loaded = accepted(as_frames(rows), zone)
     return World(PriceEngine(compile_prices(loaded.frames), policy), plain_data(rows, zone), policy)
 
 

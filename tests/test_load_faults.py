@@ -18,6 +18,7 @@ from loaders.validate import read_dataset
 from service.cli import main
 from tests.load_tables import DISTRIBUTOR, loaded, table
 from tests.night_shop import every_table, write
+from tests.written import write_frames
 
 Spoken = pytest.CaptureFixture[str]
 
@@ -25,9 +26,7 @@ Spoken = pytest.CaptureFixture[str]
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
-    folder.mkdir()
-    for name, text in DISTRIBUTOR.items():
-        table(text).write_csv(folder / f"{name}.csv")
+    write_frames(folder, {name: table(text) for name, text in DISTRIBUTOR.items()})
     return folder
 
 

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loaders.compile_prices import compile_prices
-from loaders.validate import validate_tables
 from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
 from pricing_engine.explain import decimal_text, instant_text, reproduce
 from pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
 from pricing_engine.reference import resolve
 from pricing_engine.resolution import Resolution
 from tests.datasets import ZONES, as_frames, plain_data, random_questions, random_rows
+from tests.written import accepted
 
 QUESTIONS = 20
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
@@ -97,8 +97,7 @@ def test_the_engine_the_explanation_and_the_reference_agree(seed: int) -> None:
     rng = Random(seed)
     zone = rng.choice(ZONES)
     rows = random_rows(rng)
-    loaded = validate_tables(as_frames(rows), zone)
-    assert {table: frame.rows() for table, frame in loaded.rejects.items() if len(frame)} == {}
+    loaded = accepted(as_frames(rows), zone)
     data = plain_data(rows, zone)
     engine = PriceEngine(compile_prices(loaded.frames), POLICY)
     for question in random_questions(rng, zone, QUESTIONS):
@@ -125,7 +124,7 @@ def test_many_lines_of_a_request_agree_too(seed: int) -> None:
     zone, rows = rng.choice(ZONES), random_rows(rng)
     data = plain_data(rows, zone)
     policy = rng.choice([POLICY, ExceptionPolicy()])
-    engine = PriceEngine(compile_prices(validate_tables(as_frames(rows), zone).frames), policy)
+    engine = PriceEngine(compile_prices(accepted(as_frames(rows), zone).frames), policy)
     questions = list(random_questions(rng, zone, QUESTIONS))
     for head in (each for each in questions[:4] if each.customer_id or each.currency):
         texts = rng.choices(questions, k=rng.randint(1, 40))

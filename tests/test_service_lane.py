@@ -86,6 +86,30 @@ def test_the_short_way_answers_as_the_usual_way(judged: list[bytes]) -> None:
     assert ANSWERED[True] > 2 * ANSWERED[False] > 0
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        ("branches", "cutoff"),
+        ("branches", "time_zone"),
+        ("feeds", "complete"),
+        ("items", "order_multiple"),
+    ],
+    ids=".".join,
+)
+def test_what_the_worlds_hold_is_compared(column: tuple[str, str]) -> None:
+    """Without the column the short way answers something otherwise: the comparison above would miss it if ignored."""
+    for seed in range(300):
+        loaded, zone = random_snapshot(seed)
+        bare, _ = random_snapshot(seed, without=column)
+        rng = Random(seed)
+        for _ in range(20):
+            raw = random_request(rng, zone, is_quote=True)
+            whole, less = (each.lane.answer(raw, QUOTE, NOW_US, "id") for each in (loaded, bare))
+            if whole is not None and less is not None and whole.raw != less.raw:
+                return
+    pytest.fail(f"{column} changes no answer")
+
+
 def test_a_line_for_the_erp_is_not_plain_where_there_is_one() -> None:
     for seed in range(200):
         loaded, zone = random_snapshot(seed)
