@@ -7,20 +7,44 @@ TRYTON := .tryton/.set-up
 PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
 
-.PHONY: demo test lint bench bench-check bench-kernels protos lock clean tryton node
+# Without the tests themselves: what only they use is dead as well, unless the whitelist says why not.
+PRODUCT := atp bench cache erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
+FAST := not slow and not server and not redis and not tryton
+
+.PHONY: demo help test test-fast coverage lint bench bench-check bench-kernels protos lock clean tryton node
+
+##@ Use it
 
 demo: $(STAMP) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
 	$(BIN)/pricegrid demo
 
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "%s%s\n", between, substr($$0, 5); between = "\n" } \
+	  /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Change it
+
+test-fast: $(STAMP) ## the tests without servers, Redis and Tryton, with fewer random cases; under a minute once kernels are compiled
+	PRICEGRID_HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(FAST)"
+
 test: $(STAMP) $(TRYTON) ## all tests
 	$(BIN)/python -m pytest -n auto
 
-lint: $(STAMP) ## style, types, protos, and generated code that is not what the protos say
+coverage: $(STAMP) ## the tests of test-fast again, and which branches of the code they take; fails below the floor
+	PRICEGRID_HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(FAST)" --cov --cov-report=term:skip-covered
+
+lint: $(STAMP) ## style, types, dead code, protos that break callers, generated code that is not what the protos say
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
+	$(BIN)/vulture $(PRODUCT)
 	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/released.txtpb
 	proto/check.sh
+
+##@ Measure it
 
 bench: $(STAMP) $(PEERS) ## measures; results in bench/results, tables and plots in docs
 	$(BIN)/python bench/run.py
@@ -31,12 +55,10 @@ bench-check: $(STAMP) ## a profile of a minute; fails if a ratio is far out of l
 bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
 	$(BIN)/python -m pytest -q -p no:xdist bench/test_kernels.py
 
+##@ Make what is committed
+
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh
-
-tryton: $(TRYTON) ## Tryton, the ERP of the tests, in an environment of its own
-
-node: $(NODE) ## the packages of examples/node, which its tests need; takes Node.js 18 or later with npm
 
 lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproject.toml, Tryton's and bench's from their own lists
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
@@ -49,8 +71,14 @@ lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproje
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file bench/requirements.lock bench/requirements.in
 
+##@ Set up
+
+tryton: $(TRYTON) ## Tryton, the ERP of the tests, in an environment of its own
+
+node: $(NODE) ## the packages of examples/node, which its tests need; takes Node.js 18 or later with npm
+
 clean: ## removes what was set up and made
-	rm -rf .venv .tryton .bench examples/node/node_modules .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .tryton .bench examples/node/node_modules .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'

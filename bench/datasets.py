@@ -18,7 +18,6 @@ from loaders.validate import validate_tables
 CLASSES = 10
 PARENT_GROUPS, GROUPS = 10, 100
 BREAKS = (10, 100)  # the further breaks of every fifth item
-LIST_ENTRIES_PER_5_ITEMS = 7
 SITES_PER_COMPANY, COMPANIES_PER_GROUP = 20, 25
 SEED = 20261123
 

@@ -21,7 +21,7 @@ VERSION_DIGITS_MAX: Final = 15
 """Versions stay below 10¹⁵, which Lua's doubles count exactly."""
 
 _length = struct.Struct("<I")
-_STORED: Final = re.compile(rb"([0-9]{1,15})([:-])", re.DOTALL)
+_STORED: Final = re.compile(rb"([0-9]{1,%d})([:-])" % VERSION_DIGITS_MAX, re.DOTALL)
 
 
 def field_of(key: Key) -> bytes:

@@ -4,7 +4,6 @@ Ordinary runs are short. `PRICEGRID_HYPOTHESIS_PROFILE=long` asks more than 50,0
 lines of promises the kernels answered.
 """
 
-import os
 import sys
 from collections import Counter
 from fractions import Fraction
@@ -37,10 +36,10 @@ from tests.atp_world import (
     reference_check,
     reference_promise,
 )
+from tests.profiles import LONG, examples
 
-LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 QUESTIONS = 10 if LONG else 5
-WORLDS = 5_250 if LONG else 60
+WORLDS = examples(60, long=5_250)
 LINES_ANSWERED: Counter[str] = Counter()
 SKUS = ["A", "B", "C", "KIT", "NEST"]
 BRANCHES = ["EAST", "MAIN", "WEST"]

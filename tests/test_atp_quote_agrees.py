@@ -28,6 +28,7 @@ from pricing_engine.tables import describe
 from service.quote_service import promise_days
 from service.totals import line_totals
 from tests.atp_world import at, engine_of, line_columns, world
+from tests.profiles import examples
 from tests.test_atp_engine_agrees import LONG, SIZES, SKUS, UOMS, worlds
 
 PLAIN: Counter[bool] = Counter()
@@ -58,7 +59,7 @@ def plainly(engine: AvailabilityEngine, ask: CheckAsk) -> np.ndarray | None:
 
 
 @settings(
-    max_examples=2_000 if LONG else 80,
+    max_examples=examples(80, long=2_000),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=not LONG,

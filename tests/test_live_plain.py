@@ -1,7 +1,6 @@
 """Plain streams, compiled, beside the rules for all streams: the same events, one message after the other."""
 
 import itertools
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,9 +23,9 @@ from service.event_kernel import scan_events
 from service.wire_events import decode_events, encode_events
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, down, event
+from tests.profiles import examples
 from tests.test_service_wire_events import good, request
 
-LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 LOADED_US = at(0, 6)
 SKUS = ("X", "Y", "Z", "KIT", "NONE")
 """Of a stock row, of none, of one that could not be used, a kit, and no item."""
@@ -160,7 +159,7 @@ def messages(draw: st.DrawFn) -> list[list[Event]]:
     return [[one() for _ in range(draw(st.integers(1, 12)))] for _ in range(draw(st.integers(1, 6)))]
 
 
-@settings(max_examples=1_500 if LONG else 25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25, long=1_500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(messages(), st.booleans(), st.booleans())
 def test_a_message_does_the_same_whichever_way_its_events_go(sent, is_complete, is_reserved):
     with two_sites(is_complete=is_complete) as (one, other):
@@ -224,7 +223,7 @@ MESSAGE = encode_events(
 )
 
 
-@settings(max_examples=1_500 if LONG else 25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25, long=1_500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.tuples(st.integers(0, len(MESSAGE) - 1), st.integers(0, 255)), max_size=2),
     st.integers(0, len(MESSAGE)),

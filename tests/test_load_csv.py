@@ -16,6 +16,7 @@ from loaders.read import find_tables, read_table
 from loaders.tables import TABLES
 from loaders.validate import read_dataset
 from tests.load_tables import rejected
+from tests.profiles import examples
 
 GROUPS = TABLES["product_groups"]
 ITEMS = TABLES["items"]
@@ -139,7 +140,7 @@ def test_text_after_a_closing_quote_is_rejected(write: Write) -> None:
 FIELD = st.text(st.sampled_from('ab ,"\n\ré€'), max_size=6).filter(lambda text: "\r" not in text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=6))
 def test_whatever_a_csv_writer_writes_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list
@@ -156,7 +157,7 @@ def test_whatever_a_csv_writer_writes_is_read_back(
     assert [tuple(v or "" for v in row) for row in raw.frame.rows()] == rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.binary(max_size=12), max_size=12))
 def test_any_bytes_are_read_or_set_apart_and_nothing_is_lost(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]

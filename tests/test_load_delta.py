@@ -19,6 +19,7 @@ from loaders.validate import validate_delta, validate_tables
 from pricing_engine.engine import PriceEngine
 from service.cli import main
 from tests.datasets import ZONES, Rows, as_frames, random_questions, random_rows
+from tests.profiles import examples
 from tests.test_price_rules_agree import _ask, _compiled
 from tests.written import accepted, write_tables
 
@@ -47,7 +48,7 @@ def _split(rng: Random, rows: Rows, zone: str) -> tuple[pl.DataFrame, pl.DataFra
     return before, delta, after.filter(chosen != "deleted")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 @given(st.integers(0, 2**62))
 def test_a_delta_answers_as_a_full_load_does(seed: int) -> None:
     rng = Random(seed)
@@ -126,7 +127,7 @@ def test_a_delta_may_name_what_a_full_load_may_name() -> None:
     assert any("unknown unit of item" in reason or "unit that no item has" in reason for reason in rejected)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=examples(100), deadline=None, derandomize=True)
 @given(st.sets(st.text(max_size=5)), st.lists(st.text(max_size=5)))
 def test_names_are_found_in_a_snapshot_as_in_a_dataset(known: set[str], others: list[str]) -> None:
     names = sorted(known, key=str.encode)

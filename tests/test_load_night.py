@@ -167,7 +167,7 @@ def test_a_first_load_that_rejects_much_is_refused(night: Night) -> None:
 
 def test_a_delta_that_deletes_much_or_loses_sampled_prices_is_refused(night: Night) -> None:
     delta = [{"book_id": "LIST", "sku": f"S{number}", "deleted": "true"} for number in range(2, 8)]
-    folder = write(night.folder / "delta", {"price_entries": delta})
+    folder = write(night.folder / "delta", {"price_entries": delta}, is_delta=True)
     words = ("load", str(folder), "--store", str(night.store), "--delta")
 
     assert night.run(*words) == 1

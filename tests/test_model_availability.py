@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import pytest
 
+from tests import profiles
 from tests.model_availability import Model
 from tests.model_run import first_difference, shrunk, told
 from tests.model_served import Served
@@ -30,11 +31,9 @@ from tests.model_steps import (
 from tests.model_targets import InProcess, features
 from tests.model_world import Ask, Asked, Told
 
-LONG = (
-    os.environ.get("PRICEGRID_LONG_TESTS") == "1" or os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
-)
+LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1" or profiles.LONG
 SEED = 20_260_302
-WORLDS, SERVED_WORLDS, STEPS = (300, 300, 60) if LONG else (10, 1, 60)
+WORLDS, SERVED_WORLDS, STEPS = (300, 300, 60) if LONG else (profiles.examples(10), 1, 60)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The compiled engine, the explanation and the plain reference give the same answer, whatever the dataset."""
 
-import os
 from dataclasses import replace
 from random import Random
 
@@ -15,10 +14,10 @@ from pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, P
 from pricing_engine.reference import resolve
 from pricing_engine.resolution import Resolution
 from tests.datasets import ZONES, as_frames, plain_data, random_questions, random_rows
+from tests.profiles import LONG, examples
 from tests.written import accepted
 
 QUESTIONS = 20
-LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 POLICY = ExceptionPolicy(
     extended_price_above_micros={"EUR": 100_000_000},
     grace_us=40 * 86_400_000_000,
@@ -82,16 +81,16 @@ def _plain(resolution: Resolution) -> dict[str, object]:
     }
 
 
-def _of_any_dataset(examples: int) -> settings:
+def _of_any_dataset(count: int) -> settings:
     return settings(
-        max_examples=examples,
+        max_examples=count,
         deadline=None,
         derandomize=not LONG,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
 
-@_of_any_dataset(6_000 if LONG else 120)
+@_of_any_dataset(examples(120, long=6_000))
 @given(st.integers(0, 2**62))
 def test_the_engine_the_explanation_and_the_reference_agree(seed: int) -> None:
     rng = Random(seed)
@@ -116,7 +115,7 @@ def test_the_engine_the_explanation_and_the_reference_agree(seed: int) -> None:
             ), question
 
 
-@_of_any_dataset(2_000 if LONG else 80)
+@_of_any_dataset(examples(80, long=2_000))
 @given(st.integers(0, 2**62))
 def test_many_lines_of_a_request_agree_too(seed: int) -> None:
     """What a request works out once for all its lines (stack, product groups) is right for each of them."""

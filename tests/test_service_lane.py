@@ -1,6 +1,5 @@
 """The short way of plain requests gives the bytes that the usual way gives, and leaves the rest to it."""
 
-import os
 import sys
 from collections import Counter
 from random import Random
@@ -22,9 +21,9 @@ from service.quote_service import QuoteService
 from service.snapshots import LoadedSnapshot
 from tests.fakes import OneSnapshot
 from tests.lane_worlds import random_flags, random_request, random_snapshot
+from tests.profiles import LONG, examples
 from tests.runtime_answers import judge_answers  # noqa: F401 - the fixture `judged`
 
-LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 NOW_US = 1_541_500_000_000_000  # in November 2018, like the worlds
 ANSWERED: Counter[bool] = Counter()
 
@@ -57,7 +56,7 @@ def usual(
 
 
 @settings(
-    max_examples=3_000 if LONG else 60,
+    max_examples=examples(60, long=3_000),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=not LONG,
