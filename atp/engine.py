@@ -7,10 +7,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atp import kernel
-from atp.decode import decode_lanes, decode_rows
-from atp.explain import explain_pair
-from atp.limited import Terms, whole_limit, with_check_limits, with_promise_limits
+from atp.arrays.decode import decode_lanes, decode_rows
+from atp.arrays.pair_rows import reservation_number
+from atp.arrays.parts import merge_parts
+from atp.arrays.positions import Positions
+from atp.arrays.windows import Windows
+from atp.kernels import availability as kernel
 from atp.model import (
     INT64_MAX,
     NO_INSTANT,
@@ -27,13 +29,11 @@ from atp.model import (
     TooComplexError,
 )
 from atp.orders import Lines, Orders
-from atp.pair_rows import reservation_number
-from atp.parts import merge_parts
-from atp.positions import Positions
-from atp.promising import OrderLine, Request, promise
-from atp.reference import USUAL_SUPPLY, Moment, check_pair
-from atp.rows import Rows
-from atp.windows import Windows
+from atp.rules.explain import explain_pair
+from atp.rules.limited import Terms, whole_limit, with_check_limits, with_promise_limits
+from atp.rules.promising import OrderLine, Request, promise
+from atp.rules.reference import USUAL_SUPPLY, Moment, check_pair
+from atp.rules.rows import Rows
 
 REFERENCE_PAIRS_MAX: Final = 1_000
 """Lines times branches of one promise that the reference may answer: about a millisecond each."""

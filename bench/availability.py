@@ -13,7 +13,7 @@ from atp.engine import AvailabilityEngine
 from atp.model import CheckAsk
 from bench import datasets as data
 from bench.measure import Figure, figure, median_us
-from loaders.snapshot import open_snapshot
+from loaders.store.snapshot import open_snapshot
 from pricing_engine.model import MICROS
 
 PAIRS = 10_000

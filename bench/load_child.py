@@ -89,7 +89,7 @@ def cold(store: str, sku: str) -> dict[str, Any]:
 
     from pricing_engine.engine import PriceAsk
     from pricing_engine.model import MICROS, ExceptionPolicy
-    from service.runtime import load_snapshot
+    from service.process.bootstrap import load_snapshot
 
     imported = time.perf_counter()
     loaded = load_snapshot(Path(store), None, ExceptionPolicy())
@@ -109,7 +109,7 @@ def cold(store: str, sku: str) -> dict[str, Any]:
 def private(store: str) -> dict[str, Any]:
     """What a process holds for itself that has a snapshot of the store ready to answer."""
     from pricing_engine.model import ExceptionPolicy
-    from service.runtime import load_snapshot
+    from service.process.bootstrap import load_snapshot
 
     loaded = load_snapshot(Path(store), None, ExceptionPolicy(), verify=False)
     return {"version": loaded.version, "private_mb": private_mb()}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from atp.engine import AvailabilityEngine
 from atp.model import MICROS, PromiseAsk, PromisePolicy
 from bench.measure import Figure, figure, median_us
-from loaders.compile_positions import compile_positions
+from loaders.compile.positions import compile_positions
 
 LINES = 10_000
 DAY_US = 86_400 * MICROS

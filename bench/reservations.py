@@ -25,7 +25,7 @@ from typing import Any
 
 import grpc
 
-from atp.reservations import ReserveAsk, ReserveLine
+from atp.rules.reservations import ReserveAsk, ReserveLine
 from bench import datasets as data
 from bench.measure import ROOT, Figure, figure
 from bench.place import PAIRS, Place
@@ -38,7 +38,7 @@ from cache.redis_store import RedisStateCache
 from pricegrid import v1
 from pricing_engine.model import MICROS
 from service.limits import WRITER_THREADS
-from service.live_state import LiveState
+from service.live.state import LiveState
 from tests.cache_worlds import healthy
 from tests.redis_servers import redis_server
 

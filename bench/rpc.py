@@ -105,7 +105,7 @@ def pricegrid_server(store: Path, core: int) -> Iterator[tuple[str, int]]:
     """Address and worker of a server whose processes are all on `core`."""
     with on_core(core):
         serve = _process(
-            ["service.cli", "serve", "--store", str(store), "--port", "0", "--workers", "1", "--json"]
+            ["service.cli.main", "serve", "--store", str(store), "--port", "0", "--workers", "1", "--json"]
         )
         process = serve.__enter__()
     try:

@@ -29,7 +29,7 @@ from bench.measure import Figure, child, figure
 from bench.rpc import QUOTE_LINES, cores, pricegrid_server
 from loaders.publish import LoadJob, load
 from loaders.report import Progress
-from loaders.snapshot import activate
+from loaders.store.snapshot import activate
 from pricing_engine.engine import PriceAsk
 from pricing_engine.model import MICROS
 from service.limits import KEPT_SNAPSHOTS_MAX

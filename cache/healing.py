@@ -31,9 +31,9 @@ from cache.coding import digest_of, key_of, stored_of, unstored
 from cache.ledger import Row
 from cache.mirror import Mirror
 from cache.protocol import CacheCorruptError, CacheUnavailableError
+from cache.reconcile import Survey, is_whole
 from cache.redis_link import Link, LinkError
 from cache.redis_scripts import CLAIM, DIGESTS, DISCARD, FINISH, PUSH, REPLAY, STANDING, Script, key_named
-from cache.survey import Survey, is_whole
 
 SCAN_COUNT: Final = 1000
 PUSHED: Final = 500

@@ -20,10 +20,10 @@ from typing import Any, Final, TypeVar
 
 from cache.protocol import Value, ValueCache
 from erp.adapters import make_adapter
+from erp.answer_cache import Kept, kept_price, kept_stock, price_key, price_value, stock_key, stock_value
 from erp.coalesce import Coalescer
 from erp.dead_letters import DeadLetter, DeadLetterSink
 from erp.guard import Guard
-from erp.keeping import Kept, kept_price, kept_stock, price_key, price_value, stock_key, stock_value
 from erp.observe import BreakerState, ErpMetrics, LineResult, Turned
 from erp.protocol import (
     ErpAdapter,

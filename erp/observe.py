@@ -1,4 +1,4 @@
-"""What is counted of an ERP; `service.erp_metrics` counts it for Prometheus."""
+"""What is counted of an ERP; `service.erp_overlay.metrics` counts it for Prometheus."""
 
 from enum import StrEnum
 from typing import Protocol

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TextIO
 
-from loaders.causes import RootCause
-from loaders.diff import diff_text
-from loaders.gates import Gate
-from loaders.sample_change import SampleChange
-from loaders.validate import Dataset
+from loaders.gates.diff import diff_text
+from loaders.gates.gates import Gate
+from loaders.gates.sample_change import SampleChange
+from loaders.validate.causes import RootCause
+from loaders.validate.tables import Dataset
 
 _KIBIBYTE = 1024
 _CAUSES_SHOWN: Final = 10

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # kept kernels may name types of the tests
 
-import service.instants
+import service.clock
 
 
 def _open_clock():
@@ -26,9 +26,9 @@ def now_us() -> int:
     return struct.unpack("<q", _CLOCK[:8])[0]
 
 
-service.instants.now_us = now_us
+service.clock.now_us = now_us
 
 if __name__ == "__main__":
-    from service.cli import main
+    from service.cli.main import main
 
     sys.exit(main())

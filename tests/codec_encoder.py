@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, NO_INSTANT, AvailabilityStatus
-from atp.quote_kernel import (
+from atp.kernels.quote import (
     FREE_AS_OF,
     FREE_AVAILABLE,
     FREE_DAY,
@@ -21,13 +20,14 @@ from atp.quote_kernel import (
     FREE_STATUS,
     NO_DAY,
 )
+from atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, NO_INSTANT, AvailabilityStatus
 from pricegrid import v1
-from pricing_engine import kernel as kn
-from pricing_engine.matrix import Matrix
+from pricing_engine.arrays.matrix import Matrix
+from pricing_engine.kernels import price as kn
+from pricing_engine.kernels.tables import describe, matrix_of, table_of
 from pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
-from pricing_engine.tables import describe, matrix_of, table_of
-from service.scan_kernel import MORE_ROOM
-from service.write_kernel import put_header, put_prices, put_quotes
+from service.codec.encode_kernel import put_header, put_prices, put_quotes
+from service.codec.scan_kernel import MORE_ROOM
 from tests.codec_corpus import Corpus
 from tests.name_tables import matrix_with
 

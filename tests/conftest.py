@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.compile_cache import use_compile_cache
+from service.process.kernel_cache import use_kernel_cache
 
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -22,18 +22,18 @@ import polars as pl
 from loaders.delta import DeltaBase
 from loaders.errors import SnapshotError
 from loaders.publish import compile_dataset
-from loaders.snapshot import _checksum, _content_hash, write_snapshot
-from loaders.validate import validate_tables
+from loaders.store.snapshot import _checksum, _content_hash, write_snapshot
+from loaders.validate.tables import validate_tables
 from pricegrid import v1
-from pricing_engine import kernel as kn
 from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
+from pricing_engine.kernels import price as kn
 from pricing_engine.model import ExceptionPolicy
 from service.errors import refusal
-from service.exchange import Caller
-from service.runtime import open_snapshot_engines
-from service.services import services
-from service.snapshots import SnapshotHolder
-from service.warm_up import warm
+from service.process.bootstrap import open_snapshot_engines
+from service.process.snapshots import SnapshotHolder
+from service.process.warm_up import warm
+from service.rpc.call import Caller
+from service.rpc.services import services
 from tests.atp_world import NOON, us
 from tests.datasets import Rows, as_frames
 from tests.served_worlds import shop

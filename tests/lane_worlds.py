@@ -8,15 +8,15 @@ import numpy as np
 
 from atp.engine import AvailabilityEngine
 from erp.control import ControlState, Flag
-from loaders.instants import day_start_us
 from loaders.publish import compile_dataset
-from loaders.validate import validate_tables
+from loaders.read.instants import day_start_us
+from loaders.validate.tables import validate_tables
 from pricegrid import v1
 from pricing_engine.engine import PriceEngine
 from pricing_engine.model import ExceptionPolicy
-from service.lane import Lane
-from service.runtime import CustomerBranches
-from service.snapshots import LoadedSnapshot
+from service.fast_path.path import Lane
+from service.process.bootstrap import CustomerBranches
+from service.process.snapshots import LoadedSnapshot
 from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
 
 VERSION = "20180101T000000Z-0123abcd"

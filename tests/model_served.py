@@ -11,8 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from loaders.publish import compile_dataset
-from loaders.snapshot import activate, write_snapshot
-from loaders.validate import validate_tables
+from loaders.store.snapshot import activate, write_snapshot
+from loaders.validate.tables import validate_tables
 from pricegrid import (
     Client,
     InventoryEvent,

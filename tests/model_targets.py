@@ -13,19 +13,19 @@ from typing import Protocol
 import numpy as np
 
 from atp.engine import AvailabilityEngine
-from atp.events import Event, EventBatch, EventStatus, Kind, Measure
-from atp.live import LiveWriter
+from atp.live.positions import LiveWriter
 from atp.model import MICROS, AvailabilityStatus, CheckAsk, Source, day_date
-from atp.reservations import ReserveAsk, ReserveLine
+from atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure
+from atp.rules.reservations import ReserveAsk, ReserveLine
 from cache.embedded import EmbeddedStateCache
-from loaders.compile_positions import compile_positions
+from loaders.compile.positions import compile_positions
 from loaders.tables import TABLES
-from loaders.validate import validate_tables
+from loaders.validate.tables import validate_tables
 from pricegrid.v1 import InventoryEvent
+from service.codec.events import encode_events
 from service.errors import RequestRefusedError
-from service.live_api import Release
-from service.live_state import LiveState
-from service.wire_events import encode_events
+from service.live.api import Release
+from service.live.state import LiveState
 from tests.atp_world import pair_answers
 from tests.datasets import as_frames
 from tests.model_steps import CUSTOMER, Features

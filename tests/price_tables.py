@@ -26,10 +26,9 @@ from functools import cache
 
 import numpy as np
 
-from loaders.compile_prices import compile_prices
-from loaders.validate import validate_tables
+from loaders.compile.prices import compile_prices
+from loaders.validate.tables import validate_tables
 from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.explain import decimal_text, explanation, instant_text, reproduce
 from pricing_engine.model import (
     MICROS,
     ExceptionPolicy,
@@ -38,7 +37,8 @@ from pricing_engine.model import (
     PriceData,
     PriceQuestion,
 )
-from pricing_engine.reference import resolve
+from pricing_engine.rules.explain import decimal_text, explanation, instant_text, reproduce
+from pricing_engine.rules.reference import resolve
 from tests.datasets import Rows, as_frames, plain_data
 
 SETTING = """

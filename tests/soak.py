@@ -25,11 +25,11 @@ from pathlib import Path
 
 import grpc
 
-from service.compile_cache import use_compile_cache
+from service.process.kernel_cache import use_kernel_cache
 
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
-from loaders.snapshot import activate  # noqa: E402
+from loaders.store.snapshot import activate  # noqa: E402
 from pricegrid import (  # noqa: E402
     Client,
     InventoryEvent,

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loaders.publish import compile_dataset
-from loaders.snapshot import activate, write_snapshot
-from loaders.validate import validate_tables
+from loaders.store.snapshot import activate, write_snapshot
+from loaders.validate.tables import validate_tables
 from tests.datasets import Rows, as_frames
 
 SKUS = tuple(f"S{number}" for number in range(20))

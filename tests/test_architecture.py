@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("atp", "cache", "erp", "loaders", "pricegrid", "pricing_engine", "service")
@@ -112,14 +113,15 @@ def test_files_stay_short():
 
 
 def test_the_distribution_holds_every_package():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    found = find_packages(str(ROOT), include=settings["packages"]["find"]["include"])
     present = {
         ".".join(path.parent.relative_to(ROOT).parts)
         for package in PACKAGES
         for path in (ROOT / package).rglob("__init__.py")
     }
 
-    assert set(settings["tool"]["setuptools"]["packages"]) == present
+    assert set(found) == present
 
 
 def test_lock_file_names_no_host():

@@ -25,7 +25,7 @@ from atp.model import (
     Source,
     SupplyPolicy,
 )
-from atp.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Receipt, Rows, Stock
+from atp.rules.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Receipt, Rows, Stock
 from tests.atp_world import (
     TODAY,
     at,

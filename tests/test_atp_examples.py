@@ -10,8 +10,8 @@ from atp.model import (
     PromisePolicy,
     SupplyPolicy,
 )
-from atp.reference import lowest_ahead
-from atp.rows import Allocation, Branch, Calendar, Demand, Item, Lane, Receipt, Rows, Stock
+from atp.rules.reference import lowest_ahead
+from atp.rules.rows import Allocation, Branch, Calendar, Demand, Item, Lane, Receipt, Rows, Stock
 from tests.atp_world import (
     TODAY,
     at,

@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from atp.kernels.sourcing import LABELS_MAX, Plan, Slots, day_room, plan_with_least
 from atp.model import MICROS, AvailabilityStatus, PromisePolicy, Reservation, TooComplexError
-from atp.rows import Branch, Demand, Item, Lane, Receipt, Rows, Stock
-from atp.sourcing import Slot, plan_shipments
-from atp.sourcing_kernel import LABELS_MAX, Plan, Slots, day_room, plan_with_least
+from atp.rules.rows import Branch, Demand, Item, Lane, Receipt, Rows, Stock
+from atp.rules.sourcing import Slot, plan_shipments
 from tests.atp_world import at, check_both, on, promise_both, q, shipments, us, world
 
 TWENTY = [("X", q(20), "")]

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atp.model import MICROS, CheckAsk, PromiseAsk, PromisePolicy
-from atp.reference import Moment, pair_days
-from atp.rows import Allocation, Branch, Demand, Receipt, Rows, Stock
+from atp.rules.reference import Moment, pair_days
+from atp.rules.rows import Allocation, Branch, Demand, Receipt, Rows, Stock
 from tests.atp_world import TODAY, at, engine_of, line_columns, line_promises, q, world
 
 CASES = 5_000 if os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long" else 40

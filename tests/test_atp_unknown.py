@@ -12,7 +12,7 @@ from atp.model import (
     PromiseAsk,
     Source,
 )
-from atp.rows import Allocation, Feed, Receipt, Stock
+from atp.rules.rows import Allocation, Feed, Receipt, Stock
 from tests.atp_world import (
     TODAY,
     at,

@@ -7,7 +7,7 @@ import numpy as np
 from bench import scale
 from bench.http2_load import Record
 from bench.swap_load import check
-from loaders.snapshot import open_snapshot
+from loaders.store.snapshot import open_snapshot
 from pricegrid import v1
 from pricing_engine.engine import PriceAsk, PriceEngine
 from pricing_engine.model import MICROS

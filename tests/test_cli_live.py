@@ -8,11 +8,11 @@ import pytest
 
 from atp.model import Source
 from pricegrid import v1
-from service.cli import COMMANDS, main
+from service.cli.main import COMMANDS, main
+from service.codec.feeds import decode_reset_streams
 from service.errors import Reason, RequestRefusedError
-from service.live_api import FeedIssue
-from service.live_service import live_methods
-from service.wire_feeds import decode_reset_streams
+from service.live.api import FeedIssue
+from service.methods.live import live_methods
 from tests.live_memory import NOW_US, MemoryLive, held_reservation
 from tests.live_servers import grpc_server
 from tests.supply_stores import Stores, supply

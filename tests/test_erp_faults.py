@@ -19,12 +19,12 @@ from erp.settings import read_settings
 from erp.validation import PriceCheck
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
 from pricing_engine.model import ExceptionPolicy, PriceQuestion
-from service.erp_fallback import ErpFallback, open_erp
-from service.inprocess import InProcessChannel
-from service.instants import now_us
-from service.runtime import load_snapshot, version_opener
-from service.services import services
-from service.snapshots import SnapshotHolder
+from service.clock import now_us
+from service.erp_overlay.fallback import ErpFallback, open_erp
+from service.process.bootstrap import load_snapshot, version_opener
+from service.process.snapshots import SnapshotHolder
+from service.rpc.in_process import InProcessChannel
+from service.rpc.services import services
 from tests.erp_server import Fault, SmallErp, serving
 from tests.servers import until
 from tests.stores import publish, stocked_rows

@@ -23,8 +23,8 @@ from erp.protocol import (
 )
 from erp.settings import read_settings
 from pricing_engine.model import MICROS, PriceQuestion
-from service.cli import main
-from service.instants import us_of
+from service.cli.main import main
+from service.clock import us_of
 from tests.json_server import Reply, Request, json_server
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "erp"

@@ -17,8 +17,8 @@ from erp.parity import ParityFile
 from erp.protocol import ErpConfigError
 from pricegrid import Client, ExceptionReason, Line, PriceSource
 from pricing_engine.model import ExceptionPolicy
-from service.cli import main
-from service.inprocess import store_client
+from service.cli.main import main
+from service.rpc.in_process import store_client
 from tests.erp_server import Fault, SmallErp, serving
 from tests.servers import running, until
 from tests.stores import publish, stocked_rows
@@ -247,12 +247,12 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
     )
     config = small.config(tmp_path, parity)
     from erp.settings import read_settings
-    from service.erp_fallback import open_erp
-    from service.inprocess import InProcessChannel
-    from service.instants import now_us
-    from service.runtime import load_snapshot, version_opener
-    from service.services import services
-    from service.snapshots import SnapshotHolder
+    from service.clock import now_us
+    from service.erp_overlay.fallback import open_erp
+    from service.process.bootstrap import load_snapshot, version_opener
+    from service.process.snapshots import SnapshotHolder
+    from service.rpc.in_process import InProcessChannel
+    from service.rpc.services import services
 
     metrics = Compared()
     erp = open_erp(read_settings(config), store, now_us, metrics)

@@ -16,8 +16,8 @@ from erp.settings import read_settings
 from erp.tryton_stock import quantities
 from pricegrid import Client, Line, LineStatus, PriceSource
 from pricing_engine.model import MICROS, PriceQuestion
-from service.cli import main
-from service.instants import us_of
+from service.cli.main import main
+from service.clock import us_of
 from tests.servers import running
 from tests.tryton_server import Tryton, running_tryton, today
 

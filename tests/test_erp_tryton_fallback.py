@@ -13,7 +13,7 @@ import pytest
 from erp.adapters import make_adapter
 from erp.settings import read_settings
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
-from service.cli import main
+from service.cli.main import main
 from tests.servers import Server, running, until
 from tests.tryton_server import Tryton, running_tryton, today
 

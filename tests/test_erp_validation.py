@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from erp.keeping import kept_price, price_key, price_value
+from erp.answer_cache import kept_price, price_key, price_value
 from erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
 from erp.settings import CacheSettings, ValidationSettings
 from erp.validation import PriceCheck, RefusedError, ValidPrice, ValidStock, valid_price, valid_stock

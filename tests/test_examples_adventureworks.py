@@ -10,9 +10,9 @@ import pytest
 
 from atp.engine import AvailabilityEngine
 from atp.model import CheckAsk, PromiseAsk
-from loaders.compile_positions import compile_positions
-from loaders.compile_prices import compile_prices
-from loaders.validate import read_dataset
+from loaders.compile.positions import compile_positions
+from loaders.compile.prices import compile_prices
+from loaders.validate.tables import read_dataset
 from pricing_engine.engine import PriceAsk, PriceEngine
 
 ROOT = Path(__file__).parents[1]

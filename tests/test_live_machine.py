@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from atp.events import Kind
 from atp.model import MICROS, Source
+from atp.rules.events import Kind
 from cache.embedded import EmbeddedStateCache
 from cache.protocol import StateCache
 from cache.redis_options import RedisOptions

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loaders.errors import DatasetError
-from loaders.read import find_tables, read_table
+from loaders.read.tables import find_tables, read_table
 from loaders.tables import TABLES
-from loaders.validate import read_dataset
+from loaders.validate.tables import read_dataset
 from tests.load_tables import rejected
 
 GROUPS = TABLES["product_groups"]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loaders.errors import DatasetError
-from loaders.instants import InstantReader, day_start_us, time_zone
+from loaders.read.instants import InstantReader, day_start_us, time_zone
 from loaders.tables import Kind
-from loaders.validate import validate_tables
+from loaders.validate.tables import validate_tables
 from pricing_engine.model import ALWAYS_US, NEVER_US
 from tests.load_tables import DISTRIBUTOR, entries, loaded, rejected, table
 

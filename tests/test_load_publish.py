@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 
 from loaders.errors import DatasetError, LoadError
-from loaders.gates import ENTRY_KEY, decimal_text, instant_text
+from loaders.gates.gates import ENTRY_KEY, decimal_text, instant_text
 from loaders.publish import LoadFunctions, add_load_arguments, run_load
-from loaders.references import KnownNames
-from loaders.snapshot import current_version, list_snapshots, loader_lock, open_snapshot
-from loaders.snapshots import add_snapshots_arguments, run_snapshots
-from loaders.validate import read_delta, validate_delta
+from loaders.store.commands import add_snapshots_arguments, run_snapshots
+from loaders.store.snapshot import current_version, list_snapshots, loader_lock, open_snapshot
+from loaders.validate.references import KnownNames
+from loaders.validate.tables import read_delta, validate_delta
 from pricing_engine.model import ALWAYS_US, NEVER_US
 from tests.load_tables import DISTRIBUTOR, entries, rejected, table
 
@@ -32,7 +32,7 @@ def compile_entries(frames: Mapping[str, pl.DataFrame], time_zone: str) -> dict[
 
 
 def decode_entries(arrays: Mapping[str, np.ndarray]) -> pl.DataFrame:
-    """The opposite of `compile_entries`."""
+    """The opposite of `loaders.compile.entries`."""
     integers = {"min_quantity_micros", "valid_from_us", "valid_to_us", "value_micros"}
     names = [*ENTRY_KEY, "method", "value_micros", "basis", "entry_id"]
     schema = {name: pl.Int64 if name in integers else pl.String for name in names}

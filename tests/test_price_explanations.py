@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loaders.compile_prices import compile_prices
+from loaders.compile.prices import compile_prices
 from loaders.errors import DatasetError
-from loaders.validate import read_dataset
+from loaders.validate.tables import read_dataset
 from pricing_engine.engine import PriceAsk, PriceEngine
 from pricing_engine.model import MICROS
 

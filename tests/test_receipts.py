@@ -3,11 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atp.events import Event, Kind, Measure, ReceiptKind
 from atp.model import MICROS, Source
-from atp.receipts import net_receipts, receipts_of
-from atp.rows import Receipt
-from loaders.compile_positions import compile_positions
+from atp.rules.events import Event, Kind, Measure, ReceiptKind
+from atp.rules.receipts import net_receipts, receipts_of
+from atp.rules.rows import Receipt
+from loaders.compile.positions import compile_positions
 from tests.atp_world import at, frames_of, q, world
 
 

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 from redis.exceptions import ResponseError
 
-from atp.events import Kind
 from atp.model import Source
+from atp.rules.events import Kind
 from cache.protocol import Health
 from cache.redis_options import RedisOptions
 from cache.redis_scripts import key_named

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from atp.live_layout import LINK_LOST
+from atp.live.layout import LINK_LOST
 from cache.embedded import EmbeddedStateCache
 from cache.mirror import Mirror
 from cache.protocol import (
@@ -18,7 +18,7 @@ from cache.protocol import (
 )
 from cache.redis_accept import accept
 from cache.redis_store import RedisStateCache
-from service.cli import main
+from service.cli.main import main
 from service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy, made, options, set_to

@@ -9,8 +9,8 @@ import pytest
 
 from atp.model import AvailabilityStatus
 from pricing_engine.model import LineStatus
-from service.answered import COUNTED, COUNTS, STATUSES, Answered
-from service.metrics import PrometheusMetrics
+from service.rpc.metrics import PrometheusMetrics
+from service.rpc.response import COUNTED, COUNTS, STATUSES, Answered
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
-from service.totals import line_totals
+from service.methods.branch_totals import line_totals
 
 OK, BRANCH, STOCK, RANGE = (
     AvailabilityStatus.OK,

@@ -7,8 +7,9 @@ import pytest
 
 from pricegrid import v1
 from pricing_engine.engine import PriceAsk
-from service import wire, wire_quote
-from service.erp_marks import PriceMark
+from service.codec import prices as wire
+from service.codec import quotes as wire_quote
+from service.erp_overlay.price_sources import PriceMark
 from service.errors import Reason, RequestRefusedError
 from service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from tests.fakes import FakeEngine

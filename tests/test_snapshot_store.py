@@ -15,8 +15,8 @@ from loaders.errors import (
     SnapshotCorruptError,
     SnapshotVersionError,
 )
-from loaders.hashing import hash_file
-from loaders.snapshot import (
+from loaders.store.hashing import hash_file
+from loaders.store.snapshot import (
     _checksum,
     _content_hash,
     activate,

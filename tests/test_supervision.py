@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from loaders.snapshot import activate
+from loaders.store.snapshot import activate
 from pricegrid import (
     InventoryEvent,
     InventoryEventKind,

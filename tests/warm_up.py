@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from pricing_engine.model import ExceptionPolicy
-from service.runtime import check_snapshot
+from service.process.bootstrap import check_snapshot
 from tests.stores import publish, stocked_rows
 
 
