@@ -39,7 +39,7 @@ tryton: $(TRYTON) ## Tryton, the ERP of the tests, in an environment of its own
 node: $(NODE) ## the packages of examples/node, which its tests need; takes Node.js 18 or later with npm
 
 lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproject.toml, Tryton's and bench's from their own lists
-	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
+	$(BIN)/pip-compile --quiet --extra server --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \

@@ -126,7 +126,7 @@ def world(folder: Path) -> Iterator[World]:
             config = folder / "erp.toml"
             config.write_text(MAPPING.format(url=erp.stdout.readline().strip()))
             words = [
-                "service.cli.main",
+                "pricegrid.service.cli.main",
                 "serve",
                 "--store",
                 str(store),

@@ -18,16 +18,16 @@ import numpy as np
 
 from bench import datasets as data
 from bench.measure import Figure, figure, median_us
-from loaders.compile.ordinals import Arrays
-from loaders.compile.prices import compile_prices
 from pricegrid import v1
-from pricing_engine.arrays.matrix import matrix_from_arrays
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.kernels import price as kn
-from pricing_engine.model import MICROS
-from service.fast_path.path import Lane
-from service.methods.pricing import Caller, PricingService
-from service.process.snapshots import LoadedSnapshot
+from pricegrid.loaders.compile.ordinals import Arrays
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.model import MICROS
+from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.methods.pricing import Caller, PricingService
+from pricegrid.service.process.snapshots import LoadedSnapshot
 
 LINES = (1, 10, 100, 1000)
 _CALLS = {1: 2000, 10: 1000, 100: 400, 1000: 120}

@@ -32,7 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.process.kernel_cache import use_kernel_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 
 if (
     __name__ == "__main__"
@@ -60,13 +60,13 @@ from bench.rpc import (  # noqa: E402
     pricegrid_server,
 )
 from pricegrid import v1  # noqa: E402
-from pricing_engine.engine import PriceAsk  # noqa: E402
-from pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
-from service.methods.pricing import PricingService  # noqa: E402
-from service.methods.quotes import QuoteService  # noqa: E402
-from service.process.bootstrap import load_snapshot  # noqa: E402
-from service.process.snapshots import SnapshotHolder  # noqa: E402
-from service.rpc.call import Caller  # noqa: E402
+from pricegrid.pricing_engine.engine import PriceAsk  # noqa: E402
+from pricegrid.pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
+from pricegrid.service.methods.pricing import PricingService  # noqa: E402
+from pricegrid.service.methods.quotes import QuoteService  # noqa: E402
+from pricegrid.service.process.bootstrap import load_snapshot  # noqa: E402
+from pricegrid.service.process.snapshots import SnapshotHolder  # noqa: E402
+from pricegrid.service.rpc.call import Caller  # noqa: E402
 
 LINES = (1, 10, 100, 1000)
 BOOK = "LIST"

@@ -24,7 +24,7 @@ sys.path[0] = str(
     ROOT
 )  # run as a script, from anywhere: `bench` is a folder of the repository, not installed
 
-from service.process.kernel_cache import use_kernel_cache  # noqa: E402
+from pricegrid.service.process.kernel_cache import use_kernel_cache  # noqa: E402
 
 use_kernel_cache(os.environ)  # before any kernel is imported
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from cache.coding import digest_of, unpack_records
-from cache.ledger import Row
-from cache.mirror import Mirror
+from pricegrid.cache.coding import digest_of, unpack_records
+from pricegrid.cache.ledger import Row
+from pricegrid.cache.mirror import Mirror
 
 PAGE: Final = 500
 QUIET_CHANGES: Final = 1000

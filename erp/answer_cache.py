@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from cache.protocol import Value
-from erp.instants import business_date
-from erp.protocol import StockQuestion
-from erp.settings import CacheSettings, ErpSettings
-from erp.validation import ValidPrice, ValidStock
-from pricing_engine.model import PriceQuestion
+from pricegrid.cache.protocol import Value
+from pricegrid.erp.instants import business_date
+from pricegrid.erp.protocol import StockQuestion
+from pricegrid.erp.settings import CacheSettings, ErpSettings
+from pricegrid.erp.validation import ValidPrice, ValidStock
+from pricegrid.pricing_engine.model import PriceQuestion
 
 _SECOND_US = 1_000_000
 FORMAT = 1

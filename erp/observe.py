@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Protocol
 
-from erp.protocol import Refusal
+from pricegrid.erp.protocol import Refusal
 
 
 class CallOutcome(StrEnum):

@@ -7,9 +7,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from pricegrid import v1
-from pricing_engine.kernels import price as kn
-from service.codec.request import as_of, branch_names, check_fields, check_line_count, line_columns
-from service.codec.scan_kernel import (
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.service.codec.request import as_of, branch_names, check_fields, check_line_count, line_columns
+from pricegrid.service.codec.scan_kernel import (
     HEAD_AS_OF,
     HEAD_BRANCH,
     HEAD_BRANCH_COUNT,
@@ -27,8 +27,8 @@ from service.codec.scan_kernel import (
     UNUSUAL,
     scan_request,
 )
-from service.errors import RequestRefusedError
-from service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from tests.codec_corpus import Corpus
 from tests.lane_worlds import random_request
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.process.kernel_cache import use_kernel_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 
 use_kernel_cache(os.environ)  # before any kernel is imported
 

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from service.process.kernel_cache import use_kernel_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 
 
 def check_indices() -> None:

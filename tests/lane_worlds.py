@@ -6,17 +6,17 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from atp.engine import AvailabilityEngine
-from erp.control import ControlState, Flag
-from loaders.publish import compile_dataset
-from loaders.read.instants import day_start_us
-from loaders.validate.tables import validate_tables
 from pricegrid import v1
-from pricing_engine.engine import PriceEngine
-from pricing_engine.model import ExceptionPolicy
-from service.fast_path.path import Lane
-from service.process.bootstrap import CustomerBranches
-from service.process.snapshots import LoadedSnapshot
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.erp.control import ControlState, Flag
+from pricegrid.loaders.publish import compile_dataset
+from pricegrid.loaders.read.instants import day_start_us
+from pricegrid.loaders.validate.tables import validate_tables
+from pricegrid.pricing_engine.engine import PriceEngine
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.process.bootstrap import CustomerBranches
+from pricegrid.service.process.snapshots import LoadedSnapshot
 from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
 
 VERSION = "20180101T000000Z-0123abcd"

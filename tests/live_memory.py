@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 
-from atp.model import AvailabilityStatus
-from atp.rules.events import EventStatus
-from atp.rules.reservations import (
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.atp.rules.events import EventStatus
+from pricegrid.atp.rules.reservations import (
     HeldReservation,
     Part,
     ReservationStatus,
@@ -16,9 +16,9 @@ from atp.rules.reservations import (
     ReservedLine,
     ReserveLine,
 )
-from service.codec.events import decode_events
-from service.errors import Reason, RequestRefusedError
-from service.live.api import (
+from pricegrid.service.codec.events import decode_events
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.live.api import (
     DeadLetter,
     DeadLetterPage,
     FeedIssue,

@@ -10,11 +10,11 @@ from pathlib import Path
 import grpc
 
 from pricegrid import InventoryEvent, InventoryEventKind, InventoryMeasure, InventorySource
-from service.live.writer_link import WriterLink, build_writer_server
-from service.rpc.call import Services
-from service.rpc.handlers import CountingPool, Handlers, Lanes
-from service.rpc.metrics import NoMetrics
-from service.rpc.services import services
+from pricegrid.service.live.writer_link import WriterLink, build_writer_server
+from pricegrid.service.rpc.call import Services
+from pricegrid.service.rpc.handlers import CountingPool, Handlers, Lanes
+from pricegrid.service.rpc.metrics import NoMetrics
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 from tests.live_memory import NOW_US, MemoryLive
 

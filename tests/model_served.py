@@ -10,9 +10,6 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from loaders.publish import compile_dataset
-from loaders.store.snapshot import activate, write_snapshot
-from loaders.validate.tables import validate_tables
 from pricegrid import (
     Client,
     InventoryEvent,
@@ -24,6 +21,9 @@ from pricegrid import (
     Release,
     ReserveLine,
 )
+from pricegrid.loaders.publish import compile_dataset
+from pricegrid.loaders.store.snapshot import activate, write_snapshot
+from pricegrid.loaders.validate.tables import validate_tables
 from tests.datasets import as_frames
 from tests.model_steps import CUSTOMER
 from tests.model_targets import Refused, Reserved, Seen, us

@@ -12,20 +12,20 @@ from typing import Protocol
 
 import numpy as np
 
-from atp.engine import AvailabilityEngine
-from atp.live.positions import LiveWriter
-from atp.model import MICROS, AvailabilityStatus, CheckAsk, Source, day_date
-from atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure
-from atp.rules.reservations import ReserveAsk, ReserveLine
-from cache.embedded import EmbeddedStateCache
-from loaders.compile.positions import compile_positions
-from loaders.tables import TABLES
-from loaders.validate.tables import validate_tables
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Source, day_date
+from pricegrid.atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure
+from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.loaders.compile.positions import compile_positions
+from pricegrid.loaders.tables import TABLES
+from pricegrid.loaders.validate.tables import validate_tables
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.live.api import Release
+from pricegrid.service.live.state import LiveState
 from pricegrid.v1 import InventoryEvent
-from service.codec.events import encode_events
-from service.errors import RequestRefusedError
-from service.live.api import Release
-from service.live.state import LiveState
 from tests.atp_world import pair_answers
 from tests.datasets import as_frames
 from tests.model_steps import CUSTOMER, Features

@@ -26,10 +26,10 @@ from functools import cache
 
 import numpy as np
 
-from loaders.compile.prices import compile_prices
-from loaders.validate.tables import validate_tables
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.model import (
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.validate.tables import validate_tables
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.model import (
     MICROS,
     ExceptionPolicy,
     ExceptionReason,
@@ -37,8 +37,8 @@ from pricing_engine.model import (
     PriceData,
     PriceQuestion,
 )
-from pricing_engine.rules.explain import decimal_text, explanation, instant_text, reproduce
-from pricing_engine.rules.reference import resolve
+from pricegrid.pricing_engine.rules.explain import decimal_text, explanation, instant_text, reproduce
+from pricegrid.pricing_engine.rules.reference import resolve
 from tests.datasets import Rows, as_frames, plain_data
 
 SETTING = """

@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from atp.kernels.quote import NO_DAY
-from atp.model import AvailabilityStatus
 from pricegrid import v1
-from pricing_engine.engine import PriceAnswers, PriceEngine
-from pricing_engine.model import NEVER_US, LineStatus
-from service.codec import prices as wire
-from service.codec import quotes as wire_quote
-from service.codec.availability import day_text, freshness_messages
-from service.codec.quotes import QuoteAvailability
-from service.erp_overlay.price_sources import NO_MARKS, Marks
-from service.rpc.call import AnswerHeader
+from pricegrid.atp.kernels.quote import NO_DAY
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
+from pricegrid.pricing_engine.model import NEVER_US, LineStatus
+from pricegrid.service.codec import prices as wire
+from pricegrid.service.codec import quotes as wire_quote
+from pricegrid.service.codec.availability import day_text, freshness_messages
+from pricegrid.service.codec.quotes import QuoteAvailability
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks
+from pricegrid.service.rpc.call import AnswerHeader
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 

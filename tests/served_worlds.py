@@ -11,15 +11,15 @@ from fractions import Fraction
 from functools import cache
 from random import Random
 
-from atp.model import MICROS, AvailabilityStatus, Freshness, Source, day_date
-from atp.rules.limited import LineTerms, whole_limit
-from atp.rules.promising import OrderLine, Request, promise
-from atp.rules.reference import Moment, check_pair, unit_factor
-from atp.rules.rows import Branch, Feed, Item, Receipt, Stock
-from atp.rules.rows import Rows as PlainSupply
 from pricegrid import v1
-from pricing_engine.model import NEVER_US, LineStatus, PriceData, PriceQuestion
-from pricing_engine.rules.reference import resolve
+from pricegrid.atp.model import MICROS, AvailabilityStatus, Freshness, Source, day_date
+from pricegrid.atp.rules.limited import LineTerms, whole_limit
+from pricegrid.atp.rules.promising import OrderLine, Request, promise
+from pricegrid.atp.rules.reference import Moment, check_pair, unit_factor
+from pricegrid.atp.rules.rows import Branch, Feed, Item, Receipt, Stock
+from pricegrid.atp.rules.rows import Rows as PlainSupply
+from pricegrid.pricing_engine.model import NEVER_US, LineStatus, PriceData, PriceQuestion
+from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import NOON, us
 from tests.datasets import Rows, plain_data
 from tests.stores import SKUS, stocked_rows

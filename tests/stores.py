@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loaders.publish import compile_dataset
-from loaders.store.snapshot import activate, write_snapshot
-from loaders.validate.tables import validate_tables
+from pricegrid.loaders.publish import compile_dataset
+from pricegrid.loaders.store.snapshot import activate, write_snapshot
+from pricegrid.loaders.validate.tables import validate_tables
 from tests.datasets import Rows, as_frames
 
 SKUS = tuple(f"S{number}" for number in range(20))

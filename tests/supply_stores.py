@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import pytest
 
-from service.cli.main import main
+from pricegrid.service.cli.main import main
 
 TODAY = date(2026, 3, 2)
 NOON = "2026-03-02T12:00:00Z"

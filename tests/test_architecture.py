@@ -38,9 +38,15 @@ def tree(path: Path) -> ast.Module:
 def imported(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
+            yield from ((node.lineno, _package(alias.name)) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.lineno, node.module.partition(".")[0]
+            yield node.lineno, _package(node.module)
+
+
+def _package(module: str) -> str:
+    """The folder that an imported module lies in: `pricegrid` for the client's own."""
+    top, *inner = module.split(".")
+    return inner[0] if top == "pricegrid" and inner and inner[0] in PACKAGES else top
 
 
 def at(path: Path, line: int) -> str:
@@ -115,11 +121,12 @@ def test_files_stay_short():
 def test_the_distribution_holds_every_package():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     found = find_packages(str(ROOT), include=settings["packages"]["find"]["include"])
-    present = {
-        ".".join(path.parent.relative_to(ROOT).parts)
+    folders = {
+        path.parent.relative_to(ROOT).parts
         for package in PACKAGES
         for path in (ROOT / package).rglob("__init__.py")
     }
+    present = {".".join(dict.fromkeys(("pricegrid", *parts))) for parts in folders}
 
     assert set(found) == present
 

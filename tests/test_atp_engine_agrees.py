@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atp.engine import AvailabilityEngine
-from atp.model import (
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import (
     INT64_MAX,
     MICROS,
     CheckAsk,
@@ -25,7 +25,18 @@ from atp.model import (
     Source,
     SupplyPolicy,
 )
-from atp.rules.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Receipt, Rows, Stock
+from pricegrid.atp.rules.rows import (
+    Allocation,
+    Branch,
+    Calendar,
+    Demand,
+    Feed,
+    Item,
+    Lane,
+    Receipt,
+    Rows,
+    Stock,
+)
 from tests.atp_world import (
     TODAY,
     at,

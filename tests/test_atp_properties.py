@@ -7,9 +7,9 @@ from fractions import Fraction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atp.model import MICROS, CheckAsk, PromiseAsk, PromisePolicy
-from atp.rules.reference import Moment, pair_days
-from atp.rules.rows import Allocation, Branch, Demand, Receipt, Rows, Stock
+from pricegrid.atp.model import MICROS, CheckAsk, PromiseAsk, PromisePolicy
+from pricegrid.atp.rules.reference import Moment, pair_days
+from pricegrid.atp.rules.rows import Allocation, Branch, Demand, Receipt, Rows, Stock
 from tests.atp_world import TODAY, at, engine_of, line_columns, line_promises, q, world
 
 CASES = 5_000 if os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long" else 40

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atp.engine import AvailabilityEngine
-from atp.live.positions import LiveWriter
-from atp.model import MICROS, AvailabilityStatus, CheckAsk
-from atp.rules.events import EventBatch, EventStatus
-from atp.rules.reservations import ReserveAsk, ReserveLine
-from cache.embedded import EmbeddedStateCache
-from loaders.compile.positions import compile_positions
-from loaders.validate.tables import read_dataset
-from service.codec.event_json import event_from_json
-from service.codec.events import encode_events
-from service.errors import RequestRefusedError
-from service.live.api import Release
-from service.live.state import LiveState
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk
+from pricegrid.atp.rules.events import EventBatch, EventStatus
+from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.loaders.compile.positions import compile_positions
+from pricegrid.loaders.validate.tables import read_dataset
+from pricegrid.service.codec.event_json import event_from_json
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.live.api import Release
+from pricegrid.service.live.state import LiveState
 from tests.atp_world import q, us
 
 CASES = Path(__file__).parent / "cases" / "atp"

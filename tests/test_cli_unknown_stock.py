@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.main import main
+from pricegrid.service.cli.main import main
 
 TABLES = {
     "items": "sku,base_uom\nP,EA\nQ,EA\nMISSING,EA\nKIT,EA\nOUTER,EA\n",

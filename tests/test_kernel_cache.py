@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from service.process.kernel_cache import digest, use_kernel_cache
+from pricegrid.service.process.kernel_cache import digest, use_kernel_cache
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {
-    "atp/kernels/free.py": "from numba import njit\nfrom atp.days import DAY\n",
+    "atp/kernels/free.py": "from numba import njit\nfrom pricegrid.atp.days import DAY\n",
     "atp/days.py": "DAY = 1\n",
     "atp/rules.py": "RULE = 1\n",
     "pricing_engine/arrays.py": "class Arrays(NamedTuple):\n    one: int\n    other: int\n",
 }
 ASK = """
 import os
-from service.process.kernel_cache import use_kernel_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 use_kernel_cache(os.environ)
 import numpy as np
-from pricing_engine.kernels.strings import slots_for
+from pricegrid.pricing_engine.kernels.strings import slots_for
 print("slots", slots_for(np.frombuffer(b"AB", np.uint8), np.array([0, 1, 2])).tolist())
 """
 
@@ -44,7 +44,7 @@ def changed(folders, name: str, source: str) -> bool:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("atp/kernels/free.py", "from numba import njit\nfrom atp.days import DAY\nMORE = 1\n"),
+        ("atp/kernels/free.py", "from numba import njit\nfrom pricegrid.atp.days import DAY\nMORE = 1\n"),
         ("atp/days.py", "DAY = 2\n"),
         ("pricing_engine/arrays.py", "class Arrays(NamedTuple):\n    other: int\n    one: int\n"),
     ],
@@ -86,11 +86,10 @@ def asked(tree: Path, cache: Path) -> tuple[str, int]:
 @pytest.mark.slow
 def test_kernels_are_found_from_another_path_and_of_other_times(tmp_path):
     for tree in ("one", "other"):
-        for package in ("atp", "loaders", "pricing_engine", "service"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(
-                ROOT / package, tmp_path / tree / package, ignore=ignored, copy_function=shutil.copyfile
-            )
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(
+            ROOT / "pricegrid", tmp_path / tree / "pricegrid", ignore=ignored, copy_function=shutil.copyfile
+        )
     cache = tmp_path / "cache"
 
     first, compiled = asked(tmp_path / "one", cache)

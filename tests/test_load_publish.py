@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loaders.errors import DatasetError, LoadError
-from loaders.gates.gates import ENTRY_KEY, decimal_text, instant_text
-from loaders.publish import LoadFunctions, add_load_arguments, run_load
-from loaders.store.commands import add_snapshots_arguments, run_snapshots
-from loaders.store.snapshot import current_version, list_snapshots, loader_lock, open_snapshot
-from loaders.validate.references import KnownNames
-from loaders.validate.tables import read_delta, validate_delta
-from pricing_engine.model import ALWAYS_US, NEVER_US
+from pricegrid.loaders.errors import DatasetError, LoadError
+from pricegrid.loaders.gates.gates import ENTRY_KEY, decimal_text, instant_text
+from pricegrid.loaders.publish import LoadFunctions, add_load_arguments, run_load
+from pricegrid.loaders.store.commands import add_snapshots_arguments, run_snapshots
+from pricegrid.loaders.store.snapshot import current_version, list_snapshots, loader_lock, open_snapshot
+from pricegrid.loaders.validate.references import KnownNames
+from pricegrid.loaders.validate.tables import read_delta, validate_delta
+from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
 from tests.load_tables import DISTRIBUTOR, entries, rejected, table
 
 MONDAY = datetime(2026, 3, 2, 4, 5, 6, tzinfo=UTC)

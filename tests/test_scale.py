@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 
 from bench import datasets as data
-from loaders.compile.prices import compile_prices
-from loaders.validate.tables import validate_tables
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.kernels.stack import STACK_ATTACHMENT, gather_stack
-from pricing_engine.model import MICROS, LineStatus
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.validate.tables import validate_tables
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.kernels.stack import STACK_ATTACHMENT, gather_stack
+from pricegrid.pricing_engine.model import MICROS, LineStatus
 
 CELL_ARRAYS = ("cell_value", "cell_entry", "cell_low", "cell_directory", "cell_ranks", "ladders", "records")
 BYTES_PER_ENTRY_MAX = 32  # one break is 18.5 with its entry number; a further break is a row of 16

@@ -7,15 +7,15 @@ import pytest
 
 import pricegrid
 from pricegrid import AvailabilityStatus, Client, Line, LineStatus, PromisePolicy, SupplyPolicy, v1
-from pricing_engine.model import ExceptionPolicy
-from service.codec.request import branch_names
-from service.errors import Reason, RequestRefusedError
-from service.limits import BRANCHES_MAX, EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
-from service.methods.availability import check_pairs
-from service.process.bootstrap import load_snapshot
-from service.rpc.call import Caller
-from service.rpc.in_process import InProcessChannel
-from service.rpc.services import services
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.codec.request import branch_names
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import BRANCHES_MAX, EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
+from pricegrid.service.methods.availability import check_pairs
+from pricegrid.service.process.bootstrap import load_snapshot
+from pricegrid.service.rpc.call import Caller
+from pricegrid.service.rpc.in_process import InProcessChannel
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 from tests.stores import publish, stocked_rows
 

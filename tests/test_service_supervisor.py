@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loaders.errors import SnapshotError
-from loaders.store.snapshot import activate, write_snapshot
-from pricing_engine.model import ExceptionPolicy
-from service.process.children import Child
-from service.process.heartbeat import Beat, Pulse
-from service.process.supervisor import (
+from pricegrid.loaders.errors import SnapshotError
+from pricegrid.loaders.store.snapshot import activate, write_snapshot
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.process.children import Child
+from pricegrid.service.process.heartbeat import Beat, Pulse
+from pricegrid.service.process.supervisor import (
     ServeError,
     ServeOptions,
     SnapshotWatcher,
@@ -21,7 +21,7 @@ from service.process.supervisor import (
     is_loopback,
     reserved_port,
 )
-from service.process.worker import Activate, Serving, SwapFailed
+from pricegrid.service.process.worker import Activate, Serving, SwapFailed
 from tests.stores import price_rows, publish
 
 

@@ -11,14 +11,14 @@ import pytest
 
 import pricegrid
 from pricegrid import AvailabilityStatus, Client, Line, WatchedLine, v1
-from service.errors import Reason, RequestRefusedError
-from service.methods.watch import PolledChanges, WatchService
-from service.rpc.call import Caller
-from service.rpc.handlers import CountingPool, Handlers, Lanes
-from service.rpc.in_process import InProcessChannel
-from service.rpc.metrics import NoMetrics
-from service.rpc.response import Answered
-from service.rpc.services import services
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.methods.watch import PolledChanges, WatchService
+from pricegrid.service.rpc.call import Caller
+from pricegrid.service.rpc.handlers import CountingPool, Handlers, Lanes
+from pricegrid.service.rpc.in_process import InProcessChannel
+from pricegrid.service.rpc.metrics import NoMetrics
+from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 
 DEADLINE_S = 30.0  # far beyond what anything here takes: reaching it is the failure

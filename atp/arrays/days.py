@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import CALENDAR_EXTRA_DAYS, MICROS, day_date, day_number
+from pricegrid.atp.model import CALENDAR_EXTRA_DAYS, MICROS, day_date, day_number
 
 DAY_US: Final = 86_400 * MICROS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

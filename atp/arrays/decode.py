@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from fractions import Fraction
 
-from atp.arrays.pair_rows import PairRows, decode_pair
-from atp.arrays.positions import (
+from pricegrid.atp.arrays.pair_rows import PairRows, decode_pair
+from pricegrid.atp.arrays.positions import (
     ERP_AS_OF,
     FLAGS,
     GAPS,
@@ -15,10 +15,21 @@ from atp.arrays.positions import (
     UNKNOWN_STOCK_ROW,
     Positions,
 )
-from atp.live.layout import LINK_LOST
-from atp.live.positions import look
-from atp.model import MICROS, NO_INSTANT, Source
-from atp.rules.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Receipt, Rows, Stock
+from pricegrid.atp.live.layout import LINK_LOST
+from pricegrid.atp.live.positions import look
+from pricegrid.atp.model import MICROS, NO_INSTANT, Source
+from pricegrid.atp.rules.rows import (
+    Allocation,
+    Branch,
+    Calendar,
+    Demand,
+    Feed,
+    Item,
+    Lane,
+    Receipt,
+    Rows,
+    Stock,
+)
 
 
 def decode_rows(positions: Positions, items: Iterable[int], branches: Iterable[int]) -> Rows:

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from atp.arrays.days import day_start_us
-from atp.live.positions import LiveView, PairImage
-from atp.model import INT64_MAX, INT64_MIN, NO_INSTANT, Reservation, Source
-from atp.rules.receipts import net_receipts
-from atp.rules.reference import EPOCH_MOMENT, local_day, net_demands
-from atp.rules.rows import Allocation, Demand, Pair, Receipt, Rows, Stock
+from pricegrid.atp.arrays.days import day_start_us
+from pricegrid.atp.live.positions import LiveView, PairImage
+from pricegrid.atp.model import INT64_MAX, INT64_MIN, NO_INSTANT, Reservation, Source
+from pricegrid.atp.rules.receipts import net_receipts
+from pricegrid.atp.rules.reference import EPOCH_MOMENT, local_day, net_demands
+from pricegrid.atp.rules.rows import Allocation, Demand, Pair, Receipt, Rows, Stock
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.promise import Desk
-from atp.model import NO_INSTANT, Freshness, LinePromise, PromiseAnswers
+from pricegrid.atp.kernels.promise import Desk
+from pricegrid.atp.model import NO_INSTANT, Freshness, LinePromise, PromiseAnswers
 
 
 def no_parts(

@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.jit import compiled
-from atp.live.layout import DEMAND_WORDS, NOTHING_LIVE, RECEIPT_WORDS, LiveArrays
-from atp.model import Source
-from atp.rules.events import Measure
+from pricegrid.atp.kernels.jit import compiled
+from pricegrid.atp.live.layout import DEMAND_WORDS, NOTHING_LIVE, RECEIPT_WORDS, LiveArrays
+from pricegrid.atp.model import Source
+from pricegrid.atp.rules.events import Measure
 
 ON_HAND: Final = 0
 UNAVAILABLE: Final = 1

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.windows import Windows
-from atp.model import PromisePolicy
-from atp.rules.reference import USUAL_SUPPLY
+from pricegrid.atp.arrays.windows import Windows
+from pricegrid.atp.model import PromisePolicy
+from pricegrid.atp.rules.reference import USUAL_SUPPLY
 
 _USUAL_PROMISE = PromisePolicy()
 

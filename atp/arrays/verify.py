@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.positions import (
+from pricegrid.atp.arrays.positions import (
     COLUMNS,
     ITEM_IS_KIT,
     ITEM_MULTIPLE,
@@ -21,9 +21,9 @@ from atp.arrays.positions import (
     Names,
     Positions,
 )
-from atp.kernels import verify as kernel
-from atp.model import MICROS, NO_INSTANT, Source
-from atp.rules.events import Measure
+from pricegrid.atp.kernels import verify as kernel
+from pricegrid.atp.model import MICROS, NO_INSTANT, Source
+from pricegrid.atp.rules.events import Measure
 
 DAYS_MAX: Final = 1 << 20
 INT64_MAX: Final = 2**63 - 1

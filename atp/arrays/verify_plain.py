@@ -6,10 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from atp.arrays.days import DAY_US
-from atp.arrays.positions import BLOCK_SHIFT, FLAGS
-from atp.kernels.verify import FIRST_INSTANT_US, LAST_INSTANT_US, MIN, SOUND, Lists
-from atp.model import MICROS, NO_INSTANT
+from pricegrid.atp.arrays.days import DAY_US
+from pricegrid.atp.arrays.positions import BLOCK_SHIFT, FLAGS
+from pricegrid.atp.kernels.verify import FIRST_INSTANT_US, LAST_INSTANT_US, MIN, SOUND, Lists
+from pricegrid.atp.model import MICROS, NO_INSTANT
 
 Rows = NDArray[Any]
 

@@ -7,11 +7,11 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.days import add_working, calendar_days, local_moment, working_days
-from atp.arrays.positions import Positions
-from atp.kernels.availability import Supply
-from atp.kernels.promise import Picks
-from atp.model import PromisePolicy, SupplyPolicy, day_number
+from pricegrid.atp.arrays.days import add_working, calendar_days, local_moment, working_days
+from pricegrid.atp.arrays.positions import Positions
+from pricegrid.atp.kernels.availability import Supply
+from pricegrid.atp.kernels.promise import Picks
+from pricegrid.atp.model import PromisePolicy, SupplyPolicy, day_number
 
 KEPT_MAX: Final = 512
 """Windows kept of each kind; all are dropped when there are more."""

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.positions import (
+from pricegrid.atp.arrays.positions import (
     ALLOCATED,
     ERP_AS_OF,
     FLAGS,
@@ -21,8 +21,8 @@ from atp.arrays.positions import (
     UNKNOWN_STOCK_ROW,
     Tables,
 )
-from atp.kernels.jit import compiled, inlined
-from atp.kernels.pair_access import (
+from pricegrid.atp.kernels.jit import compiled, inlined
+from pricegrid.atp.kernels.pair_access import (
     Lists,
     demand_of,
     figure,
@@ -33,8 +33,8 @@ from atp.kernels.pair_access import (
     receipt_of,
     settled,
 )
-from atp.live.layout import LINK_LOST, LIVE, TRANSIT_AS_OF
-from atp.model import MICROS, NO_INSTANT
+from pricegrid.atp.live.layout import LINK_LOST, LIVE, TRANSIT_AS_OF
+from pricegrid.atp.model import MICROS, NO_INSTANT
 
 OK: Final = 0
 UNKNOWN_BRANCH: Final = 5

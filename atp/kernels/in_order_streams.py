@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.positions import ERP_AS_OF, FLAGS, GAPS, ON_HAND, UNAVAILABLE
-from atp.kernels.atomic import fence, store_release
-from atp.kernels.jit import compiled, inlined
-from atp.kernels.live import free_old_block, live_key, slot_of
-from atp.live.layout import CHANGES, DETAIL_BYTES, ROW_WORDS, VERSION, LiveArrays
-from atp.model import INT64_MAX, Source
-from atp.rules.events import EventStatus, Kind, Measure
+from pricegrid.atp.arrays.positions import ERP_AS_OF, FLAGS, GAPS, ON_HAND, UNAVAILABLE
+from pricegrid.atp.kernels.atomic import fence, store_release
+from pricegrid.atp.kernels.jit import compiled, inlined
+from pricegrid.atp.kernels.live import free_old_block, live_key, slot_of
+from pricegrid.atp.live.layout import CHANGES, DETAIL_BYTES, ROW_WORDS, VERSION, LiveArrays
+from pricegrid.atp.model import INT64_MAX, Source
+from pricegrid.atp.rules.events import EventStatus, Kind, Measure
 
 # rows (n, ROW_COLUMNS) int64: events as they stand in the bytes of a message
 (

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.positions import Tables
-from atp.kernels.availability import Supply, _ages, walk
-from atp.kernels.jit import compiled, inlined
-from atp.kernels.pair_access import find_pair, is_unchanged, settled
+from pricegrid.atp.arrays.positions import Tables
+from pricegrid.atp.kernels.availability import Supply, _ages, walk
+from pricegrid.atp.kernels.jit import compiled, inlined
+from pricegrid.atp.kernels.pair_access import find_pair, is_unchanged, settled
 
 
 class Ledger(NamedTuple):

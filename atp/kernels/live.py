@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.atomic import fence, load_acquire, store_release
-from atp.kernels.jit import compiled, inlined
-from atp.live.layout import (
+from pricegrid.atp.kernels.atomic import fence, load_acquire, store_release
+from pricegrid.atp.kernels.jit import compiled, inlined
+from pricegrid.atp.live.layout import (
     BLOCK,
     CHANGES,
     DEMANDS,

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.positions import Tables
-from atp.kernels.availability import MAX, OK, RECHECK, UNKNOWN_STOCK
-from atp.kernels.jit import compiled
-from atp.kernels.ledger import Ledger
-from atp.model import MICROS
+from pricegrid.atp.arrays.positions import Tables
+from pricegrid.atp.kernels.availability import MAX, OK, RECHECK, UNKNOWN_STOCK
+from pricegrid.atp.kernels.jit import compiled
+from pricegrid.atp.kernels.ledger import Ledger
+from pricegrid.atp.model import MICROS
 
 
 class Offers(NamedTuple):

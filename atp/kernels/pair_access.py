@@ -2,10 +2,17 @@
 
 from typing import NamedTuple
 
-from atp.arrays.positions import BLOCK_SHIFT, DEMANDS_SHIFT, FLAGS, ITEM_PAIRS, ITEM_PAIRS_END, Tables
-from atp.kernels.jit import inlined
-from atp.kernels.live import find_live, is_row_unchanged, settled_row
-from atp.live.layout import BLOCK, DEMANDS, HELD, LIVE, PAIRS, RECEIPTS, ROW_WORDS
+from pricegrid.atp.arrays.positions import (
+    BLOCK_SHIFT,
+    DEMANDS_SHIFT,
+    FLAGS,
+    ITEM_PAIRS,
+    ITEM_PAIRS_END,
+    Tables,
+)
+from pricegrid.atp.kernels.jit import inlined
+from pricegrid.atp.kernels.live import find_live, is_row_unchanged, settled_row
+from pricegrid.atp.live.layout import BLOCK, DEMANDS, HELD, LIVE, PAIRS, RECEIPTS, ROW_WORDS
 
 
 @inlined

@@ -9,11 +9,19 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.availability import MAX, OK, Supply
-from atp.kernels.jit import compiled, inlined
-from atp.kernels.ledger import Ledger, Taken, count_on, merge_least, take, take_nothing, write_counts
-from atp.kernels.offers import Offers
-from atp.kernels.sourcing import TOO_COMPLEX, Day, Plan, Slots, plan_freely, plan_with_least
+from pricegrid.atp.kernels.availability import MAX, OK, Supply
+from pricegrid.atp.kernels.jit import compiled, inlined
+from pricegrid.atp.kernels.ledger import (
+    Ledger,
+    Taken,
+    count_on,
+    merge_least,
+    take,
+    take_nothing,
+    write_counts,
+)
+from pricegrid.atp.kernels.offers import Offers
+from pricegrid.atp.kernels.sourcing import TOO_COMPLEX, Day, Plan, Slots, plan_freely, plan_with_least
 
 FULL: Final = 2
 """There is no room for more parts or takes: begin again with more."""

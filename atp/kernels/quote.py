@@ -14,7 +14,7 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from atp.arrays.positions import (
+from pricegrid.atp.arrays.positions import (
     BLOCK_SHIFT,
     FLAGS,
     ITEM_COLUMNS,
@@ -25,13 +25,13 @@ from atp.arrays.positions import (
     RECORD_COLUMNS,
     Tables,
 )
-from atp.kernels.availability import MAX, OK, RECHECK, Supply, _ages, _overflows, _whole, walk
-from atp.kernels.jit import compiled, fetch, inlined, pointer
-from atp.kernels.offers import _common_multiple, _divisor
-from atp.kernels.pair_access import find_pair, is_unchanged, settled
-from atp.kernels.sourcing import Plan, Slots, plan_freely
-from atp.live.layout import DEMAND_WORDS, LIVE, RECEIPT_WORDS
-from atp.model import MICROS, NO_INSTANT, Limit
+from pricegrid.atp.kernels.availability import MAX, OK, RECHECK, Supply, _ages, _overflows, _whole, walk
+from pricegrid.atp.kernels.jit import compiled, fetch, inlined, pointer
+from pricegrid.atp.kernels.offers import _common_multiple, _divisor
+from pricegrid.atp.kernels.pair_access import find_pair, is_unchanged, settled
+from pricegrid.atp.kernels.sourcing import Plan, Slots, plan_freely
+from pricegrid.atp.live.layout import DEMAND_WORDS, LIVE, RECEIPT_WORDS
+from pricegrid.atp.model import MICROS, NO_INSTANT, Limit
 
 # free (n, FREE_SIZE) int64: a line's AvailabilityStatus; micros of the unit asked over all branches, and short of what
 # is asked; the last pick day of all of it, less than 0: not in full; by source the worst state and the oldest instant

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.availability import MAX
-from atp.kernels.jit import compiled
+from pricegrid.atp.kernels.availability import MAX
+from pricegrid.atp.kernels.jit import compiled
 
 LABELS_MAX: Final = 20_000
 """Labels of one day of one line."""

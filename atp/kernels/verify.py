@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.days import DAY_US
-from atp.arrays.positions import (
+from pricegrid.atp.arrays.days import DAY_US
+from pricegrid.atp.arrays.positions import (
     ALLOCATED,
     BLOCK_SHIFT,
     ERP_AS_OF,
@@ -21,9 +21,9 @@ from atp.arrays.positions import (
     UNAVAILABLE,
     WMS_AS_OF,
 )
-from atp.kernels.jit import compiled
-from atp.live.layout import DEMAND_WORDS, RECEIPT_WORDS
-from atp.model import MICROS, NO_INSTANT
+from pricegrid.atp.kernels.jit import compiled
+from pricegrid.atp.live.layout import DEMAND_WORDS, RECEIPT_WORDS
+from pricegrid.atp.model import MICROS, NO_INSTANT
 
 SOUND: Final = -1
 FIRST_INSTANT_US: Final = -62_135_596_800_000_000

@@ -6,13 +6,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels import in_order_streams as kernel
-from atp.live.positions import LiveWriter
-from atp.model import INT64_MAX, INT64_MIN, NO_INSTANT, Source
-from atp.rules.events import Event, Kind, Measure
-from atp.rules.rows import Pair, Stock
-from atp.rules.stream import PLAIN, Stream
-from atp.rules.streams import Base
+from pricegrid.atp.kernels import in_order_streams as kernel
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import INT64_MAX, INT64_MIN, NO_INSTANT, Source
+from pricegrid.atp.rules.events import Event, Kind, Measure
+from pricegrid.atp.rules.rows import Pair, Stock
+from pricegrid.atp.rules.stream import PLAIN, Stream
+from pricegrid.atp.rules.streams import Base
 
 EVENTS_MAX = 256
 """Of a stream that is taken over: one that often has to be given back costs no more than this each time."""

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels import live as live_kernel
-from atp.live.layout import (
+from pricegrid.atp.kernels import live as live_kernel
+from pricegrid.atp.live.layout import (
     BEAT,
     BLOCK,
     BOOT,

@@ -9,7 +9,7 @@ allocation without a line serves any line.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from atp.rules.order_lines import Mark, Point
+from pricegrid.atp.rules.order_lines import Mark, Point
 
 Key = tuple[str, int]
 """(reservation, its line)."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import NO_INSTANT, Source
+from pricegrid.atp.model import NO_INSTANT, Source
 
 
 class Measure(IntEnum):

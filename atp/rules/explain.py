@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from fractions import Fraction
 
-from atp.model import MICROS, NO_INSTANT, Source, day_date
-from atp.rules.promising import OrderLine
-from atp.rules.receipts import net_receipts
-from atp.rules.reference import (
+from pricegrid.atp.model import MICROS, NO_INSTANT, Source, day_date
+from pricegrid.atp.rules.promising import OrderLine
+from pricegrid.atp.rules.receipts import net_receipts
+from pricegrid.atp.rules.reference import (
     EPOCH,
     Moment,
     PairDays,
@@ -17,7 +17,7 @@ from atp.rules.reference import (
     pair_days,
     usable_day,
 )
-from atp.rules.rows import Receipt, Rows
+from pricegrid.atp.rules.rows import Receipt, Rows
 
 
 def explain_pair(

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from atp.arrays.pair_rows import PairRows
-from atp.rules.events import Event
-from atp.rules.order_lines import by_order, demand_rows, grouped, listed_demands
+from pricegrid.atp.arrays.pair_rows import PairRows
+from pricegrid.atp.rules.events import Event
+from pricegrid.atp.rules.order_lines import by_order, demand_rows, grouped, listed_demands
 
 
 def with_kit_demands(

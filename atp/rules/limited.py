@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import (
+from pricegrid.atp.model import (
     INT64_MAX,
     MICROS,
     AvailabilityStatus,

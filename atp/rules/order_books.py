@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from atp.arrays.pair_rows import PairRows
-from atp.model import NO_INSTANT, Source
-from atp.rules.events import Event, Kind, Measure
-from atp.rules.order_lines import (
+from pricegrid.atp.arrays.pair_rows import PairRows
+from pricegrid.atp.model import NO_INSTANT, Source
+from pricegrid.atp.rules.events import Event, Kind, Measure
+from pricegrid.atp.rules.order_lines import (
     Mark,
     OrderRows,
     Point,
@@ -25,9 +25,9 @@ from atp.rules.order_lines import (
     mark_of,
     newest_counted_us,
 )
-from atp.rules.receipts import receipts_of
-from atp.rules.rows import Allocation, Demand, Receipt
-from atp.rules.streams import Base, Owners, Stream, said
+from pricegrid.atp.rules.receipts import receipts_of
+from pricegrid.atp.rules.rows import Allocation, Demand, Receipt
+from pricegrid.atp.rules.streams import Base, Owners, Stream, said
 
 
 class AllocationBook:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TypeVar
 
-from atp.model import INT64_MAX
-from atp.rules.events import Event, Kind
-from atp.rules.rows import Allocation, Demand
+from pricegrid.atp.model import INT64_MAX
+from pricegrid.atp.rules.events import Event, Kind
+from pricegrid.atp.rules.rows import Allocation, Demand
 
 Mark = tuple[int, int]
 """A place in a stream: (instant of the reset that its numbering began with, 0 for none; sequence)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
 
-from atp.model import (
+from pricegrid.atp.model import (
     INT64_MAX,
     INT64_MIN,
     MICROS,
@@ -17,7 +17,7 @@ from atp.model import (
     Source,
     day_number,
 )
-from atp.rules.reference import (
+from pricegrid.atp.rules.reference import (
     Moment,
     PairDays,
     add_working_days,
@@ -31,8 +31,8 @@ from atp.rules.reference import (
     source_freshness,
     unit_factor,
 )
-from atp.rules.rows import Pair, Rows
-from atp.rules.sourcing import Plan, Slot, plan_shipments
+from pricegrid.atp.rules.rows import Pair, Rows
+from pricegrid.atp.rules.sourcing import Plan, Slot, plan_shipments
 
 USUAL_POLICY = PromisePolicy()
 FAR_RANK = 2**63

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from atp.rules.events import Event, Kind
-from atp.rules.rows import Receipt
+from pricegrid.atp.rules.events import Event, Kind
+from pricegrid.atp.rules.rows import Receipt
 
 OrderLine = tuple[str, str]
 """(reference, line), '' for none."""

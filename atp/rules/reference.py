@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import accumulate
 from zoneinfo import ZoneInfo
 
-from atp.model import (
+from pricegrid.atp.model import (
     CALENDAR_EXTRA_DAYS,
     INT64_MAX,
     INT64_MIN,
@@ -27,8 +27,8 @@ from atp.model import (
     SupplyPolicy,
     day_number,
 )
-from atp.rules.receipts import net_receipts
-from atp.rules.rows import Allocation, Demand, Feed, Pair, Receipt, Rows
+from pricegrid.atp.rules.receipts import net_receipts
+from pricegrid.atp.rules.rows import Allocation, Demand, Feed, Pair, Receipt, Rows
 
 USUAL_SUPPLY = SupplyPolicy()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

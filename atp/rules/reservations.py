@@ -11,10 +11,10 @@ from datetime import date
 from enum import IntEnum
 from fractions import Fraction
 
-from atp.model import AvailabilityStatus
-from atp.rules.clearing import Claim
-from atp.rules.order_lines import START, Mark
-from atp.rules.rows import Pair
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.atp.rules.clearing import Claim
+from pricegrid.atp.rules.order_lines import START, Mark
+from pricegrid.atp.rules.rows import Pair
 
 
 class ReservationStatus(IntEnum):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from atp.model import MICROS, STALE_AFTER_MIN, Reservation, Source
+from pricegrid.atp.model import MICROS, STALE_AFTER_MIN, Reservation, Source
 
 Pair = tuple[str, str]
 """(sku, branch)."""

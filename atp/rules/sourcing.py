@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from atp.model import TooComplexError
+from pricegrid.atp.model import TooComplexError
 
 CHOICES_MAX: Final = 5_000
 """Ways of one day that are tried one by one: any of six branches."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from atp.model import NO_INSTANT
-from atp.rules.events import DeadReason, Event, EventStatus, Kind, Measure, Outcome
+from pricegrid.atp.model import NO_INSTANT
+from pricegrid.atp.rules.events import DeadReason, Event, EventStatus, Kind, Measure, Outcome
 
 Span = tuple[int, int]
 """Sequences from the first to the last, both included."""

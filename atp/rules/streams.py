@@ -9,10 +9,10 @@ measures say is doubtful until each of them is set again, or what is missing arr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from atp.arrays.pair_rows import PairRows
-from atp.model import NO_INSTANT, Source
-from atp.rules.events import SOURCE_OF, Event, Kind, Measure
-from atp.rules.order_lines import (
+from pricegrid.atp.arrays.pair_rows import PairRows
+from pricegrid.atp.model import NO_INSTANT, Source
+from pricegrid.atp.rules.events import SOURCE_OF, Event, Kind, Measure
+from pricegrid.atp.rules.order_lines import (
     OrderRows,
     allocation_rows,
     by_order,
@@ -21,9 +21,9 @@ from atp.rules.order_lines import (
     listed_allocations,
     listed_demands,
 )
-from atp.rules.receipts import receipts_of
-from atp.rules.rows import Allocation, Stock
-from atp.rules.stream import Stream
+from pricegrid.atp.rules.receipts import receipts_of
+from pricegrid.atp.rules.rows import Allocation, Stock
+from pricegrid.atp.rules.stream import Stream
 
 __all__ = ["Base", "Stream", "demand_events", "figures_of", "gaps_of", "plain_events", "said", "stock_of"]
 

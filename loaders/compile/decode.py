@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loaders.compile.ordinals import Int64s, names_at, table_names
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.arrays.matrix import matrix_from_arrays
-from pricing_engine.kernels.entries import full_load_entries
-from pricing_engine.model import ALWAYS_US, NEVER_US, Method
+from pricegrid.loaders.compile.ordinals import Int64s, names_at, table_names
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
+from pricegrid.pricing_engine.kernels.entries import full_load_entries
+from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US, Method
 
 Snapshot = Mapping[str, NDArray[np.generic]]
 

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loaders.compile.ordinals import Arrays, Int64s, Ordinals, codes, columns, ranges, string_table
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.entries import index_cells
-from pricing_engine.model import ALWAYS_US, COST, MICROS, NEVER_US, Method
+from pricegrid.loaders.compile.ordinals import Arrays, Int64s, Ordinals, codes, columns, ranges, string_table
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.entries import index_cells
+from pricegrid.pricing_engine.model import ALWAYS_US, COST, MICROS, NEVER_US, Method
 
 _METHODS = [m.name.lower() for m in Method]
 # the order of entries: by cell, then as `pricing_engine.kernels.cursor` visits them; total but for entries alike in all

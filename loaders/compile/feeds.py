@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from atp.model import INT64_MAX, MICROS, NO_INSTANT, STALE_AFTER_MIN, Source
-from atp.rules.events import SOURCE_OF, Measure
+from pricegrid.atp.model import INT64_MAX, MICROS, NO_INSTANT, STALE_AFTER_MIN, Source
+from pricegrid.atp.rules.events import SOURCE_OF, Measure
 
 _SPEAKS: Mapping[Source, Sequence[Measure]] = {
     Source.ERP: (Measure.ON_HAND,),

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from atp.rules.receipts import net_receipts
-from atp.rules.rows import Receipt
+from pricegrid.atp.rules.receipts import net_receipts
+from pricegrid.atp.rules.rows import Receipt
 
 
 def net_column(rows: pl.DataFrame, starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from atp.arrays.positions import find_sorted
-from pricing_engine.arrays import matrix as mx
+from pricegrid.atp.arrays.positions import find_sorted
+from pricegrid.pricing_engine.arrays import matrix as mx
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]

@@ -13,12 +13,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from atp.arrays.days import local_days
-from atp.arrays.positions import BLOCK_SHIFT, COLUMNS, FLAGS, KINDS, PREFIX, names_arrays, pair_blocks
-from atp.model import INT64_MAX, MICROS, NO_INSTANT, day_number
-from loaders.compile.feeds import feed_columns
-from loaders.compile.net_demands import net_of_allocations
-from loaders.compile.net_receipts import net_column
+from pricegrid.atp.arrays.days import local_days
+from pricegrid.atp.arrays.positions import (
+    BLOCK_SHIFT,
+    COLUMNS,
+    FLAGS,
+    KINDS,
+    PREFIX,
+    names_arrays,
+    pair_blocks,
+)
+from pricegrid.atp.model import INT64_MAX, MICROS, NO_INSTANT, day_number
+from pricegrid.loaders.compile.feeds import feed_columns
+from pricegrid.loaders.compile.net_demands import net_of_allocations
+from pricegrid.loaders.compile.net_receipts import net_column
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]

@@ -9,8 +9,8 @@ from math import gcd
 import numpy as np
 import polars as pl
 
-from loaders.compile.entries import entry_arrays
-from loaders.compile.ordinals import (
+from pricegrid.loaders.compile.entries import entry_arrays
+from pricegrid.loaders.compile.ordinals import (
     Arrays,
     Frames,
     Int64s,
@@ -21,9 +21,17 @@ from loaders.compile.ordinals import (
     ranges,
     string_table,
 )
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.strings import put_skus, slots_for
-from pricing_engine.model import MICROS, PRIORITY_LAST, BelowMinimum, Ladder, Mode, RoundingMode, Windows
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.strings import put_skus, slots_for
+from pricegrid.pricing_engine.model import (
+    MICROS,
+    PRIORITY_LAST,
+    BelowMinimum,
+    Ladder,
+    Mode,
+    RoundingMode,
+    Windows,
+)
 
 
 def compile_prices(frames: Frames) -> Arrays:

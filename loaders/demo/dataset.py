@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from loaders.demo.catalogue import (
+from pricegrid.loaders.demo.catalogue import (
     HAZARDOUS_GROUP,
     KIT_LEAF,
     LEAVES,
@@ -24,7 +24,7 @@ from loaders.demo.catalogue import (
     product_groups,
     round_price,
 )
-from loaders.demo.prices import (
+from pricegrid.loaders.demo.prices import (
     AGREEMENT_COLUMNS,
     BOOK_COLUMNS,
     BOOKS,
@@ -37,8 +37,8 @@ from loaders.demo.prices import (
     table,
     with_columns,
 )
-from loaders.demo.showcase import BasketLine, basket, showcase_contracts, showcase_items
-from loaders.demo.stock import BRANCHES, stock_tables
+from pricegrid.loaders.demo.showcase import BasketLine, basket, showcase_contracts, showcase_items
+from pricegrid.loaders.demo.stock import BRANCHES, stock_tables
 
 TIME_ZONE = "Europe/Berlin"
 CURRENCY = "EUR"

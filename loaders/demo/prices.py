@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from loaders.demo.catalogue import LEAVES, group_id, round_price
+from pricegrid.loaders.demo.catalogue import LEAVES, group_id, round_price
 
 CLASSES = (
     "INSTALLER",

@@ -6,8 +6,8 @@ from typing import Final
 
 import polars as pl
 
-from loaders.demo.catalogue import KIT_LEAF
-from loaders.demo.prices import COMPANY, GROUP, SITE, Demo, Part, table
+from pricegrid.loaders.demo.catalogue import KIT_LEAF
+from pricegrid.loaders.demo.prices import COMPANY, GROUP, SITE, Demo, Part, table
 
 # Role in the basket -> (product group of the third level, the how-manieth item of it).
 ROLES: Final[Mapping[str, tuple[str, int]]] = {

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from loaders.demo.catalogue import KIT_LEAF
+from pricegrid.loaders.demo.catalogue import KIT_LEAF
 
 
 @dataclass(frozen=True, slots=True)

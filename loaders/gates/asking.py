@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from atp.arrays.positions import PREFIX
-from atp.engine import AvailabilityEngine
-from atp.model import AvailabilityStatus, CheckAsk
-from loaders.gates.sample import ANSWER, Arrays
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.errors import UnknownCustomerError
-from pricing_engine.model import LineStatus
+from pricegrid.atp.arrays.positions import PREFIX
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import AvailabilityStatus, CheckAsk
+from pricegrid.loaders.gates.sample import ANSWER, Arrays
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.errors import UnknownCustomerError
+from pricegrid.pricing_engine.model import LineStatus
 
 
 def ask(arrays: Arrays, questions: pl.DataFrame, as_of_us: int) -> pl.DataFrame:

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import polars as pl
 
-from loaders.gates.gates import Limits, compare, decimal_text, instant_text
-from loaders.gates.running import Side, Tools, compare_sample, why_not_asked
-from loaders.gates.sample_change import example_text
-from loaders.store.kept import ENTRIES, row_key
-from loaders.tables import TABLES
+from pricegrid.loaders.gates.gates import Limits, compare, decimal_text, instant_text
+from pricegrid.loaders.gates.running import Side, Tools, compare_sample, why_not_asked
+from pricegrid.loaders.gates.sample_change import example_text
+from pricegrid.loaders.store.kept import ENTRIES, row_key
+from pricegrid.loaders.tables import TABLES
 
 EXAMPLES_MAX: Final = 3
 """Rows of each kind of change that are shown of a table."""

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from loaders.validate.tables import TableCounts
-from pricing_engine.model import ALWAYS_US, MICROS, NEVER_US
+from pricegrid.loaders.validate.tables import TableCounts
+from pricegrid.pricing_engine.model import ALWAYS_US, MICROS, NEVER_US
 
 ENTRY_KEY: Final = (
     "book_id",
@@ -35,7 +35,7 @@ Decode = Callable[[Mapping[str, np.ndarray[Any, Any]]], pl.DataFrame]
 
 def decode_running(arrays: Mapping[str, np.ndarray[Any, Any]]) -> pl.DataFrame:
     """The decoder of this repository's snapshots, imported only where entries are compared."""
-    from loaders.compile.decode import decode_entries
+    from pricegrid.loaders.compile.decode import decode_entries
 
     frame: pl.DataFrame = decode_entries(arrays)
     return frame

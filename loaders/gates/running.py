@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from loaders.errors import NoSnapshotError, SnapshotVersionError
-from loaders.gates.gates import Decode, Gate, Limits, gate_change
-from loaders.gates.sample import Ask
-from loaders.gates.sample_change import SampleChange, compare_answers
-from loaders.gates.tables import (
+from pricegrid.loaders.errors import NoSnapshotError, SnapshotVersionError
+from pricegrid.loaders.gates.gates import Decode, Gate, Limits, gate_change
+from pricegrid.loaders.gates.sample import Ask
+from pricegrid.loaders.gates.sample_change import SampleChange, compare_answers
+from pricegrid.loaders.gates.tables import (
     book_currencies,
     counts_only,
     gate_absent,
@@ -20,8 +20,8 @@ from loaders.gates.tables import (
     gate_sample,
     gate_vanished,
 )
-from loaders.store.kept import Digests, Kept, entry_digests, stored_tables
-from loaders.store.snapshot import current_version, open_snapshot, read_manifest, snapshot_folder
+from pricegrid.loaders.store.kept import Digests, Kept, entry_digests, stored_tables
+from pricegrid.loaders.store.snapshot import current_version, open_snapshot, read_manifest, snapshot_folder
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

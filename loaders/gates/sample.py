@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pricing_engine.model import MICROS
+from pricegrid.pricing_engine.model import MICROS
 
 QUESTIONS_MAX: Final = 1_000
 _OF_CONTRACTS: Final = 500

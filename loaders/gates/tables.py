@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from loaders.gates.gates import Gate, Limits
-from loaders.gates.sample_change import KINDS, SampleChange, example_text
-from loaders.store.kept import ENTRIES, TRANSIENT, Digests, Kept, gate_key
+from pricegrid.loaders.gates.gates import Gate, Limits
+from pricegrid.loaders.gates.sample_change import KINDS, SampleChange, example_text
+from pricegrid.loaders.store.kept import ENTRIES, TRANSIENT, Digests, Kept, gate_key
 
 ABSENT_FLAG: Final = "--allow-absent"
 _NAMED_MAX: Final = 3

@@ -12,9 +12,9 @@ from zoneinfo import available_timezones
 
 import polars as pl
 
-from loaders.read.instants import ZONE_MARK, InstantReader
-from loaders.tables import RATE_DIGITS, Column, Kind, Table
-from pricing_engine.model import ALWAYS_US, INT64_MAX, MICROS, NEVER_US
+from pricegrid.loaders.read.instants import ZONE_MARK, InstantReader
+from pricegrid.loaders.tables import RATE_DIGITS, Column, Kind, Table
+from pricegrid.pricing_engine.model import ALWAYS_US, INT64_MAX, MICROS, NEVER_US
 
 _DATED: Final = frozenset({Kind.VALID_FROM, Kind.VALID_TO, Kind.INSTANT})
 _NAMED: Final = frozenset({Kind.NAME, Kind.TEXT, Kind.ZONE, Kind.CURRENCY, Kind.WORD})

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from loaders.errors import DatasetError
-from loaders.tables import Kind
-from pricing_engine.model import NEVER_US
+from pricegrid.loaders.errors import DatasetError
+from pricegrid.loaders.tables import Kind
+from pricegrid.pricing_engine.model import NEVER_US
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _INSTANT = re.compile(

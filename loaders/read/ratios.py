@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from loaders.tables import RATE_DIGITS, Table
-from pricing_engine.model import INT64_MAX
+from pricegrid.loaders.tables import RATE_DIGITS, Table
+from pricegrid.pricing_engine.model import INT64_MAX
 
 _ONE: Final = 10**RATE_DIGITS
 RATIOS: Final[Mapping[str, tuple[str, str | None]]] = {

@@ -19,9 +19,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loaders.errors import DatasetError
-from loaders.read.csv_scan import Fault, Scan, scan
-from loaders.tables import TABLES, Table
+from pricegrid.loaders.errors import DatasetError
+from pricegrid.loaders.read.csv_scan import Fault, Scan, scan
+from pricegrid.loaders.tables import TABLES, Table
 
 _ENDINGS: Final = (".csv.gz", ".csv", ".parquet")
 _BOM: Final = b"\xef\xbb\xbf"

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TextIO
 
-from loaders.errors import LoadError
-from loaders.gates.diff import diff, diff_text
-from loaders.gates.gates import DEFAULT_LIMITS
-from loaders.gates.running import Tools, open_side
-from loaders.publish import default_functions, utc_now
-from loaders.store.snapshot import (
+from pricegrid.loaders.errors import LoadError
+from pricegrid.loaders.gates.diff import diff, diff_text
+from pricegrid.loaders.gates.gates import DEFAULT_LIMITS
+from pricegrid.loaders.gates.running import Tools, open_side
+from pricegrid.loaders.publish import default_functions, utc_now
+from pricegrid.loaders.store.snapshot import (
     activate,
     current_version,
     list_snapshots,

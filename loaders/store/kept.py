@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loaders.errors import SnapshotCorruptError
-from loaders.gates.gates import ENTRY_KEY
-from loaders.store.hashing import hash_file
-from loaders.store.snapshot import KeptFile, read_manifest, snapshot_folder
-from loaders.tables import TABLES
+from pricegrid.loaders.errors import SnapshotCorruptError
+from pricegrid.loaders.gates.gates import ENTRY_KEY
+from pricegrid.loaders.store.hashing import hash_file
+from pricegrid.loaders.store.snapshot import KeptFile, read_manifest, snapshot_folder
+from pricegrid.loaders.tables import TABLES
 
 ENTRIES: Final = "price_entries"
 SAMPLE: Final = "sample"

@@ -33,14 +33,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from loaders.errors import (
+from pricegrid.loaders.errors import (
     LoaderBusyError,
     NoSnapshotError,
     SnapshotCorruptError,
     SnapshotError,
     SnapshotVersionError,
 )
-from loaders.store.hashing import hash_file
+from pricegrid.loaders.store.hashing import hash_file
 
 FORMAT_VERSION: Final = 4
 MANIFEST: Final = "manifest.json"

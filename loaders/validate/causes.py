@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from loaders.read.tables import RawTable, reject_schema
+from pricegrid.loaders.read.tables import RawTable, reject_schema
 
 NAME_SEPARATOR: Final = "\x1f"
 """Between the parts of a name that has two."""

@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from loaders.read.columns import ROW, quoted
-from loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX
-from loaders.validate.causes import NAME_SEPARATOR
-from loaders.validate.graphs import NO_PARENT, UNKNOWN_PARENT, cyclic_edges, examine, long_edges
-from loaders.validate.state import Validation
-from loaders.validate.windows import warn_overlaps
-from pricing_engine.model import BASIS_LINKS_MAX, COST, MICROS
+from pricegrid.loaders.read.columns import ROW, quoted
+from pricegrid.loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX
+from pricegrid.loaders.validate.causes import NAME_SEPARATOR
+from pricegrid.loaders.validate.graphs import NO_PARENT, UNKNOWN_PARENT, cyclic_edges, examine, long_edges
+from pricegrid.loaders.validate.state import Validation
+from pricegrid.loaders.validate.windows import warn_overlaps
+from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, COST, MICROS
 
 _UNIT_PAIR: Final = ("sku", "uom")
 

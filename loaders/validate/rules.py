@@ -6,9 +6,9 @@ from typing import Final
 
 import polars as pl
 
-from loaders.read.columns import TEXT, Rule, limits, quoted, said, wrong
-from loaders.tables import Table
-from pricing_engine.model import COST, MICROS
+from pricegrid.loaders.read.columns import TEXT, Rule, limits, quoted, said, wrong
+from pricegrid.loaders.tables import Table
+from pricegrid.pricing_engine.model import COST, MICROS
 
 _HUNDRED: Final = 100 * MICROS
 

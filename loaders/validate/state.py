@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from loaders.read.columns import ROW, TEXT
-from loaders.read.tables import CELL_BYTES_MAX, RawTable, reject_schema
-from loaders.validate.causes import Causes, Logged
+from pricegrid.loaders.read.columns import ROW, TEXT
+from pricegrid.loaders.read.tables import CELL_BYTES_MAX, RawTable, reject_schema
+from pricegrid.loaders.validate.causes import Causes, Logged
 
 _SHOWN = 3
 REASON_CHARS_MAX = 1_000

@@ -13,8 +13,8 @@ from typing import Final
 
 import polars as pl
 
-from loaders.errors import DatasetError
-from loaders.read.columns import (
+from pricegrid.loaders.errors import DatasetError
+from pricegrid.loaders.read.columns import (
     ROW,
     TEXT,
     clean,
@@ -26,20 +26,20 @@ from loaders.read.columns import (
     said,
     table_expressions,
 )
-from loaders.read.instants import InstantReader
-from loaders.read.ratios import RATIOS, normal_columns, with_ratios
-from loaders.read.tables import CELL_BYTES_MAX, RawTable, check_header, find_tables, read_table
-from loaders.tables import (
+from pricegrid.loaders.read.instants import InstantReader
+from pricegrid.loaders.read.ratios import RATIOS, normal_columns, with_ratios
+from pricegrid.loaders.read.tables import CELL_BYTES_MAX, RawTable, check_header, find_tables, read_table
+from pricegrid.loaders.tables import (
     DEFAULT_LAYER,
     DELTA_ENTRIES,
     TABLES,
     Table,
 )
-from loaders.validate.causes import RootCause, root_causes
-from loaders.validate.references import KnownNames, check_entries, check_references
-from loaders.validate.rules import first_broken, row_rules
-from loaders.validate.state import Validation
-from pricing_engine.model import ALWAYS_US, COST, NEVER_US
+from pricegrid.loaders.validate.causes import RootCause, root_causes
+from pricegrid.loaders.validate.references import KnownNames, check_entries, check_references
+from pricegrid.loaders.validate.rules import first_broken, row_rules
+from pricegrid.loaders.validate.state import Validation
+from pricegrid.pricing_engine.model import ALWAYS_US, COST, NEVER_US
 
 _SLICE_ROWS: Final = 1 << 22
 Known = Callable[[pl.DataFrame], KnownNames]

@@ -5,9 +5,9 @@ from typing import Final
 
 import polars as pl
 
-from loaders.validate.state import Validation
-from pricing_engine.model import ALWAYS_US, NEVER_US
-from pricing_engine.rules.explain import decimal_text
+from pricegrid.loaders.validate.state import Validation
+from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
+from pricegrid.pricing_engine.rules.explain import decimal_text
 
 _LADDER: Final = ("book_id", "sku", "product_group", "price_class", "uom")
 _SHOWN: Final = 3

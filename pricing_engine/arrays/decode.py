@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.entries import (
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.entries import (
     find_cell,
     first_entry_of,
     first_record,
@@ -19,8 +19,8 @@ from pricing_engine.kernels.entries import (
     records_of,
     value_of,
 )
-from pricing_engine.kernels.stack import gather_stack
-from pricing_engine.model import (
+from pricegrid.pricing_engine.kernels.stack import gather_stack
+from pricegrid.pricing_engine.model import (
     ALWAYS_US,
     BASIS_LINKS_MAX,
     COST,

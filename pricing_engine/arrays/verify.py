@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels import verify as kernel
-from pricing_engine.model import (
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels import verify as kernel
+from pricegrid.pricing_engine.model import (
     ALWAYS_US,
     CUSTOMER_DEPTH_MAX,
     GROUP_DEPTH_MAX,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.strings import TAG, name_key, put_skus
-from pricing_engine.kernels.verify import SOUND
-from pricing_engine.model import Method
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.strings import TAG, name_key, put_skus
+from pricegrid.pricing_engine.kernels.verify import SOUND
+from pricegrid.pricing_engine.model import Method
 
 Rows = NDArray[Any]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-from pricing_engine.kernels.tables import load_word
+from pricegrid.pricing_engine.kernels.tables import load_word
 
 
 @intrinsic

@@ -10,8 +10,8 @@ state outside its arguments.
 import numpy as np
 from numba import njit
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.entries import (
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.entries import (
     WORK_AS_OF,
     WORK_BASE_QUANTITY,
     WORK_CLASS,
@@ -30,8 +30,8 @@ from pricing_engine.kernels.entries import (
     valid_now,
     value_of,
 )
-from pricing_engine.kernels.exact import INT64_MAX, compare, divide, times
-from pricing_engine.model import BASIS_LINKS_MAX, BelowMinimum
+from pricegrid.pricing_engine.kernels.exact import INT64_MAX, compare, divide, times
+from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, BelowMinimum
 
 (
     FRAME_BOOK,

@@ -7,8 +7,8 @@ ends, and WORK_ESCALATE says that exact arithmetic needs more than 127 bits: the
 import numpy as np
 from numba import njit
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.bits import count_ones
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.bits import count_ones
 
 (
     WORK_AS_OF,

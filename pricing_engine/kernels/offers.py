@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.cursor import (
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.cursor import (
     ANY_BREAK,
     BLOCKED,
     ENTRY,
@@ -30,7 +30,7 @@ from pricing_engine.kernels.cursor import (
     ranking_window,
     start_book,
 )
-from pricing_engine.kernels.entries import (
+from pricegrid.pricing_engine.kernels.entries import (
     WORK_AS_OF,
     WORK_BRANCH,
     WORK_CURRENCY,
@@ -47,8 +47,8 @@ from pricing_engine.kernels.entries import (
     records_of,
     value_of,
 )
-from pricing_engine.kernels.exact import compare, round_to_increment, scale
-from pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode, Windows
+from pricegrid.pricing_engine.kernels.exact import compare, round_to_increment, scale
+from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode, Windows
 
 (
     OFFER_RANK,

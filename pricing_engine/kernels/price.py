@@ -8,9 +8,9 @@ then probes each bundle once for each item level, however many books and custome
 import numpy as np
 from numba import njit
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.cursor import FRAME_SIZE, FRAMES
-from pricing_engine.kernels.entries import (
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.cursor import FRAME_SIZE, FRAMES
+from pricegrid.pricing_engine.kernels.entries import (
     WORK_AS_OF,
     WORK_BASE_QUANTITY,
     WORK_BRANCH,
@@ -33,8 +33,8 @@ from pricing_engine.kernels.entries import (
     find_cell,
     level_flag,
 )
-from pricing_engine.kernels.exact import INT64_MAX, divide, extended, times
-from pricing_engine.kernels.offers import (
+from pricegrid.pricing_engine.kernels.exact import INT64_MAX, divide, extended, times
+from pricegrid.pricing_engine.kernels.offers import (
     OFFER_BOOK,
     OFFER_ENTRY,
     OFFER_LIFTED,
@@ -42,8 +42,8 @@ from pricing_engine.kernels.offers import (
     OFFER_ROUNDED,
     OFFER_SIZE,
 )
-from pricing_engine.kernels.select_offer import MISSED_INPUT_BIT, OFFER_ROWS, STOP, has_book, settle
-from pricing_engine.kernels.single_offer import (
+from pricegrid.pricing_engine.kernels.select_offer import MISSED_INPUT_BIT, OFFER_ROWS, STOP, has_book, settle
+from pricegrid.pricing_engine.kernels.single_offer import (
     MEMO_GROUPS_MAX,
     MEMO_SIZE,
     ROW_BOOK,
@@ -56,7 +56,7 @@ from pricing_engine.kernels.single_offer import (
     plain_rows,
     rows_of,
 )
-from pricing_engine.kernels.stack import (
+from pricegrid.pricing_engine.kernels.stack import (
     STACK_ATTACHMENT,
     STACK_INHERITED,
     STACK_LAYER,
@@ -65,9 +65,9 @@ from pricing_engine.kernels.stack import (
     gather_stack,
     priority_of,
 )
-from pricing_engine.kernels.strings import find_item, find_name, likely_ordinal, name_key
-from pricing_engine.kernels.tables import fetch, matrix_of, table_of
-from pricing_engine.model import (
+from pricegrid.pricing_engine.kernels.strings import find_item, find_name, likely_ordinal, name_key
+from pricegrid.pricing_engine.kernels.tables import fetch, matrix_of, table_of
+from pricegrid.pricing_engine.model import (
     GROUP_DEPTH_MAX,
     MICROS,
     NEVER_US,

@@ -2,8 +2,8 @@
 
 from numba import njit
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.cursor import (
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.cursor import (
     BLOCKED,
     BY_PRICE,
     COMPETE,
@@ -15,7 +15,7 @@ from pricing_engine.kernels.cursor import (
     note_offer,
     start_book,
 )
-from pricing_engine.kernels.entries import (
+from pricegrid.pricing_engine.kernels.entries import (
     WORK_CURRENCY,
     WORK_ESCALATE,
     WORK_LEVELS,
@@ -29,8 +29,8 @@ from pricing_engine.kernels.entries import (
     records_of,
     value_of,
 )
-from pricing_engine.kernels.exact import INT64_MAX, compare
-from pricing_engine.kernels.offers import (
+from pricegrid.pricing_engine.kernels.exact import INT64_MAX, compare
+from pricegrid.pricing_engine.kernels.offers import (
     OFFER_CLASS_RANK,
     OFFER_CLOUDED,
     OFFER_DENOMINATOR,
@@ -45,13 +45,13 @@ from pricing_engine.kernels.offers import (
     find_rate,
     next_offer,
 )
-from pricing_engine.kernels.stack import (
+from pricegrid.pricing_engine.kernels.stack import (
     STACK_ATTACHMENT,
     STACK_DISTANCE,
     STACK_LAYER,
     priority_of,
 )
-from pricing_engine.model import (
+from pricegrid.pricing_engine.model import (
     Ladder,
     Mode,
     Windows,

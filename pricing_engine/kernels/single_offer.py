@@ -9,9 +9,9 @@ search would say (P1 to P10); for any other line the answer is False, and the se
 import numpy as np
 from numba import njit
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.bits import lowest_one
-from pricing_engine.kernels.entries import (
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.bits import lowest_one
+from pricegrid.pricing_engine.kernels.entries import (
     WORK_CLASS,
     WORK_CURRENCY,
     WORK_HORIZON,
@@ -27,10 +27,10 @@ from pricing_engine.kernels.entries import (
     records_of,
     value_of,
 )
-from pricing_engine.kernels.exact import INT64_MAX, round_to_increment, times
-from pricing_engine.kernels.stack import STACK_ATTACHMENT, STACK_DISTANCE, STACK_LAYER, priority_of
-from pricing_engine.kernels.tables import fetch
-from pricing_engine.model import ALWAYS_US, GROUP_DEPTH_MAX, NEVER_US, Ladder, Method, Mode
+from pricegrid.pricing_engine.kernels.exact import INT64_MAX, round_to_increment, times
+from pricegrid.pricing_engine.kernels.stack import STACK_ATTACHMENT, STACK_DISTANCE, STACK_LAYER, priority_of
+from pricegrid.pricing_engine.kernels.tables import fetch
+from pricegrid.pricing_engine.model import ALWAYS_US, GROUP_DEPTH_MAX, NEVER_US, Ladder, Method, Mode
 
 # rows (n, ROW_SIZE): what holds for a row of the stack throughout a request
 (

@@ -3,10 +3,10 @@
 import numpy as np
 from numba import njit
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.entries import valid_now
-from pricing_engine.kernels.exact import INT64_MAX
-from pricing_engine.model import CUSTOMER_DEPTH_MAX
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.entries import valid_now
+from pricegrid.pricing_engine.kernels.exact import INT64_MAX
+from pricegrid.pricing_engine.model import CUSTOMER_DEPTH_MAX
 
 STACK_LAYER, STACK_DISTANCE, STACK_ATTACHMENT, STACK_INHERITED, STACK_SIZE = range(5)
 

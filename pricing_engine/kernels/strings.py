@@ -8,9 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.bits import word_of
-from pricing_engine.kernels.exact import mul_low
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.bits import word_of
+from pricegrid.pricing_engine.kernels.exact import mul_low
 
 _MULTIPLIER = np.int64(-7046029254386353131)  # 2^64 / golden ratio, as a signed integer
 TAG = ~np.int64(0xFFFFFFFF)

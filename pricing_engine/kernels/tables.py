@@ -20,7 +20,7 @@ from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, overload, register_model
 from numpy.typing import NDArray
 
-from pricing_engine.arrays.matrix import DTYPES, TABLES, Matrix
+from pricegrid.pricing_engine.arrays.matrix import DTYPES, TABLES, Matrix
 
 
 class TableType(types.Type):

@@ -8,12 +8,12 @@ answers with the number of the row at fault, or SOUND, and has its plain form in
 import numpy as np
 from numba import njit
 
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels.bits import count_ones
-from pricing_engine.kernels.entries import bundle_bit, records_of
-from pricing_engine.kernels.strings import TAG, name_key, sku_word
-from pricing_engine.kernels.tables import fetch, table_of
-from pricing_engine.model import Method
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.bits import count_ones
+from pricegrid.pricing_engine.kernels.entries import bundle_bit, records_of
+from pricegrid.pricing_engine.kernels.strings import TAG, name_key, sku_word
+from pricegrid.pricing_engine.kernels.tables import fetch, table_of
+from pricegrid.pricing_engine.model import Method
 
 SOUND = -1
 LIMIT_LOW, LIMIT_HIGH, LIMIT_BLANK, LIMIT_END, LIMIT_SIZE = range(5)

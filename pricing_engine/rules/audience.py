@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from pricing_engine.model import Agreement, Customer, Entry, Item, PriceData
+from pricegrid.pricing_engine.model import Agreement, Customer, Entry, Item, PriceData
 
 
 def item_levels(data: PriceData, item: Item) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pricing_engine.model import (
+from pricegrid.pricing_engine.model import (
     BASIS_LINKS_MAX,
     COST,
     INT64_MAX,
@@ -38,9 +38,9 @@ from pricing_engine.model import (
     PriceData,
     Windows,
 )
-from pricing_engine.rules.audience import entry_level
-from pricing_engine.rules.money import convert, method_ratio, round_price
-from pricing_engine.rules.resolution import Blocked, Missed, Offer, Step
+from pricegrid.pricing_engine.rules.audience import entry_level
+from pricegrid.pricing_engine.rules.money import convert, method_ratio, round_price
+from pricegrid.pricing_engine.rules.resolution import Blocked, Missed, Offer, Step
 
 AS_BASIS = Layer("", 0)
 """A basis book is asked as if it stood alone in a layer of mode `first` (P7)."""

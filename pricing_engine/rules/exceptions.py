@@ -2,9 +2,20 @@
 
 from dataclasses import replace
 
-from pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceData, PriceQuestion
-from pricing_engine.rules.audience import agreement_distance, customer_stack, entry_level, item_levels
-from pricing_engine.rules.resolution import Resolution
+from pricegrid.pricing_engine.model import (
+    ExceptionPolicy,
+    ExceptionReason,
+    LineStatus,
+    PriceData,
+    PriceQuestion,
+)
+from pricegrid.pricing_engine.rules.audience import (
+    agreement_distance,
+    customer_stack,
+    entry_level,
+    item_levels,
+)
+from pricegrid.pricing_engine.rules.resolution import Resolution
 
 
 def with_exception(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from pricing_engine.model import (
+from pricegrid.pricing_engine.model import (
     MICROS,
     NEVER_US,
     Book,
@@ -12,8 +12,8 @@ from pricing_engine.model import (
     RoundingMode,
     minor_unit_micros,
 )
-from pricing_engine.rules.money import extended_price_micros, round_price
-from pricing_engine.rules.resolution import Considered, Offer, Resolution
+from pricegrid.pricing_engine.rules.money import extended_price_micros, round_price
+from pricegrid.pricing_engine.rules.resolution import Considered, Offer, Resolution
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

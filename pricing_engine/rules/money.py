@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from pricing_engine.model import MICROS, Book, Method, PriceData, RoundingMode, minor_unit_micros
+from pricegrid.pricing_engine.model import MICROS, Book, Method, PriceData, RoundingMode, minor_unit_micros
 
 
 def method_ratio(method: Method, value_micros: int) -> Fraction:

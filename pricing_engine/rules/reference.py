@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
-from pricing_engine.model import (
+from pricegrid.pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
+from pricegrid.pricing_engine.model import (
     INT64_MAX,
     NEVER_US,
     Book,
@@ -26,11 +26,11 @@ from pricing_engine.model import (
     PriceData,
     PriceQuestion,
 )
-from pricing_engine.rules.audience import customer_stack, is_entitled, item_levels
-from pricing_engine.rules.candidates import Line, book_says, class_rank
-from pricing_engine.rules.exceptions import with_exception
-from pricing_engine.rules.money import convert, extended_price_micros
-from pricing_engine.rules.resolution import Blocked, Considered, Missed, Offer, Rank, Resolution
+from pricegrid.pricing_engine.rules.audience import customer_stack, is_entitled, item_levels
+from pricegrid.pricing_engine.rules.candidates import Line, book_says, class_rank
+from pricegrid.pricing_engine.rules.exceptions import with_exception
+from pricegrid.pricing_engine.rules.money import convert, extended_price_micros
+from pricegrid.pricing_engine.rules.resolution import Blocked, Considered, Missed, Offer, Rank, Resolution
 
 ENDED = "the line ended below a minimum in an earlier layer"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pricing_engine.model import NEVER_US, Book, Entry, ExceptionReason, Form, LineStatus
+from pricegrid.pricing_engine.model import NEVER_US, Book, Entry, ExceptionReason, Form, LineStatus
 
 Rank = tuple[int | str, ...]
 

@@ -14,9 +14,9 @@ from pricegrid import (
     PromiseLimit,
     SourceFreshness,
 )
-from service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
-from service.cli.supply import add_supply_arguments, supply_from
-from service.cli.text import (
+from pricegrid.service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
+from pricegrid.service.cli.supply import add_supply_arguments, supply_from
+from pricegrid.service.cli.text import (
     UsageError,
     decimal_or_none,
     decimal_text,
@@ -24,8 +24,8 @@ from service.cli.text import (
     print_json_list,
     print_table,
 )
-from service.cli.watch import add_watch_arguments, run_watch
-from service.clock import instant_text
+from pricegrid.service.cli.watch import add_watch_arguments, run_watch
+from pricegrid.service.clock import instant_text
 
 _STEPS_SHOWN = 3
 

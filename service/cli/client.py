@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from erp.protocol import ErpConfigError
-from loaders.errors import SnapshotError
 from pricegrid import Client, Freshness, PricegridError
-from pricing_engine.model import ExceptionPolicy
-from service.cli.text import UsageError, as_of_argument
+from pricegrid.erp.protocol import ErpConfigError
+from pricegrid.loaders.errors import SnapshotError
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.cli.text import UsageError, as_of_argument
 
 TIMEOUT_S = 30.0
 
@@ -53,7 +53,7 @@ def asking_client(args: argparse.Namespace, policy: ExceptionPolicy | None = Non
         with Client(args.address) as client:
             yield client
         return
-    from service.rpc.in_process import store_client
+    from pricegrid.service.rpc.in_process import store_client
 
     try:
         with store_client(args.store, policy, erp_config=erp_config) as client:
@@ -69,7 +69,7 @@ def live_client(args: argparse.Namespace) -> Iterator[Client]:
         with Client(args.address) as client:
             yield client
         return
-    from service.rpc.in_process import store_client
+    from pricegrid.service.rpc.in_process import store_client
 
     with store_client(args.store, ExceptionPolicy(), changes_live_state=True) as client:
         yield client

@@ -5,10 +5,10 @@ import json
 from collections.abc import Sequence
 
 from pricegrid import Client, DeadLetter
-from service.cli.client import add_where_arguments, answer, live_client
-from service.cli.text import UsageError, limit_argument, print_json_list, print_table
-from service.clock import instant_text
-from service.limits import LIST_DEFAULT, LIST_MAX
+from pricegrid.service.cli.client import add_where_arguments, answer, live_client
+from pricegrid.service.cli.text import UsageError, limit_argument, print_json_list, print_table
+from pricegrid.service.clock import instant_text
+from pricegrid.service.limits import LIST_DEFAULT, LIST_MAX
 
 
 def add_dead_letters_arguments(parser: argparse.ArgumentParser) -> None:

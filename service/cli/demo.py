@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, DemoDataset, generate
-from loaders.demo.stock import BRANCHES
 from pricegrid import Client, Line, QuoteResult
-from service.cli.promise import print_promise
-from service.cli.quote import available_cells, json_rows
-from service.cli.text import (
+from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, DemoDataset, generate
+from pricegrid.loaders.demo.stock import BRANCHES
+from pricegrid.service.cli.promise import print_promise
+from pricegrid.service.cli.quote import available_cells, json_rows
+from pricegrid.service.cli.text import (
     UsageError,
     decimal_text,
     extended_price_text,
@@ -27,7 +27,7 @@ from service.cli.text import (
     print_table,
     unit_price_text,
 )
-from service.cli.waterfall import print_waterfall
+from pricegrid.service.cli.waterfall import print_waterfall
 
 SEED = 7
 STOP_S = 15.0
@@ -231,4 +231,4 @@ def _make_room(directory: Path) -> None:
 
 
 def _pricegrid() -> list[str]:
-    return [sys.executable, "-m", "service.cli.main"]
+    return [sys.executable, "-m", "pricegrid.service.cli.main"]

@@ -9,17 +9,17 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from erp.control import ErpControl
-from erp.dead_letters import DeadLetterFile, KeptLetter
-from erp.gateway import ErpGateway
-from erp.observe import NoErpMetrics
-from erp.protocol import ErpError
-from service.cli.flags import add_flag_arguments, clear_flag, list_flags, set_flag
-from service.cli.text import UsageError, print_json_list, print_table
-from service.clock import instant_of_us, instant_text, now_us
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.dead_letters import DeadLetterFile, KeptLetter
+from pricegrid.erp.gateway import ErpGateway
+from pricegrid.erp.observe import NoErpMetrics
+from pricegrid.erp.protocol import ErpError
+from pricegrid.service.cli.flags import add_flag_arguments, clear_flag, list_flags, set_flag
+from pricegrid.service.cli.text import UsageError, print_json_list, print_table
+from pricegrid.service.clock import instant_of_us, instant_text, now_us
 
 if TYPE_CHECKING:
-    from erp.validation import PriceCheck
+    from pricegrid.erp.validation import PriceCheck
 
 REPLAY_TIMEOUT_S = 10.0
 
@@ -82,7 +82,7 @@ def run_erp(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     import asyncio
 
-    from erp.adapters import check_config, make_adapter
+    from pricegrid.erp.adapters import check_config, make_adapter
 
     settings = check_config(args.erp_config)
 
@@ -156,7 +156,7 @@ def _document(letter: KeptLetter) -> dict[str, object]:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from erp.replay import ReplayError, replay
+    from pricegrid.erp.replay import ReplayError, replay
 
     file = DeadLetterFile(args.store)
     letters = [each for each in file.letters() if not args.id or each.letter_id in args.id]
@@ -195,12 +195,12 @@ def _refreshed(store: Path) -> "Callable[[PriceCheck], PriceCheck]":
     """What the matrices say now; where they can't be asked, a check stays as it is."""
     import numpy as np
 
-    from loaders.errors import SnapshotError
-    from pricing_engine.engine import PriceAsk
-    from pricing_engine.errors import PricingError
-    from pricing_engine.model import ExceptionPolicy
-    from service.erp_overlay.prices import price_check
-    from service.process.bootstrap import load_snapshot
+    from pricegrid.loaders.errors import SnapshotError
+    from pricegrid.pricing_engine.engine import PriceAsk
+    from pricegrid.pricing_engine.errors import PricingError
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+    from pricegrid.service.erp_overlay.prices import price_check
+    from pricegrid.service.process.bootstrap import load_snapshot
 
     try:
         loaded = load_snapshot(store, None, ExceptionPolicy(), verify=False)
@@ -231,9 +231,9 @@ def _refreshed(store: Path) -> "Callable[[PriceCheck], PriceCheck]":
 def _gateway(config: Path, store: Path, letters: DeadLetterFile) -> Iterator[ErpGateway]:
     from dataclasses import replace
 
-    from cache.open import open_value_cache
-    from erp.settings import read_settings
-    from service.erp_overlay.fallback import CACHE_FOLDER
+    from pricegrid.cache.open import open_value_cache
+    from pricegrid.erp.settings import read_settings
+    from pricegrid.service.erp_overlay.fallback import CACHE_FOLDER
 
     settings = read_settings(config)
     patient = replace(settings.limits, timeout_ms=int(REPLAY_TIMEOUT_S * 1000))

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import IO
 from zoneinfo import ZoneInfo
 
-from atp.rules.events import Event
-from loaders.errors import DatasetError
-from loaders.read.instants import time_zone
 from pricegrid import (
     InventoryEvent,
     InventoryEventKind,
@@ -22,12 +19,15 @@ from pricegrid import (
     PublishResult,
     UnreadableEvent,
 )
+from pricegrid.atp.rules.events import Event
 from pricegrid.inventory import EVENTS_PER_MESSAGE, EVENTS_PER_MESSAGE_MAX
+from pricegrid.loaders.errors import DatasetError
+from pricegrid.loaders.read.instants import time_zone
 from pricegrid.results import decimal_from_micros, instant_from_us
-from service.cli.client import add_where_arguments, answer, live_client
-from service.cli.feeds import add_feeds_arguments, run_feeds
-from service.cli.text import UsageError, print_json_list
-from service.codec.event_json import EventError, event_from_json
+from pricegrid.service.cli.client import add_where_arguments, answer, live_client
+from pricegrid.service.cli.feeds import add_feeds_arguments, run_feeds
+from pricegrid.service.cli.text import UsageError, print_json_list
+from pricegrid.service.codec.event_json import EventError, event_from_json
 
 _LINES_SHOWN = 20
 _PROGRESS_S = 0.2

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pricegrid import FeedIssue, InventorySource, StreamReset
-from service.cli.client import add_where_arguments, answer, live_client
-from service.cli.text import UsageError, limit_argument, print_json_list, print_table
-from service.clock import instant_text, parse_as_of
-from service.limits import LIST_DEFAULT
+from pricegrid.service.cli.client import add_where_arguments, answer, live_client
+from pricegrid.service.cli.text import UsageError, limit_argument, print_json_list, print_table
+from pricegrid.service.clock import instant_text, parse_as_of
+from pricegrid.service.limits import LIST_DEFAULT
 
 _SOURCES = [source.value.lower() for source in InventorySource]
 _RUNS_SHOWN = 5

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from erp.control import KINDS, ErpControl, Flag
-from service.cli.text import UsageError, print_json_list, print_table
-from service.clock import instant_of_us, instant_text, now_us
+from pricegrid.erp.control import KINDS, ErpControl, Flag
+from pricegrid.service.cli.text import UsageError, print_json_list, print_table
+from pricegrid.service.clock import instant_of_us, instant_text, now_us
 
 
 def add_flags_arguments(parser: argparse.ArgumentParser) -> None:

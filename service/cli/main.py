@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from types import MappingProxyType
 
-from cache.protocol import CacheError
-from service.cli.text import UsageError
-from service.process.kernel_cache import use_kernel_cache
+from pricegrid.cache.protocol import CacheError
+from pricegrid.service.cli.text import UsageError
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,48 +29,67 @@ class Command:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "demo": Command(
-            "make up a distributor, load it, serve it and price a basket", "service.cli.demo", "demo"
+            "make up a distributor, load it, serve it and price a basket",
+            "pricegrid.service.cli.demo",
+            "demo",
         ),
-        "load": Command("validate a dataset and publish it as a snapshot", "loaders.publish", "load"),
+        "load": Command(
+            "validate a dataset and publish it as a snapshot", "pricegrid.loaders.publish", "load"
+        ),
         "snapshots": Command(
-            "list, compare and activate snapshots", "loaders.store.commands", "snapshots", intermixed=False
+            "list, compare and activate snapshots",
+            "pricegrid.loaders.store.commands",
+            "snapshots",
+            intermixed=False,
         ),
-        "serve": Command("serve a store over gRPC", "service.cli.serve", "serve"),
-        "quote": Command("prices and availability of a customer's lines", "service.cli.quote", "quote"),
-        "explain": Command("why the price of a line is what it is", "service.cli.quote", "explain"),
-        "availability": Command("what is free at which branch", "service.cli.availability", "availability"),
+        "serve": Command("serve a store over gRPC", "pricegrid.service.cli.serve", "serve"),
+        "quote": Command(
+            "prices and availability of a customer's lines", "pricegrid.service.cli.quote", "quote"
+        ),
+        "explain": Command("why the price of a line is what it is", "pricegrid.service.cli.quote", "explain"),
+        "availability": Command(
+            "what is free at which branch", "pricegrid.service.cli.availability", "availability"
+        ),
         "erp": Command(
             "check the ERP, flag exceptions, and look after its kept and refused answers",
-            "service.cli.erp",
+            "pricegrid.service.cli.erp",
             "erp",
             intermixed=False,
         ),
         "flags": Command(
             "flag customers, items and books: their lines are exceptions",
-            "service.cli.flags",
+            "pricegrid.service.cli.flags",
             "flags",
             intermixed=False,
         ),
-        "parity": Command("compare ordinary prices with the ERP's", "service.cli.parity", "parity"),
-        "reserve": Command("hold stock for a customer", "service.cli.reservations", "reserve"),
+        "parity": Command("compare ordinary prices with the ERP's", "pricegrid.service.cli.parity", "parity"),
+        "reserve": Command("hold stock for a customer", "pricegrid.service.cli.reservations", "reserve"),
         "confirm": Command(
-            "make a reservation permanent, for an order", "service.cli.reservations", "confirm"
+            "make a reservation permanent, for an order", "pricegrid.service.cli.reservations", "confirm"
         ),
-        "release": Command("give back a reservation, or part of it", "service.cli.reservations", "release"),
-        "extend": Command("hold a reservation longer", "service.cli.reservations", "extend"),
-        "reservation": Command("how one reservation stands", "service.cli.reservations", "reservation"),
-        "reservations": Command("what is reserved", "service.cli.reservations", "reservations"),
-        "events": Command("publish inventory events", "service.cli.events", "events", intermixed=False),
+        "release": Command(
+            "give back a reservation, or part of it", "pricegrid.service.cli.reservations", "release"
+        ),
+        "extend": Command("hold a reservation longer", "pricegrid.service.cli.reservations", "extend"),
+        "reservation": Command(
+            "how one reservation stands", "pricegrid.service.cli.reservations", "reservation"
+        ),
+        "reservations": Command("what is reserved", "pricegrid.service.cli.reservations", "reservations"),
+        "events": Command(
+            "publish inventory events", "pricegrid.service.cli.events", "events", intermixed=False
+        ),
         "dead-letters": Command(
             "what could not be applied: list, show, replay, drop",
-            "service.cli.dead_letters",
+            "pricegrid.service.cli.dead_letters",
             "dead_letters",
             intermixed=False,
         ),
         "accept-loss": Command(
-            "let servers go on without what a shared Redis lost", "service.cli.redis", "accept_loss"
+            "let servers go on without what a shared Redis lost", "pricegrid.service.cli.redis", "accept_loss"
         ),
-        "promise": Command("when, from where and how much can be shipped", "service.cli.promise", "promise"),
+        "promise": Command(
+            "when, from where and how much can be shipped", "pricegrid.service.cli.promise", "promise"
+        ),
     }
 )
 

@@ -15,20 +15,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from cache.memory import MemoryValueCache
-from erp.control import ErpControl
-from erp.dead_letters import DeadLetterFile
-from erp.gateway import ErpGateway
-from erp.mastering import NO_MASTERING, Mastering
-from erp.observe import NoErpMetrics
-from erp.parity import BookParity, Mismatch, ParityFile, ParitySampler, make_sample
-from erp.protocol import ErpConfigError, ErpError
-from erp.settings import read_settings
+from pricegrid.cache.memory import MemoryValueCache
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.dead_letters import DeadLetterFile
+from pricegrid.erp.gateway import ErpGateway
+from pricegrid.erp.mastering import NO_MASTERING, Mastering
+from pricegrid.erp.observe import NoErpMetrics
+from pricegrid.erp.parity import BookParity, Mismatch, ParityFile, ParitySampler, make_sample
+from pricegrid.erp.protocol import ErpConfigError, ErpError
+from pricegrid.erp.settings import read_settings
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
 from pricegrid.requests import quantity_micros
-from pricing_engine.engine import PriceAsk
-from pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
-from service.cli.text import UsageError, decimal_text, parse_decimal, print_json_list, print_table
-from service.clock import instant_of_us, instant_text, now_us
+from pricegrid.service.cli.text import UsageError, decimal_text, parse_decimal, print_json_list, print_table
+from pricegrid.service.clock import instant_of_us, instant_text, now_us
 
 SAMPLE = 200
 QUANTITIES = ("1", "5", "12", "50", "144")
@@ -82,8 +82,8 @@ def add_parity_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_parity(args: argparse.Namespace) -> int:
     """Reports: 0 all equal, 1 there are differences, or it could not be done."""
-    from loaders.errors import SnapshotError
-    from pricing_engine.errors import PricingError
+    from pricegrid.loaders.errors import SnapshotError
+    from pricegrid.pricing_engine.errors import PricingError
 
     if args.other_erp_config and not args.erp_config:
         raise UsageError("--other-erp-config goes with --erp-config")
@@ -99,8 +99,8 @@ def run_parity(args: argparse.Namespace) -> int:
 
 
 def _parity(args: argparse.Namespace) -> int:
-    from pricing_engine.model import ExceptionPolicy
-    from service.process.bootstrap import open_snapshot_engines
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+    from pricegrid.service.process.bootstrap import open_snapshot_engines
 
     loaded, arrays = open_snapshot_engines(args.store, args.snapshot_version, ExceptionPolicy(), verify=False)
     file = ParityFile(args.store)
@@ -166,7 +166,7 @@ def _price_ask(customer_id: str, currency: str, lines: Sequence[AskedLine]) -> P
 def _lines(args: argparse.Namespace, arrays: Mapping[str, Any]) -> list[AskedLine]:
     if args.lines:
         return read_asked_lines(args.lines)
-    from pricing_engine.arrays.matrix import Names
+    from pricegrid.pricing_engine.arrays.matrix import Names
 
     skus, customers = (
         Names(arrays[f"{name}_bytes"], arrays[f"{name}_offsets"]) for name in ("sku", "customer")
@@ -280,10 +280,10 @@ def _print_parity(
 
 
 def _dual_run(args: argparse.Namespace) -> int:
-    from erp.adapters import make_adapter
-    from erp.dual_run import DualRun, Verdict, dual_run
-    from pricing_engine.model import ExceptionPolicy
-    from service.process.bootstrap import open_snapshot_engines
+    from pricegrid.erp.adapters import make_adapter
+    from pricegrid.erp.dual_run import DualRun, Verdict, dual_run
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+    from pricegrid.service.process.bootstrap import open_snapshot_engines
 
     loaded, arrays = open_snapshot_engines(args.store, args.snapshot_version, ExceptionPolicy(), verify=False)
     mastering = Mastering.read(args.mastering) if args.mastering else NO_MASTERING

@@ -3,9 +3,9 @@
 import argparse
 import re
 
+from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.requests import quantity_micros
-from pricing_engine.model import ExceptionPolicy
-from service.cli.text import days_argument, parse_decimal
+from pricegrid.service.cli.text import days_argument, parse_decimal
 
 _DAY_US = 86_400_000_000
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)

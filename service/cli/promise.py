@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pricegrid import AvailabilityStatus, Line, LinePromise, PromisePolicy, PromiseResult
-from service.cli.availability import age_text, limit_text, print_explanation
-from service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
-from service.cli.supply import add_supply_arguments, supply_from
-from service.cli.text import (
+from pricegrid.service.cli.availability import age_text, limit_text, print_explanation
+from pricegrid.service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
+from pricegrid.service.cli.supply import add_supply_arguments, supply_from
+from pricegrid.service.cli.text import (
     date_argument,
     decimal_argument,
     decimal_or_none,
@@ -17,7 +17,7 @@ from service.cli.text import (
     print_json_list,
     print_table,
 )
-from service.clock import instant_text
+from pricegrid.service.clock import instant_text
 
 
 def add_promise_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pricegrid import FreshnessState, Line, LineStatus, QuoteLine, QuoteResult
-from service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
-from service.cli.policy import add_policy_arguments, policy_from
-from service.cli.text import (
+from pricegrid.service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
+from pricegrid.service.cli.policy import add_policy_arguments, policy_from
+from pricegrid.service.cli.text import (
     UsageError,
     decimal_or_none,
     decimal_text,
@@ -21,8 +21,8 @@ from service.cli.text import (
     read_lines,
     unit_price_text,
 )
-from service.cli.waterfall import print_waterfall
-from service.clock import instant_text
+from pricegrid.service.cli.waterfall import print_waterfall
+from pricegrid.service.clock import instant_text
 
 
 def add_quote_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,9 @@ import argparse
 import getpass
 import sys
 
-from cache.protocol import CacheError
-from cache.redis_accept import accept
-from cache.redis_options import RedisOptions
+from pricegrid.cache.protocol import CacheError
+from pricegrid.cache.redis_accept import accept
+from pricegrid.cache.redis_options import RedisOptions
 
 
 def add_accept_loss_arguments(parser: argparse.ArgumentParser) -> None:

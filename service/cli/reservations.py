@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from pricegrid import Line, Release, Reservation, ReservedLine, ReserveLine
-from service.cli.client import add_where_arguments, answer, live_client
-from service.cli.text import (
+from pricegrid.service.cli.client import add_where_arguments, answer, live_client
+from pricegrid.service.cli.text import (
     date_argument,
     decimal_or_none,
     decimal_text,
@@ -18,8 +18,8 @@ from service.cli.text import (
     print_json_list,
     print_table,
 )
-from service.clock import instant_text
-from service.limits import LIST_DEFAULT
+from pricegrid.service.clock import instant_text
+from pricegrid.service.limits import LIST_DEFAULT
 
 _DURATION = re.compile(r"(\d{1,9})([smhd]?)", re.ASCII)
 _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -8,10 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-from cache.redis_options import RedisOptions
-from service.cli.policy import add_policy_arguments, policy_from
-from service.cli.text import UsageError
-from service.limits import GRACE_S, WORKER_THREADS
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.service.cli.policy import add_policy_arguments, policy_from
+from pricegrid.service.cli.text import UsageError
+from pricegrid.service.limits import GRACE_S, WORKER_THREADS
 
 
 def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,10 +82,10 @@ def run_serve(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; 1 when it can't start."""
     if args.events_stream and args.redis_url is None:
         raise UsageError("--events-stream names a stream of the Redis that --redis-url gives")
-    from erp.adapters import check_config
-    from erp.protocol import ErpConfigError
-    from loaders.errors import SnapshotError
-    from service.process.supervisor import Ready, ServeError, ServeOptions, serve
+    from pricegrid.erp.adapters import check_config
+    from pricegrid.erp.protocol import ErpConfigError
+    from pricegrid.loaders.errors import SnapshotError
+    from pricegrid.service.process.supervisor import Ready, ServeError, ServeOptions, serve
 
     def announce(ready: Ready) -> None:
         if args.json:

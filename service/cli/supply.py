@@ -2,11 +2,11 @@
 
 import argparse
 
-from atp.model import PolicyError
-from atp.model import SupplyPolicy as CheckedPolicy
 from pricegrid import SupplyPolicy
+from pricegrid.atp.model import PolicyError
+from pricegrid.atp.model import SupplyPolicy as CheckedPolicy
 from pricegrid.requests import quantity_micros
-from service.cli.text import UsageError, days_argument, decimal_argument
+from pricegrid.service.cli.text import UsageError, days_argument, decimal_argument
 
 
 def add_supply_arguments(parser: argparse.ArgumentParser, *, past_due: bool) -> None:

@@ -10,9 +10,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from pricegrid import Line
-from pricing_engine.model import currency_exponent
-from service.clock import parse_as_of
-from service.limits import LIST_MAX
+from pricegrid.pricing_engine.model import currency_exponent
+from pricegrid.service.clock import parse_as_of
+from pricegrid.service.limits import LIST_MAX
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DECIMAL_TEXT_MAX = 64

@@ -5,9 +5,9 @@ import json
 from collections.abc import Sequence
 
 from pricegrid import AvailabilityChange, Line, SupplyPolicy, WatchedLine, WatchUpdate
-from service.cli.client import answer, freshness_json, live_client
-from service.cli.text import UsageError, decimal_argument, decimal_or_none, decimal_text
-from service.clock import instant_text
+from pricegrid.service.cli.client import answer, freshness_json, live_client
+from pricegrid.service.cli.text import UsageError, decimal_argument, decimal_or_none, decimal_text
+from pricegrid.service.clock import instant_text
 
 
 def add_watch_arguments(parser: argparse.ArgumentParser) -> None:

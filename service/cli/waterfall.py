@@ -5,8 +5,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from pricegrid import Explanation, Line
-from service.cli.text import decimal_text, extended_price_text, print_table, unit_price_text
-from service.clock import instant_text
+from pricegrid.service.cli.text import decimal_text, extended_price_text, print_table, unit_price_text
+from pricegrid.service.clock import instant_text
 
 _BOOKS_SHOWN = 4
 

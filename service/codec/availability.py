@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.engine import AvailabilityEngine
-from atp.model import (
+from pricegrid import v1
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import (
     NO_INSTANT,
     AvailabilityStatus,
     CheckAnswers,
@@ -21,8 +22,7 @@ from atp.model import (
     SupplyPolicy,
     day_date,
 )
-from pricegrid import v1
-from service.codec.request import (
+from pricegrid.service.codec.request import (
     LineColumns,
     as_of,
     branch_names,
@@ -32,8 +32,8 @@ from service.codec.request import (
     optional_date,
     parse,
 )
-from service.methods.branch_totals import LineTotals
-from service.rpc.call import AnswerHeader
+from pricegrid.service.methods.branch_totals import LineTotals
+from pricegrid.service.rpc.call import AnswerHeader
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 

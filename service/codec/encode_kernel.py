@@ -6,7 +6,7 @@ For tables and for plain arrays, as `scan_kernel`.
 import numpy as np
 from numba import njit
 
-from atp.kernels.quote import (
+from pricegrid.atp.kernels.quote import (
     FREE_AS_OF,
     FREE_AVAILABLE,
     FREE_DAY,
@@ -15,12 +15,12 @@ from atp.kernels.quote import (
     FREE_STATUS,
     NO_DAY,
 )
-from atp.model import NO_INSTANT
-from pricing_engine.kernels import price as kn
-from pricing_engine.kernels.entries import full_load_entries
-from pricing_engine.kernels.tables import fetch, load_word, matrix_of, store_word, table_of
-from pricing_engine.model import NEVER_US, LineStatus
-from service.codec.scan_kernel import FIXED64, MORE_ROOM, TEXT, VARINT
+from pricegrid.atp.model import NO_INSTANT
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.kernels.entries import full_load_entries
+from pricegrid.pricing_engine.kernels.tables import fetch, load_word, matrix_of, store_word, table_of
+from pricegrid.pricing_engine.model import NEVER_US, LineStatus
+from pricegrid.service.codec.scan_kernel import FIXED64, MORE_ROOM, TEXT, VARINT
 
 _OK, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.BELOW_MINIMUM)
 _FROM_MATRIX = 1  # PriceSource

@@ -12,12 +12,12 @@ from decimal import Context, Decimal, localcontext
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MAX, INT64_MIN, MICROS, Source
-from atp.rules.events import RESET_MEASURE, DeadReason, Event, Kind, Measure, ReceiptKind
-from loaders.read.instants import day_start_us
-from service.clock import parse_as_of, us_of
-from service.codec.request import trimmed
-from service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX
+from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MAX, INT64_MIN, MICROS, Source
+from pricegrid.atp.rules.events import RESET_MEASURE, DeadReason, Event, Kind, Measure, ReceiptKind
+from pricegrid.loaders.read.instants import day_start_us
+from pricegrid.service.clock import parse_as_of, us_of
+from pricegrid.service.codec.request import trimmed
+from pricegrid.service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX
 
 FIELDS: Final = (
     "source",

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.in_order_streams import (
+from pricegrid.atp.kernels.in_order_streams import (
     OTHER,
     PLAIN,
     ROW_BRANCH,
@@ -28,11 +28,11 @@ from atp.kernels.in_order_streams import (
     ROW_START,
     UNUSUAL,
 )
-from atp.kernels.jit import compiled
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, Source
-from atp.rules.events import Kind, Measure
-from service.codec.scan_kernel import read_number
-from service.limits import EVENTS_MAX
+from pricegrid.atp.kernels.jit import compiled
+from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, Source
+from pricegrid.atp.rules.events import Kind, Measure
+from pricegrid.service.codec.scan_kernel import read_number
+from pricegrid.service.limits import EVENTS_MAX
 
 _EVENTS_TAG: Final = 1 << 3 | 2
 _TEXTS: Final = (

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.in_order_streams import ROW_END, ROW_START
-from atp.rules.events import DeadReason, Event, EventBatch, Kind
-from service.codec.event_json import event_json
-from service.codec.event_kernel import scan_events
-from service.codec.events import ReadEvents, decode_events, encode_events
-from service.live.dead_letters import Faulty
-from service.live.pairs import NO_PLACES, NO_ROWS
+from pricegrid.atp.kernels.in_order_streams import ROW_END, ROW_START
+from pricegrid.atp.rules.events import DeadReason, Event, EventBatch, Kind
+from pricegrid.service.codec.event_json import event_json
+from pricegrid.service.codec.event_kernel import scan_events
+from pricegrid.service.codec.events import ReadEvents, decode_events, encode_events
+from pricegrid.service.live.dead_letters import Faulty
+from pricegrid.service.live.pairs import NO_PLACES, NO_ROWS
 
 
 class EventMessage(NamedTuple):

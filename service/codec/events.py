@@ -11,10 +11,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, MICROS, NO_INSTANT, Source
-from atp.rules.events import RESET_MEASURE, UNSAID, DeadReason, EventBatch, Kind, Measure, ReceiptKind
 from pricegrid import v1
-from service.codec.event_json import (
+from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, MICROS, NO_INSTANT, Source
+from pricegrid.atp.rules.events import (
+    RESET_MEASURE,
+    UNSAID,
+    DeadReason,
+    EventBatch,
+    Kind,
+    Measure,
+    ReceiptKind,
+)
+from pricegrid.service.codec.event_json import (
     EventError,
     Unreadable,
     event_from_json,
@@ -23,9 +31,9 @@ from service.codec.event_json import (
     payload_of_text,
     text_json,
 )
-from service.codec.request import parse, trimmed
-from service.errors import Reason, RequestRefusedError
-from service.limits import (
+from pricegrid.service.codec.request import parse, trimmed
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import (
     EVENTS_MAX,
     FIELD_BYTES_MAX,
     SKU_BYTES_MAX,

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from atp.model import AS_OF_MIN_US, Source
 from pricegrid import v1
-from service.codec.live import list_limit
-from service.codec.request import check_fields, parse
-from service.errors import Reason, RequestRefusedError
-from service.live.api import FeedIssue, ResetAsk, ResetRecord
+from pricegrid.atp.model import AS_OF_MIN_US, Source
+from pricegrid.service.codec.live import list_limit
+from pricegrid.service.codec.request import check_fields, parse
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.live.api import FeedIssue, ResetAsk, ResetRecord
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from atp.model import AvailabilityStatus
-from atp.rules.events import EventStatus
-from atp.rules.reservations import HeldReservation, ReserveAsk, ReservedLine, ReserveLine
 from pricegrid import v1
-from service.codec.request import check_fields, optional_date, parse, trim_names, trimmed
-from service.errors import Reason, RequestRefusedError
-from service.limits import (
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.atp.rules.events import EventStatus
+from pricegrid.atp.rules.reservations import HeldReservation, ReserveAsk, ReservedLine, ReserveLine
+from pricegrid.service.codec.request import check_fields, optional_date, parse, trim_names, trimmed
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import (
     DEAD_LETTER_IDS_MAX,
     FIELD_BYTES_MAX,
     IDS_MAX,
@@ -24,7 +24,7 @@ from service.limits import (
     TTL_MS_MIN,
     UOM_BYTES_MAX,
 )
-from service.live.api import DeadLetter, PublishResult, Release, Reserved
+from pricegrid.service.live.api import DeadLetter, PublishResult, Release, Reserved
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 _UNREPORTED_FOR_MS_MAX = (2**63 - 1) // 1_000  # in microseconds it must fit into 64 bits

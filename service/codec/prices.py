@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid import v1
-from pricing_engine.engine import PriceAnswers, PriceEngine
-from service.codec.encode_kernel import write_prices
-from service.codec.request import as_of, check_fields, check_line_count, line_columns, parse
-from service.codec.scan import scan
-from service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
-from service.errors import Reason, RequestRefusedError
-from service.rpc.call import AnswerHeader
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
+from pricegrid.service.codec.encode_kernel import write_prices
+from pricegrid.service.codec.request import as_of, check_fields, check_line_count, line_columns, parse
+from pricegrid.service.codec.scan import scan
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.rpc.call import AnswerHeader
 
 _ROOM_BYTES, _LINE_BYTES = 1 << 10, 192  # of an answer at first
 

@@ -7,7 +7,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.quote import (
+from pricegrid import v1
+from pricegrid.atp.kernels.quote import (
     FREE_AS_OF,
     FREE_AVAILABLE,
     FREE_DAY,
@@ -16,11 +17,10 @@ from atp.kernels.quote import (
     FREE_SIZE,
     FREE_STATUS,
 )
-from pricegrid import v1
-from pricing_engine.engine import PriceAnswers, PriceEngine
-from service.codec.encode_kernel import write_quotes
-from service.codec.prices import header_fields, written
-from service.codec.request import (
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
+from pricegrid.service.codec.encode_kernel import write_quotes
+from pricegrid.service.codec.prices import header_fields, written
+from pricegrid.service.codec.request import (
     LineColumns,
     as_of,
     branch_names,
@@ -29,10 +29,10 @@ from service.codec.request import (
     line_columns,
     parse,
 )
-from service.codec.scan import scan
-from service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
-from service.methods.branch_totals import LineTotals
-from service.rpc.call import AnswerHeader
+from pricegrid.service.codec.scan import scan
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
+from pricegrid.service.methods.branch_totals import LineTotals
+from pricegrid.service.rpc.call import AnswerHeader
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from pricegrid import v1
-from service.errors import Reason, RequestRefusedError
-from service.limits import BRANCHES_MAX, FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import BRANCHES_MAX, FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 
 _SECONDS_MIN = -62_135_596_800  # 0001-01-01T00:00:00Z
 _SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid import v1
-from pricing_engine.kernels import price as kn
-from service.codec import scan_kernel as kernel
-from service.codec.request import LineColumns
-from service.limits import LINES_MAX
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.service.codec import scan_kernel as kernel
+from pricegrid.service.codec.request import LineColumns
+from pricegrid.service.limits import LINES_MAX
 
 
 class _Room(threading.local):

@@ -11,8 +11,8 @@ numba can check.
 import numpy as np
 from numba import njit
 
-from pricing_engine.kernels import price as kn
-from service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 
 # head (16,): what a request says besides its lines; texts are [start, start + length) of its bytes
 (

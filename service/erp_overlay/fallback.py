@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from cache.open import open_value_cache
-from cache.protocol import ValueCache
-from erp.control import ErpControl
-from erp.dead_letters import DeadLetterFile, DeadLetterSink
-from erp.gateway import ErpGateway
-from erp.observe import ErpMetrics, NoErpMetrics
-from erp.parity import ParityFile, ParitySampler
-from erp.settings import ErpSettings, read_settings
-from service.clock import now_us
-from service.erp_overlay.prices import ErpPrices
-from service.erp_overlay.stock import ErpStock
-from service.rpc.call import Caller
+from pricegrid.cache.open import open_value_cache
+from pricegrid.cache.protocol import ValueCache
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.dead_letters import DeadLetterFile, DeadLetterSink
+from pricegrid.erp.gateway import ErpGateway
+from pricegrid.erp.observe import ErpMetrics, NoErpMetrics
+from pricegrid.erp.parity import ParityFile, ParitySampler
+from pricegrid.erp.settings import ErpSettings, read_settings
+from pricegrid.service.clock import now_us
+from pricegrid.service.erp_overlay.prices import ErpPrices
+from pricegrid.service.erp_overlay.stock import ErpStock
+from pricegrid.service.rpc.call import Caller
 
 CACHE_FOLDER = "cache"
 """Of the store: validated answers, shared by the processes of a host."""
@@ -82,7 +82,7 @@ def open_worker_erp(config: Path, store: Path, *, metrics: bool) -> ErpFallback:
     """As a serving process opens it, from its configuration file."""
     counted: ErpMetrics | None = None
     if metrics:
-        from service.erp_overlay.metrics import PrometheusErpMetrics
+        from pricegrid.service.erp_overlay.metrics import PrometheusErpMetrics
 
         counted = PrometheusErpMetrics()
     return open_erp(read_settings(config), store, now_us, counted)

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from erp.control import LOOK_S, NO_FLAGS, ControlState, ErpControl
-from pricing_engine.engine import PriceAnswers, PriceAsk
-from pricing_engine.kernels import price as kn
-from pricing_engine.model import ExceptionReason, LineStatus
-from service.process.snapshots import LoadedSnapshot
+from pricegrid.erp.control import LOOK_S, NO_FLAGS, ControlState, ErpControl
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
+from pricegrid.service.process.snapshots import LoadedSnapshot
 
 _LOOK_US = int(LOOK_S * 1_000_000)
 _ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)

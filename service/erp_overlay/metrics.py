@@ -2,8 +2,8 @@
 
 import threading
 
-from erp.observe import BreakerState, CallOutcome, LineResult, Turned
-from erp.protocol import Refusal
+from pricegrid.erp.observe import BreakerState, CallOutcome, LineResult, Turned
+from pricegrid.erp.protocol import Refusal
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BOOKS_MAX = 1_000

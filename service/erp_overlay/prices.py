@@ -13,20 +13,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from erp.control import ErpControl
-from erp.gateway import Answer, ErpGateway, looking_until_s
-from erp.observe import LineResult
-from erp.parity import ParitySampler
-from erp.validation import PriceCheck
 from pricegrid import v1
-from pricing_engine.engine import PriceAnswers, PriceAsk
-from pricing_engine.kernels import price as kn
-from pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
-from pricing_engine.rules.money import extended_price_micros
-from service.erp_overlay.flags import Flagging
-from service.erp_overlay.price_sources import NO_MARKS, Marks, PriceMark
-from service.process.snapshots import LoadedSnapshot
-from service.rpc.call import Caller
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.gateway import Answer, ErpGateway, looking_until_s
+from pricegrid.erp.observe import LineResult
+from pricegrid.erp.parity import ParitySampler
+from pricegrid.erp.validation import PriceCheck
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
+from pricegrid.pricing_engine.rules.money import extended_price_micros
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, PriceMark
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import Caller
 
 ENCODING_S: Final = 0.02
 """Left of the caller's deadline for writing the answer, at least."""

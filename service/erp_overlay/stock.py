@@ -9,15 +9,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from atp.model import AvailabilityStatus, CheckAnswers, CheckAsk, Freshness
-from erp.control import ErpControl
-from erp.gateway import Answer, ErpGateway
-from erp.observe import LineResult
-from erp.protocol import StockQuestion
-from pricing_engine.model import INT64_MAX, MICROS
-from service.erp_overlay.prices import erp_deadline_s
-from service.process.snapshots import LoadedSnapshot
-from service.rpc.call import Caller
+from pricegrid.atp.model import AvailabilityStatus, CheckAnswers, CheckAsk, Freshness
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.gateway import Answer, ErpGateway
+from pricegrid.erp.observe import LineResult
+from pricegrid.erp.protocol import StockQuestion
+from pricegrid.pricing_engine.model import INT64_MAX, MICROS
+from pricegrid.service.erp_overlay.prices import erp_deadline_s
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import Caller
 
 NOW_US = 60_000_000
 """A question about an instant this far from now is not one about today's stock."""

@@ -1,12 +1,12 @@
 """Which requests try the fast path, and which take the general path at once."""
 
-from erp.control import NO_FLAGS
-from service.erp_overlay.flags import Flagging
-from service.erp_overlay.prices import ErpPrices
-from service.fast_path import kernel
-from service.fast_path.path import Lane
-from service.rpc.call import Caller
-from service.rpc.response import Answered
+from pricegrid.erp.control import NO_FLAGS
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.erp_overlay.prices import ErpPrices
+from pricegrid.service.fast_path import kernel
+from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.rpc.call import Caller
+from pricegrid.service.rpc.response import Answered
 
 
 def answer_plainly(

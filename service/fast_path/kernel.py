@@ -7,9 +7,9 @@ path, which answers everything and agrees with this one byte for byte.
 import numpy as np
 from numba import carray, njit  # type: ignore[attr-defined]
 
-from atp.arrays.positions import Tables
-from atp.kernels.jit import pointer
-from atp.kernels.quote import (
+from pricegrid.atp.arrays.positions import Tables
+from pricegrid.atp.kernels.jit import pointer
+from pricegrid.atp.kernels.quote import (
     ASKED_DENOMINATOR,
     ASKED_IS_UNIT,
     ASKED_ITEM,
@@ -22,14 +22,14 @@ from atp.kernels.quote import (
     WINDOW_SIZE,
     quote_lines,
 )
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, AvailabilityStatus
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.kernels import price as kn
-from pricing_engine.kernels.strings import find_name, find_sorted_name, name_key
-from pricing_engine.kernels.tables import matrix_of, table_of
-from pricing_engine.model import ExceptionReason, LineStatus
-from service.codec.encode_kernel import put_header, put_prices, put_quotes
-from service.codec.scan_kernel import (
+from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, AvailabilityStatus
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.kernels.strings import find_name, find_sorted_name, name_key
+from pricegrid.pricing_engine.kernels.tables import matrix_of, table_of
+from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
+from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
+from pricegrid.service.codec.scan_kernel import (
     HEAD_AS_OF,
     HEAD_BRANCH,
     HEAD_BRANCH_COUNT,
@@ -48,8 +48,8 @@ from service.codec.scan_kernel import (
     UNUSUAL,
     scan_request,
 )
-from service.limits import LINES_MAX, PAIRS_MAX
-from service.rpc.response import COUNTS, STATUSES
+from pricegrid.service.limits import LINES_MAX, PAIRS_MAX
+from pricegrid.service.rpc.response import COUNTS, STATUSES
 
 CURRENCY_MINOR, CURRENCY_THRESHOLD = range(2)  # currencies (n, 2): see kernel.ASK_MINOR and ASK_THRESHOLD
 # desk (DESK_SIZE,): addresses of arrays with how long they are, and numbers

@@ -11,21 +11,21 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from atp.arrays.positions import Tables
-from atp.arrays.quote_window import QuoteWindow, quote_window
-from atp.engine import AvailabilityEngine
-from atp.kernels.quote import ASKED_SIZE, FREE_SIZE, FREE_STATUS
-from erp.control import NO_FLAGS, ControlState, Flag
 from pricegrid import v1
-from pricing_engine.engine import KernelTerms, PriceEngine
-from pricing_engine.kernels import price as kn
-from pricing_engine.kernels.tables import describe
-from service.codec import scan_kernel as scan
-from service.codec.request import branch_names
-from service.errors import RequestRefusedError
-from service.fast_path import kernel
-from service.limits import LINES_MAX
-from service.rpc.response import COUNTS, Answered
+from pricegrid.atp.arrays.positions import Tables
+from pricegrid.atp.arrays.quote_window import QuoteWindow, quote_window
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.kernels.quote import ASKED_SIZE, FREE_SIZE, FREE_STATUS
+from pricegrid.erp.control import NO_FLAGS, ControlState, Flag
+from pricegrid.pricing_engine.engine import KernelTerms, PriceEngine
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.kernels.tables import describe
+from pricegrid.service.codec import scan_kernel as scan
+from pricegrid.service.codec.request import branch_names
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.fast_path import kernel
+from pricegrid.service.limits import LINES_MAX
+from pricegrid.service.rpc.response import COUNTS, Answered
 
 WINDOWS_MAX: Final = 4_096
 """Kept, each for the branches of a request and one second; all are dropped when there are more."""

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from atp.model import Source
-from atp.rules.events import EventStatus
-from atp.rules.reservations import HeldReservation, ReserveAsk
+from pricegrid.atp.model import Source
+from pricegrid.atp.rules.events import EventStatus
+from pricegrid.atp.rules.reservations import HeldReservation, ReserveAsk
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from cache.protocol import Key, Put, StateCache
-from service.errors import Reason, RequestRefusedError
-from service.limits import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, LIST_BYTES_MAX, LIST_MAX
-from service.live.api import DeadLetter, DeadLetterPage
-from service.live.records import decode_dead_letter, encode_record
+from pricegrid.cache.protocol import Key, Put, StateCache
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, LIST_BYTES_MAX, LIST_MAX
+from pricegrid.service.live.api import DeadLetter, DeadLetterPage
+from pricegrid.service.live.records import decode_dead_letter, encode_record
 
 DEAD_LETTER = "dead_letter"
 ORIGIN_EVENTS = "events"

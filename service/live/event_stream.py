@@ -9,16 +9,16 @@ import logging
 import threading
 from collections.abc import Mapping
 
-from atp.rules.events import EventBatch
-from cache.protocol import CacheError
-from cache.redis_options import RedisOptions
-from cache.stream import EventStream
 from pricegrid import v1
-from service.codec.event_json import EventError, event_from_json
-from service.codec.events import encode_events
-from service.errors import RequestRefusedError
-from service.limits import STREAM_ENTRIES_MAX, STREAM_RETRY_S, STREAM_WAIT_S
-from service.live.state import LiveState
+from pricegrid.atp.rules.events import EventBatch
+from pricegrid.cache.protocol import CacheError
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.stream import EventStream
+from pricegrid.service.codec.event_json import EventError, event_from_json
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.limits import STREAM_ENTRIES_MAX, STREAM_RETRY_S, STREAM_WAIT_S
+from pricegrid.service.live.state import LiveState
 
 _log = logging.getLogger(__name__)
 _NUMBERS = ("sequence", "version")

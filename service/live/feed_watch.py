@@ -5,13 +5,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from atp.model import Source
-from atp.rules.events import RESET_MEASURE, Event, EventBatch, Kind
-from atp.rules.rows import Pair
-from cache.protocol import Put
-from service.codec.events import encode_events
-from service.limits import EVENTS_MAX
-from service.live.api import ResetAsk, ResetRecord
+from pricegrid.atp.model import Source
+from pricegrid.atp.rules.events import RESET_MEASURE, Event, EventBatch, Kind
+from pricegrid.atp.rules.rows import Pair
+from pricegrid.cache.protocol import Put
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.limits import EVENTS_MAX
+from pricegrid.service.live.api import ResetAsk, ResetRecord
 
 RESET = "reset"
 OPERATOR_SEQUENCE = 0

@@ -20,9 +20,9 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from atp.live.positions import LiveWriter, retire
-from service.clock import host_number, host_us, number_of
-from service.limits import LIVE_PAIRS, LIVE_WORDS
+from pricegrid.atp.live.positions import LiveWriter, retire
+from pricegrid.service.clock import host_number, host_us, number_of
+from pricegrid.service.limits import LIVE_PAIRS, LIVE_WORDS
 
 _log = logging.getLogger(__name__)
 POINTER = "positions"

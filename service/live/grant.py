@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from atp.arrays.decode import decode_rows
-from atp.engine import AvailabilityEngine
-from atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
-from atp.rules.order_lines import Mark
-from atp.rules.promising import OrderLine, free_micros, shippable
-from atp.rules.reference import Moment, item_status, pair_days
-from atp.rules.reservations import (
+from pricegrid.atp.arrays.decode import decode_rows
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
+from pricegrid.atp.rules.order_lines import Mark
+from pricegrid.atp.rules.promising import OrderLine, free_micros, shippable
+from pricegrid.atp.rules.reference import Moment, item_status, pair_days
+from pricegrid.atp.rules.reservations import (
     HeldReservation,
     Part,
     ReservationStatus,
@@ -20,7 +20,7 @@ from atp.rules.reservations import (
     ReservedLine,
     ReserveLine,
 )
-from atp.rules.rows import Pair
+from pricegrid.atp.rules.rows import Pair
 
 Taken = dict[Pair, list[tuple[int, int]]]
 """(day, micros) that earlier lines of the same ask take of a pair."""

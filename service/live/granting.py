@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from atp.engine import AvailabilityEngine
-from atp.rules.reservations import (
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.rules.reservations import (
     LIVING,
     HeldReservation,
     ReservationStatus,
@@ -22,16 +22,16 @@ from atp.rules.reservations import (
     replaced,
     taken_over,
 )
-from atp.rules.rows import Pair
-from cache.protocol import Commit, Committed, Conflict, Key, Put, StateCache
-from service.errors import Reason, RequestRefusedError
-from service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FORGET_MAX
-from service.live.api import Release, Reserved
-from service.live.grant import Standing, hold_lines, new_reservation
-from service.live.link import busy
-from service.live.pairs import LivePairs
-from service.live.records import asked_for, encode_record, same_ask
-from service.live.reservations import LiveReservations
+from pricegrid.atp.rules.rows import Pair
+from pricegrid.cache.protocol import Commit, Committed, Conflict, Key, Put, StateCache
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FORGET_MAX
+from pricegrid.service.live.api import Release, Reserved
+from pricegrid.service.live.grant import Standing, hold_lines, new_reservation
+from pricegrid.service.live.link import busy
+from pricegrid.service.live.pairs import LivePairs
+from pricegrid.service.live.records import asked_for, encode_record, same_ask
+from pricegrid.service.live.reservations import LiveReservations
 
 RESERVATION = "reservation"
 PAIR = "pair"

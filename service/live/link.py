@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from cache.protocol import CacheError, CommitUnknownError, Health, StateCache
-from service.errors import Reason, RequestRefusedError
+from pricegrid.cache.protocol import CacheError, CommitUnknownError, Health, StateCache
+from pricegrid.service.errors import Reason, RequestRefusedError
 
 SAID_AGAIN_US: Final = 60_000_000
 

@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from atp.rules.events import Event, EventBatch, EventStatus
-from cache.protocol import Commit, Committed, Conflict, Put, StateCache
-from service.codec.event_json import EventError, event_from_json
-from service.codec.event_message import EventMessage, faulty, read_message
-from service.codec.events import encode_events
-from service.errors import Reason, RequestRefusedError
-from service.limits import EVENT_AHEAD_US
-from service.live.api import DeadLetter, DeadLetterPage, FeedIssue, ResetAsk, ResetRecord
-from service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty, put_of
-from service.live.feed_watch import RESET, reset_from, reset_notes, reset_put, reset_record
-from service.live.pairs import LivePairs
+from pricegrid.atp.rules.events import Event, EventBatch, EventStatus
+from pricegrid.cache.protocol import Commit, Committed, Conflict, Put, StateCache
+from pricegrid.service.codec.event_json import EventError, event_from_json
+from pricegrid.service.codec.event_message import EventMessage, faulty, read_message
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import EVENT_AHEAD_US
+from pricegrid.service.live.api import DeadLetter, DeadLetterPage, FeedIssue, ResetAsk, ResetRecord
+from pricegrid.service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty, put_of
+from pricegrid.service.live.feed_watch import RESET, reset_from, reset_notes, reset_put, reset_record
+from pricegrid.service.live.pairs import LivePairs
 
 
 class OperatorDesk(ABC):

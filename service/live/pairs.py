@@ -10,25 +10,25 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.days import day_start_us
-from atp.arrays.pair_rows import figures_with_stock, image_of, reservation_number
-from atp.engine import AvailabilityEngine
-from atp.kernels.in_order_streams import LEFT, ROW_COLUMNS, ROW_EFFECTIVE, ROW_SAYS, UNUSUAL
-from atp.live.in_order_streams import PlainStreams
-from atp.live.positions import LiveFullError, LiveWriter
-from atp.model import AS_OF_MAX_US, NO_INSTANT, Reservation, Source
-from atp.rules.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
-from atp.rules.kit_demands import with_kit_demands
-from atp.rules.order_books import PairLists
-from atp.rules.order_lines import START, Mark, Point
-from atp.rules.reference import local_day
-from atp.rules.reservations import LIVING, HeldReservation, ReservationStatus, shown_micros
-from atp.rules.rows import Pair, Stock
-from atp.rules.stream import PLAIN
-from atp.rules.streams import Stream, demand_events, gaps_of, plain_events, stock_of
-from service.limits import GAP_SPANS_MAX
-from service.live.api import FeedIssue
-from service.live.pair_state import PairState, Restart, base_of, open_holds, owners_at
+from pricegrid.atp.arrays.days import day_start_us
+from pricegrid.atp.arrays.pair_rows import figures_with_stock, image_of, reservation_number
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.kernels.in_order_streams import LEFT, ROW_COLUMNS, ROW_EFFECTIVE, ROW_SAYS, UNUSUAL
+from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.live.positions import LiveFullError, LiveWriter
+from pricegrid.atp.model import AS_OF_MAX_US, NO_INSTANT, Reservation, Source
+from pricegrid.atp.rules.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
+from pricegrid.atp.rules.kit_demands import with_kit_demands
+from pricegrid.atp.rules.order_books import PairLists
+from pricegrid.atp.rules.order_lines import START, Mark, Point
+from pricegrid.atp.rules.reference import local_day
+from pricegrid.atp.rules.reservations import LIVING, HeldReservation, ReservationStatus, shown_micros
+from pricegrid.atp.rules.rows import Pair, Stock
+from pricegrid.atp.rules.stream import PLAIN
+from pricegrid.atp.rules.streams import Stream, demand_events, gaps_of, plain_events, stock_of
+from pricegrid.service.limits import GAP_SPANS_MAX
+from pricegrid.service.live.api import FeedIssue
+from pricegrid.service.live.pair_state import PairState, Restart, base_of, open_holds, owners_at
 
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
 NO_PLACES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)

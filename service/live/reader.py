@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.positions import Positions
-from atp.live.layout import BEAT, BOOT, NOTHING_LIVE, RETIRED, SNAPSHOT
-from atp.live.positions import LiveFileError, open_live
-from service.clock import host_number, host_us, number_of
-from service.limits import SILENCE_S
-from service.live.files import announced
-from service.process.snapshots import LoadedSnapshot
+from pricegrid.atp.arrays.positions import Positions
+from pricegrid.atp.live.layout import BEAT, BOOT, NOTHING_LIVE, RETIRED, SNAPSHOT
+from pricegrid.atp.live.positions import LiveFileError, open_live
+from pricegrid.service.clock import host_number, host_us, number_of
+from pricegrid.service.limits import SILENCE_S
+from pricegrid.service.live.files import announced
+from pricegrid.service.process.snapshots import LoadedSnapshot
 
 _log = logging.getLogger(__name__)
 _NEVER_US = -(1 << 62)

@@ -6,8 +6,8 @@ import json
 from datetime import date
 from typing import Any
 
-from atp.model import AvailabilityStatus
-from atp.rules.reservations import (
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.atp.rules.reservations import (
     HeldReservation,
     Part,
     ReservationStatus,
@@ -15,7 +15,7 @@ from atp.rules.reservations import (
     ReservedLine,
     ReserveLine,
 )
-from service.live.api import DeadLetter
+from pricegrid.service.live.api import DeadLetter
 
 
 def _plain(value: object) -> object:

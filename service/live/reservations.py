@@ -7,10 +7,10 @@ whenever one of them changes, and shown. Nothing here stores anything: who repla
 from collections.abc import Iterable
 from dataclasses import replace
 
-from atp.rules.clearing import cleared
-from atp.rules.reservations import LIVING, HeldReservation, ReservationStatus, claims_on, viewed
-from atp.rules.rows import Pair
-from service.live.pairs import LivePairs
+from pricegrid.atp.rules.clearing import cleared
+from pricegrid.atp.rules.reservations import LIVING, HeldReservation, ReservationStatus, claims_on, viewed
+from pricegrid.atp.rules.rows import Pair
+from pricegrid.service.live.pairs import LivePairs
 
 _Order = tuple[Pair, str]
 """An order at a pair."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.engine import AvailabilityEngine
-from atp.rules.events import Event, EventStatus
-from atp.rules.rows import Pair
-from cache.protocol import (
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.rules.events import Event, EventStatus
+from pricegrid.atp.rules.rows import Pair
+from pricegrid.cache.protocol import (
     START,
     CacheError,
     Change,
@@ -26,17 +26,17 @@ from cache.protocol import (
     Record,
     StateCache,
 )
-from service.codec.event_message import EventMessage, faulty, read_message, some_events, sorted_out
-from service.codec.events import decode_events
-from service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
-from service.live.api import PublishResult
-from service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty
-from service.live.granting import KEY, PAIR, RESERVATION, Holding
-from service.live.link import LiveLink
-from service.live.operators import OperatorDesk
-from service.live.pairs import NO_PLACES, LivePairs, MakeWriter
-from service.live.records import decode_reservation
-from service.live.reservations import LiveReservations
+from pricegrid.service.codec.event_message import EventMessage, faulty, read_message, some_events, sorted_out
+from pricegrid.service.codec.events import decode_events
+from pricegrid.service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
+from pricegrid.service.live.api import PublishResult
+from pricegrid.service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty
+from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Holding
+from pricegrid.service.live.link import LiveLink
+from pricegrid.service.live.operators import OperatorDesk
+from pricegrid.service.live.pairs import NO_PLACES, LivePairs, MakeWriter
+from pricegrid.service.live.records import decode_reservation
+from pricegrid.service.live.reservations import LiveReservations
 
 OFFSET = "offset"
 

@@ -14,12 +14,12 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from cache.open import open_state_cache
-from cache.protocol import CacheError, StateCache
-from cache.reserve_room import ReserveRoom
-from service.clock import now_us
-from service.errors import RequestRefusedError
-from service.limits import (
+from pricegrid.cache.open import open_state_cache
+from pricegrid.cache.protocol import CacheError, StateCache
+from pricegrid.cache.reserve_room import ReserveRoom
+from pricegrid.service.clock import now_us
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.limits import (
     EXPIRE_S,
     FOLLOW_S,
     FORGET_S,
@@ -28,8 +28,8 @@ from service.limits import (
     STALL_S,
     STANDBY_S,
 )
-from service.live.event_stream import StreamIntake
-from service.live.files import (
+from pricegrid.service.live.event_stream import StreamIntake
+from pricegrid.service.live.files import (
     Beacon,
     LiveFiles,
     WriterBusyError,
@@ -38,15 +38,22 @@ from service.live.files import (
     socket_path,
     writer_lock,
 )
-from service.live.granting import RESERVATION
-from service.live.state import LiveState
-from service.live.writer_link import build_writer_server
-from service.process.bootstrap import load_snapshot
-from service.process.heartbeat import Beat, Pulse, Reporter
-from service.process.loading import Loading
-from service.process.snapshots import LoadedSnapshot
-from service.process.worker import Activate, ReadOnly, Serving, SwapFailed, WorkerConfig, name_process
-from service.rpc.link_metrics import LinkMetrics, open_link_metrics
+from pricegrid.service.live.granting import RESERVATION
+from pricegrid.service.live.state import LiveState
+from pricegrid.service.live.writer_link import build_writer_server
+from pricegrid.service.process.bootstrap import load_snapshot
+from pricegrid.service.process.heartbeat import Beat, Pulse, Reporter
+from pricegrid.service.process.loading import Loading
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.process.worker import (
+    Activate,
+    ReadOnly,
+    Serving,
+    SwapFailed,
+    WorkerConfig,
+    name_process,
+)
+from pricegrid.service.rpc.link_metrics import LinkMetrics, open_link_metrics
 
 T = TypeVar("T")
 

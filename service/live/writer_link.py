@@ -15,21 +15,21 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from pricegrid import v1
-from service.clock import now_us
-from service.codec.live import decode_published, encode_published
-from service.errors import DETAILS_KEY, DOMAIN, Reason, RequestRefusedError
-from service.limits import (
+from pricegrid.service.clock import now_us
+from pricegrid.service.codec.live import decode_published, encode_published
+from pricegrid.service.errors import DETAILS_KEY, DOMAIN, Reason, RequestRefusedError
+from pricegrid.service.limits import (
     RECEIVE_BYTES_MAX,
     SEND_BYTES_MAX,
     WRITER_THREADS,
     WRITER_TIMEOUT_S,
 )
-from service.live.api import LiveApi, PublishResult
-from service.methods.live import PUBLISH_EVENTS, live_methods, mutating_methods
-from service.rpc.call import Answer, Caller, Mutation, Services
-from service.rpc.handlers import CORRELATION_KEY, Handlers, Lanes
-from service.rpc.metrics import Metrics, NoMetrics
-from service.rpc.response import Answered
+from pricegrid.service.live.api import LiveApi, PublishResult
+from pricegrid.service.methods.live import PUBLISH_EVENTS, live_methods, mutating_methods
+from pricegrid.service.rpc.call import Answer, Caller, Mutation, Services
+from pricegrid.service.rpc.handlers import CORRELATION_KEY, Handlers, Lanes
+from pricegrid.service.rpc.metrics import Metrics, NoMetrics
+from pricegrid.service.rpc.response import Answered
 
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", SEND_BYTES_MAX),

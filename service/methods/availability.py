@@ -4,17 +4,17 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from atp.engine import AvailabilityEngine
-from atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
-from service.codec import availability as wire
-from service.erp_overlay.stock import ErpStock
-from service.errors import Reason, RequestRefusedError
-from service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
-from service.methods.branch_totals import line_totals
-from service.methods.entitlement import hidden_skus
-from service.process.snapshots import LoadedSnapshot
-from service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
-from service.rpc.response import Answered
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
+from pricegrid.service.codec import availability as wire
+from pricegrid.service.erp_overlay.stock import ErpStock
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
+from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.entitlement import hidden_skus
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
+from pricegrid.service.rpc.response import Answered
 
 
 class AvailabilityService:

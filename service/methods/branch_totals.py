@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
+from pricegrid.atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.model import MICROS, LineStatus
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.model import MICROS, LineStatus
 
 
 def hidden_skus(engine: PriceEngine, customer_id: str, skus: Sequence[bytes]) -> frozenset[bytes]:

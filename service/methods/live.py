@@ -3,16 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from atp.rules.events import EventStatus
 from pricegrid import v1
-from service.clock import created_at_us
-from service.codec import feeds as wire_feeds
-from service.codec import live as wire
-from service.errors import Reason, RequestRefusedError
-from service.limits import DEAD_LETTER_IDS_MAX
-from service.live.api import LiveApi, PublishResult
-from service.rpc.call import Answer, Caller, Intake, Mutation, Services
-from service.rpc.response import Answered
+from pricegrid.atp.rules.events import EventStatus
+from pricegrid.service.clock import created_at_us
+from pricegrid.service.codec import feeds as wire_feeds
+from pricegrid.service.codec import live as wire
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import DEAD_LETTER_IDS_MAX
+from pricegrid.service.live.api import LiveApi, PublishResult
+from pricegrid.service.rpc.call import Answer, Caller, Intake, Mutation, Services
+from pricegrid.service.rpc.response import Answered
 
 PUBLISH_EVENTS = "PublishEvents"
 UNARY_METHODS = {

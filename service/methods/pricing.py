@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-from pricing_engine.engine import PriceAsk
-from pricing_engine.model import ExceptionReason
-from service.codec import prices as wire
-from service.erp_overlay.flags import Flagging
-from service.erp_overlay.price_sources import NO_MARKS
-from service.erp_overlay.prices import ErpPrices, erp_document
-from service.fast_path.choice import answer_plainly
-from service.process.snapshots import LoadedSnapshot
-from service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
-from service.rpc.response import Answered
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.model import ExceptionReason
+from pricegrid.service.codec import prices as wire
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS
+from pricegrid.service.erp_overlay.prices import ErpPrices, erp_document
+from pricegrid.service.fast_path.choice import answer_plainly
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
+from pricegrid.service.rpc.response import Answered
 
 
 class PricingService:

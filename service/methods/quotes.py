@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.kernels.quote import NO_DAY
-from atp.model import (
+from pricegrid.atp.kernels.quote import NO_DAY
+from pricegrid.atp.model import (
     AS_OF_MAX_US,
     AS_OF_MIN_US,
     AvailabilityStatus,
@@ -15,19 +15,19 @@ from atp.model import (
     PromiseAnswers,
     PromiseAsk,
 )
-from pricing_engine.engine import PriceAsk
-from pricing_engine.model import LineStatus
-from service.codec import quotes as wire
-from service.erp_overlay.fallback import ErpFallback
-from service.erp_overlay.flags import Flagging
-from service.erp_overlay.price_sources import NO_MARKS
-from service.fast_path.choice import answer_plainly
-from service.fast_path.kernel import QUOTE
-from service.methods.availability import check_pairs
-from service.methods.branch_totals import line_totals
-from service.process.snapshots import LoadedSnapshot
-from service.rpc.call import Caller, SnapshotSource, header_of
-from service.rpc.response import Answered
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.model import LineStatus
+from pricegrid.service.codec import quotes as wire
+from pricegrid.service.erp_overlay.fallback import ErpFallback
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS
+from pricegrid.service.fast_path.choice import answer_plainly
+from pricegrid.service.fast_path.kernel import QUOTE
+from pricegrid.service.methods.availability import check_pairs
+from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of
+from pricegrid.service.rpc.response import Answered
 
 
 class QuoteService:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pricegrid import v1
-from service.codec.request import parse
-from service.errors import Reason, RequestRefusedError
-from service.limits import (
+from pricegrid.service.codec.request import parse
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import (
     CHANGE_POLL_S,
     HEARTBEAT_MS_DEFAULT,
     HEARTBEAT_MS_MAX,
@@ -24,7 +24,7 @@ from service.limits import (
     WATCH_PAUSE_FACTOR,
     WATCHES_MAX,
 )
-from service.rpc.call import Answer, Caller, Watch
+from pricegrid.service.rpc.call import Answer, Caller, Watch
 
 _OK = v1.AvailabilityStatus.AVAILABILITY_STATUS_OK
 _UNKNOWN_BRANCH = v1.AvailabilityStatus.AVAILABILITY_STATUS_UNKNOWN_BRANCH

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from atp.arrays.positions import PREFIX
-from atp.engine import AvailabilityEngine
-from loaders.errors import NoSnapshotError, SnapshotError
-from loaders.store.snapshot import Snapshot, open_snapshot
-from pricing_engine.arrays.matrix import CUSTOMER_BRANCH, Names
-from pricing_engine.engine import PriceEngine
-from pricing_engine.model import ExceptionPolicy
-from service.clock import created_at_us
-from service.errors import Reason, RequestRefusedError
-from service.fast_path.path import Lane
-from service.process.snapshots import LoadedSnapshot
-from service.process.verify import verify_arrays
-from service.process.warm_up import warm
+from pricegrid.atp.arrays.positions import PREFIX
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.loaders.errors import NoSnapshotError, SnapshotError
+from pricegrid.loaders.store.snapshot import Snapshot, open_snapshot
+from pricegrid.pricing_engine.arrays.matrix import CUSTOMER_BRANCH, Names
+from pricegrid.pricing_engine.engine import PriceEngine
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.clock import created_at_us
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.process.verify import verify_arrays
+from pricegrid.service.process.warm_up import warm
 
 _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.13
 _LIBC = ctypes.CDLL(None)

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Final
 
-from service.limits import (
+from pricegrid.service.limits import (
     HANG_S,
     HEALTHY_AFTER_S,
     RESTART_DELAY_MAX_S,
@@ -16,8 +16,8 @@ from service.limits import (
     SWAP_RETRY_MAX_S,
     SWAP_RETRY_S,
 )
-from service.process.heartbeat import Beat
-from service.process.worker import Activate, ReadOnly, Serving, Stop, SwapFailed, WorkerConfig
+from pricegrid.service.process.heartbeat import Beat
+from pricegrid.service.process.worker import Activate, ReadOnly, Serving, Stop, SwapFailed, WorkerConfig
 
 _log = logging.getLogger(__name__)
 ALONE_AFTER_DEATHS: Final = 3

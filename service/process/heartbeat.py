@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Self
 
-from service.clock import host_us
-from service.limits import BEAT_S, STALL_S
+from pricegrid.service.clock import host_us
+from pricegrid.service.limits import BEAT_S, STALL_S
 
 
 @dataclass(frozen=True, slots=True)

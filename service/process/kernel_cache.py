@@ -16,9 +16,9 @@ from typing import Final
 
 CACHE_VARIABLE: Final = "PRICEGRID_KERNEL_CACHE"
 """A folder in which the kernels of all states of the sources are kept, each in its own; optional."""
-LOCATOR: Final = "service.process.kernel_locator.PackageLocator"
+LOCATOR: Final = "pricegrid.service.process.kernel_locator.PackageLocator"
 _PACKAGES: Final = ("atp", "loaders", "pricing_engine", "service")
-_COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from atp\.kernels\.jit", re.MULTILINE)
+_COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from pricegrid\.atp\.kernels\.jit", re.MULTILINE)
 _TUPLE: Final = re.compile(rb"^class \w+\(NamedTuple", re.MULTILINE)
 _TUPLES_IN: Final = ("atp", "pricing_engine")
 _IMPORT: Final = re.compile(
@@ -45,7 +45,7 @@ def use_kernel_cache(environment: MutableMapping[str, str]) -> None:
 
 
 def _folders() -> dict[str, Path]:
-    specs = {package: importlib.util.find_spec(package) for package in _PACKAGES}
+    specs = {package: importlib.util.find_spec(f"pricegrid.{package}") for package in _PACKAGES}
     return {package: Path(spec.origin).parent for package, spec in specs.items() if spec and spec.origin}
 
 
@@ -75,7 +75,7 @@ def kernel_sources(folders: Mapping[str, Path]) -> dict[str, bytes]:
     found = {
         module: source
         for module, source in sources.items()
-        if module.partition(".")[0] in _TUPLES_IN and _TUPLE.search(source)
+        if module.split(".")[1] in _TUPLES_IN and _TUPLE.search(source)
     }
     followed: set[str] = set()
     left = [module for module, source in sources.items() if _COMPILED.search(source)]
@@ -88,7 +88,7 @@ def kernel_sources(folders: Mapping[str, Path]) -> dict[str, bytes]:
 
 
 def _name(package: str, folder: Path, path: Path) -> str:
-    parts = (package, *path.relative_to(folder).with_suffix("").parts)
+    parts = ("pricegrid", package, *path.relative_to(folder).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 

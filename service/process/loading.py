@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from service.process.snapshots import LoadedSnapshot
+from pricegrid.service.process.snapshots import LoadedSnapshot
 
 
 class Opened(NamedTuple):

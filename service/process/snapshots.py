@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from atp.engine import AvailabilityEngine
-from pricing_engine.engine import PriceEngine
-from service.fast_path.path import Lane
-from service.limits import KEPT_SNAPSHOTS_MAX
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.pricing_engine.engine import PriceEngine
+from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.limits import KEPT_SNAPSHOTS_MAX
 
 
 def _no_branch(_: str) -> str:

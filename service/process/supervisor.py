@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from cache.redis_options import RedisOptions
-from loaders.errors import SnapshotError
-from loaders.store.snapshot import current_version
-from pricing_engine.model import ExceptionPolicy
-from service.clock import created_at_us, now_us
-from service.limits import (
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.loaders.errors import SnapshotError
+from pricegrid.loaders.store.snapshot import current_version
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.clock import created_at_us, now_us
+from pricegrid.service.limits import (
     CHECK_NICENESS,
     GRACE_S,
     HANG_S,
@@ -36,10 +36,10 @@ from service.limits import (
     RESTART_DELAY_S,
     WORKER_THREADS,
 )
-from service.live.writer import run_writer
-from service.process.bootstrap import check_snapshot
-from service.process.children import ALONE_AFTER_DEATHS, Child, backed_off
-from service.process.worker import Activate, Stop, WorkerConfig, run_worker
+from pricegrid.service.live.writer import run_writer
+from pricegrid.service.process.bootstrap import check_snapshot
+from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child, backed_off
+from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
 
 _log = logging.getLogger(__name__)
 
@@ -274,7 +274,7 @@ class Supervisor:
         # Read by prometheus_client when first imported, here and in the workers.
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pricegrid-metrics-"))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-        from service.rpc.metrics import Serving, SnapshotAge, serve_metrics
+        from pricegrid.service.rpc.metrics import Serving, SnapshotAge, serve_metrics
 
         return serve_metrics(
             self._options.metrics_port,

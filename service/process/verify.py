@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.arrays.positions import PREFIX, Positions
-from atp.arrays.verify import verify_positions
-from pricing_engine.arrays import matrix as mx
-from pricing_engine.arrays.verify import verify_prices
+from pricegrid.atp.arrays.positions import PREFIX, Positions
+from pricegrid.atp.arrays.verify import verify_positions
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.arrays.verify import verify_prices
 
 Arrays = Mapping[str, NDArray[Any]]
 

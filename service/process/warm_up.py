@@ -4,25 +4,25 @@ import contextlib
 
 import numpy as np
 
-from atp.arrays.pair_rows import PairRows
-from atp.engine import AvailabilityEngine
-from atp.live.in_order_streams import PlainStreams
-from atp.live.layout import VERSION
-from atp.live.positions import LiveWriter, PairImage
-from atp.model import CheckAsk, PromiseAsk, Source
-from atp.rules.events import Event, EventBatch, Kind, Measure
-from atp.rules.streams import Base, Stream
 from pricegrid import v1
-from pricing_engine.engine import PriceAsk
-from pricing_engine.errors import PricingError
-from pricing_engine.model import MICROS
-from service.codec.event_kernel import scan_events
-from service.codec.events import encode_events
-from service.codec.prices import encode_price_lines
-from service.codec.quotes import decode_quote_lines, encode_quote_lines
-from service.fast_path.kernel import QUOTE
-from service.process.snapshots import LoadedSnapshot
-from service.rpc.call import AnswerHeader
+from pricegrid.atp.arrays.pair_rows import PairRows
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.live.layout import VERSION
+from pricegrid.atp.live.positions import LiveWriter, PairImage
+from pricegrid.atp.model import CheckAsk, PromiseAsk, Source
+from pricegrid.atp.rules.events import Event, EventBatch, Kind, Measure
+from pricegrid.atp.rules.streams import Base, Stream
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.errors import PricingError
+from pricegrid.pricing_engine.model import MICROS
+from pricegrid.service.codec.event_kernel import scan_events
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.codec.prices import encode_price_lines
+from pricegrid.service.codec.quotes import decode_quote_lines, encode_quote_lines
+from pricegrid.service.fast_path.kernel import QUOTE
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import AnswerHeader
 
 _ONE, _NO_UOM = np.full(1, MICROS, np.int64), [b""]
 

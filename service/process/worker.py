@@ -15,16 +15,16 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from atp.live.layout import CHANGES
-from cache.redis_options import RedisOptions
-from erp.control import ErpControl
-from loaders.errors import SnapshotError
 from pricegrid import v1
-from pricing_engine.model import ExceptionPolicy
-from service.clock import now_us
-from service.erp_overlay.fallback import ErpFallback, open_worker_erp
-from service.erp_overlay.flags import Flagging
-from service.limits import (
+from pricegrid.atp.live.layout import CHANGES
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.erp.control import ErpControl
+from pricegrid.loaders.errors import SnapshotError
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.clock import now_us
+from pricegrid.service.erp_overlay.fallback import ErpFallback, open_worker_erp
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.limits import (
     GRACE_S,
     HOUSEKEEPING_S,
     KEEPALIVE_MS,
@@ -34,18 +34,18 @@ from service.limits import (
     SEND_BYTES_MAX,
     WORKER_THREADS,
 )
-from service.live.files import socket_path
-from service.live.reader import reading
-from service.live.writer_link import WriterLink
-from service.methods.watch import Changes, PolledChanges
-from service.process.bootstrap import load_snapshot, version_opener
-from service.process.heartbeat import Beat, Pulse, Reporter
-from service.process.loading import Loading
-from service.process.snapshots import LoadedSnapshot, SnapshotHolder
-from service.rpc.call import Services
-from service.rpc.handlers import CountingPool, Handlers
-from service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
-from service.rpc.services import SERVICES, services
+from pricegrid.service.live.files import socket_path
+from pricegrid.service.live.reader import reading
+from pricegrid.service.live.writer_link import WriterLink
+from pricegrid.service.methods.watch import Changes, PolledChanges
+from pricegrid.service.process.bootstrap import load_snapshot, version_opener
+from pricegrid.service.process.heartbeat import Beat, Pulse, Reporter
+from pricegrid.service.process.loading import Loading
+from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
+from pricegrid.service.rpc.call import Services
+from pricegrid.service.rpc.handlers import CountingPool, Handlers
+from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
+from pricegrid.service.rpc.services import SERVICES, services
 
 _log = logging.getLogger(__name__)
 

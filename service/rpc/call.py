@@ -7,9 +7,9 @@ from datetime import date
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
-from loaders.read.instants import day_start_us
-from service.process.snapshots import LoadedSnapshot
-from service.rpc.response import Answered
+from pricegrid.loaders.read.instants import day_start_us
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.response import Answered
 
 
 class SnapshotSource(Protocol):

@@ -16,8 +16,8 @@ from typing import Any, NoReturn, cast
 
 import grpc
 
-from service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
-from service.limits import (
+from pricegrid.service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
+from pricegrid.service.limits import (
     CORRELATION_ID_MAX,
     IN_FLIGHT_MAX,
     MUTATION_THREADS,
@@ -26,9 +26,9 @@ from service.limits import (
     SPARE_THREADS,
     WATCHES_MAX,
 )
-from service.rpc.call import Answer, Caller, Intake, Method, Mutation, Services, Watch
-from service.rpc.metrics import Metrics
-from service.rpc.response import Answered
+from pricegrid.service.rpc.call import Answer, Caller, Intake, Method, Mutation, Services, Watch
+from pricegrid.service.rpc.metrics import Metrics
+from pricegrid.service.rpc.response import Answered
 
 CORRELATION_KEY = "x-correlation-id"
 _FOREVER_S = 1e9  # gRPC says so many seconds and more where a call has no deadline

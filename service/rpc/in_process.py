@@ -8,27 +8,33 @@ from typing import Any, Never, Self, cast
 
 import grpc
 
-from atp.live.positions import LiveWriter
-from cache.embedded import EmbeddedStateCache
-from erp.control import ErpControl
-from erp.settings import read_settings
 from pricegrid import Client
-from pricing_engine.model import ExceptionPolicy
-from service.clock import now_us
-from service.erp_overlay.fallback import open_erp
-from service.erp_overlay.flags import Flagging
-from service.errors import Reason, refusal, trailing_metadata
-from service.limits import LIVE_PAIRS, LIVE_WORDS
-from service.live.files import WriterBusyError, is_read_only, live_directory, socket_path, writer_lock
-from service.live.reader import LookingReader, reading
-from service.live.state import LiveState
-from service.live.writer_link import WriterLink
-from service.methods.live import live_methods
-from service.process.bootstrap import load_snapshot, version_opener
-from service.process.snapshots import LoadedSnapshot, SnapshotHolder
-from service.rpc.call import Answer, Caller, Intake, Mutation, Services, Watch
-from service.rpc.handlers import correlation_id_of
-from service.rpc.services import services
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.settings import read_settings
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.clock import now_us
+from pricegrid.service.erp_overlay.fallback import open_erp
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.errors import Reason, refusal, trailing_metadata
+from pricegrid.service.limits import LIVE_PAIRS, LIVE_WORDS
+from pricegrid.service.live.files import (
+    WriterBusyError,
+    is_read_only,
+    live_directory,
+    socket_path,
+    writer_lock,
+)
+from pricegrid.service.live.reader import LookingReader, reading
+from pricegrid.service.live.state import LiveState
+from pricegrid.service.live.writer_link import WriterLink
+from pricegrid.service.methods.live import live_methods
+from pricegrid.service.process.bootstrap import load_snapshot, version_opener
+from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
+from pricegrid.service.rpc.call import Answer, Caller, Intake, Mutation, Services, Watch
+from pricegrid.service.rpc.handlers import correlation_id_of
+from pricegrid.service.rpc.services import services
 
 
 class InProcessError(grpc.RpcError):

@@ -1,7 +1,7 @@
 """How a writer's link to its Redis is, for Prometheus; see `service.rpc.metrics` for how processes count together."""
 
-from cache.protocol import Health, StateCache
-from cache.redis_store import RedisStateCache
+from pricegrid.cache.protocol import Health, StateCache
+from pricegrid.cache.redis_store import RedisStateCache
 
 
 class LinkMetrics:

@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import AvailabilityStatus
-from pricing_engine.model import LineStatus
-from service.errors import Reason
-from service.rpc.response import COUNTED, SHOWN, Answered
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.pricing_engine.model import LineStatus
+from pricegrid.service.errors import Reason
+from pricegrid.service.rpc.response import COUNTED, SHOWN, Answered
 
 METHODS = (
     "PriceLines",

@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atp.model import AvailabilityStatus
-from pricing_engine.model import LineStatus
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.pricing_engine.model import LineStatus
 
 STATUSES: Final = len(LineStatus)
 COUNTS: Final = STATUSES + len(AvailabilityStatus)

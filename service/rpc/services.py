@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from pricegrid import v1
-from service.erp_overlay.fallback import ErpFallback
-from service.erp_overlay.flags import Flagging
-from service.methods.availability import AvailabilityService
-from service.methods.live import no_live_methods
-from service.methods.pricing import PricingService
-from service.methods.quotes import QuoteService
-from service.methods.watch import Changes, PolledChanges, WatchService
-from service.rpc.call import Services, SnapshotSource
+from pricegrid.service.erp_overlay.fallback import ErpFallback
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.methods.availability import AvailabilityService
+from pricegrid.service.methods.live import no_live_methods
+from pricegrid.service.methods.pricing import PricingService
+from pricegrid.service.methods.quotes import QuoteService
+from pricegrid.service.methods.watch import Changes, PolledChanges, WatchService
+from pricegrid.service.rpc.call import Services, SnapshotSource
 
 SERVICES = (
     v1.PRICING_SERVICE,
