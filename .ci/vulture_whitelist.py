@@ -4,6 +4,13 @@ Whatever is not listed is removed when its last user goes. What goes, goes from 
 """
 
 # Called by somebody else's code, by name.
+__getattr__  # Python asks modules
+__dir__
+PackageLocator  # numba looks for kernels with it, and asks it
+_.get_cache_path
+_.get_source_stamp
+_.get_disambiguator
+_.from_function
 _.trace  # __aexit__ is handed it
 _.typing_context  # numba hands it to intrinsics
 _.generic_resolve  # numba asks attribute templates

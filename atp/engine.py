@@ -7,11 +7,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atp import kernel
-from atp.decode import decode_lanes, decode_rows
-from atp.explain import explain_pair
-from atp.limited import Terms, whole_limit, with_check_limits, with_promise_limits
-from atp.model import (
+from pricegrid.atp.arrays.decode import decode_lanes, decode_rows
+from pricegrid.atp.arrays.pair_rows import reservation_number
+from pricegrid.atp.arrays.parts import merge_parts
+from pricegrid.atp.arrays.positions import Positions
+from pricegrid.atp.arrays.windows import Windows
+from pricegrid.atp.kernels import availability as kernel
+from pricegrid.atp.model import (
     INT64_MAX,
     NO_INSTANT,
     AvailabilityStatus,
@@ -26,14 +28,12 @@ from atp.model import (
     Steps,
     TooComplexError,
 )
-from atp.orders import Lines, Orders
-from atp.pair_rows import reservation_number
-from atp.parts import merge_parts
-from atp.positions import Positions
-from atp.promising import OrderLine, Request, promise
-from atp.reference import USUAL_SUPPLY, Moment, check_pair
-from atp.rows import Rows
-from atp.windows import Windows
+from pricegrid.atp.orders import Lines, Orders
+from pricegrid.atp.rules.explain import explain_pair
+from pricegrid.atp.rules.limited import Terms, whole_limit, with_check_limits, with_promise_limits
+from pricegrid.atp.rules.promising import OrderLine, Request, promise
+from pricegrid.atp.rules.reference import USUAL_SUPPLY, Moment, check_pair
+from pricegrid.atp.rules.rows import Rows
 
 REFERENCE_PAIRS_MAX: Final = 1_000
 """Lines times branches of one promise that the reference may answer: about a millisecond each."""

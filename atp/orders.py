@@ -10,16 +10,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atp import kernel
-from atp.ledger import empty_ledger, lay_out_pairs, nothing_taken
-from atp.model import AvailabilityStatus, PromiseAnswers, PromiseAsk, TooComplexError
-from atp.offer_kernel import Ages, Offers, judge_lines, open_kits
-from atp.pair_rows import reservation_number
-from atp.parts import add_parts, no_parts
-from atp.positions import Positions
-from atp.promise_kernel import FULL, Desk, Parts, Picks, Rules, promise_complete, promise_lines
-from atp.sourcing_kernel import LABELS_MAX, TOO_COMPLEX, Plan, Slots, day_room
-from atp.windows import Windows
+from pricegrid.atp.arrays.pair_rows import reservation_number
+from pricegrid.atp.arrays.parts import add_parts, no_parts
+from pricegrid.atp.arrays.positions import Positions
+from pricegrid.atp.arrays.windows import Windows
+from pricegrid.atp.kernels import availability as kernel
+from pricegrid.atp.kernels.ledger import empty_ledger, lay_out_pairs, nothing_taken
+from pricegrid.atp.kernels.offers import Ages, Offers, judge_lines, open_kits
+from pricegrid.atp.kernels.promise import FULL, Desk, Parts, Picks, Rules, promise_complete, promise_lines
+from pricegrid.atp.kernels.sourcing import LABELS_MAX, TOO_COMPLEX, Plan, Slots, day_room
+from pricegrid.atp.model import AvailabilityStatus, PromiseAnswers, PromiseAsk, TooComplexError
 
 PROMISE_PAIRS_MAX: Final = 250_000
 """Branches times what the lines may draw on: each item, substitute, or component of a kit in their place."""

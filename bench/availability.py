@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from atp.engine import AvailabilityEngine
-from atp.model import CheckAsk
 from bench import datasets as data
 from bench.measure import Figure, figure, median_us
-from loaders.snapshot import open_snapshot
-from pricing_engine.model import MICROS
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import CheckAsk
+from pricegrid.loaders.store.snapshot import open_snapshot
+from pricegrid.pricing_engine.model import MICROS
 
 PAIRS = 10_000
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import Commit, Committed, Put, StateCache
-from cache.redis_link import Link
-from cache.redis_options import RedisOptions
-from cache.redis_scripts import EMPTY
-from cache.redis_store import RedisStateCache
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.protocol import Commit, Committed, Put, StateCache
+from pricegrid.cache.redis_link import Link
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_scripts import EMPTY
+from pricegrid.cache.redis_store import RedisStateCache
 from tests.cache_worlds import healthy
 from tests.redis_servers import redis_server
 

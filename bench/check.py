@@ -26,27 +26,27 @@ if (
 ):  # run as a script, from anywhere: `bench` is a folder of the repository, not installed
     sys.path[0] = str(ROOT)
 
-from service.compile_cache import use_compile_cache  # noqa: E402
+from pricegrid.service.process.kernel_cache import use_kernel_cache  # noqa: E402
 
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
 import numpy as np  # noqa: E402
 
-from atp.model import CheckAsk  # noqa: E402
 from bench import datasets as data  # noqa: E402
 from bench import kernel, loads, rpc  # noqa: E402
 from bench.bounds import BOUNDS, Bound  # noqa: E402
 from bench.measure import Figure, figure, median_us  # noqa: E402
-from loaders.compile_prices import compile_prices  # noqa: E402
-from loaders.snapshot import open_snapshot  # noqa: E402
 from pricegrid import v1  # noqa: E402
-from pricing_engine.engine import PriceEngine  # noqa: E402
-from pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
-from service.exchange import Caller  # noqa: E402
-from service.pricing_service import PricingService  # noqa: E402
-from service.quote_service import QuoteService  # noqa: E402
-from service.runtime import load_snapshot  # noqa: E402
-from service.snapshots import LoadedSnapshot, SnapshotHolder  # noqa: E402
+from pricegrid.atp.model import CheckAsk  # noqa: E402
+from pricegrid.loaders.compile.prices import compile_prices  # noqa: E402
+from pricegrid.loaders.store.snapshot import open_snapshot  # noqa: E402
+from pricegrid.pricing_engine.engine import PriceEngine  # noqa: E402
+from pricegrid.pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
+from pricegrid.service.methods.pricing import PricingService  # noqa: E402
+from pricegrid.service.methods.quotes import QuoteService  # noqa: E402
+from pricegrid.service.process.bootstrap import load_snapshot  # noqa: E402
+from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder  # noqa: E402
+from pricegrid.service.rpc.call import Caller  # noqa: E402
 
 SIZE = "QUOTES_TENTH"
 SMALL = data.Size(items=10_000, class_entries=200, customers=100, contract_entries=20)

@@ -24,11 +24,11 @@ import numpy as np
 from bench import datasets as data
 from bench.kernel import One, Questions, kernel_call, request_bytes, take_calls
 from bench.measure import Figure, figure, median_us
-from loaders.compile_prices import compile_prices
-from loaders.ordinals import Arrays
-from pricing_engine.engine import PriceEngine
-from service.exchange import Caller
-from service.pricing_service import PricingService
+from pricegrid.loaders.compile.ordinals import Arrays
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.pricing_engine.engine import PriceEngine
+from pricegrid.service.methods.pricing import PricingService
+from pricegrid.service.rpc.call import Caller
 
 BASE = data.Size(items=100_000, class_entries=2_000, customers=2_500, contract_entries=20)
 LINES = 1000

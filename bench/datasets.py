@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from loaders.ordinals import Frames
-from loaders.validate import validate_tables
+from pricegrid.loaders.compile.ordinals import Frames
+from pricegrid.loaders.validate.tables import validate_tables
 
 CLASSES = 10
 PARENT_GROUPS, GROUPS = 10, 100

@@ -125,7 +125,17 @@ def world(folder: Path) -> Iterator[World]:
             assert erp.stdout is not None
             config = folder / "erp.toml"
             config.write_text(MAPPING.format(url=erp.stdout.readline().strip()))
-            words = ["service.cli", "serve", "--store", str(store), "--port", "0", "--workers", "1", "--json"]
+            words = [
+                "pricegrid.service.cli.main",
+                "serve",
+                "--store",
+                str(store),
+                "--port",
+                "0",
+                "--workers",
+                "1",
+                "--json",
+            ]
             words += ["--erp-config", str(config), "--metrics-port", "0"]
             with _child(words, server_core, stderr=subprocess.DEVNULL) as server:
                 assert server.stdout is not None

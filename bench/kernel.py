@@ -18,16 +18,16 @@ import numpy as np
 
 from bench import datasets as data
 from bench.measure import Figure, figure, median_us
-from loaders.compile_prices import compile_prices
-from loaders.ordinals import Arrays
 from pricegrid import v1
-from pricing_engine import kernel as kn
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.matrix import matrix_from_arrays
-from pricing_engine.model import MICROS
-from service.lane import Lane
-from service.pricing_service import Caller, PricingService
-from service.snapshots import LoadedSnapshot
+from pricegrid.loaders.compile.ordinals import Arrays
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.model import MICROS
+from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.methods.pricing import Caller, PricingService
+from pricegrid.service.process.snapshots import LoadedSnapshot
 
 LINES = (1, 10, 100, 1000)
 _CALLS = {1: 2000, 10: 1000, 100: 400, 1000: 120}

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from atp.engine import AvailabilityEngine
-from atp.events import Event, EventBatch, Kind, Measure
-from atp.live import LiveWriter
-from atp.model import CheckAsk, Source
 from bench import datasets as data
 from bench.measure import ROOT, Figure, figure, median_us
 from bench.place import PAIRS, Place
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import Commit
-from pricing_engine.model import MICROS
-from service.instants import created_at_us
-from service.live_state import LiveState
-from service.wire_events import encode_events
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import CheckAsk, Source
+from pricegrid.atp.rules.events import Event, EventBatch, Kind, Measure
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.protocol import Commit
+from pricegrid.pricing_engine.model import MICROS
+from pricegrid.service.clock import created_at_us
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.live.state import LiveState
 
 EVENTS_PER_MESSAGE = 5_000
 QUESTION_PAIRS = 1_000
@@ -112,8 +112,8 @@ def _events(place: Place, folder: Path, events: int) -> list[Figure]:
 WATCHER = """
 import json, sys, time
 from pathlib import Path
-from atp.live import open_live
-from atp.live_layout import CHANGES
+from pricegrid.atp.live.positions import open_live
+from pricegrid.atp.live.layout import CHANGES
 head = open_live(Path(sys.argv[1])).live_head
 print("ready", flush=True)
 seen, at = int(head[CHANGES]), []

@@ -28,8 +28,8 @@ def write(size: str, folder: str) -> dict[str, Any]:
 
 
 def load(dataset: str, store: str) -> dict[str, Any]:
-    from loaders import publish
-    from loaders.report import Progress
+    from pricegrid.loaders import publish
+    from pricegrid.loaders.report import Progress
 
     begin = time.perf_counter()
     progress = Progress(StringIO())
@@ -71,8 +71,8 @@ def _bytes_held(table: Any) -> int:
 
 def delta(size: str, rows: str, store: str, folder: str) -> dict[str, Any]:
     from bench import datasets as data
-    from loaders import publish
-    from loaders.report import Progress
+    from pricegrid.loaders import publish
+    from pricegrid.loaders.report import Progress
 
     dataset = data.write_delta(getattr(data, size), Path(folder), int(rows))
     begin = time.perf_counter()
@@ -87,9 +87,9 @@ def cold(store: str, sku: str) -> dict[str, Any]:
     """Cold start of an engine: imports, every byte checked, pages read in, kernels from their cache, one answer."""
     import numpy as np
 
-    from pricing_engine.engine import PriceAsk
-    from pricing_engine.model import MICROS, ExceptionPolicy
-    from service.runtime import load_snapshot
+    from pricegrid.pricing_engine.engine import PriceAsk
+    from pricegrid.pricing_engine.model import MICROS, ExceptionPolicy
+    from pricegrid.service.process.bootstrap import load_snapshot
 
     imported = time.perf_counter()
     loaded = load_snapshot(Path(store), None, ExceptionPolicy())
@@ -108,8 +108,8 @@ def cold(store: str, sku: str) -> dict[str, Any]:
 
 def private(store: str) -> dict[str, Any]:
     """What a process holds for itself that has a snapshot of the store ready to answer."""
-    from pricing_engine.model import ExceptionPolicy
-    from service.runtime import load_snapshot
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+    from pricegrid.service.process.bootstrap import load_snapshot
 
     loaded = load_snapshot(Path(store), None, ExceptionPolicy(), verify=False)
     return {"version": loaded.version, "private_mb": private_mb()}

@@ -32,13 +32,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.compile_cache import use_compile_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 
 if (
     __name__ == "__main__"
 ):  # in this process alone, and before redis-py is imported, which looks for hiredis then
     sys.path.append(str(Path(__file__).resolve().parent.parent / ".bench"))
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
 import grpc  # noqa: E402
 import numpy as np  # noqa: E402
@@ -60,13 +60,13 @@ from bench.rpc import (  # noqa: E402
     pricegrid_server,
 )
 from pricegrid import v1  # noqa: E402
-from pricing_engine.engine import PriceAsk  # noqa: E402
-from pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
-from service.exchange import Caller  # noqa: E402
-from service.pricing_service import PricingService  # noqa: E402
-from service.quote_service import QuoteService  # noqa: E402
-from service.runtime import load_snapshot  # noqa: E402
-from service.snapshots import SnapshotHolder  # noqa: E402
+from pricegrid.pricing_engine.engine import PriceAsk  # noqa: E402
+from pricegrid.pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
+from pricegrid.service.methods.pricing import PricingService  # noqa: E402
+from pricegrid.service.methods.quotes import QuoteService  # noqa: E402
+from pricegrid.service.process.bootstrap import load_snapshot  # noqa: E402
+from pricegrid.service.process.snapshots import SnapshotHolder  # noqa: E402
+from pricegrid.service.rpc.call import Caller  # noqa: E402
 
 LINES = (1, 10, 100, 1000)
 BOOK = "LIST"

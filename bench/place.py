@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from atp.engine import AvailabilityEngine
-from atp.live import LiveWriter
 from bench import datasets as data
-from cache.protocol import StateCache
-from loaders.snapshot import current_version, open_snapshot
-from pricing_engine.model import MICROS
-from service.instants import created_at_us
-from service.limits import LIVE_PAIRS, LIVE_WORDS
-from service.live_state import LiveState
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.cache.protocol import StateCache
+from pricegrid.loaders.store.snapshot import current_version, open_snapshot
+from pricegrid.pricing_engine.model import MICROS
+from pricegrid.service.clock import created_at_us
+from pricegrid.service.limits import LIVE_PAIRS, LIVE_WORDS
+from pricegrid.service.live.state import LiveState
 
 PAIRS = 20_000
 """Of one branch, that events and reservations touch."""

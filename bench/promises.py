@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from atp.engine import AvailabilityEngine
-from atp.model import MICROS, PromiseAsk, PromisePolicy
 from bench.measure import Figure, figure, median_us
-from loaders.compile_positions import compile_positions
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import MICROS, PromiseAsk, PromisePolicy
+from pricegrid.loaders.compile.positions import compile_positions
 
 LINES = 10_000
 DAY_US = 86_400 * MICROS

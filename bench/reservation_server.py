@@ -7,23 +7,23 @@ import os
 import sys
 from pathlib import Path
 
-from service.answered import Answered
-from service.compile_cache import use_compile_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
+from pricegrid.service.rpc.response import Answered
 
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
 import grpc  # noqa: E402
 
 from bench import datasets as data  # noqa: E402
 from bench.place import Place  # noqa: E402
 from bench.reservations import empty_script, opened  # noqa: E402
-from cache.redis_options import RedisOptions  # noqa: E402
 from pricegrid import v1  # noqa: E402
-from service.exchange import Mutation  # noqa: E402
-from service.handlers import Handlers, Lanes  # noqa: E402
-from service.limits import WRITER_THREADS  # noqa: E402
-from service.metrics import NoMetrics  # noqa: E402
-from service.writer_link import build_writer_server  # noqa: E402
+from pricegrid.cache.redis_options import RedisOptions  # noqa: E402
+from pricegrid.service.limits import WRITER_THREADS  # noqa: E402
+from pricegrid.service.live.writer_link import build_writer_server  # noqa: E402
+from pricegrid.service.rpc.call import Mutation  # noqa: E402
+from pricegrid.service.rpc.handlers import Handlers, Lanes  # noqa: E402
+from pricegrid.service.rpc.metrics import NoMetrics  # noqa: E402
 from tests.redis_servers import HOST  # noqa: E402
 
 

@@ -25,20 +25,20 @@ from typing import Any
 
 import grpc
 
-from atp.reservations import ReserveAsk, ReserveLine
 from bench import datasets as data
 from bench.measure import ROOT, Figure, figure
 from bench.place import PAIRS, Place
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import StateCache
-from cache.redis_link import Link
-from cache.redis_options import RedisOptions
-from cache.redis_scripts import EMPTY
-from cache.redis_store import RedisStateCache
 from pricegrid import v1
-from pricing_engine.model import MICROS
-from service.limits import WRITER_THREADS
-from service.live_state import LiveState
+from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.protocol import StateCache
+from pricegrid.cache.redis_link import Link
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_scripts import EMPTY
+from pricegrid.cache.redis_store import RedisStateCache
+from pricegrid.pricing_engine.model import MICROS
+from pricegrid.service.limits import WRITER_THREADS
+from pricegrid.service.live.state import LiveState
 from tests.cache_worlds import healthy
 from tests.redis_servers import redis_server
 

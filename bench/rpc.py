@@ -27,8 +27,8 @@ from bench.echo_server import SERVICE
 from bench.http2_load import write_messages
 from bench.kernel import Questions, quote_bytes, request_bytes
 from bench.measure import ROOT, Figure, child
-from pricing_engine.engine import PriceAsk
-from service.limits import WORKER_THREADS
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.service.limits import WORKER_THREADS
 
 LINES = (1, 100, 1000)
 
@@ -105,7 +105,17 @@ def pricegrid_server(store: Path, core: int) -> Iterator[tuple[str, int]]:
     """Address and worker of a server whose processes are all on `core`."""
     with on_core(core):
         serve = _process(
-            ["service.cli", "serve", "--store", str(store), "--port", "0", "--workers", "1", "--json"]
+            [
+                "pricegrid.service.cli.main",
+                "serve",
+                "--store",
+                str(store),
+                "--port",
+                "0",
+                "--workers",
+                "1",
+                "--json",
+            ]
         )
         process = serve.__enter__()
     try:

@@ -24,9 +24,9 @@ sys.path[0] = str(
     ROOT
 )  # run as a script, from anywhere: `bench` is a folder of the repository, not installed
 
-from service.compile_cache import use_compile_cache  # noqa: E402
+from pricegrid.service.process.kernel_cache import use_kernel_cache  # noqa: E402
 
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
 from bench import (  # noqa: E402
     availability,

@@ -99,9 +99,9 @@ def size_of(items: int) -> data.Size:
 
 def build(store: str, books: str, items: str) -> dict[str, Any]:
     """Publishes a world."""
-    from loaders import compile_prices
-    from loaders.snapshot import activate, write_snapshot
-    from loaders.validate import validate_tables
+    from pricegrid.loaders.compile import prices as compile_prices
+    from pricegrid.loaders.store.snapshot import activate, write_snapshot
+    from pricegrid.loaders.validate.tables import validate_tables
 
     begin = time.perf_counter()
     dataset = validate_tables(_tables(int(books), size_of(int(items))))
@@ -146,7 +146,7 @@ def _tables(books: int, size: data.Size) -> data.Tables:
 @contextmanager
 def _full_books(items: int) -> Iterator[None]:
     """Lets the compiler find, in the place of the cells of sorted rows, one net price of every item in every book."""
-    from loaders import compile_entries
+    from pricegrid.loaders.compile import entries as compile_entries
 
     make_cells = compile_entries.make_cells
 
@@ -172,9 +172,9 @@ def ask(*worlds: str) -> dict[str, Any]:
     """Cost of a line in each world; of the last one, what mapping and unmapping take and what is private."""
     from bench.kernel import Questions, kernel_call
     from bench.measure import median_us
-    from loaders.snapshot import open_snapshot
-    from pricing_engine.model import ExceptionPolicy
-    from service.runtime import load_snapshot, open_snapshot_engines, populate
+    from pricegrid.loaders.store.snapshot import open_snapshot
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+    from pricegrid.service.process.bootstrap import load_snapshot, open_snapshot_engines, populate
 
     policy, engines = ExceptionPolicy(), []
     for word in worlds:

@@ -27,12 +27,12 @@ from bench.http2_load import write_messages
 from bench.kernel import quote_bytes
 from bench.measure import Figure, child, figure
 from bench.rpc import QUOTE_LINES, cores, pricegrid_server
-from loaders.publish import LoadJob, load
-from loaders.report import Progress
-from loaders.snapshot import activate
-from pricing_engine.engine import PriceAsk
-from pricing_engine.model import MICROS
-from service.limits import KEPT_SNAPSHOTS_MAX
+from pricegrid.loaders.publish import LoadJob, load
+from pricegrid.loaders.report import Progress
+from pricegrid.loaders.store.snapshot import activate
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.model import MICROS
+from pricegrid.service.limits import KEPT_SNAPSHOTS_MAX
 
 LINES, ITEMS, REQUESTS, SWAP_EVERY_S = 100, 10_000, 200, 2.0
 VERSIONS = KEPT_SNAPSHOTS_MAX + 3  # more than a worker keeps mapped: none is there when its turn comes

@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 
-from service.compile_cache import use_compile_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from pytest_benchmark.fixture import BenchmarkFixture  # noqa: E402
 
-from atp.model import CheckAsk, PromiseAsk  # noqa: E402
 from bench import datasets as data  # noqa: E402
 from bench import kernel, loads  # noqa: E402
-from pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
-from service.lane_kernel import QUOTE  # noqa: E402
-from service.runtime import load_snapshot  # noqa: E402
-from service.snapshots import LoadedSnapshot  # noqa: E402
+from pricegrid.atp.model import CheckAsk, PromiseAsk  # noqa: E402
+from pricegrid.pricing_engine.model import MICROS, ExceptionPolicy  # noqa: E402
+from pricegrid.service.fast_path.kernel import QUOTE  # noqa: E402
+from pricegrid.service.process.bootstrap import load_snapshot  # noqa: E402
+from pricegrid.service.process.snapshots import LoadedSnapshot  # noqa: E402
 
 SIZE, LINES, REQUESTS = "QUOTES_TENTH", (1, 100, 1000), 50
 

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from cache.protocol import CacheCorruptError, Key, Record
+from pricegrid.cache.protocol import CacheCorruptError, Key, Record
 
 VERSION_DIGITS_MAX: Final = 15
 """Versions stay below 10¹⁵, which Lua's doubles count exactly."""

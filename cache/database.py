@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cache.protocol import (
+from pricegrid.cache.protocol import (
     CacheCorruptError,
     CacheError,
     CacheUnavailableError,

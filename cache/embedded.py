@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from cache.coding import field_of, joined
-from cache.ledger import Ledger, Row
-from cache.protocol import (
+from pricegrid.cache.coding import field_of, joined
+from pricegrid.cache.ledger import Ledger, Row
+from pricegrid.cache.protocol import (
     Change,
     Commit,
     Committed,

@@ -27,13 +27,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from cache.coding import digest_of, key_of, stored_of, unstored
-from cache.ledger import Row
-from cache.mirror import Mirror
-from cache.protocol import CacheCorruptError, CacheUnavailableError
-from cache.redis_link import Link, LinkError
-from cache.redis_scripts import CLAIM, DIGESTS, DISCARD, FINISH, PUSH, REPLAY, STANDING, Script, key_named
-from cache.survey import Survey, is_whole
+from pricegrid.cache.coding import digest_of, key_of, stored_of, unstored
+from pricegrid.cache.ledger import Row
+from pricegrid.cache.mirror import Mirror
+from pricegrid.cache.protocol import CacheCorruptError, CacheUnavailableError
+from pricegrid.cache.reconcile import Survey, is_whole
+from pricegrid.cache.redis_link import Link, LinkError
+from pricegrid.cache.redis_scripts import (
+    CLAIM,
+    DIGESTS,
+    DISCARD,
+    FINISH,
+    PUSH,
+    REPLAY,
+    STANDING,
+    Script,
+    key_named,
+)
 
 SCAN_COUNT: Final = 1000
 PUSHED: Final = 500

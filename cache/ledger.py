@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cache.coding import field_of, key_of, pack_records, parted, unpack_records
-from cache.database import Database
-from cache.protocol import (
+from pricegrid.cache.coding import field_of, key_of, pack_records, parted, unpack_records
+from pricegrid.cache.database import Database
+from pricegrid.cache.protocol import (
     START,
     CacheCorruptError,
     CacheUnavailableError,
@@ -17,7 +17,7 @@ from cache.protocol import (
     Key,
     Record,
 )
-from cache.reserve_room import ReserveRoom
+from pricegrid.cache.reserve_room import ReserveRoom
 
 T = TypeVar("T")
 

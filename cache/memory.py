@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from cache.protocol import Value
+from pricegrid.cache.protocol import Value
 
 VALUES_MAX: Final = 100_000
 

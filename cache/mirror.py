@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cache.coding import digest_of, field_of, joined, key_of, pack_records, parted, unpack_records
-from cache.ledger import Ledger, Row
-from cache.protocol import Change, Commit, Key, Put, Record
+from pricegrid.cache.coding import digest_of, field_of, joined, key_of, pack_records, parted, unpack_records
+from pricegrid.cache.ledger import Ledger, Row
+from pricegrid.cache.protocol import Change, Commit, Key, Put, Record
 
 TOLD: Final = b"~told\0"
 RECORDS_A_CHANGE: Final = 1000

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import StateCache, ValueCache
-from cache.redis_options import RedisOptions
-from cache.redis_store import RedisStateCache
-from cache.values import EmbeddedValueCache, RedisValueCache
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.protocol import StateCache, ValueCache
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_store import RedisStateCache
+from pricegrid.cache.values import EmbeddedValueCache, RedisValueCache
 
 
 def open_state_cache(

@@ -3,10 +3,10 @@
 import json
 from datetime import UTC, datetime
 
-from cache.protocol import CacheUnavailableError
-from cache.redis_link import Link
-from cache.redis_options import RedisOptions
-from cache.redis_scripts import ACCEPT, key_named
+from pricegrid.cache.protocol import CacheUnavailableError
+from pricegrid.cache.redis_link import Link
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_scripts import ACCEPT, key_named
 
 
 def accept(options: RedisOptions, by: str, reason: str) -> tuple[int, int] | None:

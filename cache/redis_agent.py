@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cache.coding import digest_of, field_of, joined, key_of, parted, stored_of, unpack_records
-from cache.healing import Healer, OutOfStepError, chunks
-from cache.mirror import Entry, Mirror, ordered
-from cache.protocol import CacheError, CacheUnavailableError, Commit, Committed, Conflict, Health
-from cache.redis_link import INFO, Link, LinkError, Server, policy_of
-from cache.redis_options import RedisOptions
-from cache.redis_scripts import COMMIT, SCRIPTS, key_named
+from pricegrid.cache.coding import digest_of, field_of, joined, key_of, parted, stored_of, unpack_records
+from pricegrid.cache.healing import Healer, OutOfStepError, chunks
+from pricegrid.cache.mirror import Entry, Mirror, ordered
+from pricegrid.cache.protocol import CacheError, CacheUnavailableError, Commit, Committed, Conflict, Health
+from pricegrid.cache.redis_link import INFO, Link, LinkError, Server, policy_of
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_scripts import COMMIT, SCRIPTS, key_named
 
 ENTRIES_READ: Final = 1000
 COMMITS_SENT: Final = 500

@@ -20,8 +20,8 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ExecAbortError, MovedError, ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
-from cache.protocol import CacheUnavailableError
-from cache.redis_options import Address, Layout, RedisOptions
+from pricegrid.cache.protocol import CacheUnavailableError
+from pricegrid.cache.redis_options import Address, Layout, RedisOptions
 
 REDIRECTS_MAX: Final = 3
 

@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from cache.io_thread import Abandoned, IoThread
-from cache.mirror import Mirror
-from cache.protocol import (
+from pricegrid.cache.io_thread import Abandoned, IoThread
+from pricegrid.cache.mirror import Mirror
+from pricegrid.cache.protocol import (
     START,
     CacheUnavailableError,
     Change,
@@ -31,9 +31,9 @@ from cache.protocol import (
     is_freeing,
     refuse_blind_puts,
 )
-from cache.redis_agent import Agent, Order, Outcome
-from cache.redis_link import LinkError
-from cache.redis_options import RedisOptions
+from pricegrid.cache.redis_agent import Agent, Order, Outcome
+from pricegrid.cache.redis_link import LinkError
+from pricegrid.cache.redis_options import RedisOptions
 
 DEFERRED: Final = Committed(START, {})
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from cache.mirror import ordered
-from cache.redis_link import Link, LinkError
-from cache.redis_options import RedisOptions
+from pricegrid.cache.mirror import ordered
+from pricegrid.cache.redis_link import Link, LinkError
+from pricegrid.cache.redis_options import RedisOptions
 
 CLAIM_IDLE_MS: Final = 30_000
 """Entries that a consumer has held so long without acknowledging them are another's."""

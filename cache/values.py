@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cache.coding import joined, parted
-from cache.database import Database
-from cache.io_thread import Abandoned, IoThread
-from cache.protocol import CacheCorruptError, CacheError, Value
-from cache.redis_link import Link, LinkError
-from cache.redis_options import RedisOptions
+from pricegrid.cache.coding import joined, parted
+from pricegrid.cache.database import Database
+from pricegrid.cache.io_thread import Abandoned, IoThread
+from pricegrid.cache.protocol import CacheCorruptError, CacheError, Value
+from pricegrid.cache.redis_link import Link, LinkError
+from pricegrid.cache.redis_options import RedisOptions
 
 ENTRIES_MAX: Final = 100_000
 """Values remembered in memory, and changes held back while the store can't be reached; the oldest go first."""

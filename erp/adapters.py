@@ -3,17 +3,17 @@
 import asyncio
 from pathlib import Path
 
-from erp.protocol import ErpAdapter
-from erp.settings import ErpSettings, read_settings
+from pricegrid.erp.protocol import ErpAdapter
+from pricegrid.erp.settings import ErpSettings, read_settings
 
 
 def make_adapter(settings: ErpSettings) -> ErpAdapter:
     """The adapter that the configuration names; inside the event loop that will use it. Raises ErpConfigError."""
     if settings.adapter == "tryton":
-        from erp.tryton import TrytonAdapter
+        from pricegrid.erp.tryton import TrytonAdapter
 
         return TrytonAdapter(settings)
-    from erp.http_json import HttpJsonAdapter
+    from pricegrid.erp.http_json import HttpJsonAdapter
 
     return HttpJsonAdapter(settings)
 

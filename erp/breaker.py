@@ -6,8 +6,8 @@ time-out weighs more than an error, and nobody's request is spent on finding out
 
 from collections.abc import Callable
 
-from erp.observe import BreakerState
-from erp.protocol import CircuitOpenError
+from pricegrid.erp.observe import BreakerState
+from pricegrid.erp.protocol import CircuitOpenError
 
 
 class Breaker:

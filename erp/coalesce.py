@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from erp.guard import Guard
-from erp.observe import ErpMetrics
-from erp.protocol import (
+from pricegrid.erp.guard import Guard
+from pricegrid.erp.observe import ErpMetrics
+from pricegrid.erp.protocol import (
     ErpAnswerError,
     ErpError,
     ErpRefusedError,

@@ -8,11 +8,11 @@ from enum import StrEnum
 from time import monotonic
 from typing import Final
 
-from erp.mastering import Mastering
-from erp.protocol import ErpAdapter, ErpError, LineFailure, PriceReply
-from erp.settings import ValidationSettings
-from erp.validation import PriceCheck, RefusedError, valid_price
-from pricing_engine.model import PriceQuestion
+from pricegrid.erp.mastering import Mastering
+from pricegrid.erp.protocol import ErpAdapter, ErpError, LineFailure, PriceReply
+from pricegrid.erp.settings import ValidationSettings
+from pricegrid.erp.validation import PriceCheck, RefusedError, valid_price
+from pricegrid.pricing_engine.model import PriceQuestion
 
 BATCH_TIMEOUT_S: Final = 30.0
 

@@ -18,14 +18,22 @@ from decimal import Decimal
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-from cache.protocol import Value, ValueCache
-from erp.adapters import make_adapter
-from erp.coalesce import Coalescer
-from erp.dead_letters import DeadLetter, DeadLetterSink
-from erp.guard import Guard
-from erp.keeping import Kept, kept_price, kept_stock, price_key, price_value, stock_key, stock_value
-from erp.observe import BreakerState, ErpMetrics, LineResult, Turned
-from erp.protocol import (
+from pricegrid.cache.protocol import Value, ValueCache
+from pricegrid.erp.adapters import make_adapter
+from pricegrid.erp.answer_cache import (
+    Kept,
+    kept_price,
+    kept_stock,
+    price_key,
+    price_value,
+    stock_key,
+    stock_value,
+)
+from pricegrid.erp.coalesce import Coalescer
+from pricegrid.erp.dead_letters import DeadLetter, DeadLetterSink
+from pricegrid.erp.guard import Guard
+from pricegrid.erp.observe import BreakerState, ErpMetrics, LineResult, Turned
+from pricegrid.erp.protocol import (
     ErpAdapter,
     ErpAnswerError,
     LineFailure,
@@ -33,9 +41,16 @@ from erp.protocol import (
     StockQuestion,
     StockReply,
 )
-from erp.settings import ErpSettings
-from erp.validation import PriceCheck, RefusedError, ValidPrice, ValidStock, valid_price, valid_stock
-from pricing_engine.model import MICROS
+from pricegrid.erp.settings import ErpSettings
+from pricegrid.erp.validation import (
+    PriceCheck,
+    RefusedError,
+    ValidPrice,
+    ValidStock,
+    valid_price,
+    valid_stock,
+)
+from pricegrid.pricing_engine.model import MICROS
 
 _log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final, TypeVar
 
-from erp.breaker import Breaker
-from erp.limits import Bulkhead, RateLimit, RetryBudget
-from erp.observe import BreakerState, CallOutcome, ErpMetrics, Turned
-from erp.protocol import (
+from pricegrid.erp.breaker import Breaker
+from pricegrid.erp.limits import Bulkhead, RateLimit, RetryBudget
+from pricegrid.erp.observe import BreakerState, CallOutcome, ErpMetrics, Turned
+from pricegrid.erp.protocol import (
     CircuitOpenError,
     ErpAnswerError,
     ErpBusyError,
@@ -23,7 +23,7 @@ from erp.protocol import (
     ErpUnavailableError,
     UnauthorisedError,
 )
-from erp.settings import GuardSettings
+from pricegrid.erp.settings import GuardSettings
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import aiohttp
 from yarl import URL
 
-from erp.protocol import (
+from pricegrid.erp.protocol import (
     ErpAnswerError,
     ErpBusyError,
     ErpRefusedError,

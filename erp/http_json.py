@@ -12,11 +12,11 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 from zoneinfo import ZoneInfo
 
-from erp.batching import batches_of
-from erp.http_client import JsonClient
-from erp.http_login import Login, LoginSettings
-from erp.instants import business_date, first_instant_us, instant_us
-from erp.protocol import (
+from pricegrid.erp.batching import batches_of
+from pricegrid.erp.http_client import JsonClient
+from pricegrid.erp.http_login import Login, LoginSettings
+from pricegrid.erp.instants import business_date, first_instant_us, instant_us
+from pricegrid.erp.protocol import (
     ErpAnswerError,
     ErpConfigError,
     Extract,
@@ -26,9 +26,18 @@ from erp.protocol import (
     StockQuestion,
     StockReply,
 )
-from erp.settings import ErpSettings, Section
-from erp.templates import MISSING, at_path, check_template, fill_body, fill_url, placeholders, put_at, text_of
-from pricing_engine.model import MICROS, PriceQuestion
+from pricegrid.erp.settings import ErpSettings, Section
+from pricegrid.erp.templates import (
+    MISSING,
+    at_path,
+    check_template,
+    fill_body,
+    fill_url,
+    placeholders,
+    put_at,
+    text_of,
+)
+from pricegrid.pricing_engine.model import MICROS, PriceQuestion
 
 _PRICE_VALUES: Final = ("sku", "skus", "customer_id", "uom", "currency", "quantity", "date")
 _STOCK_VALUES: Final = ("sku", "skus", "branch", "date")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-from erp.http_client import JsonClient
-from erp.protocol import ErpBusyError, ErpConfigError, ErpUnavailableError, UnauthorisedError
-from erp.settings import Secret, Section
-from erp.templates import check_template, fill_body
+from pricegrid.erp.http_client import JsonClient
+from pricegrid.erp.protocol import ErpBusyError, ErpConfigError, ErpUnavailableError, UnauthorisedError
+from pricegrid.erp.settings import Secret, Section
+from pricegrid.erp.templates import check_template, fill_body
 
 LOGIN_PAUSE_S: Final = 5.0
 """Between two logins: an ERP that refuses every session is not asked twice as often."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from erp.protocol import ErpBusyError
+from pricegrid.erp.protocol import ErpBusyError
 
 
 class RateLimit:

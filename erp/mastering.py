@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from erp.protocol import ErpConfigError
+from pricegrid.erp.protocol import ErpConfigError
 
 ENTITIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

@@ -1,9 +1,9 @@
-"""What is counted of an ERP; `service.erp_metrics` counts it for Prometheus."""
+"""What is counted of an ERP; `service.erp_overlay.metrics` counts it for Prometheus."""
 
 from enum import StrEnum
 from typing import Protocol
 
-from erp.protocol import Refusal
+from pricegrid.erp.protocol import Refusal
 
 
 class CallOutcome(StrEnum):

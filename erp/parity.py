@@ -20,13 +20,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from erp.control import ErpControl, Flag
-from erp.gateway import ErpGateway
-from erp.observe import ErpMetrics
-from erp.settings import ParitySettings
-from erp.validation import PriceCheck
-from pricing_engine.engine import PriceAnswers, PriceAsk
-from pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
+from pricegrid.erp.control import ErpControl, Flag
+from pricegrid.erp.gateway import ErpGateway
+from pricegrid.erp.observe import ErpMetrics
+from pricegrid.erp.settings import ParitySettings
+from pricegrid.erp.validation import PriceCheck
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
+from pricegrid.pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
 
 _log = logging.getLogger(__name__)
 

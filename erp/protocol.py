@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from pricing_engine.model import PriceQuestion
+from pricegrid.pricing_engine.model import PriceQuestion
 
 
 class Refusal(StrEnum):

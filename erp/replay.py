@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from erp.gateway import Answer, ErpGateway
-from erp.observe import LineResult
-from erp.protocol import StockQuestion
-from erp.validation import PriceCheck
-from pricing_engine.model import MICROS, PriceQuestion
+from pricegrid.erp.gateway import Answer, ErpGateway
+from pricegrid.erp.observe import LineResult
+from pricegrid.erp.protocol import StockQuestion
+from pricegrid.erp.validation import PriceCheck
+from pricegrid.pricing_engine.model import MICROS, PriceQuestion
 
 
 class ReplayError(Exception):

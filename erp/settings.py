@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from erp.protocol import ErpConfigError
-from pricing_engine.model import MICROS
+from pricegrid.erp.protocol import ErpConfigError
+from pricegrid.pricing_engine.model import MICROS
 
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _NUMBER_MAX: Final = 10**9

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
-from erp.protocol import ErpConfigError
+from pricegrid.erp.protocol import ErpConfigError
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)(?:\|([a-z_]+))?\}", re.ASCII)
 _FORMS: Final = ("odata", "odata_list")

@@ -12,10 +12,10 @@ from decimal import Decimal
 from time import monotonic
 from typing import Any, Final
 
-from erp.batching import batches_of
-from erp.http_client import JsonClient
-from erp.instants import business_date, first_instant_us
-from erp.protocol import (
+from pricegrid.erp.batching import batches_of
+from pricegrid.erp.http_client import JsonClient
+from pricegrid.erp.instants import business_date, first_instant_us
+from pricegrid.erp.protocol import (
     ErpUnavailableError,
     Extract,
     LineFailure,
@@ -24,10 +24,10 @@ from erp.protocol import (
     StockQuestion,
     StockReply,
 )
-from erp.settings import ErpSettings
-from erp.tryton_rpc import TrytonRpc, TrytonSettings, records, wire
-from erp.tryton_stock import OpenMove, lowest_balance, open_moves, quantities
-from pricing_engine.model import MICROS, PriceQuestion
+from pricegrid.erp.settings import ErpSettings
+from pricegrid.erp.tryton_rpc import TrytonRpc, TrytonSettings, records, wire
+from pricegrid.erp.tryton_stock import OpenMove, lowest_balance, open_moves, quantities
+from pricegrid.pricing_engine.model import MICROS, PriceQuestion
 
 _ANONYMOUS: Final = ""
 PRODUCTS: Final = "product.product"
@@ -201,7 +201,7 @@ class TrytonAdapter:
 
     async def extract(self, as_of_us: int, deadline_s: float) -> Extract:
         """See `ErpAdapter`."""
-        from erp.tryton_extract import extract
+        from pricegrid.erp.tryton_extract import extract
 
         return await extract(self._rpc, self._settings, as_of_us, deadline_s)
 

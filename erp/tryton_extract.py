@@ -10,11 +10,19 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from erp.instants import business_date
-from erp.protocol import ErpAnswerError, Extract, Refusal
-from erp.tryton_prices import PRICE_STEP, ListedItem, ListLine, NotExtractableError, PriceList, Rung, ladders
-from erp.tryton_rpc import TrytonRpc, TrytonSettings
-from erp.tryton_stock import open_moves, quantities
+from pricegrid.erp.instants import business_date
+from pricegrid.erp.protocol import ErpAnswerError, Extract, Refusal
+from pricegrid.erp.tryton_prices import (
+    PRICE_STEP,
+    ListedItem,
+    ListLine,
+    NotExtractableError,
+    PriceList,
+    Rung,
+    ladders,
+)
+from pricegrid.erp.tryton_rpc import TrytonRpc, TrytonSettings
+from pricegrid.erp.tryton_stock import open_moves, quantities
 
 LAYER: Final = "price_list"
 LIST_BOOK: Final = "LIST"

@@ -16,8 +16,8 @@ from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from erp.http_client import JsonClient
-from erp.protocol import (
+from pricegrid.erp.http_client import JsonClient
+from pricegrid.erp.protocol import (
     ErpAnswerError,
     ErpBusyError,
     ErpConfigError,
@@ -26,7 +26,7 @@ from erp.protocol import (
     Refusal,
     UnauthorisedError,
 )
-from erp.settings import Secret, Section
+from pricegrid.erp.settings import Secret, Section
 
 LOGIN_PAUSE_S: Final = 5.0
 """Between two logins: an ERP that refuses every session is not asked twice as often."""

@@ -11,8 +11,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
-from erp.protocol import ErpAnswerError, Refusal
-from erp.tryton_rpc import TrytonRpc, records, wire
+from pricegrid.erp.protocol import ErpAnswerError, Refusal
+from pricegrid.erp.tryton_rpc import TrytonRpc, records, wire
 
 MOVES: Final = "stock.move"
 ROWS_MAX: Final = 500

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
-from erp.settings import ValidationSettings
-from pricing_engine.model import INT64_MAX, MICROS, NEVER_US, PriceQuestion
-from pricing_engine.money import extended_price_micros
+from pricegrid.erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
+from pricegrid.erp.settings import ValidationSettings
+from pricegrid.pricing_engine.model import INT64_MAX, MICROS, NEVER_US, PriceQuestion
+from pricegrid.pricing_engine.rules.money import extended_price_micros
 
 _DIGITS_MAX: Final = 40
 """Decimal digits of a number that is looked at further: a longer one is out of range, or too fine."""

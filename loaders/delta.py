@@ -12,14 +12,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loaders.compile_entries import Cells, basis_edges, delta_arrays, entry_rows, make_cells, sort_rows
-from loaders.decode_prices import decode_cells, decode_delta, key_space
-from loaders.ordinals import Arrays, Int64s, SnapshotOrdinals, names_at, table_names
-from loaders.references import KnownNames
-from pricing_engine import matrix as mx
-from pricing_engine.entries import find_cells, full_load_entries
-from pricing_engine.matrix import matrix_from_arrays
-from pricing_engine.model import RoundingMode
+from pricegrid.loaders.compile.decode import decode_cells, decode_delta, key_space
+from pricegrid.loaders.compile.entries import (
+    Cells,
+    basis_edges,
+    delta_arrays,
+    entry_rows,
+    make_cells,
+    sort_rows,
+)
+from pricegrid.loaders.compile.ordinals import Arrays, Int64s, SnapshotOrdinals, names_at, table_names
+from pricegrid.loaders.validate.references import KnownNames
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
+from pricegrid.pricing_engine.kernels.entries import find_cells, full_load_entries
+from pricegrid.pricing_engine.model import RoundingMode
 
 # what makes two entries the same one: all but method, value, basis, explicit_zero and entry_id
 ENTRY_KEY = ["bundle", "key", "book_class", "uom", "minimum", "start", "end"]

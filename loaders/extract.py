@@ -13,11 +13,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from erp.mastering import NO_MASTERING, Mastering
-from erp.protocol import ErpError, Extract
-from erp.settings import read_settings
-from loaders.errors import DatasetError, LoadError
-from loaders.tables import TABLES
+from pricegrid.erp.mastering import NO_MASTERING, Mastering
+from pricegrid.erp.protocol import ErpError, Extract
+from pricegrid.erp.settings import read_settings
+from pricegrid.loaders.errors import DatasetError, LoadError
+from pricegrid.loaders.tables import TABLES
 
 EXTRACT_TIMEOUT_S: Final = 3600.0
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -62,7 +62,7 @@ def extract_name(job: ExtractJob) -> str:
 async def _extract(job: ExtractJob, now: datetime) -> Extract:
     from dataclasses import replace
 
-    from erp.adapters import make_adapter
+    from pricegrid.erp.adapters import make_adapter
 
     settings = read_settings(job.config)
     if settings.adapter != job.source:

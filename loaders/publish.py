@@ -16,11 +16,11 @@ from typing import Any, Final, TextIO
 import numpy as np
 import polars as pl
 
-from erp.protocol import Extract
-from loaders.delta import DeltaBase
-from loaders.diff import diff
-from loaders.errors import DatasetError, LoadError, SnapshotError
-from loaders.gates import (
+from pricegrid.erp.protocol import Extract
+from pricegrid.loaders.delta import DeltaBase
+from pricegrid.loaders.errors import DatasetError, LoadError, SnapshotError
+from pricegrid.loaders.gates.diff import diff
+from pricegrid.loaders.gates.gates import (
     DEFAULT_LIMITS,
     SAMPLE_MOVE_PCT,
     Decode,
@@ -30,13 +30,13 @@ from loaders.gates import (
     gate_items,
     gate_rejects,
 )
-from loaders.hashing import hash_file
-from loaders.kept import FreshTables, StoredTables
-from loaders.reject_files import write_rejects
-from loaders.report import LoadReport, Progress
-from loaders.running import Side, Tools, compare_delta, compare_full, open_running, open_side
-from loaders.sample import Ask, choose
-from loaders.snapshot import (
+from pricegrid.loaders.gates.running import Side, Tools, compare_delta, compare_full, open_running, open_side
+from pricegrid.loaders.gates.sample import Ask, choose
+from pricegrid.loaders.report import LoadReport, Progress
+from pricegrid.loaders.store.hashing import hash_file
+from pricegrid.loaders.store.kept import FreshTables, StoredTables
+from pricegrid.loaders.store.reject_files import write_rejects
+from pricegrid.loaders.store.snapshot import (
     KeptFile,
     activate,
     current_version,
@@ -46,9 +46,9 @@ from loaders.snapshot import (
     prune,
     write_snapshot,
 )
-from loaders.tables import TABLES
-from loaders.validate import Dataset, read_delta, read_tables, validate_raw
-from pricing_engine.model import NEVER_US
+from pricegrid.loaders.tables import TABLES
+from pricegrid.loaders.validate.tables import Dataset, read_delta, read_tables, validate_raw
+from pricegrid.pricing_engine.model import NEVER_US
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 Frames = Mapping[str, pl.DataFrame]
@@ -76,16 +76,16 @@ class LoadFunctions:
 
 def default_functions() -> LoadFunctions:
     """The compilers of this repository, imported only when a load runs."""
-    from loaders.asking import ask
-    from loaders.delta import DeltaBase
+    from pricegrid.loaders.delta import DeltaBase
+    from pricegrid.loaders.gates.asking import ask
 
     return LoadFunctions(compile_dataset, delta_base=DeltaBase, ask=ask)
 
 
 def compile_dataset(frames: Frames, time_zone: str) -> Arrays:
     """Prices and positions as one snapshot's arrays; those of positions are named `atp_...`."""
-    from loaders.compile_positions import compile_positions
-    from loaders.compile_prices import compile_prices
+    from pricegrid.loaders.compile.positions import compile_positions
+    from pricegrid.loaders.compile.prices import compile_prices
 
     prices, positions = compile_prices(frames), compile_positions(frames, time_zone=time_zone)
     if shared := prices.keys() & positions.keys():
@@ -400,7 +400,7 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _extracted(args: argparse.Namespace, clock: Callable[[], datetime], progress: Progress) -> Extract:
     """Reads the ERP. Raises LoadError."""
-    from loaders.extract import ExtractJob, extract_dataset
+    from pricegrid.loaders.extract import ExtractJob, extract_dataset
 
     if args.erp_config is None or args.delta:
         raise DatasetError("--from needs --erp-config FILE, and no --delta")

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TextIO
 
-from loaders.causes import RootCause
-from loaders.diff import diff_text
-from loaders.gates import Gate
-from loaders.sample_change import SampleChange
-from loaders.validate import Dataset
+from pricegrid.loaders.gates.diff import diff_text
+from pricegrid.loaders.gates.gates import Gate
+from pricegrid.loaders.gates.sample_change import SampleChange
+from pricegrid.loaders.validate.causes import RootCause
+from pricegrid.loaders.validate.tables import Dataset
 
 _KIBIBYTE = 1024
 _CAUSES_SHOWN: Final = 10

@@ -24,7 +24,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 
-from pricing_engine.model import CUSTOMER_DEPTH_MAX, GROUP_DEPTH_MAX, MICROS, PRIORITY_LAST
+from pricegrid.pricing_engine.model import CUSTOMER_DEPTH_MAX, GROUP_DEPTH_MAX, MICROS, PRIORITY_LAST
 
 CUSTOMER_LEVELS_MAX: Final = CUSTOMER_DEPTH_MAX + 1
 """Customers on the path from a customer up to its root, both included."""

@@ -1,120 +1,21 @@
-"""Pricegrid's public face: the client and its values. The messages of the wire are in `pricegrid.v1`."""
+"""Pricegrid's public face: the client and its values. The protobuf messages are in `pricegrid.v1`.
 
-from pricegrid.availability import (
-    AvailabilityResult,
-    AvailabilityStatus,
-    AvailabilityStep,
-    BranchAvailability,
-    Freshness,
-    FreshnessState,
-    LineAvailability,
-    LinePromise,
-    PromisedPart,
-    PromiseLimit,
-    PromiseResult,
-    QuoteAvailability,
-    QuoteLine,
-    QuoteResult,
-    SourceFreshness,
-)
-from pricegrid.client import Client
-from pricegrid.dead_letters import DeadLetter
-from pricegrid.errors import (
-    ConflictError,
-    CustomerNotAllowedError,
-    DeadlineExceededError,
-    InvalidRequestError,
-    NotFoundError,
-    PricegridError,
-    ServerError,
-    UnavailableError,
-    UnknownSnapshotError,
-)
-from pricegrid.feeds import FeedIssue, StreamReset
-from pricegrid.inventory import (
-    InventoryEvent,
-    InventoryEventKind,
-    InventoryMeasure,
-    InventoryReceiptKind,
-    InventorySource,
-    PublishResult,
-    UnreadableEvent,
-)
-from pricegrid.requests import LINES_MAX, Line, PromisePolicy, SupplyPolicy
-from pricegrid.reservations import (
-    Release,
-    Reservation,
-    ReservationStatus,
-    ReservedLine,
-    ReservedPart,
-    ReserveLine,
-    ReserveResult,
-)
-from pricegrid.results import (
-    ExceptionReason,
-    Explanation,
-    LinePrice,
-    LineStatus,
-    PriceResult,
-    PriceSource,
-)
-from pricegrid.watching import AvailabilityChange, AvailabilityWatch, WatchedLine, WatchUpdate
+Names are imported when they are first used: a server, and the command's `--help`, need no client.
+"""
 
-__all__ = [
-    "LINES_MAX",
-    "AvailabilityChange",
-    "AvailabilityResult",
-    "AvailabilityStatus",
-    "AvailabilityStep",
-    "AvailabilityWatch",
-    "BranchAvailability",
-    "Client",
-    "ConflictError",
-    "CustomerNotAllowedError",
-    "DeadLetter",
-    "DeadlineExceededError",
-    "ExceptionReason",
-    "Explanation",
-    "FeedIssue",
-    "Freshness",
-    "FreshnessState",
-    "InvalidRequestError",
-    "InventoryEvent",
-    "InventoryEventKind",
-    "InventoryMeasure",
-    "InventoryReceiptKind",
-    "InventorySource",
-    "Line",
-    "LineAvailability",
-    "LinePrice",
-    "LinePromise",
-    "LineStatus",
-    "NotFoundError",
-    "PriceResult",
-    "PriceSource",
-    "PricegridError",
-    "PromiseLimit",
-    "PromisePolicy",
-    "PromiseResult",
-    "PromisedPart",
-    "PublishResult",
-    "QuoteAvailability",
-    "QuoteLine",
-    "QuoteResult",
-    "Release",
-    "Reservation",
-    "ReservationStatus",
-    "ReserveLine",
-    "ReserveResult",
-    "ReservedLine",
-    "ReservedPart",
-    "ServerError",
-    "SourceFreshness",
-    "StreamReset",
-    "SupplyPolicy",
-    "UnavailableError",
-    "UnknownSnapshotError",
-    "UnreadableEvent",
-    "WatchUpdate",
-    "WatchedLine",
-]
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pricegrid.api import *  # noqa: F403
+    from pricegrid.api import __all__ as __all__
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("pricegrid.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(importlib.import_module("pricegrid.api").__all__)

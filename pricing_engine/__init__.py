@@ -1,6 +1,6 @@
 """The price domain: which price a customer's contract says, exactly, and why (design section 5, rules P1-P13).
 
-Read in this order: `model` (the words and numbers), `reference` (the rules, one line at a time), `matrix` (the same
-data as flat arrays), `kernel` (the rules over those arrays), `engine` (one request in, one dense answer out).
+Read in this order: `model` (the words and numbers), `rules.reference` (one line at a time), `arrays.matrix` (the
+same data as flat arrays), `kernels.price` (the rules over those arrays), `engine` (a request in, a dense answer out).
 Nothing in here does I/O or knows the time of day: arrays and instants come in, arrays go out.
 """

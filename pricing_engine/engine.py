@@ -7,11 +7,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing_engine import kernel as kn
-from pricing_engine.decode import Decoder
-from pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
-from pricing_engine.explain import explanation
-from pricing_engine.matrix import (
+from pricegrid.pricing_engine.arrays.decode import Decoder
+from pricegrid.pricing_engine.arrays.matrix import (
     CUSTOMER_CURRENCY,
     ITEM_NAMES,
     NAME_TABLES,
@@ -19,7 +16,10 @@ from pricing_engine.matrix import (
     item_base_uom,
     matrix_from_arrays,
 )
-from pricing_engine.model import (
+from pricegrid.pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.kernels.tables import describe
+from pricegrid.pricing_engine.model import (
     INT64_MAX,
     ExceptionPolicy,
     ExceptionReason,
@@ -27,9 +27,9 @@ from pricing_engine.model import (
     PriceQuestion,
     minor_unit_micros,
 )
-from pricing_engine.reference import resolve
-from pricing_engine.resolution import Resolution
-from pricing_engine.tables import describe
+from pricegrid.pricing_engine.rules.explain import explanation
+from pricegrid.pricing_engine.rules.reference import resolve
+from pricegrid.pricing_engine.rules.resolution import Resolution
 
 _UNKNOWN_NAME = -2
 _ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
@@ -133,7 +133,7 @@ class KernelTerms:
 
 
 class PriceEngine:
-    """Answers price requests over one snapshot's arrays (see `pricing_engine.matrix` for their names and shapes)."""
+    """Answers price requests over one snapshot's arrays (`pricing_engine.arrays.matrix` has names and shapes)."""
 
     def __init__(
         self, arrays: Mapping[str, NDArray[np.generic]], policy: ExceptionPolicy | None = None

@@ -8,14 +8,14 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from atp.model import PolicyError, TooComplexError
-from pricing_engine.errors import (
+from pricegrid.atp.model import PolicyError, TooComplexError
+from pricegrid.pricing_engine.errors import (
     CurrencyRequiredError,
     InvalidCurrencyError,
     PricingError,
     UnknownCustomerError,
 )
-from service.limits import PUSHBACK_MS
+from pricegrid.service.limits import PUSHBACK_MS
 
 DOMAIN = "pricegrid"
 DETAILS_KEY = "grpc-status-details-bin"

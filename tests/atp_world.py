@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime
 import numpy as np
 import polars as pl
 
-from atp.engine import AvailabilityEngine
-from atp.live import LiveWriter
-from atp.model import (
+from pricegrid.atp.arrays.pair_rows import image_of, pair_rows_of
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import (
     MICROS,
     AvailabilityStatus,
     CheckAnswers,
@@ -24,11 +25,10 @@ from atp.model import (
     day_date,
     day_number,
 )
-from atp.pair_rows import image_of, pair_rows_of
-from atp.promising import OrderLine, Request, promise
-from atp.reference import Moment, allocations_of, check_pair, demands_of
-from atp.rows import Branch, Feed, Item, Pair, Rows, Stock
-from loaders.compile_positions import compile_positions
+from pricegrid.atp.rules.promising import OrderLine, Request, promise
+from pricegrid.atp.rules.reference import Moment, allocations_of, check_pair, demands_of
+from pricegrid.atp.rules.rows import Branch, Feed, Item, Pair, Rows, Stock
+from pricegrid.loaders.compile.positions import compile_positions
 from tests.written import READ_COLUMNS, check_declared
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday

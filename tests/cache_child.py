@@ -7,9 +7,9 @@ import ctypes
 import sys
 from pathlib import Path
 
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import CacheUnavailableError, Commit, Committed, Health, Put
-from cache.redis_store import RedisStateCache
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.protocol import CacheUnavailableError, Commit, Committed, Health, Put
+from pricegrid.cache.redis_store import RedisStateCache
 from tests.cache_worlds import options
 from tests.redis_servers import HOST, until
 

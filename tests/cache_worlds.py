@@ -5,10 +5,10 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import Commit, Committed, Health, Put, StateCache
-from cache.redis_options import RedisOptions
-from cache.redis_store import RedisStateCache
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.protocol import Commit, Committed, Health, Put, StateCache
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_store import RedisStateCache
 from tests.redis_servers import redis_server, until
 
 QUICK = {"poll_s": 0.02, "heal_window_s": 0.6, "heal_lease_s": 0.6, "retry_max_s": 0.2}

@@ -9,9 +9,7 @@ import struct
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # kept kernels may name types of the tests
-
-import service.instants
+from pricegrid.service import clock
 
 
 def _open_clock():
@@ -26,9 +24,9 @@ def now_us() -> int:
     return struct.unpack("<q", _CLOCK[:8])[0]
 
 
-service.instants.now_us = now_us
+clock.now_us = now_us
 
 if __name__ == "__main__":
-    from service.cli import main
+    from pricegrid.service.cli.main import main
 
     sys.exit(main())

@@ -7,10 +7,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from pricegrid import v1
-from pricing_engine import kernel as kn
-from service.errors import RequestRefusedError
-from service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
-from service.scan_kernel import (
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.service.codec.request import as_of, branch_names, check_fields, check_line_count, line_columns
+from pricegrid.service.codec.scan_kernel import (
     HEAD_AS_OF,
     HEAD_BRANCH,
     HEAD_BRANCH_COUNT,
@@ -28,7 +27,8 @@ from service.scan_kernel import (
     UNUSUAL,
     scan_request,
 )
-from service.wire_request import as_of, branch_names, check_fields, check_line_count, line_columns
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from tests.codec_corpus import Corpus
 from tests.lane_worlds import random_request
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, NO_INSTANT, AvailabilityStatus
-from atp.quote_kernel import (
+from pricegrid import v1
+from pricegrid.atp.kernels.quote import (
     FREE_AS_OF,
     FREE_AVAILABLE,
     FREE_DAY,
@@ -21,13 +21,13 @@ from atp.quote_kernel import (
     FREE_STATUS,
     NO_DAY,
 )
-from pricegrid import v1
-from pricing_engine import kernel as kn
-from pricing_engine.matrix import Matrix
-from pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
-from pricing_engine.tables import describe, matrix_of, table_of
-from service.scan_kernel import MORE_ROOM
-from service.write_kernel import put_header, put_prices, put_quotes
+from pricegrid.atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, NO_INSTANT, AvailabilityStatus
+from pricegrid.pricing_engine.arrays.matrix import Matrix
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.kernels.tables import describe, matrix_of, table_of
+from pricegrid.pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
+from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
+from pricegrid.service.codec.scan_kernel import MORE_ROOM
 from tests.codec_corpus import Corpus
 from tests.name_tables import matrix_with
 

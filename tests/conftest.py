@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from service.compile_cache import use_compile_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 from tests.profiles import FAST, needs
 
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loaders.delta import DeltaBase
-from loaders.errors import SnapshotError
-from loaders.publish import compile_dataset
-from loaders.snapshot import _checksum, _content_hash, write_snapshot
 from pricegrid import v1
-from pricing_engine import kernel as kn
-from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
-from pricing_engine.model import ExceptionPolicy
-from service.errors import refusal
-from service.exchange import Caller
-from service.runtime import open_snapshot_engines
-from service.services import services
-from service.snapshots import SnapshotHolder
-from service.warm_up import warm
+from pricegrid.loaders.delta import DeltaBase
+from pricegrid.loaders.errors import SnapshotError
+from pricegrid.loaders.publish import compile_dataset
+from pricegrid.loaders.store.snapshot import _checksum, _content_hash, write_snapshot
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.errors import refusal
+from pricegrid.service.process.bootstrap import open_snapshot_engines
+from pricegrid.service.process.snapshots import SnapshotHolder
+from pricegrid.service.process.warm_up import warm
+from pricegrid.service.rpc.call import Caller
+from pricegrid.service.rpc.services import services
 from tests.atp_world import NOON, us
 from tests.datasets import Rows, as_frames
 from tests.served_worlds import shop

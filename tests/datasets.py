@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pricing_engine.model import (
+from pricegrid.pricing_engine.model import (
     ALWAYS_US,
     MICROS,
     NEVER_US,

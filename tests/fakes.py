@@ -6,12 +6,12 @@ from typing import Never
 import grpc
 import numpy as np
 
-from pricing_engine import kernel as kn
-from pricing_engine.engine import PriceAnswers, PriceAsk
-from pricing_engine.errors import UnknownCustomerError
-from pricing_engine.model import NEVER_US, LineStatus
-from pricing_engine.tables import describe
-from service.snapshots import LoadedSnapshot
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
+from pricegrid.pricing_engine.errors import UnknownCustomerError
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.kernels.tables import describe
+from pricegrid.pricing_engine.model import NEVER_US, LineStatus
+from pricegrid.service.process.snapshots import LoadedSnapshot
 from tests.name_tables import matrix_with
 
 

@@ -12,12 +12,12 @@ import os
 import sys
 import time
 
-from service.compile_cache import use_compile_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 
 
 def check_indices() -> None:
     """Makes numba check every index, and shows that it does; to be called before any kernel is imported."""
-    use_compile_cache(os.environ)
+    use_kernel_cache(os.environ)
     os.environ["NUMBA_BOUNDSCHECK"] = "1"
     os.environ["NUMBA_CACHE_DIR"] += "-checked"  # numba tells them apart by nothing else
 

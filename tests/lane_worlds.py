@@ -6,16 +6,16 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from atp.engine import AvailabilityEngine
-from erp.control import ControlState, Flag
-from loaders.instants import day_start_us
-from loaders.publish import compile_dataset
 from pricegrid import v1
-from pricing_engine.engine import PriceEngine
-from pricing_engine.model import ExceptionPolicy
-from service.lane import Lane
-from service.runtime import CustomerBranches
-from service.snapshots import LoadedSnapshot
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.erp.control import ControlState, Flag
+from pricegrid.loaders.publish import compile_dataset
+from pricegrid.loaders.read.instants import day_start_us
+from pricegrid.pricing_engine.engine import PriceEngine
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.process.bootstrap import CustomerBranches
+from pricegrid.service.process.snapshots import LoadedSnapshot
 from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
 from tests.written import accepted
 

@@ -6,11 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 
-from atp.events import EventStatus
-from atp.model import AvailabilityStatus
-from atp.reservations import HeldReservation, Part, ReservationStatus, ReserveAsk, ReservedLine, ReserveLine
-from service.errors import Reason, RequestRefusedError
-from service.live_api import (
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.atp.rules.events import EventStatus
+from pricegrid.atp.rules.reservations import (
+    HeldReservation,
+    Part,
+    ReservationStatus,
+    ReserveAsk,
+    ReservedLine,
+    ReserveLine,
+)
+from pricegrid.service.codec.events import decode_events
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.live.api import (
     DeadLetter,
     DeadLetterPage,
     FeedIssue,
@@ -20,7 +28,6 @@ from service.live_api import (
     ResetAsk,
     ResetRecord,
 )
-from service.wire_events import decode_events
 
 VERSION = "20260101T000000Z-00000000"
 VERSION_US = 1_767_225_600_000_000

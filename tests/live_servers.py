@@ -10,11 +10,11 @@ from pathlib import Path
 import grpc
 
 from pricegrid import InventoryEvent, InventoryEventKind, InventoryMeasure, InventorySource
-from service.exchange import Services
-from service.handlers import CountingPool, Handlers, Lanes
-from service.metrics import NoMetrics
-from service.services import services
-from service.writer_link import WriterLink, build_writer_server
+from pricegrid.service.live.writer_link import WriterLink, build_writer_server
+from pricegrid.service.rpc.call import Services
+from pricegrid.service.rpc.handlers import CountingPool, Handlers, Lanes
+from pricegrid.service.rpc.metrics import NoMetrics
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 from tests.live_memory import NOW_US, MemoryLive
 

@@ -4,19 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
-from atp.engine import AvailabilityEngine
-from atp.events import Event, EventBatch, EventStatus, Kind, Measure
-from atp.live import LiveWriter
-from atp.model import MICROS, AvailabilityStatus, CheckAsk, Source
-from atp.reservations import (
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Source
+from pricegrid.atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure
+from pricegrid.atp.rules.reservations import (
     ReserveAsk,
     ReserveLine,
 )
-from atp.rows import Rows
-from cache.embedded import EmbeddedStateCache
-from loaders.compile_positions import compile_positions
-from service.live_state import LiveState
-from service.wire_events import encode_events
+from pricegrid.atp.rules.rows import Rows
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.loaders.compile.positions import compile_positions
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.live.state import LiveState
 from tests.atp_world import at, complete_feed, frames_of, q, world
 
 VERSION = "20260302T060000Z-00000000"

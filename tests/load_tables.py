@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from loaders.validate import Dataset, validate_tables
+from pricegrid.loaders.validate.tables import Dataset, validate_tables
 from tests.written import check_declared
 
 DISTRIBUTOR = {

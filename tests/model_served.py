@@ -10,8 +10,6 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from loaders.publish import compile_dataset
-from loaders.snapshot import activate, write_snapshot
 from pricegrid import (
     Client,
     InventoryEvent,
@@ -23,6 +21,8 @@ from pricegrid import (
     Release,
     ReserveLine,
 )
+from pricegrid.loaders.publish import compile_dataset
+from pricegrid.loaders.store.snapshot import activate, write_snapshot
 from tests.datasets import as_frames
 from tests.model_steps import CUSTOMER
 from tests.model_targets import Refused, Reserved, Seen, us

@@ -12,19 +12,19 @@ from typing import Protocol
 
 import numpy as np
 
-from atp.engine import AvailabilityEngine
-from atp.events import Event, EventBatch, EventStatus, Kind, Measure
-from atp.live import LiveWriter
-from atp.model import MICROS, AvailabilityStatus, CheckAsk, Source, day_date
-from atp.reservations import ReserveAsk, ReserveLine
-from cache.embedded import EmbeddedStateCache
-from loaders.compile_positions import compile_positions
-from loaders.tables import TABLES
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Source, day_date
+from pricegrid.atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure
+from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.loaders.compile.positions import compile_positions
+from pricegrid.loaders.tables import TABLES
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.live.api import Release
+from pricegrid.service.live.state import LiveState
 from pricegrid.v1 import InventoryEvent
-from service.errors import RequestRefusedError
-from service.live_api import Release
-from service.live_state import LiveState
-from service.wire_events import encode_events
 from tests.atp_world import pair_answers
 from tests.datasets import as_frames
 from tests.model_steps import CUSTOMER, Features

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pricing_engine.matrix import DTYPES, TABLES, Matrix
+from pricegrid.pricing_engine.arrays.matrix import DTYPES, TABLES, Matrix
 
 
 def matrix_with(names: Mapping[str, Sequence[str]], *, full_load: int) -> Matrix:

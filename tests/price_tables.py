@@ -26,10 +26,9 @@ from functools import cache
 
 import numpy as np
 
-from loaders.compile_prices import compile_prices
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.explain import decimal_text, explanation, instant_text, reproduce
-from pricing_engine.model import (
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.model import (
     MICROS,
     ExceptionPolicy,
     ExceptionReason,
@@ -37,7 +36,8 @@ from pricing_engine.model import (
     PriceData,
     PriceQuestion,
 )
-from pricing_engine.reference import resolve
+from pricegrid.pricing_engine.rules.explain import decimal_text, explanation, instant_text, reproduce
+from pricegrid.pricing_engine.rules.reference import resolve
 from tests.datasets import Rows, as_frames, plain_data
 from tests.written import accepted
 

@@ -5,16 +5,17 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from atp.model import AvailabilityStatus
-from atp.quote_kernel import NO_DAY
 from pricegrid import v1
-from pricing_engine.engine import PriceAnswers, PriceEngine
-from pricing_engine.model import NEVER_US, LineStatus
-from service import wire, wire_quote
-from service.erp_marks import NO_MARKS, Marks
-from service.exchange import AnswerHeader
-from service.wire_availability import day_text, freshness_messages
-from service.wire_quote import QuoteAvailability
+from pricegrid.atp.kernels.quote import NO_DAY
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
+from pricegrid.pricing_engine.model import NEVER_US, LineStatus
+from pricegrid.service.codec import prices as wire
+from pricegrid.service.codec import quotes as wire_quote
+from pricegrid.service.codec.availability import day_text, freshness_messages
+from pricegrid.service.codec.quotes import QuoteAvailability
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks
+from pricegrid.service.rpc.call import AnswerHeader
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 

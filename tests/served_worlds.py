@@ -1,7 +1,7 @@
 """A shop in several versions in which every figure differs, requests of it, and their answers by the plain references.
 
-Nothing here asks the loader, the arrays or the kernels: an expected answer is what `pricing_engine.reference`,
-`atp.reference` and `atp.promising` say of the rows, put into the messages of the contract field by field.
+Nothing here asks the loader, the arrays or the kernels: an expected answer is what `pricing_engine.rules.reference`,
+`atp.rules.reference` and `atp.rules.promising` say of the rows, put into the messages of the contract field by field.
 """
 
 from collections import defaultdict
@@ -11,15 +11,15 @@ from fractions import Fraction
 from functools import cache
 from random import Random
 
-from atp.limited import LineTerms, whole_limit
-from atp.model import MICROS, AvailabilityStatus, Freshness, Source, day_date
-from atp.promising import OrderLine, Request, promise
-from atp.reference import Moment, check_pair, unit_factor
-from atp.rows import Branch, Feed, Item, Receipt, Stock
-from atp.rows import Rows as PlainSupply
 from pricegrid import v1
-from pricing_engine.model import NEVER_US, LineStatus, PriceData, PriceQuestion
-from pricing_engine.reference import resolve
+from pricegrid.atp.model import MICROS, AvailabilityStatus, Freshness, Source, day_date
+from pricegrid.atp.rules.limited import LineTerms, whole_limit
+from pricegrid.atp.rules.promising import OrderLine, Request, promise
+from pricegrid.atp.rules.reference import Moment, check_pair, unit_factor
+from pricegrid.atp.rules.rows import Branch, Feed, Item, Receipt, Stock
+from pricegrid.atp.rules.rows import Rows as PlainSupply
+from pricegrid.pricing_engine.model import NEVER_US, LineStatus, PriceData, PriceQuestion
+from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import NOON, us
 from tests.datasets import Rows, plain_data
 from tests.stores import SKUS, stocked_rows

@@ -58,7 +58,9 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextlib.contextmanager
-def running(store: Path, *options: str, entry: Sequence[str] = ("-m", "service.cli")) -> Iterator[Server]:
+def running(
+    store: Path, *options: str, entry: Sequence[str] = ("-m", "pricegrid.service.cli.main")
+) -> Iterator[Server]:
     """Starts a server on a free port and waits until it is ready; `entry` is what Python runs."""
     command = [
         sys.executable,

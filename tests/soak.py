@@ -25,11 +25,10 @@ from pathlib import Path
 
 import grpc
 
-from service.compile_cache import use_compile_cache
+from pricegrid.service.process.kernel_cache import use_kernel_cache
 
-use_compile_cache(os.environ)  # before any kernel is imported
+use_kernel_cache(os.environ)  # before any kernel is imported
 
-from loaders.snapshot import activate  # noqa: E402
 from pricegrid import (  # noqa: E402
     Client,
     InventoryEvent,
@@ -40,6 +39,7 @@ from pricegrid import (  # noqa: E402
     ReserveLine,
     v1,
 )
+from pricegrid.loaders.store.snapshot import activate  # noqa: E402
 from tests.datasets import Rows  # noqa: E402
 from tests.servers import Server, running  # noqa: E402
 from tests.stores import publish  # noqa: E402

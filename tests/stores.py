@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loaders.publish import compile_dataset
-from loaders.snapshot import activate, write_snapshot
+from pricegrid.loaders.publish import compile_dataset
+from pricegrid.loaders.store.snapshot import activate, write_snapshot
 from tests.datasets import Rows, as_frames
 from tests.written import accepted
 

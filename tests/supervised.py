@@ -12,7 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pricegrid import AvailabilityResult, Client, FreshnessState, Line
-from service.supervisor import Ready, ServeOptions, Supervisor
+from pricegrid.service.process.supervisor import Ready, ServeOptions, Supervisor
 from tests.servers import until
 
 OWN_CHANNEL = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]

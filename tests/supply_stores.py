@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import pytest
 
-from service.cli import main
+from pricegrid.service.cli.main import main
 from tests.written import write_tables
 
 TODAY = date(2026, 3, 2)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from atp.model import MICROS
-from atp.positions import BLOCK_SHIFT, DEMANDS_SHIFT, FLAGS, Positions, pair_blocks
-from atp.rows import Demand, Receipt
-from loaders.compile_positions import compile_positions
+from pricegrid.atp.arrays.positions import BLOCK_SHIFT, DEMANDS_SHIFT, FLAGS, Positions, pair_blocks
+from pricegrid.atp.model import MICROS
+from pricegrid.atp.rules.rows import Demand, Receipt
+from pricegrid.loaders.compile.positions import compile_positions
 from tests.atp_world import at, frames_of, q, world
 
 

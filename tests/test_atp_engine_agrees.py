@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atp.engine import AvailabilityEngine
-from atp.model import (
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import (
     INT64_MAX,
     MICROS,
     CheckAsk,
@@ -24,7 +24,18 @@ from atp.model import (
     Source,
     SupplyPolicy,
 )
-from atp.rows import Allocation, Branch, Calendar, Demand, Feed, Item, Lane, Receipt, Rows, Stock
+from pricegrid.atp.rules.rows import (
+    Allocation,
+    Branch,
+    Calendar,
+    Demand,
+    Feed,
+    Item,
+    Lane,
+    Receipt,
+    Rows,
+    Stock,
+)
 from tests.atp_world import (
     TODAY,
     at,

@@ -4,14 +4,14 @@ from fractions import Fraction
 
 import pytest
 
-from atp.model import (
+from pricegrid.atp.model import (
     MICROS,
     PolicyError,
     PromisePolicy,
     SupplyPolicy,
 )
-from atp.reference import lowest_ahead
-from atp.rows import Allocation, Branch, Calendar, Demand, Item, Lane, Receipt, Rows, Stock
+from pricegrid.atp.rules.reference import lowest_ahead
+from pricegrid.atp.rules.rows import Allocation, Branch, Calendar, Demand, Item, Lane, Receipt, Rows, Stock
 from tests.atp_world import (
     TODAY,
     at,
@@ -389,7 +389,7 @@ def test_order_multiples_round_at_each_branch() -> None:
 def test_the_explanation_adds_up() -> None:
     rows = late_world()
     rows.receipts[MAIN].append(Receipt(q(9), at(-40), reference="PO1"))
-    from atp.model import CheckAsk
+    from pricegrid.atp.model import CheckAsk
 
     told = engine_of(rows).explain(CheckAsk(at(0), **line_columns(ONE)), 0, b"MAIN")
     [component] = told["components"]

@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from atp.limited import LineTerms, limit_of, whole_limit
-from atp.model import MICROS, AvailabilityStatus, CheckAsk, Limit, PromiseAsk, PromisePolicy
-from atp.rows import Item, Receipt
+from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Limit, PromiseAsk, PromisePolicy
+from pricegrid.atp.rules.limited import LineTerms, limit_of, whole_limit
+from pricegrid.atp.rules.rows import Item, Receipt
 from tests.atp_world import at, engine_of, q, world
 
 

@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from atp.model import MICROS, AvailabilityStatus, PromisePolicy, Reservation, TooComplexError
-from atp.rows import Branch, Demand, Item, Lane, Receipt, Rows, Stock
-from atp.sourcing import Slot, plan_shipments
-from atp.sourcing_kernel import LABELS_MAX, Plan, Slots, day_room, plan_with_least
+from pricegrid.atp.kernels.sourcing import LABELS_MAX, Plan, Slots, day_room, plan_with_least
+from pricegrid.atp.model import MICROS, AvailabilityStatus, PromisePolicy, Reservation, TooComplexError
+from pricegrid.atp.rules.rows import Branch, Demand, Item, Lane, Receipt, Rows, Stock
+from pricegrid.atp.rules.sourcing import Slot, plan_shipments
 from tests.atp_world import at, check_both, on, promise_both, q, shipments, us, world
 
 TWENTY = [("X", q(20), "")]
@@ -273,10 +273,10 @@ def test_the_compiled_minimum_shipment_plan_is_the_plain_one() -> None:
 
 def test_an_order_too_complex_is_refused_not_worked_on_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = world(X=5, branches=("EAST", "WEST"))
-    monkeypatch.setattr("atp.orders.EFFORT_MAX", 0)
+    monkeypatch.setattr("pricegrid.atp.orders.EFFORT_MAX", 0)
     with pytest.raises(TooComplexError, match="too many ways"):
         promise_both(rows, TWENTY)
-    monkeypatch.setattr("atp.orders.PROMISE_PAIRS_MAX", 1)
+    monkeypatch.setattr("pricegrid.atp.orders.PROMISE_PAIRS_MAX", 1)
     with pytest.raises(TooComplexError, match="2 pairs, at most 1"):
         promise_both(rows, TWENTY)
 

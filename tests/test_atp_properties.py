@@ -6,9 +6,9 @@ from fractions import Fraction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atp.model import MICROS, CheckAsk, PromiseAsk, PromisePolicy
-from atp.reference import Moment, pair_days
-from atp.rows import Allocation, Branch, Demand, Receipt, Rows, Stock
+from pricegrid.atp.model import MICROS, CheckAsk, PromiseAsk, PromisePolicy
+from pricegrid.atp.rules.reference import Moment, pair_days
+from pricegrid.atp.rules.rows import Allocation, Branch, Demand, Receipt, Rows, Stock
 from tests.atp_world import TODAY, at, engine_of, line_columns, line_promises, q, world
 from tests.profiles import LONG, examples
 

@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atp.engine import AvailabilityEngine
-from atp.model import AvailabilityStatus, CheckAsk, PromiseAsk
-from atp.quote_kernel import (
+from pricegrid.atp.arrays.quote_window import quote_window
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.kernels.quote import (
     ASKED_SIZE,
     FREE_AS_OF,
     FREE_DAY,
@@ -22,11 +22,11 @@ from atp.quote_kernel import (
     FREE_STATUS,
     quote_lines,
 )
-from atp.quote_window import quote_window
-from atp.rows import Rows
-from pricing_engine.tables import describe
-from service.quote_service import promise_days
-from service.totals import line_totals
+from pricegrid.atp.model import AvailabilityStatus, CheckAsk, PromiseAsk
+from pricegrid.atp.rules.rows import Rows
+from pricegrid.pricing_engine.kernels.tables import describe
+from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.quotes import promise_days
 from tests.atp_world import at, engine_of, line_columns, world
 from tests.profiles import examples
 from tests.test_atp_engine_agrees import LONG, SIZES, SKUS, UOMS, worlds

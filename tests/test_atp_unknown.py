@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from atp.model import (
+from pricegrid.atp.model import (
     MICROS,
     AvailabilityStatus,
     Freshness,
@@ -12,7 +12,7 @@ from atp.model import (
     PromiseAsk,
     Source,
 )
-from atp.rows import Allocation, Feed, Receipt, Stock
+from pricegrid.atp.rules.rows import Allocation, Feed, Receipt, Stock
 from tests.atp_world import (
     TODAY,
     at,

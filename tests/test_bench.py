@@ -14,8 +14,8 @@ from bench import check, curves, h2load, peers, plots, run
 from bench.bounds import BOUNDS, Bound
 from bench.measure import Figure, figure
 from pricegrid import v1
-from pricing_engine.engine import PriceAsk
-from pricing_engine.model import MICROS
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.model import MICROS
 
 H2LOAD_SAYS = """\
 starting benchmark...

@@ -7,10 +7,10 @@ import numpy as np
 from bench import scale
 from bench.http2_load import Record
 from bench.swap_load import check
-from loaders.snapshot import open_snapshot
 from pricegrid import v1
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.model import MICROS
+from pricegrid.loaders.store.snapshot import open_snapshot
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.model import MICROS
 
 VERSIONS = ["first", "second"]
 PRICES = np.array([[[10, 20]], [[11, 21]]])  # (versions, requests, lines)

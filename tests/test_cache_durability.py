@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cache.embedded import EmbeddedStateCache
-from cache.open import open_state_cache
-from cache.protocol import START, CacheCorruptError, Commit, Health, Put, Record
-from cache.redis_store import RedisStateCache
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.open import open_state_cache
+from pricegrid.cache.protocol import START, CacheCorruptError, Commit, Health, Put, Record
+from pricegrid.cache.redis_store import RedisStateCache
 from tests.cache_worlds import healthy, made, options, set_to
 from tests.redis_servers import redis_server
 

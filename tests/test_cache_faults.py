@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cache.protocol import (
+from pricegrid.cache.protocol import (
     START,
     CacheUnavailableError,
     Commit,
@@ -16,7 +16,7 @@ from cache.protocol import (
     Put,
     Record,
 )
-from cache.redis_store import RedisStateCache
+from pricegrid.cache.redis_store import RedisStateCache
 from tests.cache_worlds import healthy, made, options, set_to
 from tests.redis_servers import Proxy, attach, primary_and_replica, redis_server, until
 

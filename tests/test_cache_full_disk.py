@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import Commit, DiskFullError, Put
-from cache.reserve_room import FILE, ReserveRoom
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.protocol import Commit, DiskFullError, Put
+from pricegrid.cache.reserve_room import FILE, ReserveRoom
 from tests.cache_worlds import made
 
 LETTER = b"x" * 60_000
@@ -87,7 +87,7 @@ def test_a_file_gives_back_what_was_dropped(tmp_path):
 def test_a_file_of_an_earlier_release_learns_to_give_back(tmp_path):
     script = """
 import sqlite3, sys
-from cache import ledger
+from pricegrid.cache import ledger
 file = sqlite3.connect(sys.argv[1] + "/state.sqlite", isolation_level=None)
 for statement in ledger.SCHEMA.split(";"):
     file.execute(statement)

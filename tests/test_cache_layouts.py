@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from cache.open import open_state_cache, open_value_cache
-from cache.protocol import CacheUnavailableError, Committed, Value
-from cache.redis_options import Layout, RedisOptions
+from pricegrid.cache.open import open_state_cache, open_value_cache
+from pricegrid.cache.protocol import CacheUnavailableError, Committed, Value
+from pricegrid.cache.redis_options import Layout, RedisOptions
 from tests.cache_worlds import QUICK, healthy, made, options, set_to
 from tests.redis_servers import SERVICE, Proxy, cluster, primary_and_replica, redis_server, sentinels, until
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from cache.protocol import START, Commit, Committed, Conflict, Put, Record
+from pricegrid.cache.protocol import START, Commit, Committed, Conflict, Put, Record
 from tests.cache_worlds import made, set_to, world
 
 

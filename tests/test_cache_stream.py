@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
-from cache.protocol import CacheUnavailableError
-from cache.stream import EventStream
+from pricegrid.cache.protocol import CacheUnavailableError
+from pricegrid.cache.stream import EventStream
 from tests.cache_worlds import options
 from tests.redis_servers import Proxy, redis_server, until
 

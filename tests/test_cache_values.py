@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from cache.open import open_value_cache
-from cache.protocol import Value
-from cache.redis_options import RedisOptions
-from cache.values import RedisValueCache, payload_of
+from pricegrid.cache.open import open_value_cache
+from pricegrid.cache.protocol import Value
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.values import RedisValueCache, payload_of
 from tests.cache_worlds import options
 from tests.redis_servers import Proxy, redis_server, until
 

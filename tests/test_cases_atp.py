@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atp.engine import AvailabilityEngine
-from atp.events import EventBatch, EventStatus
-from atp.live import LiveWriter
-from atp.model import MICROS, AvailabilityStatus, CheckAsk
-from atp.reservations import ReserveAsk, ReserveLine
-from cache.embedded import EmbeddedStateCache
-from loaders.compile_positions import compile_positions
-from loaders.validate import read_dataset
-from service.errors import RequestRefusedError
-from service.event_json import event_from_json
-from service.live_api import Release
-from service.live_state import LiveState
-from service.wire_events import encode_events
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk
+from pricegrid.atp.rules.events import EventBatch, EventStatus
+from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.loaders.compile.positions import compile_positions
+from pricegrid.loaders.validate.tables import read_dataset
+from pricegrid.service.codec.event_json import event_from_json
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.live.api import Release
+from pricegrid.service.live.state import LiveState
 from tests.atp_world import q, us
 
 CASES = Path(__file__).parent / "cases" / "atp"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from loaders.compile_prices import compile_prices
-from loaders.validate import read_dataset
-from pricing_engine.engine import PriceEngine
-from pricing_engine.explain import decimal_text, explanation, reproduce
-from pricing_engine.model import PriceData, PriceQuestion
-from pricing_engine.reference import resolve
-from service.cli import main
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.validate.tables import read_dataset
+from pricegrid.pricing_engine.engine import PriceEngine
+from pricegrid.pricing_engine.model import PriceData, PriceQuestion
+from pricegrid.pricing_engine.rules.explain import decimal_text, explanation, reproduce
+from pricegrid.pricing_engine.rules.reference import resolve
+from pricegrid.service.cli.main import main
 from tests.datasets import plain_data
 from tests.price_tables import COLUMNS, ask_of, compiled_answer, instant_us, micros
 

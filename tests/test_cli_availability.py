@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import main
+from pricegrid.service.cli.main import main
 from tests.supply_stores import FEEDS, NOON, Asking, Stores, day, supply
 from tests.written import write_tables
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-DEMO = [sys.executable, "-m", "service.cli", "demo", "--items", "600", "--customers", "200"]
+DEMO = [sys.executable, "-m", "pricegrid.service.cli.main", "demo", "--items", "600", "--customers", "200"]
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:

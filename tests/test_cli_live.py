@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from atp.model import Source
 from pricegrid import v1
-from service.cli import COMMANDS, main
-from service.errors import Reason, RequestRefusedError
-from service.live_api import FeedIssue
-from service.live_service import live_methods
-from service.wire_feeds import decode_reset_streams
+from pricegrid.atp.model import Source
+from pricegrid.service.cli.main import COMMANDS, main
+from pricegrid.service.codec.feeds import decode_reset_streams
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.live.api import FeedIssue
+from pricegrid.service.methods.live import live_methods
 from tests.live_memory import NOW_US, MemoryLive, held_reservation
 from tests.live_servers import grpc_server
 from tests.supply_stores import Stores, supply

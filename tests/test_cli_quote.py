@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from service.cli import COMMANDS, main
+from pricegrid.service.cli.main import COMMANDS, main
 from tests.stores import price_rows, publish
 
 KEYS = [

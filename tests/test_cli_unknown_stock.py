@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import main
+from pricegrid.service.cli.main import main
 from tests.written import write_tables
 
 TABLES = {

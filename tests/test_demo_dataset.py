@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loaders.compile_prices import compile_prices
-from loaders.demo_dataset import DemoDataset, generate
-from loaders.validate import Dataset, read_dataset
-from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
-from pricing_engine.model import LineStatus
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.demo.dataset import DemoDataset, generate
+from pricegrid.loaders.validate.tables import Dataset, read_dataset
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
+from pricegrid.pricing_engine.model import LineStatus
 
 MICROS = 1_000_000
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loaders.tables import TABLES
+from pricegrid.loaders.tables import TABLES
 
 DATASET = Path("docs/dataset.md").read_text(encoding="utf-8")
 

@@ -8,23 +8,23 @@ from time import monotonic
 
 import pytest
 
-from cache.memory import MemoryValueCache
-from erp.control import ErpControl
-from erp.dead_letters import DeadLetter
-from erp.gateway import LOOK_KEYS, ErpGateway
-from erp.http_json import HttpJsonAdapter
-from erp.observe import BreakerState, NoErpMetrics
-from erp.protocol import Refusal, StockQuestion
-from erp.settings import read_settings
-from erp.validation import PriceCheck
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
-from pricing_engine.model import ExceptionPolicy, PriceQuestion
-from service.erp_fallback import ErpFallback, open_erp
-from service.inprocess import InProcessChannel
-from service.instants import now_us
-from service.runtime import load_snapshot, version_opener
-from service.services import services
-from service.snapshots import SnapshotHolder
+from pricegrid.cache.memory import MemoryValueCache
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.dead_letters import DeadLetter
+from pricegrid.erp.gateway import LOOK_KEYS, ErpGateway
+from pricegrid.erp.http_json import HttpJsonAdapter
+from pricegrid.erp.observe import BreakerState, NoErpMetrics
+from pricegrid.erp.protocol import Refusal, StockQuestion
+from pricegrid.erp.settings import read_settings
+from pricegrid.erp.validation import PriceCheck
+from pricegrid.pricing_engine.model import ExceptionPolicy, PriceQuestion
+from pricegrid.service.clock import now_us
+from pricegrid.service.erp_overlay.fallback import ErpFallback, open_erp
+from pricegrid.service.process.bootstrap import load_snapshot, version_opener
+from pricegrid.service.process.snapshots import SnapshotHolder
+from pricegrid.service.rpc.in_process import InProcessChannel
+from pricegrid.service.rpc.services import services
 from tests.erp_server import Fault, SmallErp, serving
 from tests.servers import until
 from tests.stores import publish, stocked_rows

@@ -7,13 +7,13 @@ from time import monotonic
 
 import pytest
 
-from erp.batching import batches_of
-from erp.breaker import Breaker
-from erp.coalesce import Coalescer, Failure
-from erp.guard import PROBE_SLOWER_MAX, Guard
-from erp.limits import Bulkhead, RateLimit, RetryBudget
-from erp.observe import BreakerState, CallOutcome, NoErpMetrics, Turned
-from erp.protocol import (
+from pricegrid.erp.batching import batches_of
+from pricegrid.erp.breaker import Breaker
+from pricegrid.erp.coalesce import Coalescer, Failure
+from pricegrid.erp.guard import PROBE_SLOWER_MAX, Guard
+from pricegrid.erp.limits import Bulkhead, RateLimit, RetryBudget
+from pricegrid.erp.observe import BreakerState, CallOutcome, NoErpMetrics, Turned
+from pricegrid.erp.protocol import (
     CircuitOpenError,
     ErpAnswerError,
     ErpBusyError,
@@ -22,7 +22,7 @@ from erp.protocol import (
     ErpUnavailableError,
     Refusal,
 )
-from erp.settings import GuardSettings
+from pricegrid.erp.settings import GuardSettings
 
 QUICK = GuardSettings(timeout_ms=150, probe_ms=10, backoff_ms=1, calls_per_s=10_000, burst=10_000)
 

@@ -8,8 +8,8 @@ from time import monotonic
 
 import pytest
 
-from erp.adapters import check_config, make_adapter
-from erp.protocol import (
+from pricegrid.erp.adapters import check_config, make_adapter
+from pricegrid.erp.protocol import (
     ErpAnswerError,
     ErpConfigError,
     ErpError,
@@ -21,10 +21,10 @@ from erp.protocol import (
     StockReply,
     UnauthorisedError,
 )
-from erp.settings import read_settings
-from pricing_engine.model import MICROS, PriceQuestion
-from service.cli import main
-from service.instants import us_of
+from pricegrid.erp.settings import read_settings
+from pricegrid.pricing_engine.model import MICROS, PriceQuestion
+from pricegrid.service.cli.main import main
+from pricegrid.service.clock import us_of
 from tests.json_server import Reply, Request, json_server
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "erp"

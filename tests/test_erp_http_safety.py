@@ -11,10 +11,10 @@ from time import monotonic
 
 import pytest
 
-from erp.adapters import make_adapter
-from erp.http_json import HttpJsonSettings
-from erp.protocol import ErpAnswerError, ErpError, ErpUnavailableError
-from erp.settings import read_settings
+from pricegrid.erp.adapters import make_adapter
+from pricegrid.erp.http_json import HttpJsonSettings
+from pricegrid.erp.protocol import ErpAnswerError, ErpError, ErpUnavailableError
+from pricegrid.erp.settings import read_settings
 from tests.json_server import Reply, json_server
 from tests.test_erp_http_json import NOON_US, PLAIN, ask, prices_of, question, written
 

@@ -9,16 +9,16 @@ from time import monotonic
 
 import pytest
 
-from erp.control import LOOK_S, ErpControl, Flag
-from erp.dead_letters import DeadLetter, DeadLetterFile
-from erp.mastering import Mastering
-from erp.observe import NoErpMetrics
-from erp.parity import ParityFile
-from erp.protocol import ErpConfigError
 from pricegrid import Client, ExceptionReason, Line, PriceSource
-from pricing_engine.model import ExceptionPolicy
-from service.cli import main
-from service.inprocess import store_client
+from pricegrid.erp.control import LOOK_S, ErpControl, Flag
+from pricegrid.erp.dead_letters import DeadLetter, DeadLetterFile
+from pricegrid.erp.mastering import Mastering
+from pricegrid.erp.observe import NoErpMetrics
+from pricegrid.erp.parity import ParityFile
+from pricegrid.erp.protocol import ErpConfigError
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.cli.main import main
+from pricegrid.service.rpc.in_process import store_client
 from tests.erp_server import Fault, SmallErp, serving
 from tests.servers import running, until
 from tests.stores import publish, stocked_rows
@@ -246,13 +246,13 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
         "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\nmismatch_pct_max = 10\nchecks_min = 2\n"
     )
     config = small.config(tmp_path, parity)
-    from erp.settings import read_settings
-    from service.erp_fallback import open_erp
-    from service.inprocess import InProcessChannel
-    from service.instants import now_us
-    from service.runtime import load_snapshot, version_opener
-    from service.services import services
-    from service.snapshots import SnapshotHolder
+    from pricegrid.erp.settings import read_settings
+    from pricegrid.service.clock import now_us
+    from pricegrid.service.erp_overlay.fallback import open_erp
+    from pricegrid.service.process.bootstrap import load_snapshot, version_opener
+    from pricegrid.service.process.snapshots import SnapshotHolder
+    from pricegrid.service.rpc.in_process import InProcessChannel
+    from pricegrid.service.rpc.services import services
 
     metrics = Compared()
     erp = open_erp(read_settings(config), store, now_us, metrics)

@@ -10,14 +10,14 @@ from time import monotonic
 
 import pytest
 
-from erp.adapters import make_adapter
-from erp.protocol import PriceReply
-from erp.settings import read_settings
-from erp.tryton_stock import quantities
 from pricegrid import Client, Line, LineStatus, PriceSource
-from pricing_engine.model import MICROS, PriceQuestion
-from service.cli import main
-from service.instants import us_of
+from pricegrid.erp.adapters import make_adapter
+from pricegrid.erp.protocol import PriceReply
+from pricegrid.erp.settings import read_settings
+from pricegrid.erp.tryton_stock import quantities
+from pricegrid.pricing_engine.model import MICROS, PriceQuestion
+from pricegrid.service.cli.main import main
+from pricegrid.service.clock import us_of
 from tests.servers import running
 from tests.tryton_server import Tryton, running_tryton, today
 
@@ -185,7 +185,7 @@ def test_the_load_says_what_it_could_not_carry_over(tryton, loaded, tmp_path, ca
 
 def test_lowest_balance_in_real_time_is_what_can_be_promised(tryton, loaded, capsys):
     """The adapter's word on what is free equals ATP over the extract, but for the late receipt."""
-    from erp.protocol import StockQuestion
+    from pricegrid.erp.protocol import StockQuestion
 
     async def ask() -> list:
         adapter = make_adapter(read_settings(tryton.config()))

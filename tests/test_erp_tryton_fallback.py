@@ -10,10 +10,10 @@ from time import monotonic
 
 import pytest
 
-from erp.adapters import make_adapter
-from erp.settings import read_settings
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
-from service.cli import main
+from pricegrid.erp.adapters import make_adapter
+from pricegrid.erp.settings import read_settings
+from pricegrid.service.cli.main import main
 from tests.servers import Server, running, until
 from tests.tryton_server import Tryton, running_tryton, today
 

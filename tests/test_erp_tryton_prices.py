@@ -6,7 +6,14 @@ from fractions import Fraction
 
 import pytest
 
-from erp.tryton_prices import ListedItem, ListLine, NotExtractableError, PriceList, evaluate, ladders
+from pricegrid.erp.tryton_prices import (
+    ListedItem,
+    ListLine,
+    NotExtractableError,
+    PriceList,
+    evaluate,
+    ladders,
+)
 
 ITEM = ListedItem(1, Decimal("10.05"), Decimal("4.1"), frozenset({7, 1}), Fraction(12))
 NAMES = {"list_price": Decimal("10.05"), "cost_price": Decimal("4.1"), "unit_price": None}

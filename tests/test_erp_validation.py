@@ -6,11 +6,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from erp.keeping import kept_price, price_key, price_value
-from erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
-from erp.settings import CacheSettings, ValidationSettings
-from erp.validation import PriceCheck, RefusedError, ValidPrice, ValidStock, valid_price, valid_stock
-from pricing_engine.model import NEVER_US, PriceQuestion
+from pricegrid.erp.answer_cache import kept_price, price_key, price_value
+from pricegrid.erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
+from pricegrid.erp.settings import CacheSettings, ValidationSettings
+from pricegrid.erp.validation import (
+    PriceCheck,
+    RefusedError,
+    ValidPrice,
+    ValidStock,
+    valid_price,
+    valid_stock,
+)
+from pricegrid.pricing_engine.model import NEVER_US, PriceQuestion
 
 UTC = ZoneInfo("UTC")
 QUESTION = PriceQuestion("C1", "A", 2_000_000, 0, "EA", "EUR")

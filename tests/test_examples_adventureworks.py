@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atp.engine import AvailabilityEngine
-from atp.model import CheckAsk, PromiseAsk
-from loaders.compile_positions import compile_positions
-from loaders.compile_prices import compile_prices
-from loaders.validate import read_dataset
-from pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import CheckAsk, PromiseAsk
+from pricegrid.loaders.compile.positions import compile_positions
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.validate.tables import read_dataset
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data" / "adventureworks"

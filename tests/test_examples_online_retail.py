@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loaders.compile_prices import compile_prices
-from loaders.snapshot import activate, write_snapshot
-from loaders.validate import read_dataset
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.store.snapshot import activate, write_snapshot
+from pricegrid.loaders.validate.tables import read_dataset
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "examples" / "online_retail"

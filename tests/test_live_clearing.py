@@ -2,8 +2,8 @@
 
 import pytest
 
-from atp.events import Measure
-from service.live_api import Release
+from pricegrid.atp.rules.events import Measure
+from pricegrid.service.live.api import Release
 from tests.atp_world import q
 from tests.live_site import event, new_site
 

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from atp.events import Event, EventBatch, EventStatus, Kind, Measure, ReceiptKind
-from atp.live import look
-from atp.model import MICROS, Source
-from atp.pair_rows import decode_pair
-from atp.receipts import net_receipts
-from atp.rows import Demand, Receipt
-from atp.streams import figures_of
-from service import dead_letters
-from service.errors import Reason, RequestRefusedError
-from service.limits import EVENT_AHEAD_US
-from service.live_api import ResetAsk
-from service.wire_events import encode_events
+from pricegrid.atp.arrays.pair_rows import decode_pair
+from pricegrid.atp.live.positions import look
+from pricegrid.atp.model import MICROS, Source
+from pricegrid.atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure, ReceiptKind
+from pricegrid.atp.rules.receipts import net_receipts
+from pricegrid.atp.rules.rows import Demand, Receipt
+from pricegrid.atp.rules.streams import figures_of
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import EVENT_AHEAD_US
+from pricegrid.service.live import dead_letters
+from pricegrid.service.live.api import ResetAsk
 from tests.atp_world import at, q, world
 from tests.live_site import Site, down, event, new_site
 

@@ -5,13 +5,19 @@ from fractions import Fraction
 
 import pytest
 
-from atp.events import Kind, Measure
-from atp.model import MICROS
-from atp.reservations import HeldReservation, ReservationStatus, ReserveAsk, ReserveLine, shown_micros
-from cache.redis_options import RedisOptions
-from cache.redis_store import RedisStateCache
-from service.errors import Reason, RequestRefusedError
-from service.live_api import Release
+from pricegrid.atp.model import MICROS
+from pricegrid.atp.rules.events import Kind, Measure
+from pricegrid.atp.rules.reservations import (
+    HeldReservation,
+    ReservationStatus,
+    ReserveAsk,
+    ReserveLine,
+    shown_micros,
+)
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_store import RedisStateCache
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.live.api import Release
 from tests.atp_world import q, world
 from tests.cache_worlds import healthy
 from tests.live_site import Site, event, new_site

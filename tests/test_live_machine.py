@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from atp.events import Kind
-from atp.model import MICROS, Source
-from cache.embedded import EmbeddedStateCache
-from cache.protocol import StateCache
-from cache.redis_options import RedisOptions
-from cache.redis_store import RedisStateCache
-from service.errors import Reason, RequestRefusedError
+from pricegrid.atp.model import MICROS, Source
+from pricegrid.atp.rules.events import Kind
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.protocol import StateCache
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_store import RedisStateCache
+from pricegrid.service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy
 from tests.live_site import Site, event

@@ -11,16 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atp.events import SOURCE_OF, Event, EventBatch, Kind, Measure
-from atp.live import look
-from atp.model import INT64_MAX, INT64_MIN, MICROS, Source
-from atp.plain_kernel import PLAIN, ROW_END, ROW_SAYS, ROW_START
-from atp.plain_streams import PlainStreams
-from atp.rows import Stock
-from service import event_message, holding, live_state
-from service.errors import RequestRefusedError
-from service.event_kernel import scan_events
-from service.wire_events import decode_events, encode_events
+from pricegrid.atp.kernels.in_order_streams import PLAIN, ROW_END, ROW_SAYS, ROW_START
+from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.live.positions import look
+from pricegrid.atp.model import INT64_MAX, INT64_MIN, MICROS, Source
+from pricegrid.atp.rules.events import SOURCE_OF, Event, EventBatch, Kind, Measure
+from pricegrid.atp.rules.rows import Stock
+from pricegrid.service.codec import event_message
+from pricegrid.service.codec.event_kernel import scan_events
+from pricegrid.service.codec.events import decode_events, encode_events
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.live import grant as holding
+from pricegrid.service.live import state as live_state
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, down, event
 from tests.profiles import examples

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atp import live_kernel
-from atp.decode import live_pair
-from atp.engine import AvailabilityEngine
-from atp.live import LiveFileError, LiveFullError, LiveWriter, PairImage, look, open_live
-from atp.live_layout import BLOCK, CHANGES, RECEIPTS, ROW_WORDS, VERSION, LiveArrays
-from atp.model import MICROS, NO_INSTANT, CheckAsk
-from loaders.compile_positions import compile_positions
+from pricegrid.atp.arrays.decode import live_pair
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.kernels import live as live_kernel
+from pricegrid.atp.live.layout import BLOCK, CHANGES, RECEIPTS, ROW_WORDS, VERSION, LiveArrays
+from pricegrid.atp.live.positions import LiveFileError, LiveFullError, LiveWriter, PairImage, look, open_live
+from pricegrid.atp.model import MICROS, NO_INSTANT, CheckAsk
+from pricegrid.loaders.compile.positions import compile_positions
 from tests.atp_world import TODAY, at, complete_feed, frames_of, world
 from tests.servers import until
 
@@ -25,7 +25,7 @@ from tests.servers import until
 WRITER = """
 import itertools, sys
 from pathlib import Path
-from atp.live import LiveWriter
+from pricegrid.atp.live.positions import LiveWriter
 from tests.test_live_positions import image
 writer = LiveWriter.create(Path(sys.argv[1]), pairs=4, words=1 << 12)
 print("ready", flush=True)
@@ -115,7 +115,7 @@ class Words:
 
 
 Call = tuple[Callable, tuple]
-"""A function of `atp.live_kernel` and its arguments after the arrays."""
+"""A function of `atp.kernels.live` and its arguments after the arrays."""
 
 
 def killed_after(stores: int, arrays: LiveArrays, calls: list[Call]) -> tuple[LiveArrays, bool]:

@@ -14,14 +14,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from atp.engine import AvailabilityEngine
-from atp.live import LiveWriter
-from atp.live_layout import BEAT, LINK_LOST
-from atp.model import MICROS, CheckAsk, Freshness
-from loaders.compile_positions import compile_positions
-from service import live_files
-from service.live_files import Beacon, LiveFiles, is_read_only, socket_path
-from service.live_reader import LiveReader
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.layout import BEAT, LINK_LOST
+from pricegrid.atp.live.positions import LiveWriter
+from pricegrid.atp.model import MICROS, CheckAsk, Freshness
+from pricegrid.loaders.compile.positions import compile_positions
+from pricegrid.service.live import files as live_files
+from pricegrid.service.live.files import Beacon, LiveFiles, is_read_only, socket_path
+from pricegrid.service.live.reader import LiveReader
 from tests.atp_world import at, complete_feed, frames_of, world
 
 VERSIONS = ("20260302T060000Z-00000000", "20260302T070000Z-00000001")

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from atp.events import Kind, Measure
-from atp.model import MICROS, Source
-from atp.reservations import ReservationStatus, check_progress
-from atp.rows import Allocation
-from cache.protocol import START
-from service.errors import RequestRefusedError
-from service.live_api import Release
-from service.live_records import decode_reservation
+from pricegrid.atp.model import MICROS, Source
+from pricegrid.atp.rules.events import Kind, Measure
+from pricegrid.atp.rules.reservations import ReservationStatus, check_progress
+from pricegrid.atp.rules.rows import Allocation
+from pricegrid.cache.protocol import START
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.live.api import Release
+from pricegrid.service.live.records import decode_reservation
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, event, new_site
 

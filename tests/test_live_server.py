@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from pricegrid import Client, FreshnessState, Line, PricegridError, ReserveLine
-from service.cli import main
+from pricegrid.service.cli.main import main
 from tests.redis_servers import Proxy, redis_server
 from tests.servers import running, until
 from tests.written import write_tables

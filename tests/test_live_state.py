@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from atp.clearing import cleared
-from atp.events import SOURCE_OF, Event, EventBatch, EventStatus, Kind, Measure
-from atp.live import look
-from atp.model import MICROS, AvailabilityStatus, Source
-from atp.pair_rows import PairRows, decode_pair, image_of
-from atp.reservations import (
+from pricegrid.atp.arrays.pair_rows import PairRows, decode_pair, image_of
+from pricegrid.atp.live.positions import look
+from pricegrid.atp.model import MICROS, AvailabilityStatus, Source
+from pricegrid.atp.rules.clearing import cleared
+from pricegrid.atp.rules.events import SOURCE_OF, Event, EventBatch, EventStatus, Kind, Measure
+from pricegrid.atp.rules.reservations import (
     HeldReservation,
     Part,
     ReservationStatus,
@@ -21,12 +21,12 @@ from atp.reservations import (
     ReserveLine,
     claims_on,
 )
-from atp.rows import Allocation, Demand, Receipt, Stock
-from atp.streams import Base, Stream, figures_of
-from service.errors import Reason, RequestRefusedError
-from service.limits import ENDED_KEPT_US
-from service.live_api import Release
-from service.wire_events import encode_events
+from pricegrid.atp.rules.rows import Allocation, Demand, Receipt, Stock
+from pricegrid.atp.rules.streams import Base, Stream, figures_of
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import ENDED_KEPT_US
+from pricegrid.service.live.api import Release
 from tests.atp_world import at, on, q, world
 from tests.live_site import Site, down, event, new_site
 

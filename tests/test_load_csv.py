@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders.errors import DatasetError
-from loaders.read import find_tables, read_table
-from loaders.tables import TABLES
-from loaders.validate import read_dataset
+from pricegrid.loaders.errors import DatasetError
+from pricegrid.loaders.read.tables import find_tables, read_table
+from pricegrid.loaders.tables import TABLES
+from pricegrid.loaders.validate.tables import read_dataset
 from tests.load_tables import rejected
 from tests.profiles import examples
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders.compile_prices import compile_prices
-from loaders.decode_prices import decode_entries
-from loaders.delta import DeltaBase
-from loaders.ordinals import SnapshotOrdinals, string_table, table_names
-from loaders.snapshots import snapshots_list
-from loaders.validate import validate_delta, validate_tables
-from pricing_engine.engine import PriceEngine
-from service.cli import main
+from pricegrid.loaders.compile.decode import decode_entries
+from pricegrid.loaders.compile.ordinals import SnapshotOrdinals, string_table, table_names
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.delta import DeltaBase
+from pricegrid.loaders.store.commands import snapshots_list
+from pricegrid.loaders.validate.tables import validate_delta, validate_tables
+from pricegrid.pricing_engine.engine import PriceEngine
+from pricegrid.service.cli.main import main
 from tests.datasets import ZONES, Rows, as_frames, random_questions, random_rows
 from tests.profiles import examples
 from tests.test_price_rules_agree import _ask, _compiled

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from loaders import read
-from loaders.read import CELL_BYTES_MAX
-from loaders.reject_files import neutralised, write_rejects
-from loaders.validate import read_dataset
-from service.cli import main
+from pricegrid.loaders.read.tables import CELL_BYTES_MAX
+from pricegrid.loaders.read.tables import tables as read
+from pricegrid.loaders.store.reject_files import neutralised, write_rejects
+from pricegrid.loaders.validate.tables import read_dataset
+from pricegrid.service.cli.main import main
 from tests.load_tables import DISTRIBUTOR, loaded, table
 from tests.night_shop import every_table, write
 from tests.written import write_frames
@@ -169,7 +169,7 @@ def test_a_store_that_cannot_be_written(shop: Path, action: str) -> None:
         prefix = _WITHOUT_OVERRIDE
 
     ran = subprocess.run(
-        [*prefix, sys.executable, "-m", "service.cli", *words, "--store", str(store)],
+        [*prefix, sys.executable, "-m", "pricegrid.service.cli.main", *words, "--store", str(store)],
         capture_output=True,
         text=True,
         check=False,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from loaders.kept import stored_tables
-from loaders.snapshot import current_version, list_snapshots
-from loaders.tables import TABLES
-from service.cli import main
+from pricegrid.loaders.store.kept import stored_tables
+from pricegrid.loaders.store.snapshot import current_version, list_snapshots
+from pricegrid.loaders.tables import TABLES
+from pricegrid.service.cli.main import main
 from tests.datasets import Rows
 from tests.night_shop import RETYPED, SPOILT, every_table, write
 from tests.servers import until
@@ -229,7 +229,7 @@ def test_diff_says_plainly_what_an_older_snapshot_cannot_tell(night: Night) -> N
 
 
 def test_the_disk_is_bounded_and_the_active_snapshot_never_removed(night: Night) -> None:
-    from loaders.snapshot import activate
+    from pricegrid.loaders.store.snapshot import activate
 
     first = current_version(night.store)
     for number in range(3):

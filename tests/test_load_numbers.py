@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders.errors import DatasetError
-from loaders.instants import InstantReader, day_start_us, time_zone
-from loaders.tables import Kind
-from loaders.validate import validate_tables
-from pricing_engine.model import ALWAYS_US, NEVER_US
+from pricegrid.loaders.errors import DatasetError
+from pricegrid.loaders.read.instants import InstantReader, day_start_us, time_zone
+from pricegrid.loaders.tables import Kind
+from pricegrid.loaders.validate.tables import validate_tables
+from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
 from tests.load_tables import DISTRIBUTOR, entries, loaded, rejected, table
 from tests.profiles import examples
 

@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loaders.errors import DatasetError, LoadError
-from loaders.gates import ENTRY_KEY, decimal_text, instant_text
-from loaders.publish import LoadFunctions, add_load_arguments, run_load
-from loaders.references import KnownNames
-from loaders.snapshot import current_version, list_snapshots, loader_lock, open_snapshot
-from loaders.snapshots import add_snapshots_arguments, run_snapshots
-from loaders.validate import read_delta, validate_delta
-from pricing_engine.model import ALWAYS_US, NEVER_US
+from pricegrid.loaders.errors import DatasetError, LoadError
+from pricegrid.loaders.gates.gates import ENTRY_KEY, decimal_text, instant_text
+from pricegrid.loaders.publish import LoadFunctions, add_load_arguments, run_load
+from pricegrid.loaders.store.commands import add_snapshots_arguments, run_snapshots
+from pricegrid.loaders.store.snapshot import current_version, list_snapshots, loader_lock, open_snapshot
+from pricegrid.loaders.validate.references import KnownNames
+from pricegrid.loaders.validate.tables import read_delta, validate_delta
+from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
 from tests.load_tables import DISTRIBUTOR, entries, rejected, table
 from tests.written import write_frames
 
@@ -33,7 +33,7 @@ def compile_entries(frames: Mapping[str, pl.DataFrame], time_zone: str) -> dict[
 
 
 def decode_entries(arrays: Mapping[str, np.ndarray]) -> pl.DataFrame:
-    """The opposite of `compile_entries`."""
+    """The opposite of `loaders.compile.entries`."""
     integers = {"min_quantity_micros", "valid_from_us", "valid_to_us", "value_micros"}
     names = [*ENTRY_KEY, "method", "value_micros", "basis", "entry_id"]
     schema = {name: pl.Int64 if name in integers else pl.String for name in names}

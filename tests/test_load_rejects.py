@@ -2,11 +2,11 @@
 
 import pytest
 
-from loaders.errors import DatasetError
-from loaders.graphs import cyclic_edges, long_edges
-from loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX, NAME_BYTES_MAX, UOM_BYTES_MAX
-from loaders.validate import TableCounts, validate_tables
-from service import limits
+from pricegrid.loaders.errors import DatasetError
+from pricegrid.loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX, NAME_BYTES_MAX, UOM_BYTES_MAX
+from pricegrid.loaders.validate.graphs import cyclic_edges, long_edges
+from pricegrid.loaders.validate.tables import TableCounts, validate_tables
+from pricegrid.service import limits
 from tests.load_tables import entries, loaded, rejected, table
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
-from atp.events import SOURCE_OF, Measure
-from atp.model import NO_INSTANT, Source
-from loaders.compile_positions import compile_positions
+from pricegrid.atp.model import NO_INSTANT, Source
+from pricegrid.atp.rules.events import SOURCE_OF, Measure
+from pricegrid.loaders.compile.positions import compile_positions
 from tests.load_tables import loaded, rejected
 
 BRANCHES = {

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from loaders.compile_prices import compile_prices
-from loaders.delta import DeltaBase
-from loaders.validate import validate_delta
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.delta import DeltaBase
+from pricegrid.loaders.validate.tables import validate_delta
 from tests.load_tables import entries, loaded, rejected, table
 
 JUNE = "2026-06-01, 2026-06-30"

@@ -12,18 +12,25 @@ from types import SimpleNamespace
 
 import pytest
 
-from atp.clearing import Claim, cleared
-from atp.events import SOURCE_OF, Event, EventStatus, Kind, Measure
-from atp.model import MICROS, AvailabilityStatus, Source
-from atp.order_books import DemandBook
-from atp.order_lines import OrderRows, allocation_points
-from atp.pair_rows import PairRows, image_of
-from atp.reservations import HeldReservation, Part, ReservationStatus, ReservedLine, ReserveLine, released
-from atp.rows import Allocation, Demand, Receipt, Stock
-from atp.streams import Base, Stream, figures_of
-from service import live_pairs
-from service.live_pairs import LivePairs
-from service.live_reservations import LiveReservations
+from pricegrid.atp.arrays.pair_rows import PairRows, image_of
+from pricegrid.atp.model import MICROS, AvailabilityStatus, Source
+from pricegrid.atp.rules.clearing import Claim, cleared
+from pricegrid.atp.rules.events import SOURCE_OF, Event, EventStatus, Kind, Measure
+from pricegrid.atp.rules.order_books import DemandBook
+from pricegrid.atp.rules.order_lines import OrderRows, allocation_points
+from pricegrid.atp.rules.reservations import (
+    HeldReservation,
+    Part,
+    ReservationStatus,
+    ReservedLine,
+    ReserveLine,
+    released,
+)
+from pricegrid.atp.rules.rows import Allocation, Demand, Receipt, Stock
+from pricegrid.atp.rules.streams import Base, Stream, figures_of
+from pricegrid.service.live import pairs as live_pairs
+from pricegrid.service.live.pairs import LivePairs
+from pricegrid.service.live.reservations import LiveReservations
 from tests.atp_world import at, q
 
 PAIR = ("X", "MAIN")

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atp.clearing import Claim, cleared
-from atp.events import Event, Kind, Measure
-from atp.model import Source
-from atp.order_books import DemandBook, PairLists
-from atp.order_lines import START, OrderRows, allocation_points
-from atp.pair_rows import PairRows
-from atp.rows import Allocation, Demand, Stock
-from atp.streams import Base, Stream, figures_of
+from pricegrid.atp.arrays.pair_rows import PairRows
+from pricegrid.atp.model import Source
+from pricegrid.atp.rules.clearing import Claim, cleared
+from pricegrid.atp.rules.events import Event, Kind, Measure
+from pricegrid.atp.rules.order_books import DemandBook, PairLists
+from pricegrid.atp.rules.order_lines import START, OrderRows, allocation_points
+from pricegrid.atp.rules.rows import Allocation, Demand, Stock
+from pricegrid.atp.rules.streams import Base, Stream, figures_of
 from tests.atp_world import at, q
 from tests.live_site import event
 from tests.profiles import examples

@@ -10,9 +10,10 @@ import pytest
 SCRIPT = """
 from random import Random
 import numpy as np
-from loaders.compile_prices import compile_prices
-from pricing_engine import kernel as kn
-from pricing_engine.engine import PriceEngine
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.validate.tables import validate_tables
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.engine import PriceEngine
 from tests.datasets import as_frames, random_questions, random_rows
 from tests.test_price_rules_agree import POLICY, _ask
 from tests.written import accepted

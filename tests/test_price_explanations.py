@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loaders.compile_prices import compile_prices
-from loaders.errors import DatasetError
-from loaders.validate import read_dataset
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.model import MICROS
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.loaders.errors import DatasetError
+from pricegrid.loaders.validate.tables import read_dataset
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.model import MICROS
 from tests.written import write_tables
 
 TABLES = {

@@ -7,14 +7,14 @@ import pytest
 
 from bench import datasets as data
 from bench.kernel import Questions
-from loaders.compile_prices import compile_prices
-from loaders.decode_prices import cell_places
-from loaders.ordinals import string_table
-from pricing_engine import matrix as mx
-from pricing_engine.engine import PriceEngine
-from pricing_engine.entries import find_cells
-from pricing_engine.matrix import matrix_from_arrays
-from pricing_engine.strings import find_item, likely_ordinal, name_key, put_skus, slots_for
+from pricegrid.loaders.compile.decode import cell_places
+from pricegrid.loaders.compile.ordinals import string_table
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
+from pricegrid.pricing_engine.engine import PriceEngine
+from pricegrid.pricing_engine.kernels.entries import find_cells
+from pricegrid.pricing_engine.kernels.strings import find_item, likely_ordinal, name_key, put_skus, slots_for
 from tests.name_tables import matrix_with
 
 # a list for everyone, class books, a matrix on product groups, and more contracts than ITEM_BUNDLES has bits
@@ -110,7 +110,7 @@ def test_an_item_is_found_by_its_whole_sku_and_nothing_else(room):
 
 
 def test_probing_ends_in_a_table_without_a_free_slot():
-    """No loader writes one: `pricing_engine.verify` refuses it, and what reads it regardless comes to an end."""
+    """No loader writes one: `pricing_engine.arrays.verify` refuses it, and what reads it regardless comes to an end."""
     m = sku_matrix()
     full = m._replace(sku_slots=np.full_like(m.sku_slots, 1))
 

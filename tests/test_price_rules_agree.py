@@ -7,12 +7,12 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loaders.compile_prices import compile_prices
-from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
-from pricing_engine.explain import decimal_text, instant_text, reproduce
-from pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
-from pricing_engine.reference import resolve
-from pricing_engine.resolution import Resolution
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
+from pricegrid.pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
+from pricegrid.pricing_engine.rules.explain import decimal_text, instant_text, reproduce
+from pricegrid.pricing_engine.rules.reference import resolve
+from pricegrid.pricing_engine.rules.resolution import Resolution
 from tests.datasets import ZONES, as_frames, plain_data, random_questions, random_rows
 from tests.profiles import LONG, examples
 from tests.written import accepted

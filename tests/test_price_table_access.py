@@ -2,9 +2,9 @@
 
 import pytest
 
-from pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
-from pricing_engine.model import PriceQuestion
-from pricing_engine.reference import resolve
+from pricegrid.pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
+from pricegrid.pricing_engine.model import PriceQuestion
+from pricegrid.pricing_engine.rules.reference import resolve
 from tests.price_tables import Case, ask_of, cases, check, instant_us, world
 
 ENTITLEMENT = """

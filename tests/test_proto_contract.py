@@ -4,11 +4,11 @@ import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
-from atp.events import Kind, Measure, ReceiptKind
-from atp.model import AvailabilityStatus, Freshness, Limit, Source
 from pricegrid import availability, results, v1
-from pricing_engine.model import ExceptionReason, LineStatus
-from service.errors import CODES, Reason
+from pricegrid.atp.model import AvailabilityStatus, Freshness, Limit, Source
+from pricegrid.atp.rules.events import Kind, Measure, ReceiptKind
+from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
+from pricegrid.service.errors import CODES, Reason
 
 FILES = (
     "pricegrid/v1/price.proto",

@@ -3,11 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atp.events import Event, Kind, Measure, ReceiptKind
-from atp.model import MICROS, Source
-from atp.receipts import net_receipts, receipts_of
-from atp.rows import Receipt
-from loaders.compile_positions import compile_positions
+from pricegrid.atp.model import MICROS, Source
+from pricegrid.atp.rules.events import Event, Kind, Measure, ReceiptKind
+from pricegrid.atp.rules.receipts import net_receipts, receipts_of
+from pricegrid.atp.rules.rows import Receipt
+from pricegrid.loaders.compile.positions import compile_positions
 from tests.atp_world import at, frames_of, q, world
 from tests.profiles import examples
 

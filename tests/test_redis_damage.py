@@ -21,13 +21,13 @@ from hypothesis.stateful import (
 )
 from redis.exceptions import ResponseError
 
-from atp.events import Kind
-from atp.model import Source
-from cache.protocol import Health
-from cache.redis_options import RedisOptions
-from cache.redis_scripts import key_named
-from cache.redis_store import RedisStateCache
-from service.errors import Reason, RequestRefusedError
+from pricegrid.atp.model import Source
+from pricegrid.atp.rules.events import Kind
+from pricegrid.cache.protocol import Health
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.redis_scripts import key_named
+from pricegrid.cache.redis_store import RedisStateCache
+from pricegrid.service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.live_site import Site, event
 from tests.profiles import LONG

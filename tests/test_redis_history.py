@@ -4,10 +4,10 @@ import contextlib
 
 import pytest
 
-from atp.live_layout import LINK_LOST
-from cache.embedded import EmbeddedStateCache
-from cache.mirror import Mirror
-from cache.protocol import (
+from pricegrid.atp.live.layout import LINK_LOST
+from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.cache.mirror import Mirror
+from pricegrid.cache.protocol import (
     START,
     BlindPutError,
     CacheUnavailableError,
@@ -16,10 +16,10 @@ from cache.protocol import (
     Health,
     Put,
 )
-from cache.redis_accept import accept
-from cache.redis_store import RedisStateCache
-from service.cli import main
-from service.errors import Reason, RequestRefusedError
+from pricegrid.cache.redis_accept import accept
+from pricegrid.cache.redis_store import RedisStateCache
+from pricegrid.service.cli.main import main
+from pricegrid.service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy, made, options, set_to
 from tests.live_site import Site, Source, event

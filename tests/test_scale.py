@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from bench import datasets as data
-from loaders.compile_prices import compile_prices
-from pricing_engine import matrix as mx
-from pricing_engine.engine import PriceAsk, PriceEngine
-from pricing_engine.model import MICROS, LineStatus
-from pricing_engine.stack import STACK_ATTACHMENT, gather_stack
+from pricegrid.loaders.compile.prices import compile_prices
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.kernels.stack import STACK_ATTACHMENT, gather_stack
+from pricegrid.pricing_engine.model import MICROS, LineStatus
 from tests.written import accepted
 
 CELL_ARRAYS = ("cell_value", "cell_entry", "cell_low", "cell_directory", "cell_ranks", "ladders", "records")

@@ -7,15 +7,15 @@ import pytest
 
 import pricegrid
 from pricegrid import AvailabilityStatus, Client, Line, LineStatus, PromisePolicy, SupplyPolicy, v1
-from pricing_engine.model import ExceptionPolicy
-from service.availability_service import check_pairs
-from service.errors import Reason, RequestRefusedError
-from service.exchange import Caller
-from service.inprocess import InProcessChannel
-from service.limits import BRANCHES_MAX, EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
-from service.runtime import load_snapshot
-from service.services import services
-from service.wire_request import branch_names
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.codec.request import branch_names
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import BRANCHES_MAX, EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
+from pricegrid.service.methods.availability import check_pairs
+from pricegrid.service.process.bootstrap import load_snapshot
+from pricegrid.service.rpc.call import Caller
+from pricegrid.service.rpc.in_process import InProcessChannel
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 from tests.stores import publish, stocked_rows
 

@@ -9,8 +9,8 @@ import pricegrid
 from pricegrid import Client, Line, v1
 from pricegrid.requests import quantity_micros, set_as_of
 from pricegrid.results import decimal_from_micros, instant_from_us
-from service.inprocess import InProcessChannel
-from service.services import services
+from pricegrid.service.rpc.in_process import InProcessChannel
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 
 QUANTITIES = [

@@ -17,10 +17,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import pricegrid
-from loaders.snapshot import activate
 from pricegrid import Client, Line, LineStatus, v1
-from service.cli import main
-from service.services import SERVICES
+from pricegrid.loaders.store.snapshot import activate
+from pricegrid.service.cli.main import main
+from pricegrid.service.rpc.services import SERVICES
 from tests.datasets import Rows
 from tests.servers import Server, running, until
 from tests.stores import SKUS, price_rows, publish, stocked_rows
@@ -223,7 +223,15 @@ def test_counts_requests_and_lines(served_store):
 
 def test_a_second_server_does_not_share_the_port(server, tmp_path):
     publish(tmp_path, price_rows())
-    command = [sys.executable, "-m", "service.cli", "serve", "--store", str(tmp_path), "--port"]
+    command = [
+        sys.executable,
+        "-m",
+        "pricegrid.service.cli.main",
+        "serve",
+        "--store",
+        str(tmp_path),
+        "--port",
+    ]
 
     second = subprocess.run(
         [*command, str(server.ready["port"])], capture_output=True, text=True, check=False
@@ -371,7 +379,7 @@ def test_does_not_start_with(tmp_path, options, why):
     command = [
         sys.executable,
         "-m",
-        "service.cli",
+        "pricegrid.service.cli.main",
         "serve",
         "--store",
         str(tmp_path),

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from erp.control import LOOK_S, ErpControl, Flag
 from pricegrid import Client, ExceptionReason, Line, LineStatus
-from pricing_engine.model import ExceptionPolicy
-from service.cli import main
-from service.inprocess import store_client
+from pricegrid.erp.control import LOOK_S, ErpControl, Flag
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.cli.main import main
+from pricegrid.service.rpc.in_process import store_client
 from tests.servers import running, until
 from tests.stores import price_rows, publish
 

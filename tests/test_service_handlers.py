@@ -5,10 +5,10 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from pricegrid import v1
-from service.errors import DETAILS_KEY, PUSHBACK_KEY, Reason
-from service.handlers import CountingPool, Handlers, correlation_id_of
-from service.metrics import METHODS, NoMetrics
-from service.services import services
+from pricegrid.service.errors import DETAILS_KEY, PUSHBACK_KEY, Reason
+from pricegrid.service.rpc.handlers import CountingPool, Handlers, correlation_id_of
+from pricegrid.service.rpc.metrics import METHODS, NoMetrics
+from pricegrid.service.rpc.services import services
 from tests.fakes import AbortedError, FakeContext, OneSnapshot, fake_snapshot
 
 NOW_US = 1_800_000_000_000_000

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from erp.control import NO_FLAGS, ControlState
 from pricegrid import v1
-from pricing_engine.errors import PricingError
-from service.errors import RequestRefusedError
-from service.exchange import Caller
-from service.flagging import Flagging
-from service.lane import Lane
-from service.lane_kernel import EXCEPTIONS_UNUSUAL, QUOTE, SERVICE_DESK
-from service.pricing_service import PricingService
-from service.quote_service import QuoteService
-from service.snapshots import LoadedSnapshot
+from pricegrid.erp.control import NO_FLAGS, ControlState
+from pricegrid.pricing_engine.errors import PricingError
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.fast_path.kernel import EXCEPTIONS_UNUSUAL, QUOTE, SERVICE_DESK
+from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.methods.pricing import PricingService
+from pricegrid.service.methods.quotes import QuoteService
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import Caller
 from tests.fakes import OneSnapshot
 from tests.lane_worlds import random_flags, random_request, random_snapshot
 from tests.profiles import LONG, examples
@@ -123,7 +123,7 @@ def test_a_line_for_the_erp_is_not_plain_where_there_is_one() -> None:
 
 
 def test_an_answer_longer_than_the_room_gets_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.lane.OUT_BYTES", 16)
+    monkeypatch.setattr("pricegrid.service.fast_path.path.OUT_BYTES", 16)
     loaded, _ = random_snapshot(3)
     lane = Lane(loaded.version, loaded.created_at_us, loaded.engine, loaded.availability)
     lines = [v1.PriceLine(sku=sku, quantity_micros=1_000_000) for sku in "ABC" * 400]

@@ -19,10 +19,10 @@ from pricegrid import (
     ReserveLine,
     UnreadableEvent,
 )
-from service.errors import Reason, RequestRefusedError
-from service.inprocess import InProcessChannel
-from service.live_service import live_methods
-from service.services import services
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.methods.live import live_methods
+from pricegrid.service.rpc.in_process import InProcessChannel
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 from tests.live_memory import NOW_US, VERSION, MemoryLive, held_reservation
 from tests.live_servers import DEADLINE_S, grpc_server, linked, on_hand, writer

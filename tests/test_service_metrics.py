@@ -7,10 +7,10 @@ import numpy as np
 import prometheus_client
 import pytest
 
-from atp.model import AvailabilityStatus
-from pricing_engine.model import LineStatus
-from service.answered import COUNTED, COUNTS, STATUSES, Answered
-from service.metrics import PrometheusMetrics
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.pricing_engine.model import LineStatus
+from pricegrid.service.rpc.metrics import PrometheusMetrics
+from pricegrid.service.rpc.response import COUNTED, COUNTS, STATUSES, Answered
 
 
 @pytest.fixture

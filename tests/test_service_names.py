@@ -5,13 +5,13 @@ from decimal import Decimal
 import pytest
 
 from pricegrid import v1
-from pricing_engine.model import ExceptionPolicy
-from service.event_json import EventError, event_from_json
-from service.inprocess import store_client
-from service.wire_availability import decode_check_availability, decode_promise_order
-from service.wire_events import decode_events
-from service.wire_live import decode_confirm, decode_reserve
-from service.wire_scan import scan
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.codec.availability import decode_check_availability, decode_promise_order
+from pricegrid.service.codec.event_json import EventError, event_from_json
+from pricegrid.service.codec.events import decode_events
+from pricegrid.service.codec.live import decode_confirm, decode_reserve
+from pricegrid.service.codec.scan import scan
+from pricegrid.service.rpc.in_process import store_client
 from tests.datasets import as_frames
 from tests.stores import publish, stocked_rows
 
@@ -127,9 +127,9 @@ def test_events_trim_alike():
 
 
 def test_the_loader_trims_the_same_blanks():
-    from loaders.columns import _BLANKS
-    from loaders.validate import validate_tables
-    from service.wire_request import BLANKS, trimmed
+    from pricegrid.loaders.read.columns import _BLANKS
+    from pricegrid.loaders.validate.tables import validate_tables
+    from pricegrid.service.codec.request import BLANKS, trimmed
 
     rows = {"items": [{"sku": "\t A \u00a0", "base_uom": " EA "}]}
     (sku,) = validate_tables(as_frames(rows)).frames["items"]["sku"].to_list()

@@ -7,8 +7,8 @@ import weakref
 
 import pytest
 
-from service.errors import Reason, RequestRefusedError
-from service.snapshots import LoadedSnapshot, SnapshotHolder
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
 from tests.fakes import fake_snapshot
 
 
@@ -110,6 +110,6 @@ def test_a_second_copy_of_the_active_version_takes_its_place(holder):
 
 def test_a_worker_needs_no_loader():
     """What opens snapshots must not bring Polars into every worker."""
-    code = "import sys, service.worker; sys.exit('polars' in sys.modules)"
+    code = "import sys, pricegrid.service.process.worker; sys.exit('polars' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loaders.errors import SnapshotError
-from loaders.snapshot import activate, write_snapshot
-from pricing_engine.model import ExceptionPolicy
-from service.children import Child
-from service.compile_cache import sources_digest, use_compile_cache
-from service.pulse import Beat, Pulse
-from service.supervisor import (
+from pricegrid.loaders.errors import SnapshotError
+from pricegrid.loaders.store.snapshot import activate, write_snapshot
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.process.children import Child
+from pricegrid.service.process.heartbeat import Beat, Pulse
+from pricegrid.service.process.supervisor import (
     ServeError,
     ServeOptions,
     SnapshotWatcher,
@@ -22,7 +21,7 @@ from service.supervisor import (
     is_loopback,
     reserved_port,
 )
-from service.worker import Activate, Serving, SwapFailed
+from pricegrid.service.process.worker import Activate, Serving, SwapFailed
 from tests.stores import price_rows, publish
 
 
@@ -177,23 +176,6 @@ def test_a_pointer_that_is_gone_for_a_moment_changes_nothing(watcher, tmp_path):
     (tmp_path / "current").unlink()
 
     assert watcher.look() is None
-
-
-def test_the_compile_cache_stays_where_the_operator_put_it():
-    environment = {"NUMBA_CACHE_DIR": "/somewhere"}
-
-    use_compile_cache(environment)
-
-    assert environment == {"NUMBA_CACHE_DIR": "/somewhere"}
-
-
-def test_the_compile_cache_is_another_one_when_a_source_changes(tmp_path):
-    (tmp_path / "callee.py").write_text("ANSWER = 1\n")
-    before = sources_digest([tmp_path / "callee.py"])
-    same = sources_digest([tmp_path / "callee.py"])
-    (tmp_path / "callee.py").write_text("ANSWER = 2\n")
-
-    assert before == same != sources_digest([tmp_path / "callee.py"])
 
 
 class Process:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from service.snapshots import LoadedSnapshot, SnapshotHolder
-from service.worker import Serving, Swap, SwapFailed
-from service.writer import Switch
+from pricegrid.service.live.writer import Switch
+from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
+from pricegrid.service.process.worker import Serving, Swap, SwapFailed
 from tests.fakes import fake_snapshot
 
 DEADLINE_S = 30.0  # far beyond what anything here takes: reaching it is the failure

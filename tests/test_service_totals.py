@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
-from service.totals import line_totals
+from pricegrid.atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
+from pricegrid.service.methods.branch_totals import line_totals
 
 OK, BRANCH, STOCK, RANGE = (
     AvailabilityStatus.OK,

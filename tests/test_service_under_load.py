@@ -15,12 +15,12 @@ from random import Random
 import grpc
 import pytest
 
-from loaders.snapshot import activate
 from pricegrid import errors, v1
-from pricing_engine.model import ExceptionPolicy
-from service.handlers import CORRELATION_KEY
-from service.lane_kernel import QUOTE
-from service.runtime import open_snapshot_engines
+from pricegrid.loaders.store.snapshot import activate
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.fast_path.kernel import QUOTE
+from pricegrid.service.process.bootstrap import open_snapshot_engines
+from pricegrid.service.rpc.handlers import CORRELATION_KEY
 from tests.served_worlds import Asked, Expected, random_requests, shop
 from tests.servers import DEADLINE_S, Server, running
 from tests.stores import publish

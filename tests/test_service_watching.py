@@ -11,14 +11,14 @@ import pytest
 
 import pricegrid
 from pricegrid import AvailabilityStatus, Client, Line, WatchedLine, v1
-from service.answered import Answered
-from service.errors import Reason, RequestRefusedError
-from service.exchange import Caller
-from service.handlers import CountingPool, Handlers, Lanes
-from service.inprocess import InProcessChannel
-from service.metrics import NoMetrics
-from service.services import services
-from service.watching import PolledChanges, WatchService
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.methods.watch import PolledChanges, WatchService
+from pricegrid.service.rpc.call import Caller
+from pricegrid.service.rpc.handlers import CountingPool, Handlers, Lanes
+from pricegrid.service.rpc.in_process import InProcessChannel
+from pricegrid.service.rpc.metrics import NoMetrics
+from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 
 DEADLINE_S = 30.0  # far beyond what anything here takes: reaching it is the failure

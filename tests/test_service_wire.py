@@ -6,11 +6,12 @@ from datetime import date
 import pytest
 
 from pricegrid import v1
-from pricing_engine.engine import PriceAsk
-from service import wire, wire_quote
-from service.erp_marks import PriceMark
-from service.errors import Reason, RequestRefusedError
-from service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.service.codec import prices as wire
+from pricegrid.service.codec import quotes as wire_quote
+from pricegrid.service.erp_overlay.price_sources import PriceMark
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from tests.fakes import FakeEngine
 from tests.runtime_answers import judge_answers  # noqa: F401 - the fixture `judged`
 

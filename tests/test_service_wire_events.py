@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atp.events import DeadReason, Event, EventBatch, Kind, Measure, ReceiptKind
-from atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, Source
 from pricegrid import v1
-from service.errors import Reason, RequestRefusedError
-from service.event_json import EventError, event_from_json, event_json
-from service.limits import EVENTS_MAX, RECEIVE_BYTES_MAX
-from service.wire_events import decode_events, encode_events
+from pricegrid.atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, Source
+from pricegrid.atp.rules.events import DeadReason, Event, EventBatch, Kind, Measure, ReceiptKind
+from pricegrid.service.codec.event_json import EventError, event_from_json, event_json
+from pricegrid.service.codec.events import decode_events, encode_events
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import EVENTS_MAX, RECEIVE_BYTES_MAX
 
 NOON_US = 1_772_452_800_000_000  # 2026-03-02T12:00:00Z
 GOOD = {

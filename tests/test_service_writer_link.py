@@ -14,12 +14,12 @@ from google.rpc.status_pb2 import Status
 
 import pricegrid
 from pricegrid import Client, ReserveLine, v1
-from service.errors import Reason, RequestRefusedError
-from service.handlers import Lanes
-from service.inprocess import InProcessChannel
-from service.live_service import live_methods, no_live_methods
-from service.services import services
-from service.writer_link import build_writer_server
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.live.writer_link import build_writer_server
+from pricegrid.service.methods.live import live_methods, no_live_methods
+from pricegrid.service.rpc.handlers import Lanes
+from pricegrid.service.rpc.in_process import InProcessChannel
+from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 from tests.live_memory import NOW_US, MemoryLive
 from tests.live_servers import DEADLINE_S, grpc_server, linked, on_hand, writer

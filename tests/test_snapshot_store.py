@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loaders.errors import (
+from pricegrid.loaders.errors import (
     LoaderBusyError,
     NoSnapshotError,
     SnapshotCorruptError,
     SnapshotVersionError,
 )
-from loaders.hashing import hash_file
-from loaders.snapshot import (
+from pricegrid.loaders.store.hashing import hash_file
+from pricegrid.loaders.store.snapshot import (
     _checksum,
     _content_hash,
     activate,

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atp import verify as atp_verify
-from atp import verify_kernel as atp_kernel
-from atp import verify_plain as atp_plain
-from atp.positions import COLUMNS, Positions
-from pricing_engine import matrix as mx
-from pricing_engine import verify as price_verify
-from pricing_engine import verify_kernel as price_kernel
-from pricing_engine import verify_plain as price_plain
-from service.verify import verify_arrays
+from pricegrid.atp.arrays import verify as atp_verify
+from pricegrid.atp.arrays import verify_plain as atp_plain
+from pricegrid.atp.arrays.positions import COLUMNS, Positions
+from pricegrid.atp.kernels import verify as atp_kernel
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.arrays import verify as price_verify
+from pricegrid.pricing_engine.arrays import verify_plain as price_plain
+from pricegrid.pricing_engine.kernels import verify as price_kernel
+from pricegrid.service.process.verify import verify_arrays
 from tests.damaged_snapshots import KINDS, Case, DamagedStore, answers, cases, damaged, rich_arrays, run
 
 LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atp.events import DeadReason, Event, EventStatus, Kind, Measure
-from atp.model import Source
-from atp.stream import Stream
+from pricegrid.atp.model import Source
+from pricegrid.atp.rules.events import DeadReason, Event, EventStatus, Kind, Measure
+from pricegrid.atp.rules.stream import Stream
 
 ON_HAND, UNAVAILABLE = Measure.ON_HAND, Measure.UNAVAILABLE
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import grpc
 import pytest
 
-from loaders.snapshot import activate
 from pricegrid import (
     InventoryEvent,
     InventoryEventKind,
@@ -22,6 +21,7 @@ from pricegrid import (
     ReserveLine,
     v1,
 )
+from pricegrid.loaders.store.snapshot import activate
 from tests.servers import until
 from tests.stores import publish, stocked_rows
 from tests.supervised import Supervised, supervised

@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from pricing_engine.model import ExceptionPolicy
-from service.runtime import check_snapshot
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.process.bootstrap import check_snapshot
 from tests.stores import publish, stocked_rows
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from loaders.tables import DELTA_ENTRIES, TABLES
-from loaders.validate import Dataset, validate_tables
+from pricegrid.loaders.tables import DELTA_ENTRIES, TABLES
+from pricegrid.loaders.validate.tables import Dataset, validate_tables
 
 COLUMNS = {name: {column.name for column in table.columns} for name, table in TABLES.items()}
 READ_COLUMNS = {name: {column.out for column in table.columns} for name, table in TABLES.items()}

@@ -218,10 +218,10 @@ def server_asker(address: str) -> Asker:
 
 def store_asker(store: Path, *, explain: bool = False) -> Asker:
     """Asks the active snapshot of a store in this process, without a server; with `explain` explains every price."""
-    from loaders.snapshot import open_snapshot
-    from pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
-    from pricing_engine.explain import reproduce
-    from pricing_engine.model import LineStatus
+    from pricegrid.loaders.store.snapshot import open_snapshot
+    from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
+    from pricegrid.pricing_engine.model import LineStatus
+    from pricegrid.pricing_engine.rules.explain import reproduce
 
     engine = PriceEngine(open_snapshot(store).arrays)
 

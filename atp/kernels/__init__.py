@@ -1,0 +1,1 @@
+"""The rules of availability, compiled: thousands of lines a call."""

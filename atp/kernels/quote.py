@@ -1,0 +1,413 @@
+"""Compiled: what is free of the lines of a quote over all its branches, and when all of each can be picked.
+
+The plain case in one pass over each line's pairs: base items that no other line draws on, any unit and any number of
+branches, the usual policies. Whatever is more (kits, an item asked twice, figures near the end of 64 bits) is for
+`engine.check` and `engine.promise`, which this agrees with.
+
+Nothing here takes a tuple of arrays from Python: handing one over costs more than a line. They are described by their
+addresses, and whoever describes them keeps them alive.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numba import carray  # type: ignore[attr-defined]
+from numpy.typing import NDArray
+
+from pricegrid.atp.arrays.positions import (
+    BLOCK_SHIFT,
+    FLAGS,
+    ITEM_COLUMNS,
+    ITEM_IS_KIT,
+    ITEM_MULTIPLE,
+    ITEM_PAIRS,
+    ITEM_PAIRS_END,
+    RECORD_COLUMNS,
+    Tables,
+)
+from pricegrid.atp.kernels.availability import MAX, OK, RECHECK, Supply, _ages, _overflows, _whole, walk
+from pricegrid.atp.kernels.jit import compiled, fetch, inlined, pointer
+from pricegrid.atp.kernels.offers import _common_multiple, _divisor
+from pricegrid.atp.kernels.pair_access import find_pair, is_unchanged, settled
+from pricegrid.atp.kernels.sourcing import Plan, Slots, plan_freely
+from pricegrid.atp.live.layout import DEMAND_WORDS, LIVE, RECEIPT_WORDS
+from pricegrid.atp.model import MICROS, NO_INSTANT, Limit
+
+# free (n, FREE_SIZE) int64: a line's AvailabilityStatus; micros of the unit asked over all branches, and short of what
+# is asked; the last pick day of all of it, less than 0: not in full; by source the worst state and the oldest instant
+FREE_STATUS, FREE_AVAILABLE, FREE_SHORTAGE, FREE_DAY, FREE_FRESH, FREE_AS_OF, FREE_SIZE = 0, 1, 2, 3, 4, 7, 10
+# asked (n, ASKED_SIZE) int64: base units in one asked unit as a fraction; 1: only whole asked units count
+ASKED_ITEM, ASKED_QUANTITY, ASKED_NUMERATOR, ASKED_DENOMINATOR, ASKED_IS_UNIT, ASKED_SIZE = range(6)
+# window (WINDOW_SIZE,) int64: a Supply without its instant, and when each branch can pick
+(
+    WINDOW_BRANCHES,
+    WINDOW_HORIZON,
+    WINDOW_PAST_DUE_OFFSET,
+    WINDOW_PAST_DUE_MAX,
+    WINDOW_MIN_CONFIDENCE,
+    WINDOW_BRANCH,  # addresses of arrays from here on
+    WINDOW_TODAY,
+    WINDOW_USABLE,
+    WINDOW_NEXT_PICK,
+    WINDOW_SIZE,
+) = range(10)
+NO_DAY: Final = -1
+LIMITED_BY_UNIT: Final = NO_DAY - int(Limit.UNIT)
+LIMITED_BY_MULTIPLE: Final = NO_DAY - int(Limit.ORDER_MULTIPLE)
+"""In place of a day, as below it: why the quantity can never be promised in full."""
+BLOCK: Final = 32
+"""Lines looked ahead at a time."""
+PLACES_FETCHED: Final = 4
+"""Branches of each of them."""
+USUAL_WORDS: Final = RECEIPT_WORDS + DEMAND_WORDS - 1
+"""Behind the first of a block: it may lie in two cache lines."""
+UNKNOWN_STOCK: Final = 6
+FRESHNESS_UNKNOWN: Final = 2
+
+
+class Desk(NamedTuple):
+    """Scratch of one request."""
+
+    days: NDArray[np.int32]
+    """(horizon + 1,) steps of a pair"""
+    balances: NDArray[np.int64]
+    fresh: NDArray[np.uint8]
+    """(1, 3) of a pair"""
+    instants: NDArray[np.int64]
+    slots: Slots
+    plan: Plan
+
+
+@inlined
+def _tables_of(described: NDArray[np.int64]) -> Tables:
+    """`Tables` from the address, rows and columns of each."""
+    d = described
+    return Tables(
+        carray(pointer(d[0, 0]), d[0, 1], np.int64),
+        carray(pointer(d[1, 0]), d[1, 1], np.int32),
+        carray(pointer(d[2, 0]), (d[2, 1], d[2, 2]), np.int64),
+        carray(pointer(d[3, 0]), d[3, 1], np.int64),
+        carray(pointer(d[4, 0]), d[4, 1], np.int64),
+        carray(pointer(d[5, 0]), d[5, 1], np.int32),
+        carray(pointer(d[6, 0]), d[6, 1], np.int64),
+        carray(pointer(d[7, 0]), d[7, 1], np.int64),
+        carray(pointer(d[8, 0]), (d[8, 1], d[8, 2]), np.int64),
+        carray(pointer(d[9, 0]), (d[9, 1], d[9, 2]), np.bool_),
+        carray(pointer(d[10, 0]), (d[10, 1], d[10, 2]), np.int64),
+        carray(pointer(d[11, 0]), d[11, 1], np.int64),
+        carray(pointer(d[12, 0]), d[12, 1], np.int64),
+        carray(pointer(d[13, 0]), d[13, 1], np.int64),
+        carray(pointer(d[14, 0]), d[14, 1], np.int64),
+        carray(pointer(d[15, 0]), (d[15, 1], d[15, 2]), np.int64),
+        carray(pointer(d[16, 0]), d[16, 1], np.int64),
+    )
+
+
+@inlined
+def _supply_of(window: NDArray[np.int64], as_of_us: int) -> Supply:
+    branches, horizon = window[WINDOW_BRANCHES], window[WINDOW_HORIZON]
+    return Supply(
+        as_of_us,
+        horizon,
+        horizon,
+        window[WINDOW_PAST_DUE_OFFSET],
+        window[WINDOW_PAST_DUE_MAX],
+        window[WINDOW_MIN_CONFIDENCE],
+        carray(pointer(window[WINDOW_BRANCH]), branches, np.int32),
+        carray(pointer(window[WINDOW_TODAY]), branches, np.int64),
+        carray(pointer(window[WINDOW_USABLE]), (branches, horizon), np.int32),
+        0,
+    )
+
+
+@compiled
+def _least_unit(numerator: int, denominator: int, is_unit: bool, multiple: int) -> tuple[int, int, int]:
+    """(unit, need, per): the micros of the asked unit in the least quantity that can be shipped (A6), and the micros of
+    the item that it takes as a fraction; unit 0: leaves int64. As `offers` works them out for a base item."""
+    unit = MICROS if is_unit else 1
+    if multiple > 1:
+        if multiple > MAX // denominator:
+            return 0, 1, 1
+        step = multiple * denominator
+        unit = _common_multiple(unit, step // _divisor(step, numerator))
+    if unit == 0:
+        return 0, 1, 1
+    across = _divisor(unit, denominator)
+    if numerator > MAX // (unit // across):
+        return 0, 1, 1
+    return unit, numerator * (unit // across), denominator // across
+
+
+@inlined
+def _add_slots(
+    next_pick: NDArray[np.int32],
+    place: int,
+    horizon: int,
+    desk: Desk,
+    steps: int,
+    need: int,
+    per: int,
+    wanted: int,
+    end: int,
+) -> int:
+    """The slots of a branch from its balances: its pick days, each with what it can ship in all by then; their end.
+
+    -1: a figure leaves int64.
+    """
+    days, balances, slots = desk.days, desk.balances, desk.slots
+    if steps > 0 and balances[steps - 1] > MAX // per:
+        return -1
+    for k in range(steps - 2, -1, -1):
+        balances[k] = min(balances[k], balances[k + 1])
+    k, most = 0, 0
+    while k < steps and most < wanted:
+        pick = next_pick[place, days[k]]
+        if pick >= horizon:
+            break
+        while k + 1 < steps and days[k + 1] <= pick:
+            k += 1
+        count = max(0, balances[k])
+        count = min(wanted, count if per == need == 1 else count * per // need)
+        if count > most:
+            slots.pick[end], slots.capacity[end] = pick, count
+            most = count
+            end += 1
+        k += 1
+    return end
+
+
+@inlined
+def _last_pick(supply: Supply, desk: Desk, wanted: int) -> int:
+    """The last day of the shipments that make up `wanted`, NO_DAY if they don't."""
+    slots, plan = desk.slots, desk.plan
+    branches = len(supply.branch)
+    if branches == 1:
+        end = slots.end[0]
+        if end == 0 or slots.capacity[end - 1] < wanted:
+            return NO_DAY
+        return int(supply.today[0] + slots.pick[end - 1])
+    plan_freely(slots, supply.today, 0, branches, wanted, plan)
+    last = NO_DAY
+    for k in range(plan.size[0]):
+        wanted -= plan.shipped[k]
+        last = max(last, supply.today[plan.place[k]] + plan.pick[k])
+    return last if wanted == 0 else NO_DAY
+
+
+@inlined
+def is_repeated(seen: NDArray[np.int64], item: int) -> bool:
+    """Whether an item is in a set, which it is put into; `seen` is zeros at first, a power of two, twice the items."""
+    mask = len(seen) - 1
+    place = (item * 40_503) & mask
+    while seen[place] != 0:
+        if seen[place] == item + 1:
+            return True
+        place = (place + 1) & mask
+    seen[place] = item + 1
+    return False
+
+
+@inlined
+def _read_pair(
+    tables: Tables,
+    supply: Supply,
+    place: int,
+    item: int,
+    days: NDArray[np.int32],
+    balances: NDArray[np.int64],
+    fresh: NDArray[np.uint8],
+    instants: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """(code, lowest, highest, steps) of `walk` and the ages, of one state of an item's pair."""
+    pair = find_pair(tables, item, supply.branch[place])
+    while True:
+        pair, version = settled(tables, pair)
+        _ages(tables, supply, place, pair, True, 0, fresh, instants)
+        code, lowest, highest, _, steps = walk(tables, supply, place, pair, days, balances, 0, True)
+        if is_unchanged(tables, pair, version):
+            return code, lowest, highest, steps
+
+
+@inlined
+def _quote_line(
+    tables: Tables,
+    supply: Supply,
+    next_pick: NDArray[np.int32],
+    asked: NDArray[np.int64],
+    multiple: int,
+    free: NDArray[np.int64],
+    desk: Desk,
+    is_unknown_plain: bool,
+) -> bool:
+    """One line's row of `free` from its row of `asked`; False: this is for the engine."""
+    quantity, is_unit = asked[ASKED_QUANTITY], asked[ASKED_IS_UNIT] != 0
+    numerator, denominator = asked[ASKED_NUMERATOR], asked[ASKED_DENOMINATOR]
+    unit, need, per = 1, 1, 1
+    if is_unit or multiple > 0:
+        unit, need, per = _least_unit(numerator, denominator, is_unit, multiple)
+        if unit == 0:
+            return False
+    wanted, end, available, is_known = quantity if unit == 1 else quantity // unit, 0, 0, False
+    for source in range(3):
+        free[FREE_FRESH + source], free[FREE_AS_OF + source] = 0, MAX
+    for place in range(len(supply.branch)):
+        code, lowest, highest, steps = _read_pair(
+            tables, supply, place, asked[ASKED_ITEM], desk.days, desk.balances, desk.fresh, desk.instants
+        )
+        for source in range(3):
+            free[FREE_FRESH + source] = max(free[FREE_FRESH + source], desk.fresh[0, source])
+            free[FREE_AS_OF + source] = min(free[FREE_AS_OF + source], desk.instants[0, source])
+        desk.slots.start[place] = end
+        if code == OK:
+            is_known = True
+            if is_unit:
+                code, _ = _whole(highest, 1, 1, numerator, denominator)
+                again, lowest = _whole(lowest, 1, 1, numerator, denominator)
+                code = max(code, again)
+            if code != OK or _overflows(available, max(0, lowest)):
+                return False
+            available += max(0, lowest)
+            end = _add_slots(next_pick, place, supply.horizon_days, desk, steps, need, per, wanted, end)
+            if end < 0:
+                return False
+        elif code == RECHECK or not is_unknown_plain:
+            return False
+        desk.slots.end[place] = end
+    free[FREE_STATUS] = OK if is_known else UNKNOWN_STOCK
+    free[FREE_AVAILABLE] = available
+    free[FREE_SHORTAGE] = max(0, quantity - available) if is_known else 0
+    is_whole = is_known and wanted > 0 and wanted * unit == quantity
+    free[FREE_DAY] = _last_pick(supply, desk, wanted) if is_whole else NO_DAY
+    if is_known and wanted * unit != quantity:
+        free[FREE_DAY] = LIMITED_BY_UNIT if is_unit and quantity % MICROS != 0 else LIMITED_BY_MULTIPLE
+    return True
+
+
+@inlined
+def _look_ahead(
+    tables: Tables,
+    supply: Supply,
+    asked: NDArray[np.int64],
+    free: NDArray[np.int64],
+    first: int,
+    end: int,
+) -> None:
+    """Bring into the cache what the lines [first, end) are about to read, so that the waits overlap.
+
+    Each step fetches for all lines what the next one needs. Live pairs are found again when they are read.
+    """
+    places, branches = min(len(supply.branch), PLACES_FETCHED), len(tables.feed_as_of)
+    for i in range(first, end):
+        if free[i, FREE_STATUS] == OK:
+            fetch(tables.item_record, asked[i, ASKED_ITEM] * ITEM_COLUMNS)
+    for i in range(first, end):
+        if free[i, FREE_STATUS] == OK:
+            start = tables.item_record[asked[i, ASKED_ITEM], ITEM_PAIRS]
+            if tables.item_record[asked[i, ASKED_ITEM], ITEM_PAIRS_END] - start != branches:
+                fetch(tables.pair_branch, start)
+    for i in range(first, end):
+        for place in range(places if free[i, FREE_STATUS] == OK else 0):
+            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
+            if 0 <= pair < LIVE:
+                fetch(tables.pair_record, pair * RECORD_COLUMNS)
+    for i in range(first, end):
+        for place in range(places if free[i, FREE_STATUS] == OK else 0):
+            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
+            if 0 <= pair < LIVE:
+                block = tables.pair_record[pair, FLAGS] >> BLOCK_SHIFT
+                if block > 0:
+                    fetch(tables.pair_blocks, block - 1)
+                    fetch(tables.pair_blocks, block + USUAL_WORDS)
+
+
+@inlined
+def _desk_words(branches: int, horizon: int) -> int:
+    """How many 8-byte words a desk takes."""
+    return 2 * (horizon + 1) + 3 + 3 + 6 * branches * horizon + 2 * branches + 1
+
+
+@inlined
+def _lay_desk(memory: NDArray[np.int64], branches: int, horizon: int) -> Desk:
+    """A desk in `_desk_words` words. Arrays of its own would be counted whenever one is handed on, at twice the cost of
+    a line."""
+    at, steps, room = memory.ctypes.data, 8 * (horizon + 1), 8 * branches * horizon
+    days, balances, fresh, instants = at, at + steps, at + 2 * steps, at + 2 * steps + 24
+    starts = at + 2 * steps + 48
+    picks = starts + 16 * branches
+    planned = picks + 2 * room
+    return Desk(
+        carray(pointer(days), horizon + 1, np.int32),
+        carray(pointer(balances), horizon + 1, np.int64),
+        carray(pointer(fresh), (1, 3), np.uint8),
+        carray(pointer(instants), (1, 3), np.int64),
+        Slots(
+            carray(pointer(starts), branches, np.int64),
+            carray(pointer(starts + 8 * branches), branches, np.int64),
+            carray(pointer(picks), branches * horizon, np.int32),
+            carray(pointer(picks + room), branches * horizon, np.int64),
+        ),
+        Plan(
+            carray(pointer(planned), branches * horizon, np.int32),
+            carray(pointer(planned + room), branches * horizon, np.int32),
+            carray(pointer(planned + 2 * room), branches * horizon, np.int64),
+            carray(pointer(planned + 3 * room), 1, np.int64),
+            carray(pointer(planned + 3 * room + 8), branches * horizon, np.int64),
+        ),
+    )
+
+
+@inlined
+def _quote_all(
+    tables: Tables,
+    supply: Supply,
+    next_pick: NDArray[np.int32],
+    asked: NDArray[np.int64],
+    free: NDArray[np.int64],
+    desk: Desk,
+    seen: NDArray[np.int64],
+    is_unknown_plain: bool,
+) -> bool:
+    for i in range(len(asked)):
+        if i % BLOCK == 0:
+            _look_ahead(tables, supply, asked, free, i, min(i + BLOCK, len(asked)))
+        if free[i, FREE_STATUS] != OK:
+            for source in range(3):
+                free[i, FREE_FRESH + source], free[i, FREE_AS_OF + source] = FRESHNESS_UNKNOWN, NO_INSTANT
+            free[i, FREE_AVAILABLE] = free[i, FREE_SHORTAGE] = 0
+            free[i, FREE_DAY] = NO_DAY
+            continue
+        item = asked[i, ASKED_ITEM]
+        if tables.item_record[item, ITEM_IS_KIT] != 0 or is_repeated(seen, item):
+            return False
+        multiple = tables.item_record[item, ITEM_MULTIPLE]
+        if not _quote_line(tables, supply, next_pick, asked[i], multiple, free[i], desk, is_unknown_plain):
+            return False
+    return True
+
+
+@compiled
+def quote_lines(
+    described: NDArray[np.int64],
+    window: NDArray[np.int64],
+    as_of_us: int,
+    asked_lines: NDArray[np.int64],
+    free_lines: NDArray[np.int64],
+    is_unknown_plain: bool,
+) -> bool:
+    """Fill the lines of `free_lines` whose status is OK, and clear the others; False: this is for the engine.
+
+    `described` (17, 3) int64 and `window` hold addresses; `asked_lines`
+    (n, ASKED_SIZE) and `free_lines` (n, FREE_SIZE) int64. Unless `is_unknown_plain`, unknown stock is for others too.
+    """
+    tables, supply = _tables_of(described), _supply_of(window, as_of_us)
+    branches, horizon = len(supply.branch), supply.horizon_days
+    next_pick = carray(pointer(window[WINDOW_NEXT_PICK]), (branches, horizon), np.int32)
+    size = 4
+    while size < 2 * len(asked_lines):
+        size *= 2
+    memory, items = np.empty(_desk_words(branches, horizon), np.int64), np.zeros(size, np.int64)
+    desk, seen = _lay_desk(memory, branches, horizon), carray(pointer(items.ctypes.data), size, np.int64)
+    asked = carray(pointer(asked_lines.ctypes.data), asked_lines.shape, np.int64)
+    free = carray(pointer(free_lines.ctypes.data), free_lines.shape, np.int64)
+    is_plain = _quote_all(tables, supply, next_pick, asked, free, desk, seen, is_unknown_plain)
+    return is_plain and len(memory) > 0 and len(items) > 0  # which keeps them alive

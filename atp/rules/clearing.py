@@ -1,0 +1,131 @@
+"""What the warehouse has taken over of the reservations of one order at one pair (A9): derived, never remembered.
+
+The allocations of an order line are laid end to end: `shipped` says how far the line has come, and allocated + shipped
+where it ends now. A reservation may be cleared by what lies between what had been shipped when it was made and the
+furthest end since. What clears one clears no other. A reservation without a line takes of the order as a whole, an
+allocation without a line serves any line.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pricegrid.atp.rules.order_lines import Mark, Point
+
+Key = tuple[str, int]
+"""(reservation, its line)."""
+_WHOLE = None
+"""The order as a whole, beside its lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A part of a reservation that an allocation may clear."""
+
+    key: Key
+    order_line: str
+    quantity_micros: int
+    kept_micros: int
+    """What it was cleared by for good: it keeps that, whatever is said later."""
+    since: Mark
+    """The last that the warehouse had said when it was made."""
+    made_us: int
+    """When it was made."""
+    named_us: int
+    """When it named its order."""
+    is_over: bool = False
+    """It takes no more."""
+
+
+@dataclass(slots=True)
+class _Axis:
+    """Which of the allocations of a line have cleared something: intervals apart, ascending."""
+
+    used: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, low: int, high: int, micros: int) -> int:
+        """Use up to so much of what is unused between two places, the lowest first; how much it was."""
+        found, place, left = [], low, micros
+        for start, end in [*self.used, (high, high)]:
+            size = min(left, min(start, high) - place)
+            if size > 0:
+                found.append((place, place + size))
+                left -= size
+            place = max(place, end)
+        self.used = sorted([*self.used, *found])
+        return micros - left
+
+    def unused(self, low: int, high: int) -> int:
+        """How much is unused between two places."""
+        taken = sum(max(0, min(end, high) - max(start, low)) for start, end in self.used)
+        return max(0, high - low) - taken
+
+
+def cleared(points: Sequence[Point], claims: Iterable[Claim]) -> dict[Key, int]:
+    """How much of each claim is cleared, in micros: a function of the allocations, by sequence, and the claims.
+
+    What is kept comes first; then who names a line of the order, since others may take of any; then who named the
+    order first. The result never depends on the order in which events or claims came.
+    """
+    wanted = sorted(claims, key=lambda claim: (claim.named_us, claim.made_us, claim.key))
+    book = _Book(points)
+    found = {claim.key: claim.kept_micros for claim in wanted}
+    for claim in wanted:
+        book.take(claim, claim.kept_micros)
+    for claim in sorted(wanted, key=lambda claim: not claim.order_line):
+        if not claim.is_over and claim.quantity_micros > claim.kept_micros:
+            found[claim.key] += book.take(claim, claim.quantity_micros - claim.kept_micros)
+    return found
+
+
+class _Book:
+    def __init__(self, points: Sequence[Point]) -> None:
+        self._points = points
+        self._lines = sorted({line for point in points for line in (*point.allocated, *point.shipped)})
+        self._axes: dict[str | None, _Axis] = {line: _Axis() for line in (*self._lines, _WHOLE)}
+
+    def take(self, claim: Claim, micros: int) -> int:
+        """Clear up to so much of a claim; how much it was."""
+        if micros <= 0:
+            return 0
+        start = self._start(claim)
+        whole = self._range(start, _WHOLE)
+        if not claim.order_line:
+            taken = left = self._axes[_WHOLE].take(*whole, micros)
+            for line in self._lines:
+                left -= self._axes[line].take(*self._range(start, line), left)
+            return taken
+        taken = 0
+        if claim.order_line in self._axes:
+            taken = self._axes[claim.order_line].take(*self._range(start, claim.order_line), micros)
+            self._axes[_WHOLE].take(*whole, taken)
+        if "" in self._axes:
+            most = min(micros - taken, self._axes[_WHOLE].unused(*whole))
+            more = self._axes[""].take(*self._range(start, ""), most)
+            self._axes[_WHOLE].take(*whole, more)
+            taken += more
+        return taken
+
+    def _start(self, claim: Claim) -> int:
+        """The last point that was there when the claim was made; -1: none was."""
+        return max((at for at, point in enumerate(self._points) if _was_there(point, claim)), default=-1)
+
+    def _range(self, start: int, line: str | None) -> tuple[int, int]:
+        """What of a line may clear a claim that was made at a point: (from, to) along its allocations."""
+        low = _value(self._points[start].shipped, line) if start >= 0 else 0
+        ends = (
+            _value(point.allocated, line) + _value(point.shipped, line)
+            for point in self._points[max(0, start) :]
+        )
+        return low, max(low, max(ends, default=0))
+
+
+def _was_there(point: Point, claim: Claim) -> bool:
+    """Whether it was so when the claim was made. What it could know of no numbering, since the reset came later, is
+    told by the instants: shipped before, it clears nothing of it, whenever the reset comes."""
+    if point.as_of_us is not None:
+        return point.as_of_us <= claim.made_us
+    return point.mark <= claim.since or (point.mark[0] > claim.since[0] and point.at_us <= claim.made_us)
+
+
+def _value(micros_of: Mapping[str, int], line: str | None) -> int:
+    return sum(micros_of.values()) if line is _WHOLE else micros_of.get(line, 0)

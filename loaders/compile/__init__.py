@@ -1,0 +1,1 @@
+"""Validated tables to the arrays of a snapshot."""

@@ -1,0 +1,199 @@
+"""Names to ordinals, and the string tables that turn ordinals back into names."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pricegrid.atp.arrays.positions import find_sorted
+from pricegrid.pricing_engine.arrays import matrix as mx
+
+Frames = Mapping[str, pl.DataFrame]
+Arrays = dict[str, NDArray[np.generic]]
+Int64s = NDArray[np.int64]
+
+
+def string_table(table: str, names: Sequence[str] | pl.Series) -> Arrays:
+    """`TABLE_bytes` (u8) and `TABLE_offsets` (int64, n + 1) of names in the order given."""
+    series = pl.Series("name", names, dtype=pl.Utf8)
+    offsets = np.zeros(len(series) + 1, dtype=np.int64)
+    np.cumsum(series.str.len_bytes().to_numpy(), out=offsets[1:])
+    text = series.str.join("").item() if len(series) else ""
+    return {
+        f"{table}_bytes": np.frombuffer(text.encode(), dtype=np.uint8).copy(),
+        f"{table}_offsets": offsets,
+    }
+
+
+def table_names(arrays: Mapping[str, NDArray[np.generic]], table: str) -> list[str]:
+    """The names of a string table, in order."""
+    text, offsets = arrays[f"{table}_bytes"], np.asarray(arrays[f"{table}_offsets"], dtype=np.int64)
+    if len(offsets) == 1:
+        return []
+    names = np.insert(text, offsets[1:-1], 0).tobytes().decode().split("\0")  # one pass, no loop over names
+    if len(names) == len(offsets) - 1:
+        return names
+    whole = text.tobytes()  # a name holds the separator
+    return [whole[start:end].decode() for start, end in pairwise(offsets.tolist())]
+
+
+def names_at(arrays: Mapping[str, NDArray[np.generic]], table: str, ordinals: Int64s) -> pl.Series:
+    """The names at some places of a string table, null where they are empty."""
+    offsets = arrays[f"{table}_offsets"]
+    if len(offsets) == 1:
+        return pl.Series("name", [None] * len(ordinals), dtype=pl.Utf8)
+    text = arrays[f"{table}_bytes"]
+    starts, ends = offsets[ordinals].tolist(), offsets[ordinals + 1].tolist()
+    names = [text[a:b].tobytes().decode() or None for a, b in zip(starts, ends, strict=True)]
+    return pl.Series("name", names, dtype=pl.Utf8)
+
+
+class Ordinals:
+    """Every name's place in its table: byte order, but for layers, which stand in the order of search."""
+
+    def __init__(self, names: dict[str, pl.Series]) -> None:
+        self._check(names["uom"].len())
+        self.names = names
+        self._maps = {
+            table: pl.DataFrame({"name": each, "ordinal": pl.int_range(each.len(), eager=True)})
+            for table, each in names.items()
+        }
+
+    @staticmethod
+    def _check(units: int) -> None:
+        if units > mx.UOM_NAMES_MAX:
+            raise ValueError(f"more than {mx.UOM_NAMES_MAX} distinct units of measure")
+
+    @classmethod
+    def from_frames(cls, frames: Frames) -> "Ordinals":
+        """The ordinals of every name that the frames of a dataset use."""
+        entries, customers = frames["price_entries"], frames["customers"]
+        everything = {
+            "sku": [frames["items"]["sku"]],
+            "uom": [frames["items"]["base_uom"], frames["uoms"]["uom"], entries["uom"]],
+            "customer": [customers["customer_id"]],
+            "product_group": [frames["product_groups"]["product_group"]],
+            "price_class": [
+                customers["price_class"],
+                entries["price_class"],
+                frames["agreements"]["price_class"],
+                frames["entitlements"]["price_class"],
+            ],
+            "currency": [
+                customers["currency"],
+                frames["price_books"]["currency"],
+                frames["costs"]["currency"],
+                frames["exchange_rates"]["from_currency"],
+                frames["exchange_rates"]["to_currency"],
+            ],
+            "branch": [customers["branch"], frames["costs"]["branch"]],
+            "book": [frames["price_books"]["book_id"]],
+        }
+        names = {
+            table: pl.concat([c.cast(pl.Utf8).drop_nulls().unique().alias("name") for c in columns])
+            .unique()
+            .sort()
+            for table, columns in everything.items()
+        }
+        names["layer"] = frames["layers"].sort("rank", "layer")["layer"].alias("name")
+        return cls(names)
+
+    def count(self, table: str) -> int:
+        """How many names a table has."""
+        return self.names[table].len()
+
+    def find(self, table: str, names: pl.Series) -> Int64s:
+        """The ordinals of some names, none null; -1 for one that the table doesn't have; (names,) int64."""
+        wanted = names.cast(pl.Utf8).alias("name").to_frame()
+        joined = wanted.join(self._maps[table], on="name", how="left", maintain_order="left")
+        return joined["ordinal"].fill_null(-1).to_numpy().astype(np.int64)
+
+    def of(self, table: str, frame: pl.DataFrame, column: str, *, beside: str | None = None) -> Int64s:
+        """The ordinals of a column's names, -1 for null and for the word `beside`; (rows,) int64.
+
+        KeyError for any other name that the table doesn't have: taken for null it would say something else.
+        """
+        names = frame[column].drop_nulls()
+        found = self.find(table, names)
+        unknown = pl.Series(found < 0, dtype=pl.Boolean)
+        lost = names.filter(unknown if beside is None else unknown & (names != beside))
+        if len(lost):
+            raise KeyError(f"{column} {lost[0]!r} is not among the names of {table}")
+        if len(names) == len(frame):
+            return found
+        ordinals = np.full(len(frame), -1, dtype=np.int64)
+        ordinals[frame[column].is_not_null().to_numpy()] = found
+        return ordinals
+
+    def place(self, table: str, frame: pl.DataFrame, column: str) -> Int64s:
+        """The permutation that puts a frame's rows in the order of its names."""
+        return np.argsort(self.of(table, frame, column), kind="stable")
+
+    @property
+    def key_space(self) -> int:
+        """Item keys: items, then product groups, then one key for every item."""
+        return self.count("sku") + self.count("product_group") + 1
+
+    def item_keys(self, frame: pl.DataFrame) -> Int64s:
+        """The key that each row speaks of by `sku`, `product_group` or neither; (rows,) int64."""
+        sku = self.of("sku", frame, "sku")
+        group = self.of("product_group", frame, "product_group")
+        items = self.count("sku")
+        every = self.key_space - 1
+        return np.where(sku >= 0, sku, np.where(group >= 0, items + group, every))
+
+
+class SnapshotOrdinals(Ordinals):
+    """The ordinals of a snapshot that exists, looked up in its string tables: a name costs its own search, and none
+    that isn't asked for costs anything. Not for layers, which are not in byte order."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        self._arrays = arrays
+        self._check(self.count("uom"))
+
+    def count(self, table: str) -> int:
+        """How many names a table has."""
+        return len(self._arrays[f"{table}_offsets"]) - 1
+
+    def find(self, table: str, names: pl.Series) -> Int64s:
+        """The ordinals of some names, none null; -1 for one that the table doesn't have; (names,) int64."""
+        wanted = string_table("wanted", names)
+        found = np.empty(len(names), dtype=np.int32)
+        find_sorted(
+            self._arrays[f"{table}_bytes"].view(np.uint8),
+            self._arrays[f"{table}_offsets"].view(np.int64),
+            wanted["wanted_bytes"].view(np.uint8),
+            wanted["wanted_offsets"].view(np.int64)[1:],
+            found,
+        )
+        return found.astype(np.int64)
+
+    def known(self, table: str, names: pl.Series) -> pl.Series:
+        """Those of some names that the table has, each once."""
+        asked = names.cast(pl.Utf8).drop_nulls().unique(maintain_order=True)
+        return asked.filter(pl.Series(self.find(table, asked) >= 0, dtype=pl.Boolean))
+
+
+def columns(*columns: NDArray[np.generic]) -> Int64s:
+    """One int64 row of all columns for each element; (n, columns)."""
+    return np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1)
+
+
+def numbers(frame: pl.DataFrame, column: str, blank: int | None = None) -> Int64s:
+    """A column as int64, nulls as `blank`."""
+    values = frame[column]
+    return (values if blank is None else values.fill_null(blank)).to_numpy().astype(np.int64)
+
+
+def codes(frame: pl.DataFrame, column: str, words: Sequence[str]) -> Int64s:
+    """Each word's place in `words`; (rows,) int64."""
+    codes = frame[column].replace_strict(words, range(len(words)), return_dtype=pl.Int64)
+    return codes.to_numpy().astype(np.int64)
+
+
+def ranges(owners: Int64s, count: int) -> tuple[Int64s, Int64s]:
+    """Start and end of each owner's rows in an array sorted by owner."""
+    wanted = np.arange(count, dtype=np.int64)
+    return np.searchsorted(owners, wanted, "left"), np.searchsorted(owners, wanted, "right")

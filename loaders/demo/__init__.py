@@ -1,0 +1,1 @@
+"""The made-up distributor of `pricegrid demo`."""

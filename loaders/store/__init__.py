@@ -1,0 +1,1 @@
+"""Snapshots on disk: written whole, verified when read, activated in one step."""

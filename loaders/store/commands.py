@@ -1,0 +1,127 @@
+"""`pricegrid snapshots list|diff|activate|prune`: what a store holds, what changed, going back, and making room."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, TextIO
+
+from pricegrid.loaders.errors import LoadError
+from pricegrid.loaders.gates.diff import diff, diff_text
+from pricegrid.loaders.gates.gates import DEFAULT_LIMITS
+from pricegrid.loaders.gates.running import Tools, open_side
+from pricegrid.loaders.publish import default_functions, utc_now
+from pricegrid.loaders.store.snapshot import (
+    activate,
+    current_version,
+    list_snapshots,
+    loader_lock,
+    open_snapshot,
+    prune,
+)
+
+ROWS_SHOWN = 1_000
+_CURRENT = "current"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def snapshots_list(store: Path) -> list[dict[str, object]]:
+    """The snapshots of a store, oldest first, JSON-able."""
+    return [asdict(info) for info in list_snapshots(store)]
+
+
+def snapshots_activate(store: Path, version: str) -> dict[str, object]:
+    """Verifies every byte of a snapshot, then serves it. Raises SnapshotError and changes nothing if it isn't sound."""
+    open_snapshot(store, version)
+    activate(store, version)
+    return {"active": version}
+
+
+def snapshots_diff(
+    store: Path, old: str, new: str, tools: Tools, as_of_us: int, rows_max: int = ROWS_SHOWN
+) -> dict[str, object]:
+    """What changed between two snapshots (`current` is the active one): see `loaders.gates.diff`."""
+    names = [current_version(store) if name == _CURRENT else name for name in (old, new)]
+    before, after = (open_side(store, name) for name in names)
+    return diff(before, after, tools, DEFAULT_LIMITS, as_of_us, rows_max)
+
+
+def snapshots_prune(store: Path, keep: int) -> dict[str, object]:
+    """Removes all but the newest `keep` snapshots and the active one."""
+    with loader_lock(store):
+        return {"removed": prune(store, keep), "active": current_version(store)}
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def add_snapshots_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `pricegrid snapshots`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|diff|activate|prune")
+    listing = actions.add_parser("list", help="snapshots of the store, oldest first")
+    difference = actions.add_parser("diff", help="what changed from OLD to NEW, and what customers will see")
+    difference.add_argument("old", metavar="OLD", help="a version, or current")
+    difference.add_argument("new", metavar="NEW", help="a version, or current")
+    difference.add_argument(
+        "--rows", type=int, default=ROWS_SHOWN, help=f"rows to show (default {ROWS_SHOWN})"
+    )
+    back = actions.add_parser("activate", help="serve this snapshot from now on")
+    back.add_argument("version", metavar="VERSION")
+    room = actions.add_parser("prune", help="remove old snapshots, never the active one")
+    room.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of the newest stay")
+    for action in (listing, difference, back, room):
+        action.add_argument("--store", type=Path, required=True, metavar="DIR", help="snapshot store")
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_snapshots(
+    args: argparse.Namespace,
+    tools: Tools | None = None,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+) -> int:
+    """Runs `pricegrid snapshots`: 0 done, 1 not possible."""
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        if args.action == "list":
+            answer: object = snapshots_list(args.store)
+        elif args.action == "diff":
+            tools = default_functions().tools if tools is None else tools
+            as_of_us = int((clock() - _EPOCH) / timedelta(microseconds=1))
+            answer = snapshots_diff(args.store, args.old, args.new, tools, as_of_us, args.rows)
+        elif args.action == "prune":
+            answer = snapshots_prune(args.store, args.keep)
+        else:
+            answer = snapshots_activate(args.store, args.version)
+    except (LoadError, OSError) as error:
+        print(f"pricegrid snapshots: {error}", file=err)
+        return 1
+    print(json.dumps(answer, indent=2) if args.json else _text(answer), file=out)
+    return 0
+
+
+def _text(answer: object) -> str:
+    if isinstance(answer, list):
+        lines = [
+            f"{'*' if row['active'] else ' '} {row['version']}  {row['size_bytes']:>15,} bytes"
+            + (f", {row['shared_bytes']:,} of them shared with others" if row["shared_bytes"] else "")
+            for row in answer
+        ]
+        return "\n".join(lines) or "no snapshots"
+    if not isinstance(answer, dict):
+        raise TypeError(f"no text for {answer!r}")
+    if "removed" in answer and "active" in answer:
+        return "\n".join(
+            [*(f"removed {version}" for version in answer["removed"]), f"active: {answer['active']}"]
+        )
+    if "active" in answer:
+        return f"active: {answer['active']}"
+    return "\n".join([f"{answer['old']} -> {answer['new']}:", *diff_text(answer)])

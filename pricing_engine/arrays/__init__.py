@@ -1,0 +1,1 @@
+"""What a snapshot holds of prices as arrays: layout, verification, and the way back to plain rows."""

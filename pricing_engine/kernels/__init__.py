@@ -1,0 +1,1 @@
+"""The price rules, compiled: thousands of lines a call."""

@@ -1,0 +1,483 @@
+"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P11).
+
+`price_batch` resolves SKUs and units, then walks the customer's stack for each line. The stack is gathered once a
+request: the bundles attached to the customer, its ancestors, its class and everyone, in the order of search. A lookup
+then probes each bundle once for each item level, however many books and customers there are.
+"""
+
+import numpy as np
+from numba import njit
+
+from pricegrid.pricing_engine.arrays import matrix as mx
+from pricegrid.pricing_engine.kernels.cursor import FRAME_SIZE, FRAMES
+from pricegrid.pricing_engine.kernels.entries import (
+    WORK_AS_OF,
+    WORK_BASE_QUANTITY,
+    WORK_BRANCH,
+    WORK_CLASS,
+    WORK_CURRENCY,
+    WORK_CUSTOMER_BRANCH,
+    WORK_DENOMINATOR,
+    WORK_ESCALATE,
+    WORK_HORIZON,
+    WORK_ITEM,
+    WORK_LEVELS,
+    WORK_MINIMUM,
+    WORK_MINOR,
+    WORK_MISSED,
+    WORK_NUMERATOR,
+    WORK_QUANTITY,
+    WORK_SIGNED_QUANTITY,
+    WORK_SIZE,
+    WORK_UOM,
+    find_cell,
+    level_flag,
+)
+from pricegrid.pricing_engine.kernels.exact import INT64_MAX, divide, extended, times
+from pricegrid.pricing_engine.kernels.offers import (
+    OFFER_BOOK,
+    OFFER_ENTRY,
+    OFFER_LIFTED,
+    OFFER_MINIMUM,
+    OFFER_ROUNDED,
+    OFFER_SIZE,
+)
+from pricegrid.pricing_engine.kernels.select_offer import MISSED_INPUT_BIT, OFFER_ROWS, STOP, has_book, settle
+from pricegrid.pricing_engine.kernels.single_offer import (
+    MEMO_GROUPS_MAX,
+    MEMO_SIZE,
+    ROW_BOOK,
+    ROW_LAYER,
+    ROW_SIZE,
+    fetch_breaks,
+    fetch_cells,
+    fetch_pages,
+    plain_price,
+    plain_rows,
+    rows_of,
+)
+from pricegrid.pricing_engine.kernels.stack import (
+    STACK_ATTACHMENT,
+    STACK_INHERITED,
+    STACK_LAYER,
+    entitled,
+    entitlement_owners,
+    gather_stack,
+    priority_of,
+)
+from pricegrid.pricing_engine.kernels.strings import find_item, find_name, likely_ordinal, name_key
+from pricegrid.pricing_engine.kernels.tables import fetch, matrix_of, table_of
+from pricegrid.pricing_engine.model import (
+    GROUP_DEPTH_MAX,
+    MICROS,
+    NEVER_US,
+    ExceptionReason,
+    LineStatus,
+)
+
+# ask (9): what a request says; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
+(
+    ASK_CUSTOMER,
+    ASK_CURRENCY,
+    ASK_BRANCH,
+    ASK_AS_OF,
+    ASK_MINOR,
+    ASK_GRACE,
+    ASK_THRESHOLD,  # extended prices above it are exceptions; INT64_MAX: none are
+    ASK_FLAGGED,  # 1: every line of this customer is an exception
+    ASK_SERVICE_DESK,  # 1: the caller may see NOT_ENTITLED
+    ASK_SIZE,
+) = range(10)
+# lines (n, 5): what a line says; names are [start, start + length) of the request's text
+LINE_SKU, LINE_SKU_LENGTH, LINE_QUANTITY, LINE_UOM, LINE_UOM_LENGTH, LINE_SIZE = range(6)
+# answers (n, 12)
+(
+    ANSWER_STATUS,  # a LineStatus, or NEEDS_REFERENCE
+    ANSWER_UNIT_PRICE,
+    ANSWER_EXTENDED_PRICE,
+    ANSWER_BOOK,
+    ANSWER_LAYER,
+    ANSWER_ENTRY,
+    ANSWER_MINIMUM,
+    ANSWER_VALID_UNTIL,
+    ANSWER_LIFTED,
+    ANSWER_ITEM,
+    ANSWER_EXCEPTION,  # an ExceptionReason
+    ANSWER_CONVERTED,
+    ANSWER_SIZE,
+) = range(13)
+NEEDS_REFERENCE = -1
+_KEY, _CELL, _OWN = ANSWER_UNIT_PRICE, ANSWER_UNIT_PRICE, ANSWER_BOOK  # of a line that is looked ahead at
+BLOCK = 32  # lines looked ahead at a time: what they need stays in the nearest caches
+UNTIL_STEPS_MAX = 64  # instants tried for valid_until before the line goes to the reference
+
+
+_OK, _NO_PRICE, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.NO_PRICE), int(LineStatus.BELOW_MINIMUM)
+_OUT_OF_RANGE, _INVALID_QUANTITY = int(LineStatus.OUT_OF_RANGE), int(LineStatus.INVALID_QUANTITY)
+_UNKNOWN_ITEM, _NOT_ENTITLED = int(LineStatus.UNKNOWN_ITEM), int(LineStatus.NOT_ENTITLED)
+_UNKNOWN_UOM, _ERP_UNAVAILABLE = int(LineStatus.UNKNOWN_UOM), int(LineStatus.ERP_UNAVAILABLE)
+_PRICE_SOURCE_ERP, _REASON_NO_PRICE = int(ExceptionReason.PRICE_SOURCE_ERP), int(ExceptionReason.NO_PRICE)
+_OVER_THRESHOLD, _FLAGGED = int(ExceptionReason.OVER_THRESHOLD), int(ExceptionReason.FLAGGED)
+_AGREEMENT_EXPIRED = int(ExceptionReason.AGREEMENT_EXPIRED)
+_MISSING_INPUT, _ZERO_PRICE = int(ExceptionReason.MISSING_INPUT), int(ExceptionReason.ZERO_PRICE)
+
+
+# -- the layers ----------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _price_at(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-untyped-def]
+    """Search the layers at WORK_AS_OF and write the answer's price side (P1), and what kept another from answering."""
+    work[WORK_HORIZON] = NEVER_US
+    work[WORK_MINIMUM] = INT64_MAX
+    work[WORK_MISSED] = 0
+    answer[ANSWER_UNIT_PRICE] = answer[ANSWER_EXTENDED_PRICE] = answer[ANSWER_MINIMUM] = 0
+    answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
+    answer[ANSWER_LIFTED] = 0
+    _search_layers(m, work, keys, frames, offers, stack, answer)
+    missed = work[WORK_MISSED]
+    answer[ANSWER_EXCEPTION] = (
+        0 if missed == 0 else _MISSING_INPUT if missed & MISSED_INPUT_BIT != 0 else _ZERO_PRICE
+    )
+
+
+@njit(cache=True)
+def _search_layers(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-untyped-def]
+    first = 0
+    while first < len(stack):
+        end = first
+        while end < len(stack) and stack[end, STACK_LAYER] == stack[first, STACK_LAYER]:
+            end += 1
+        for standing in range(2):
+            row = settle(m, work, keys, frames, offers, stack, first, end, standing)
+            if work[WORK_ESCALATE] == 1:
+                return
+            if row == STOP:
+                answer[ANSWER_STATUS] = _BELOW_MINIMUM
+                answer[ANSWER_MINIMUM] = offers[STOP, OFFER_MINIMUM]
+                return
+            if row >= 0:
+                _write_answer(m, work, offers[row], stack[first, STACK_LAYER], answer)
+                return
+        first = end
+    if work[WORK_MINIMUM] == INT64_MAX:
+        answer[ANSWER_STATUS] = _NO_PRICE
+    else:
+        answer[ANSWER_STATUS] = _BELOW_MINIMUM
+        answer[ANSWER_MINIMUM] = work[WORK_MINIMUM]
+
+
+@njit(cache=True)
+def _write_price(work, unit_price, book, layer, entry, answer):  # type: ignore[no-untyped-def]
+    """Write a price, extended to the quantity (P9); False: it is OUT_OF_RANGE."""
+    answer[ANSWER_STATUS] = _OUT_OF_RANGE
+    if unit_price < 0:
+        return False
+    minor = work[WORK_MINOR]
+    fits, multiple = extended(unit_price, work[WORK_SIGNED_QUANTITY], MICROS * minor)
+    if not fits or multiple > INT64_MAX // minor:
+        return False
+    answer[ANSWER_STATUS] = _OK
+    answer[ANSWER_UNIT_PRICE] = unit_price
+    answer[ANSWER_EXTENDED_PRICE] = multiple * minor if work[WORK_SIGNED_QUANTITY] > 0 else -multiple * minor
+    answer[ANSWER_BOOK] = book
+    answer[ANSWER_LAYER] = layer
+    answer[ANSWER_ENTRY] = entry
+    return True
+
+
+@njit(cache=True)
+def _write_answer(m, work, offer, layer, answer):  # type: ignore[no-untyped-def]
+    book = offer[OFFER_BOOK]
+    if _write_price(work, offer[OFFER_ROUNDED], book, layer, offer[OFFER_ENTRY], answer):
+        answer[ANSWER_LIFTED] = offer[OFFER_LIFTED]
+        answer[ANSWER_CONVERTED] = m.books[book, mx.BOOK_CURRENCY] != work[WORK_CURRENCY]
+
+
+@njit(cache=True)
+def _price_plainly(m, work, rows, own, above, memo, answer):  # type: ignore[no-untyped-def]
+    """Write the answer of a plain line, which nothing ends; False: it isn't one."""
+    if work[WORK_NUMERATOR] != 1 or work[WORK_DENOMINATOR] != 1:
+        return False
+    found, unit_price, row, entry = plain_price(m, work, rows, own, above, memo)
+    if found:
+        _write_price(work, unit_price, rows[row, ROW_BOOK], rows[row, ROW_LAYER], entry, answer)
+    return found
+
+
+@njit(cache=True)
+def _price_line(m, work, keys, frames, offers, stack, answer, later, as_of):  # type: ignore[no-untyped-def]
+    """The answer at `as_of`, and the first later instant at which it would be another (P10)."""
+    work[WORK_AS_OF] = as_of
+    work[WORK_ESCALATE] = 0
+    _price_at(m, work, keys, frames, offers, stack, answer)
+    answer[ANSWER_VALID_UNTIL] = NEVER_US
+    steps = 0
+    while work[WORK_ESCALATE] == 0 and work[WORK_HORIZON] < NEVER_US:
+        work[WORK_AS_OF] = work[WORK_HORIZON]
+        _price_at(m, work, keys, frames, offers, stack, later)
+        same = (
+            later[ANSWER_STATUS] == answer[ANSWER_STATUS]
+            and later[ANSWER_UNIT_PRICE] == answer[ANSWER_UNIT_PRICE]
+            and later[ANSWER_ENTRY] == answer[ANSWER_ENTRY]
+            and later[ANSWER_MINIMUM] == answer[ANSWER_MINIMUM]
+        )
+        if not same:
+            answer[ANSWER_VALID_UNTIL] = work[WORK_AS_OF]
+            break
+        steps += 1
+        if steps == UNTIL_STEPS_MAX:
+            work[WORK_ESCALATE] = 1
+    work[WORK_AS_OF] = as_of
+    if work[WORK_ESCALATE] == 1:
+        answer[ANSWER_STATUS] = NEEDS_REFERENCE
+
+
+# -- one line -------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _item_levels(m, item, keys):  # type: ignore[no-untyped-def]
+    """Fill `keys` with the item, its product groups upward and every item; how many (P4)."""
+    keys[0] = item
+    levels = 1
+    group = mx.item_group(m.items[item, mx.ITEM_NAMES])
+    while group >= 0 and levels <= GROUP_DEPTH_MAX:
+        keys[levels] = len(m.items) + group
+        levels += 1
+        group = m.group_parents[group]
+    keys[levels] = len(m.items) + len(m.group_parents)
+    return levels + 1
+
+
+@njit(cache=True)
+def find_unit(m, item, uom):  # type: ignore[no-untyped-def]
+    """(numerator, denominator): base units in one of a unit, -1 being the base unit; (0, 0): there is no such (P5)."""
+    if uom == -1 or uom == mx.item_base_uom(m.items[item, mx.ITEM_NAMES]):
+        return np.int64(1), np.int64(1)
+    units = m.items[item, mx.ITEM_UNITS]
+    for row in range(mx.run_start(units), mx.run_end(units)):
+        if m.uoms[row, mx.UOM_NAME] == uom:
+            return m.uoms[row, mx.UOM_NUMERATOR], m.uoms[row, mx.UOM_DENOMINATOR]
+    return np.int64(0), np.int64(0)
+
+
+@njit(cache=True)
+def _unit_factor(m, work, uom):  # type: ignore[no-untyped-def]
+    """Note the asked unit and its factor; False if the item has no such unit (P5). `uom` -1 is the base unit."""
+    numerator, denominator = find_unit(m, work[WORK_ITEM], uom)
+    if denominator == 0:
+        return False
+    work[WORK_UOM] = mx.item_base_uom(m.items[work[WORK_ITEM], mx.ITEM_NAMES]) if uom == -1 else uom
+    work[WORK_NUMERATOR], work[WORK_DENOMINATOR] = numerator, denominator
+    work[WORK_BASE_QUANTITY] = work[WORK_QUANTITY]
+    if numerator != 1 or denominator != 1:
+        _, high, low = times(np.int64(0), work[WORK_QUANTITY], numerator)
+        whole_high, whole, _ = divide(high, low, denominator)
+        work[WORK_BASE_QUANTITY] = INT64_MAX if whole_high != 0 or whole < 0 else whole
+    return True
+
+
+@njit(cache=True)
+def _expired_lately(m, work, keys, stack, grace):  # type: ignore[no-untyped-def]
+    """Whether a book with an entry for the item left the stack within the grace period (P13)."""
+    now = work[WORK_AS_OF]
+    for row in range(len(stack)):
+        attachment = stack[row, STACK_ATTACHMENT]
+        for at in range(
+            m.attachments[attachment, mx.ATTACHMENT_START], m.attachments[attachment, mx.ATTACHMENT_END]
+        ):
+            end = m.agreements[at, mx.AGREEMENT_TO]
+            inherited = stack[row, STACK_INHERITED] == 0 or m.agreements[at, mx.AGREEMENT_INHERIT] == 1
+            if not (inherited and end <= now < end + grace):
+                continue
+            book = m.agreements[at, mx.AGREEMENT_BOOK]
+            bundle = m.books[book, mx.BOOK_BUNDLE]
+            still = False
+            for other in range(len(stack)):
+                if m.attachments[stack[other, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE] == bundle:
+                    still |= priority_of(m, work, stack, other, book) != INT64_MAX
+            if still:
+                continue
+            for level in range(work[WORK_LEVELS]):
+                cell = find_cell(m, bundle, keys[level], level_flag(work, level))
+                if cell >= 0 and (m.bundles[bundle, mx.BUNDLE_BOOK] == book or has_book(m, cell, book)):
+                    return True
+    return False
+
+
+@njit(cache=True)
+def _mark_exception(m, ask, work, keys, stack, answer):  # type: ignore[no-untyped-def]
+    """P13, but for flagged SKUs; an item of the ERP's without a price is ERP_UNAVAILABLE."""
+    status = answer[ANSWER_STATUS]
+    if status == _OUT_OF_RANGE:
+        answer[ANSWER_EXCEPTION] = 0
+        return
+    if mx.is_erp_item(m.items[work[WORK_ITEM], mx.ITEM_NAMES]) != 0:
+        answer[ANSWER_EXCEPTION] = _PRICE_SOURCE_ERP
+        if status != _OK:
+            answer[ANSWER_STATUS] = _ERP_UNAVAILABLE
+    elif answer[ANSWER_EXCEPTION] != 0:
+        return  # an entry that lacks its input, or is zero
+    elif status == _NO_PRICE:
+        answer[ANSWER_EXCEPTION] = _REASON_NO_PRICE
+    elif status == _OK and abs(answer[ANSWER_EXTENDED_PRICE]) > ask[ASK_THRESHOLD]:
+        answer[ANSWER_EXCEPTION] = _OVER_THRESHOLD
+    elif ask[ASK_GRACE] > 0 and _expired_lately(m, work, keys, stack, ask[ASK_GRACE]):
+        answer[ANSWER_EXCEPTION] = _AGREEMENT_EXPIRED
+    elif ask[ASK_FLAGGED] == 1:
+        answer[ANSWER_EXCEPTION] = _FLAGGED
+
+
+@njit(cache=True)
+def _look_ahead(m, text, lines, rows, answers, first, end):  # type: ignore[no-untyped-def]
+    """Write ANSWER_ITEM and _OWN of the lines [first, end), and bring into the cache what they are about to read.
+
+    Each step of all lines is done before the next: it fetches what the next one needs, so that the waits overlap.
+    """
+    for i in range(first, end):
+        key = name_key(text, lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH])
+        answers[i, _KEY] = key
+        fetch(m.sku_slots, key & (len(m.sku_slots) - 1))
+    for i in range(first, end):
+        likely = likely_ordinal(m.sku_slots, answers[i, _KEY])
+        answers[i, ANSWER_ITEM] = likely
+        if likely >= 0:
+            fetch(m.items, likely)
+    for i in range(first, end):
+        start, length, likely = lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH], answers[i, ANSWER_ITEM]
+        item = find_item(m, text, start, length, answers[i, _KEY], likely)
+        answers[i, ANSWER_ITEM] = item
+        if item >= 0:
+            answers[i, _OWN] = rows_of(m, rows, item)
+            fetch_pages(m, rows, item, answers[i, _OWN])
+    for i in range(first, end):
+        item = answers[i, ANSWER_ITEM]
+        if item >= 0:
+            answers[i, _CELL] = fetch_cells(m, rows, item, answers[i, _OWN])
+    for i in range(first, end):
+        if answers[i, ANSWER_ITEM] >= 0 and answers[i, _CELL] >= 0:
+            fetch_breaks(m, answers[i, _CELL])
+
+
+@njit(cache=True)
+def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-untyped-def]
+    """The lines of one request; `scratch` is (stack, rows, memo, owners, work, keys, frames, offers, later)."""
+    stack, rows, memo, owners, work, keys, frames, offers, later = scratch
+    customer = ask[ASK_CUSTOMER]
+    work[WORK_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
+    work[WORK_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
+    work[WORK_BRANCH] = ask[ASK_BRANCH]
+    work[WORK_CURRENCY] = ask[ASK_CURRENCY]
+    work[WORK_MINOR] = ask[ASK_MINOR]
+    work[WORK_AS_OF] = ask[ASK_AS_OF]
+    above = plain_rows(m, work, stack, rows)
+    needs_levels = len(owners) > 0 or ask[ASK_GRACE] > 0
+    for i in range(len(lines)):
+        if i % BLOCK == 0:
+            _look_ahead(m, text, lines, rows, answers, i, min(i + BLOCK, len(lines)))
+        answer, own = answers[i], answers[i, _OWN]
+        _clear(answer)
+        quantity = lines[i, LINE_QUANTITY]
+        if quantity == 0 or quantity == -INT64_MAX - 1:
+            answer[ANSWER_STATUS] = _INVALID_QUANTITY
+            continue
+        item = answer[ANSWER_ITEM]
+        if item < 0:
+            answer[ANSWER_STATUS] = _UNKNOWN_ITEM
+            continue
+        work[WORK_ITEM] = item
+        if needs_levels:
+            work[WORK_LEVELS] = _item_levels(m, item, keys)
+        if len(owners) > 0 and not entitled(m, owners, keys, work[WORK_LEVELS]):
+            answer[ANSWER_STATUS] = _NOT_ENTITLED if ask[ASK_SERVICE_DESK] == 1 else _UNKNOWN_ITEM
+            continue
+        uom = np.int64(-1)
+        length = lines[i, LINE_UOM_LENGTH]
+        if length > 0:
+            uom = find_name(m.uom_bytes, m.uom_offsets, m.uom_slots, text, lines[i, LINE_UOM], length)
+        work[WORK_SIGNED_QUANTITY] = quantity
+        work[WORK_QUANTITY] = abs(quantity)
+        if (uom < 0 and length > 0) or not _unit_factor(m, work, uom):
+            answer[ANSWER_STATUS] = _UNKNOWN_UOM
+            continue
+        if not _price_plainly(m, work, rows, own, above, memo, answer):
+            if not needs_levels:
+                work[WORK_LEVELS] = _item_levels(m, item, keys)
+            _price_line(m, work, keys, frames, offers, stack, answer, later, ask[ASK_AS_OF])
+        if answer[ANSWER_STATUS] != NEEDS_REFERENCE:
+            _mark_exception(m, ask, work, keys, stack, answer)
+
+
+@njit(cache=True)
+def _clear(answer):  # type: ignore[no-untyped-def]
+    for column in range(ANSWER_SIZE):
+        if column != ANSWER_ITEM:
+            answer[column] = 0
+    answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
+    answer[ANSWER_VALID_UNTIL] = NEVER_US
+
+
+@njit(cache=True, inline="always")
+def _groups_noted(lines):  # type: ignore[no-untyped-def]
+    """Rows of the memo of a request."""
+    groups = 1
+    while groups < min(lines, MEMO_GROUPS_MAX):
+        groups *= 2
+    return groups
+
+
+@njit(cache=True)
+def price_into(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
+    """`price_batch` for other kernels: `m` as `tables.matrix_of` gives it, all others tables."""
+    stack = gather_stack(m, ask[ASK_CUSTOMER])
+    owners = entitlement_owners(m, ask[ASK_CUSTOMER])
+    work = np.zeros(WORK_SIZE + GROUP_DEPTH_MAX + 2 + ANSWER_SIZE, dtype=np.int64)
+    frames = np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64)
+    offers = np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64)
+    rows = np.empty((len(stack), ROW_SIZE), dtype=np.int64)
+    memo = np.zeros((_groups_noted(len(lines)), MEMO_SIZE), dtype=np.int64)
+    scratch = (
+        table_of(stack),
+        table_of(rows),
+        table_of(memo),
+        table_of(owners),
+        table_of(work),
+        table_of(work[WORK_SIZE:]),
+        table_of(frames),
+        table_of(offers),
+        table_of(work[WORK_SIZE + GROUP_DEPTH_MAX + 2 :]),
+    )
+    _price_lines(m, ask, text, lines, scratch, answers)
+    # tables don't keep arrays alive
+    return len(stack) + len(rows) + len(memo) + len(owners) + len(work) + len(frames) + len(offers)
+
+
+@njit(cache=True, nogil=True)
+def price_batch(descriptor, ask, text, lines, answers):  # type: ignore[no-untyped-def]
+    """Answer the lines of one request.
+
+    `descriptor` is `tables.describe` of a matrix; `ask` (9,) int64; `text` u8, the names of the lines; `lines` (n, 5)
+    int64; `answers` (n, 12) int64, written. A line whose numbers need more than 127 bits gets status NEEDS_REFERENCE.
+    """
+    return price_into(
+        matrix_of(descriptor), table_of(ask), table_of(text), table_of(lines), table_of(answers)
+    )
+
+
+@njit(cache=True)
+def price_batch_checked(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
+    """`price_batch` over a `Matrix` of plain arrays: slower, for runs in which numba checks every bound."""
+    stack = gather_stack(m, ask[ASK_CUSTOMER])
+    scratch = (
+        stack,
+        np.empty((len(stack), ROW_SIZE), dtype=np.int64),
+        np.zeros((_groups_noted(len(lines)), MEMO_SIZE), dtype=np.int64),
+        entitlement_owners(m, ask[ASK_CUSTOMER]),
+        np.zeros(WORK_SIZE, dtype=np.int64),
+        np.zeros(GROUP_DEPTH_MAX + 2, dtype=np.int64),
+        np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64),
+        np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64),
+        np.zeros(ANSWER_SIZE, dtype=np.int64),
+    )
+    _price_lines(m, ask, text, lines, scratch, answers)

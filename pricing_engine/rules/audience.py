@@ -1,0 +1,86 @@
+"""Who may have which price: a customer's ancestry, its books, its entitlements, an item's levels (P1, P4, P11)."""
+
+from collections.abc import Iterable, Iterator
+
+from pricegrid.pricing_engine.model import Agreement, Customer, Entry, Item, PriceData
+
+
+def item_levels(data: PriceData, item: Item) -> Iterator[tuple[str, str]]:
+    """The item's levels, most specific first: its sku, its product groups upward, every item (P4)."""
+    yield "sku", item.sku
+    group = item.product_group
+    while group is not None:
+        yield "product_group", group
+        group = data.group_parent.get(group)
+    yield "every_item", ""
+
+
+def ancestry(data: PriceData, customer: Customer) -> Iterator[Customer]:
+    """The customer and its ancestors upward."""
+    each: Customer | None = customer
+    while each is not None:
+        yield each
+        each = data.customers[each.parent_id] if each.parent_id else None
+
+
+def is_entitled(data: PriceData, customer: Customer | None, levels: Iterable[tuple[str, str]]) -> bool:
+    """P11: the customer's rows beat an ancestor's, those the class's; inside, sku, nearest group, every item."""
+    if customer is None:
+        return True
+    owners = [("customer", each.customer_id) for each in ancestry(data, customer)]
+    if customer.price_class:
+        owners.append(("class", customer.price_class))
+    rows: dict[tuple[str, str, str, str], bool] = {}
+    for row in data.entitlements:
+        owner = ("customer", row.customer_id) if row.customer_id else ("class", row.price_class or "")
+        level = (
+            ("sku", row.sku)
+            if row.sku
+            else ("product_group", row.product_group)
+            if row.product_group
+            else ("every_item", "")
+        )
+        rows[(*owner, *level)] = row.allowed
+    for owner in owners:
+        for level in levels:
+            allowed = rows.get((*owner, *level))
+            if allowed is not None:
+                return allowed
+    return True
+
+
+def agreement_distance(data: PriceData, customer: Customer | None, agreement: Agreement) -> int | None:
+    """How far up the stack an agreement stands (P1): 0 own, 1.. ancestors, then class, then everyone; None: not his."""
+    chain = list(ancestry(data, customer)) if customer else []
+    if agreement.everyone:
+        return len(chain) + 1
+    if agreement.price_class:
+        own = customer is not None and customer.price_class == agreement.price_class
+        return len(chain) if own else None
+    for distance, each in enumerate(chain):
+        if each.customer_id == agreement.customer_id:
+            return distance if distance == 0 or agreement.inherit else None
+    return None
+
+
+def customer_stack(data: PriceData, customer: Customer | None, as_of_us: int) -> dict[str, tuple[int, int]]:
+    """book_id -> its best (hierarchy distance, priority) among the agreements valid at `as_of_us` (P1, P2, P10)."""
+    stack: dict[str, tuple[int, int]] = {}
+    for book_id, agreements in data.agreements.items():
+        for agreement in agreements:
+            if not agreement.valid_from_us <= as_of_us < agreement.valid_to_us:
+                continue
+            distance = agreement_distance(data, customer, agreement)
+            if distance is not None:
+                place = (distance, agreement.priority)
+                stack[book_id] = min(stack.get(book_id, place), place)
+    return stack
+
+
+def entry_level(entry: Entry) -> tuple[str, str]:
+    """The level an entry speaks of, in the words of `item_levels`."""
+    if entry.sku:
+        return "sku", entry.sku
+    if entry.product_group:
+        return "product_group", entry.product_group
+    return "every_item", ""

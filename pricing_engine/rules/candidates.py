@@ -1,0 +1,351 @@
+"""What one book offers for one line, in exact fractions: its level, its breaks and windows, its price (P4-P9).
+
+Only the most specific level of a book that has entries in force competes, whatever their unit form; below its first
+break, or where none of its entries gives a price, the next level does. How its rows are walked:
+
+- `first` and `newest`: the exact unit before the base unit. With `each_break` the highest break reached answers, of the
+  newest window that has it; with `replace` the newest window that the quantity reaches does, by itself.
+- `lowest` and `highest`: every window answers by its own ladder, in both unit forms, and all of them compete.
+- `ladder=merge`: each unit form gives its highest break reached, and the layer puts them on one ladder.
+
+A *window* is all entries that begin together; an entry that begins before its book begins with it.
+
+Where the rules are silent: an entry that can't give a price (no cost, basis price or rate; a computed price of zero
+without `explicit_zero`) is passed over, and noted as `Missed`. A book ranks by the newest of its windows that the
+quantity reaches, so that no quantity hands a line from a book to one that ranks lower (P6).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from pricegrid.pricing_engine.model import (
+    BASIS_LINKS_MAX,
+    COST,
+    INT64_MAX,
+    BelowMinimum,
+    Book,
+    Cost,
+    Customer,
+    Entry,
+    ExceptionReason,
+    Form,
+    Item,
+    Ladder,
+    Layer,
+    Method,
+    Mode,
+    PriceData,
+    Windows,
+)
+from pricegrid.pricing_engine.rules.audience import entry_level
+from pricegrid.pricing_engine.rules.money import convert, method_ratio, round_price
+from pricegrid.pricing_engine.rules.resolution import Blocked, Missed, Offer, Step
+
+AS_BASIS = Layer("", 0)
+"""A basis book is asked as if it stood alone in a layer of mode `first` (P7)."""
+
+
+@dataclass(slots=True)
+class Line:
+    """A question with its names looked up, and what the walk notes on its way."""
+
+    data: PriceData
+    item: Item
+    quantity_micros: int
+    uom: str
+    factor: Fraction
+    customer: Customer | None
+    branch: str
+    currency: str
+    as_of_us: int
+    levels: tuple[tuple[str, str], ...]
+    minimums: list[int] = field(default_factory=list)
+
+    @property
+    def price_class(self) -> str | None:
+        """The customer's."""
+        return self.customer.price_class if self.customer else None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a book says: offers of one level, or what ends the line, and the entries that gave no price before."""
+
+    offers: tuple[Offer, ...] = ()
+    missed: tuple[Missed, ...] = ()
+    blocked: Blocked | None = None
+    passed_over: tuple[str, ...] = ()
+    is_below: bool = False
+    """Whether the quantity was below a first break, its own or that of a basis."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An entry in force at the line's level, with its break in the asked unit."""
+
+    entry: Entry
+    form: Form
+    newest_us: int
+    slot_micros: Fraction
+    is_reached: bool
+
+
+class _NoPriceError(Exception):
+    """Why an entry gives no price; the exception is NONE where its basis has one from a larger quantity on."""
+
+    def __init__(self, exception: ExceptionReason, why: str) -> None:
+        super().__init__(why)
+        self.exception = exception
+        self.why = why
+
+
+def class_rank(entry: Entry) -> int:
+    """0 for an entry of a price class, 1 for one of all (P4)."""
+    return 0 if entry.price_class else 1
+
+
+@dataclass(slots=True)
+class _Passed:
+    """What a walk has passed over so far."""
+
+    missed: list[Missed] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    is_below: bool = False
+
+    def said(self, offers: list[Offer], blocked: Blocked | None = None) -> Said:
+        """What the book says in the end."""
+        return Said(
+            tuple(offers), tuple(self.missed), blocked, tuple(dict.fromkeys(self.words)), self.is_below
+        )
+
+
+def book_says(line: Line, layer: Layer, book: Book, links: int = 0) -> Said:
+    """The offers of the book's most specific level that gives a price; `links` is the depth in a basis chain (P7)."""
+    passed = _Passed()
+    for level, rank, rows in _levels(line, book):
+        reached = [row for row in rows if row.is_reached]
+        if not reached:
+            lowest = min(row.slot_micros for row in rows)
+            minimum = min(INT64_MAX, -(-lowest.numerator // lowest.denominator))
+            line.minimums.append(minimum)
+            passed.words.append("the quantity is below its first break")
+            passed.is_below = True
+            if book.below_minimum == BelowMinimum.NO_PRICE:
+                form, older = min((row.form, -row.newest_us) for row in rows)
+                return passed.said([], Blocked(book, level, rank, form, -older, minimum))
+            if book.below_minimum == BelowMinimum.FALL_THROUGH:
+                continue
+            reached = [row for row in rows if row.slot_micros == lowest]
+        offers: list[Offer] = []
+        newest = _newest_reached(layer, book, rows)
+        for part in _parts(layer, book, reached):
+            offers += _part_offers(line, layer, book, (level, newest, links), part, passed)
+            if offers and not _competes(layer):
+                break
+        if offers:
+            return passed.said(offers)
+    return passed.said([])
+
+
+def _by_price(layer: Layer) -> bool:
+    return layer.mode in (Mode.LOWEST, Mode.HIGHEST)
+
+
+def _competes(layer: Layer) -> bool:
+    """Whether the unit forms of a book compete (P5)."""
+    return _by_price(layer) or layer.ladder == Ladder.MERGE
+
+
+def _levels(line: Line, book: Book) -> Iterator[tuple[int, int, list[_Row]]]:
+    """(item level, class rank, entries in force in a unit form that can answer), most specific first (P4)."""
+    levels: dict[tuple[int, int], list[_Row]] = {}
+    for entry in line.data.entries.get(book.book_id, ()):
+        target = entry_level(entry)
+        if (
+            target not in line.levels
+            or (entry.uom and entry.uom != line.uom)
+            or (entry.price_class and entry.price_class != line.price_class)
+            or not entry.valid_from_us <= line.as_of_us < entry.valid_to_us
+        ):
+            continue
+        form = Form.EXACT if entry.uom else Form.BASE
+        slot = Fraction(entry.min_quantity_micros) / (line.factor if form == Form.BASE else 1)
+        newest_us = max(entry.valid_from_us, book.valid_from_us)
+        row = _Row(entry, form, newest_us, slot, slot <= line.quantity_micros)
+        levels.setdefault((line.levels.index(target), class_rank(entry)), []).append(row)
+    for level, rank in sorted(levels):
+        yield level, rank, levels[level, rank]
+
+
+def _parts(layer: Layer, book: Book, rows: list[_Row]) -> Iterator[list[_Row]]:
+    """The rows in the order in which they are asked; each part gives an offer, but in `first` and `newest` with owned
+    ladders only the first part that can."""
+    whole_windows = not _by_price(layer) and book.windows == Windows.REPLACE
+
+    def order(row: _Row) -> tuple[int, ...]:
+        entry = row.entry
+        newest, smallest = -row.newest_us, -entry.min_quantity_micros
+        first = (newest, smallest) if whole_windows else (smallest, newest)
+        return (*first, -entry.valid_from_us, entry.valid_to_us)
+
+    for form in Form:
+        of_form = sorted((row for row in rows if row.form == form), key=order)
+        if _by_price(layer) and layer.ladder == Ladder.OWNER:
+            for newest_us in sorted({row.newest_us for row in of_form}, reverse=True):
+                yield [row for row in of_form if row.newest_us == newest_us]
+        else:
+            yield of_form
+
+
+def _newest_reached(layer: Layer, book: Book, rows: list[_Row]) -> dict[Form, int]:
+    """By unit form, the newest window that the quantity reaches, where a book ranks by that and not by its row."""
+    if _competes(layer) or book.windows == Windows.REPLACE:
+        return {}
+    found: dict[Form, int] = {}
+    for row in rows:
+        if row.is_reached:
+            found[row.form] = max(found.get(row.form, row.newest_us), row.newest_us)
+    return found
+
+
+def _part_offers(
+    line: Line,
+    layer: Layer,
+    book: Book,
+    at: tuple[int, dict[Form, int], int],
+    part: list[_Row],
+    passed: _Passed,
+) -> Iterator[Offer]:
+    """The first row of a part that gives a price; by price, every other of that break too. `at` is the level, the
+    newest windows reached and the depth in a basis chain."""
+    level, newest, links = at
+    answered: Fraction | None = None
+    for row in part:
+        entry = row.entry
+        if answered is not None and (not _by_price(layer) or row.slot_micros != answered):
+            return
+        slot = row.slot_micros if row.is_reached else Fraction(-1)
+        newest_us = newest.get(row.form, row.newest_us)
+        try:
+            price, rounded, steps, lifted, clouded = _made(line, book, entry, row.form, links)
+        except _NoPriceError as none:
+            why, reason = f"{_named(entry)} {none.why}", none.exception
+            passed.words.append(why)
+            if reason == ExceptionReason.NONE:
+                passed.is_below = True
+            else:
+                missed = Missed(book, level, class_rank(entry), row.form, newest_us, slot, reason, why)
+                passed.missed.append(missed)
+            continue
+        answered = row.slot_micros
+        skipped = tuple(dict.fromkeys(passed.words))
+        yield Offer(
+            book, entry, row.form, level, newest_us, slot, price, rounded, lifted, steps, skipped, clouded
+        )
+
+
+def _named(entry: Entry) -> str:
+    return f"{entry.method.name.lower()} of {entry.sku or entry.product_group or 'every item'}"
+
+
+def _missing(why: str) -> _NoPriceError:
+    return _NoPriceError(ExceptionReason.MISSING_INPUT, why)
+
+
+def _made(
+    line: Line, book: Book, entry: Entry, form: Form, links: int
+) -> tuple[Fraction, int, tuple[Step, ...], bool, bool]:
+    """(exact price, rounded price, steps, lifted, clouded) of an entry for one asked unit; raises `_NoPriceError`."""
+    steps, lifted, clouded = _evaluate(line, book, entry, form, links)
+    price = steps[-1].price_micros
+    rounded = round_price(price, book, lifted)
+    if links == 0 and rounded == 0 and not entry.explicit_zero:
+        raise _NoPriceError(ExceptionReason.ZERO_PRICE, "rounds to zero without explicit_zero")
+    return price, rounded, steps, lifted, clouded
+
+
+def _evaluate(
+    line: Line, book: Book, entry: Entry, form: Form, links: int
+) -> tuple[tuple[Step, ...], bool, bool]:
+    """The entry's exact price for one asked unit in the asked currency with its steps, whether the floor lifted it, and
+    whether its basis passed an entry over. A basis link stays in its book's currency. Raises `_NoPriceError`."""
+    steps: list[Step] = []
+    clouded = False
+    if entry.method == Method.NET:
+        price = Fraction(entry.value_micros)
+        steps.append(Step("entry", "net", price, price, book.currency))
+        if form == Form.BASE and line.factor != 1:
+            price *= line.factor
+            steps.append(Step("factor", f"one {line.uom}", line.factor, price, book.currency))
+    else:
+        found, clouded = _basis_price(line, book, entry, links)
+        steps += found
+        ratio = method_ratio(entry.method, entry.value_micros)
+        price = steps[-1].price_micros * ratio
+        steps.append(Step("method", entry.method.name.lower(), ratio, price, book.currency))
+    lifted = False
+    if entry.method != Method.NET and book.floor_margin is not None:
+        cost = _cost_in(line, book.currency)
+        if isinstance(cost, Fraction) and price < cost / (1 - book.floor_margin):
+            price = cost / (1 - book.floor_margin)
+            lifted = True
+            steps.append(Step("floor", f"margin {book.floor_margin}", price, price, book.currency))
+    if price == 0 and not entry.explicit_zero:
+        raise _NoPriceError(ExceptionReason.ZERO_PRICE, "is zero without explicit_zero")
+    if links == 0 and book.currency != line.currency:
+        steps.append(_converted(line, price, book.currency, line.currency))
+    return tuple(steps), lifted, clouded
+
+
+def _basis_price(line: Line, book: Book, entry: Entry, links: int) -> tuple[list[Step], bool]:
+    """The price an entry's method applies to, in the book's currency: a cost, or another book's exact price (P7);
+    raises `_NoPriceError`."""
+    if entry.basis == COST:
+        cost = _cost_in(line, book.currency)
+        if not isinstance(cost, Fraction):
+            raise _missing(cost)
+        return [Step("cost", "per asked unit", cost, cost, book.currency)], False
+    basis = line.data.books[entry.basis] if entry.basis else None
+    if basis is None or links == BASIS_LINKS_MAX:
+        raise _missing("has no basis price")
+    if not basis.valid_from_us <= line.as_of_us < basis.valid_to_us:
+        raise _missing(f"has no basis price: {basis.book_id} is not valid at this time")
+    said = book_says(line, AS_BASIS, basis, links + 1)
+    if not said.offers:
+        reasons = "; ".join(said.passed_over) or "no entry"
+        is_only_below = said.is_below and not said.missed
+        reason = ExceptionReason.NONE if is_only_below else ExceptionReason.MISSING_INPUT
+        raise _NoPriceError(reason, f"has no basis price: {basis.book_id}: {reasons}")
+    offer = said.offers[0]
+    steps = [
+        *offer.steps,
+        Step("basis", basis.book_id, offer.price_micros, offer.price_micros, basis.currency),
+    ]
+    if basis.currency != book.currency:
+        steps.append(_converted(line, offer.price_micros, basis.currency, book.currency))
+    return steps, bool(said.missed) or offer.is_clouded
+
+
+def _cost_in(line: Line, currency: str) -> Fraction | str:
+    """The item's cost for one asked unit in `currency`: the request's branch, else the customer's, else no branch; or
+    what is missing."""
+    rows = [c for c in line.data.costs.get(line.item.sku, ()) if c.valid_from_us <= line.as_of_us]
+    for branch in (line.branch, line.customer.branch if line.customer else None, None):
+        if branch == "":
+            continue
+        of_branch: list[Cost] = [c for c in rows if c.branch == branch]
+        if of_branch:
+            newest = max(of_branch, key=lambda c: c.valid_from_us)
+            cost = Fraction(newest.cost_micros) * line.factor
+            converted = convert(line.data, cost, newest.currency, currency, line.as_of_us)
+            words = f"has no exchange rate from {newest.currency} to {currency} for its cost"
+            return words if converted is None else converted
+    return "has no cost"
+
+
+def _converted(line: Line, price: Fraction, source: str, target: str) -> Step:
+    rate = convert(line.data, Fraction(1), source, target, line.as_of_us)
+    if rate is None:
+        raise _missing(f"has no exchange rate from {source} to {target}")
+    return Step("convert", f"{source} to {target}", rate, price * rate, target)

@@ -1,0 +1,154 @@
+"""The explanation of a price as text (P12), and the price again from nothing but that text."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+from pricegrid.pricing_engine.model import (
+    MICROS,
+    NEVER_US,
+    Book,
+    PriceQuestion,
+    RoundingMode,
+    minor_unit_micros,
+)
+from pricegrid.pricing_engine.rules.money import extended_price_micros, round_price
+from pricegrid.pricing_engine.rules.resolution import Considered, Offer, Resolution
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def decimal_text(micros: int) -> str:
+    """A number of micros as a plain decimal without trailing zeros: 12500000 is '12.5'."""
+    whole, rest = divmod(abs(micros), MICROS)
+    text = f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
+    return f"-{text}" if micros < 0 else text
+
+
+def instant_text(instant_us: int) -> str | None:
+    """An instant as RFC 3339 in UTC; None for one without an end."""
+    if instant_us >= NEVER_US:
+        return None
+    return (_EPOCH + timedelta(microseconds=instant_us)).isoformat().replace("+00:00", "Z")
+
+
+def explanation(question: PriceQuestion, resolution: Resolution) -> dict[str, object]:
+    """The whole explanation of one line, JSON-able."""
+    offer = resolution.offer
+    layers: dict[str, list[dict[str, object]]] = {}
+    for each in resolution.considered:
+        layers.setdefault(each.layer, []).append(_candidate(each))
+    answer: dict[str, object] = {
+        "status": resolution.status.name,
+        "exception": resolution.exception.name,
+        "currency": resolution.currency,
+        "unit_price": decimal_text(resolution.unit_price_micros) if offer else None,
+        "extended_price": decimal_text(resolution.extended_price_micros) if offer else None,
+        "book_id": offer.book.book_id if offer else None,
+        "entry_id": offer.entry.entry_id or None if offer else None,
+        "layer": resolution.layer or None,
+        "minimum_quantity": decimal_text(resolution.minimum_quantity_micros)
+        if resolution.minimum_quantity_micros
+        else None,
+        "valid_until": instant_text(resolution.valid_until_us),
+        "floor_lifted": offer.lifted if offer else False,
+        "converted": resolution.converted,
+    }
+    return {
+        "question": {
+            "customer_id": question.customer_id,
+            "sku": question.sku,
+            "quantity": decimal_text(question.quantity_micros),
+            "uom": question.uom,
+            "branch": question.branch,
+            "as_of": instant_text(question.as_of_us),
+        },
+        "answer": answer,
+        "layers": [{"layer": name, "candidates": rows} for name, rows in layers.items()],
+        "steps": _steps(question, resolution, offer) if offer else [],
+    }
+
+
+def _candidate(each: Considered) -> dict[str, object]:
+    offer = each.offer
+    row: dict[str, object] = {
+        "book_id": each.book_id,
+        "distance": each.distance,
+        "outcome": "answers" if each.answers else "lost" if offer else "no price",
+        "reason": each.reason,
+    }
+    if offer:
+        entry = offer.entry
+        row |= {
+            "entry_id": entry.entry_id or None,
+            "method": entry.method.name.lower(),
+            "value": decimal_text(entry.value_micros),
+            "level": "sku" if entry.sku else "product_group" if entry.product_group else "every item",
+            "product_group": entry.product_group,
+            "price_class": entry.price_class,
+            "uom": entry.uom,
+            "break": decimal_text(entry.min_quantity_micros),
+            "price": decimal_text(offer.rounded_micros),
+        }
+    return row
+
+
+def _steps(question: PriceQuestion, resolution: Resolution, offer: Offer) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = [
+        {
+            "step": step.name,
+            "detail": step.detail,
+            "value": str(step.operand / MICROS if step.name in _AMOUNTS else step.operand),
+            "price": str(step.price_micros / MICROS),
+            "currency": step.currency,
+        }
+        for step in offer.steps
+    ]
+    mode = RoundingMode.UP if offer.lifted else offer.book.rounding_mode
+    rows.append(
+        {
+            "step": "round",
+            "detail": mode.name.lower(),
+            "value": decimal_text(offer.book.rounding_increment_micros),
+            "price": decimal_text(resolution.unit_price_micros),
+            "currency": resolution.currency,
+        }
+    )
+    rows.append(
+        {
+            "step": "extend",
+            "detail": f"rounded half up to {decimal_text(minor_unit_micros(resolution.currency))}",
+            "value": decimal_text(question.quantity_micros),
+            "price": decimal_text(resolution.extended_price_micros),
+            "currency": resolution.currency,
+        }
+    )
+    return rows
+
+
+_AMOUNTS = frozenset({"entry", "cost", "basis", "floor"})  # steps whose operand is money
+_FACTORS = frozenset({"factor", "method", "convert"})  # steps that multiply
+
+
+def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
+    """(unit price, extended price) in micros, computed again from an explanation's own numbers (P12)."""
+    price = Fraction(0)
+    unit = extended = 0
+    for row in explained["steps"]:  # type: ignore[attr-defined]
+        name, value = row["step"], Fraction(row["value"])
+        if name in ("entry", "cost", "floor"):
+            price = value * MICROS
+        elif name in _FACTORS:
+            price *= value
+        elif name == "round":
+            book = Book(
+                "",
+                "",
+                "",
+                rounding_increment_micros=int(value * MICROS),
+                rounding_mode=RoundingMode[row["detail"].upper()],
+            )
+            unit = round_price(price, book, lifted=False)
+        elif name == "extend":
+            extended = extended_price_micros(unit, int(value * MICROS), row["currency"])
+    return unit, extended

@@ -1,0 +1,102 @@
+"""What the reference says of one line: the answer, and every offer it considered (P12)."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pricegrid.pricing_engine.model import NEVER_US, Book, Entry, ExceptionReason, Form, LineStatus
+
+Rank = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a price: what was done and the price after it, in micros of `currency`."""
+
+    name: str
+    detail: str
+    operand: Fraction
+    price_micros: Fraction
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one book offers for the line, before the layer settles."""
+
+    book: Book
+    entry: Entry
+    form: Form
+    level: int  # 0 sku, then product groups nearest first, then every item
+    newest_us: int  # the latest begin that ranks it (P2)
+    slot_micros: Fraction  # its break in the asked unit; -1 for a first price given below the first break
+    price_micros: Fraction
+    rounded_micros: int
+    lifted: bool
+    steps: tuple[Step, ...]
+    passed_over: tuple[str, ...] = ()  # its book's entries before it, and why each gave no price
+    is_clouded: bool = False  # a basis book's entry before the one it is made of lacked an input
+    rank: Rank = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """An entry that gave no price, with the place that its offer would have had (P13)."""
+
+    book: Book
+    level: int
+    class_rank: int
+    form: Form
+    newest_us: int
+    slot_micros: Fraction
+    exception: ExceptionReason  # MISSING_INPUT or ZERO_PRICE
+    why: str
+    rank: Rank = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A book that says `no_price` below its first break, with the rank its first entry would have had."""
+
+    book: Book
+    level: int
+    class_rank: int
+    form: Form
+    newest_us: int
+    minimum_quantity_micros: int
+    rank: Rank = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One book of one layer, and what became of it."""
+
+    layer: str
+    book_id: str
+    distance: int
+    reason: str
+    offer: Offer | None = None
+    answers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The answer to one line. Prices are in micros of `currency`, 0 where there is none."""
+
+    status: LineStatus
+    currency: str = ""
+    unit_price_micros: int = 0
+    extended_price_micros: int = 0
+    offer: Offer | None = None
+    layer: str = ""
+    minimum_quantity_micros: int = 0
+    valid_until_us: int = NEVER_US
+    exception: ExceptionReason = ExceptionReason.NONE
+    converted: bool = False
+    considered: tuple[Considered, ...] = ()
+    missed: ExceptionReason = ExceptionReason.NONE  # of an entry that would have answered instead
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What must stay the same for the answer to be the same (P10)."""
+        entry = self.offer.entry if self.offer else None
+        return self.status, self.unit_price_micros, entry, self.minimum_quantity_micros

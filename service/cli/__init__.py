@@ -1,0 +1,1 @@
+"""The `pricegrid` command: one file a subcommand."""

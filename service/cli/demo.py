@@ -1,0 +1,234 @@
+"""`pricegrid demo`: a made-up distributor, loaded, served and asked for a basket; on a terminal it goes on serving."""
+
+import argparse
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pricegrid import Client, Line, QuoteResult
+from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, DemoDataset, generate
+from pricegrid.loaders.demo.stock import BRANCHES
+from pricegrid.service.cli.promise import print_promise
+from pricegrid.service.cli.quote import available_cells, json_rows
+from pricegrid.service.cli.text import (
+    UsageError,
+    decimal_text,
+    extended_price_text,
+    parse_decimal,
+    print_json_list,
+    print_table,
+    unit_price_text,
+)
+from pricegrid.service.cli.waterfall import print_waterfall
+
+SEED = 7
+STOP_S = 15.0
+EVERYTHING = 1_000_000
+"""More than any branch will ever hold."""
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `demo`."""
+    parser.add_argument(
+        "--dir",
+        metavar="DIR",
+        type=Path,
+        default=Path(".demo"),
+        help="where to work; made anew (default %(default)s)",
+    )
+    parser.add_argument(
+        "--items", metavar="N", type=int, default=30_000, help="items to make up (default %(default)s)"
+    )
+    parser.add_argument(
+        "--customers", metavar="N", type=int, default=4_000, help="customers to make up (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=int, default=SEED, help="another seed, another distributor"
+    )
+    parser.add_argument(
+        "--port", metavar="PORT", type=int, default=0, help="port to serve on (default: a free one)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the basket as JSON, as `quote` does")
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    """Generates, loads, serves and asks; 0 when the server answered."""
+    # However it ends, a terminal that is closed included, the server is stopped.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    say = partial(print, file=sys.stderr if args.json else sys.stdout, flush=True)
+    if args.items < ITEMS_MIN or args.customers < CUSTOMERS_MIN:
+        raise UsageError(f"the demo needs at least {ITEMS_MIN} --items and {CUSTOMERS_MIN} --customers")
+    say("1. making up a distributor")
+    began_s = time.monotonic()
+    _make_room(args.dir)
+    dataset = generate(args.dir / "dataset", seed=args.seed, items=args.items, customers=args.customers)
+    say(
+        f"   {sum(dataset.rows.values()):,} rows in {len(dataset.rows)} tables, {time.monotonic() - began_s:.1f} s"
+    )
+    say("2. loading it")
+    began_s = time.monotonic()
+    store = args.dir / "store"
+    load = [
+        *_pricegrid(),
+        "load",
+        str(dataset.directory),
+        "--store",
+        str(store),
+        "--time-zone",
+        dataset.time_zone,
+    ]
+    loaded = subprocess.run([*load, "--json"], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if loaded.returncode != 0:
+        print(loaded.stdout, file=sys.stderr)
+        return 1
+    say(f"   published, {time.monotonic() - began_s:.1f} s")
+    say("3. serving it (the first time, its kernels are compiled: that can take a minute)")
+    began_s = time.monotonic()
+    with _served(store, args.port) as ready:
+        address = ready["address"]
+        say(f"   {ready['workers']} workers on {address}, {time.monotonic() - began_s:.1f} s")
+        say(f"4. a basket of {dataset.customer_id}, over gRPC\n")
+        with Client(str(address)) as client:
+            _quote_basket(client, dataset, as_json=args.json)
+        attended = sys.stdin.isatty() and sys.stdout.isatty()
+        _suggest(say, dataset, f"--address {address}" if attended else f"--store {store}")
+        if attended:
+            say("\nServing until Ctrl-C.")
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
+    return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _suggest(say: Callable[[str], None], dataset: DemoDataset, where: str) -> None:
+    first = dataset.basket[0]
+    line = f"{first.sku}:{first.quantity}" + (f":{first.uom}" if first.uom else "")
+    as_of = dataset.as_of.strftime("%Y-%m-%dT%H:%M:%SZ")
+    say("\nAsk more:")
+    for command in ("quote", "explain", "availability", "promise"):
+        say(f"  pricegrid {command} {where} --customer {dataset.customer_id} --as-of {as_of} {line}")
+
+
+def _quote_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> None:
+    lines = [Line(line.sku, parse_decimal(line.quantity), line.uom) for line in dataset.basket]
+    result = client.quote_lines(
+        dataset.customer_id, lines, branches=(dataset.branch,), as_of=dataset.as_of, timeout_s=30
+    )
+    if as_json:
+        print_json_list(json_rows(lines, result))
+        return
+    rows = [
+        (
+            line.sku,
+            decimal_text(line.quantity),
+            line.uom or "-",
+            unit_price_text(quoted.price.unit_price, result.currency) or quoted.price.status.value,
+            extended_price_text(quoted.price.extended_price, result.currency) or "-",
+            result.currency,
+            *available_cells(quoted),
+            quoted.price.layer or "-",
+            asked.caption,
+        )
+        for asked, line, quoted in zip(dataset.basket, lines, result.lines, strict=True)
+    ]
+    header = [
+        "SKU",
+        "QUANTITY",
+        "UOM",
+        "UNIT PRICE",
+        "EXTENDED",
+        "CUR",
+        "AVAILABLE",
+        "PROMISE",
+        "LAYER",
+        "WHY",
+    ]
+    print_table(header, rows, right=(1, 3, 4, 6))
+    _explain_one(client, dataset, lines, result)
+    _promise_one(client, dataset, lines)
+
+
+def _explain_one(client: Client, dataset: DemoDataset, lines: list[Line], result: QuoteResult) -> None:
+    prices = [line.price for line in result.lines]
+    # A price that took some working out shows more than a net one.
+    told = max(range(len(lines)), key=lambda i: (prices[i].floor_lifted, prices[i].converted))
+    print(f"\n5. why {lines[told].sku} costs what it costs\n")
+    explained = client.explain_price(
+        dataset.customer_id, lines[told], branch=dataset.branch, as_of=dataset.as_of, timeout_s=30
+    )
+    print_waterfall(lines[told], explained)
+
+
+def _promise_one(client: Client, dataset: DemoDataset, lines: list[Line]) -> None:
+    """Promises more of a line than is free today, to where the suggested branch delivers first."""
+    zone = next(branch.zones[0][0] for branch in BRANCHES if branch.branch == dataset.branch)
+    asking: dict[str, Any] = {
+        "customer_id": dataset.customer_id,
+        "as_of": dataset.as_of,
+        "ship_to": zone,
+        "timeout_s": 30,
+    }
+    everything = [Line(line.sku, EVERYTHING, line.uom) for line in lines]
+    for line, all_of_it in zip(lines, client.promise_order(everything, **asking).lines, strict=True):
+        days = sorted({part.pick_date for part in all_of_it.promised})
+        if len(days) > 1:  # some is free now, more comes later
+            total = sum(part.quantity for part in all_of_it.promised if part.pick_date <= days[1])
+            wanted = Line(line.sku, total, line.uom)
+            print(
+                f"\n6. {decimal_text(total)} of {line.sku} to {zone}: all that is free now and what comes next\n"
+            )
+            print_promise([wanted], client.promise_order([wanted], **asking))
+            return
+
+
+@contextlib.contextmanager
+def _served(store: Path, port: int) -> Iterator[dict[str, object]]:
+    """A server in a process of its own, as it would run for real; stopped at the end."""
+    command = [*_pricegrid(), "serve", "--store", str(store), "--port", str(port), "--json"]
+    log = (store / "serve.log").open("w", encoding="utf-8")
+    # A session of its own: Ctrl-C is for us, and we stop it.
+    with (
+        log,
+        subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        ) as server,
+    ):
+        try:
+            line = server.stdout.readline() if server.stdout else ""
+            if not line:
+                raise RuntimeError(f"the server did not start; see {log.name}")
+            yield json.loads(line)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def _make_room(directory: Path) -> None:
+    """Makes the directory anew, if it is one of ours: a dataset and a store, nothing else."""
+    if directory.exists():
+        foreign = {path.name for path in directory.iterdir()} - {"dataset", "store"}
+        if foreign:
+            raise UsageError(
+                f"{directory} holds {', '.join(sorted(foreign))}, not ours; choose another --dir"
+            )
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True)
+
+
+def _pricegrid() -> list[str]:
+    return [sys.executable, "-m", "pricegrid.service.cli.main"]

@@ -1,0 +1,153 @@
+"""How the command reads lines and writes decimals, instants and tables."""
+
+import argparse
+import csv
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from pricegrid import Line
+from pricegrid.pricing_engine.model import currency_exponent
+from pricegrid.service.clock import parse_as_of
+from pricegrid.service.limits import LIST_MAX
+
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+_DECIMAL_TEXT_MAX = 64
+_MICRO = Decimal("0.000001")
+
+
+class UsageError(Exception):
+    """The command line, or a file it names, asks for something that makes no sense: exit code 2."""
+
+
+def parse_decimal(text: str) -> Decimal:
+    """A plain decimal number, without exponent or thousands separator; raises `ValueError`."""
+    if len(text) > _DECIMAL_TEXT_MAX or not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text[:_DECIMAL_TEXT_MAX]!r} is not a decimal number")
+    return Decimal(text)
+
+
+def parse_line(text: str) -> Line:
+    """A line `SKU[:QTY[:UOM]]`; for argparse."""
+    sku, _, rest = text.partition(":")
+    quantity, _, uom = rest.partition(":")
+    if not sku:
+        raise argparse.ArgumentTypeError(f"{text!r}: no SKU; lines are SKU[:QTY[:UOM]]")
+    try:
+        return Line(sku, parse_decimal(quantity) if quantity else Decimal(1), uom)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}; lines are SKU[:QTY[:UOM]]") from error
+
+
+def parse_line_with_quantity(text: str) -> Line:
+    """A line `SKU:QTY[:UOM]`; for argparse."""
+    if not text.partition(":")[2].partition(":")[0]:
+        raise argparse.ArgumentTypeError(f"{text!r}: no quantity; lines are SKU:QTY[:UOM]")
+    return parse_line(text)
+
+
+def date_argument(text: str) -> date:
+    """A date YYYY-MM-DD; for argparse."""
+    found = as_of_argument(text)
+    if isinstance(found, datetime):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date YYYY-MM-DD")
+    return found
+
+
+def decimal_argument(text: str) -> Decimal:
+    """A decimal number of at most 6 decimals, not negative; for argparse."""
+    try:
+        value = parse_decimal(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if value < 0 or value != value.quantize(_MICRO):
+        raise argparse.ArgumentTypeError(f"{text!r} must be at least 0 with at most 6 decimals")
+    return value
+
+
+def days_argument(text: str) -> int:
+    """A number of days; for argparse."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+    return int(text)
+
+
+def limit_argument(text: str) -> int:
+    """How many of a list at most; for argparse."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= LIST_MAX):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {LIST_MAX}")
+    return int(text)
+
+
+def as_of_argument(text: str) -> date | datetime:
+    """`--as-of`, for argparse."""
+    try:
+        return parse_as_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Lines of a CSV file with the header `sku,quantity,uom` (the last two optional); raises `UsageError`."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            unknown = set(rows.fieldnames or ()) - {"sku", "quantity", "uom"}
+            if "sku" not in (rows.fieldnames or ()) or unknown:
+                raise UsageError(f"{path}: the header must be sku,quantity,uom")
+            return [_csv_line(path, rows.line_num, row) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _csv_line(path: Path, number: int, row: dict[str, str]) -> Line:
+    sku, quantity = row["sku"], row.get("quantity") or "1"
+    if not sku or None in row:
+        raise UsageError(f"{path}, line {number}: {'too many fields' if sku else 'no SKU'}")
+    try:
+        return Line(sku, parse_decimal(quantity), row.get("uom") or "")
+    except ValueError as error:
+        raise UsageError(f"{path}, line {number}: {error}") from error
+
+
+def decimal_text(value: Decimal | int, digits_min: int = 0) -> str:
+    """A decimal in plain notation, without trailing zeros beyond `digits_min` digits after the point."""
+    whole, _, fraction = format(Decimal(value), "f").partition(".")
+    fraction = fraction.rstrip("0").ljust(digits_min, "0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def decimal_or_none(value: Decimal | None) -> str | None:
+    """A decimal in plain notation; None stays None."""
+    return None if value is None else decimal_text(value)
+
+
+def unit_price_text(price: Decimal | None, currency: str) -> str | None:
+    """A unit price: trimmed, but with at least the digits of the currency's minor unit."""
+    return None if price is None else decimal_text(price, currency_exponent(currency))
+
+
+def extended_price_text(price: Decimal | None, currency: str) -> str | None:
+    """An extended price: with the digits of the currency's minor unit, to which it is rounded already."""
+    return None if price is None else decimal_text(price, currency_exponent(currency))
+
+
+def print_json_list(rows: Iterable[object]) -> None:
+    """A JSON list with one row a line."""
+    print("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
+    """A table with columns as wide as need be; the columns numbered in `right` end flush."""
+    table = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    flush_right = set(right)
+    for row in table:
+        cells = (
+            cell.rjust(width) if i in flush_right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join(cells).rstrip())

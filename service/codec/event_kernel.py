@@ -1,0 +1,128 @@
+"""Compiled: inventory events from bytes to the rows of `atp.kernels.in_order_streams`, without an object an event.
+
+Reads what senders write: fields in the order of their numbers, each at most once, numbers in their shortest form.
+Whatever else comes is left to the protobuf runtime, so that what is accepted, and what it means, is never decided here
+alone. Names are not looked at as text: one is known only where the same bytes were read as text before.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricegrid.atp.kernels.in_order_streams import (
+    OTHER,
+    PLAIN,
+    ROW_BRANCH,
+    ROW_BRANCH_LENGTH,
+    ROW_COLUMNS,
+    ROW_EFFECTIVE,
+    ROW_END,
+    ROW_KIND,
+    ROW_MEASURE,
+    ROW_QUANTITY,
+    ROW_SAYS,
+    ROW_SEQUENCE,
+    ROW_SKU,
+    ROW_SKU_LENGTH,
+    ROW_START,
+    UNUSUAL,
+)
+from pricegrid.atp.kernels.jit import compiled
+from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, Source
+from pricegrid.atp.rules.events import Kind, Measure
+from pricegrid.service.codec.scan_kernel import read_number
+from pricegrid.service.limits import EVENTS_MAX
+
+_EVENTS_TAG: Final = 1 << 3 | 2
+_TEXTS: Final = (
+    (1 << 6) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 18)
+)  # field numbers of `InventoryEvent` that are texts
+_UNREADABLE: Final = (1 << 13) | (1 << 14)  # those of an event that its sender could not read
+_FIELDS_MAX: Final = 18
+_QUANTITY: Final = 8
+_OFFSET: Final = 1  # the wire's zero is UNSPECIFIED
+_ERP, _WMS, _TRANSIT = (source + _OFFSET for source in (Source.ERP, Source.WMS, Source.TRANSIT))
+_ON_HAND, _UNAVAILABLE = Measure.ON_HAND + _OFFSET, Measure.UNAVAILABLE + _OFFSET
+_SET, _DELTA = Kind.SET + _OFFSET, Kind.DELTA + _OFFSET
+
+
+@compiled
+def _scan_event(
+    raw: NDArray[np.uint8], at: int, end: int, values: NDArray[np.int64], row: NDArray[np.int64]
+) -> bool:
+    """Read the event in [at, end); `values` is scratch, 2 x 19. False: unusual."""
+    values[:] = 0
+    before, seen = np.int64(0), np.int64(0)
+    while at < end:
+        field, wire = np.int64(raw[at]) >> 3, raw[at] & 7
+        at += 1
+        if field >= 16:
+            if at == end or raw[at] != 1:
+                return False
+            field = (field & 15) + np.int64(16)
+            at += 1
+        if field <= before or field > _FIELDS_MAX or _UNREADABLE >> field & 1:
+            return False
+        if wire != (2 if _TEXTS >> field & 1 else 0):
+            return False
+        before = field
+        seen |= 1 << field
+        value, at = read_number(raw, at, end)
+        if at < 0:
+            return False
+        values[0, field] = value
+        if wire == 2:
+            if value < 0 or value > end - at:
+                return False
+            values[1, field] = at
+            at += value
+    says = values[0]
+    row[ROW_SKU], row[ROW_SKU_LENGTH] = values[1, 6], says[6]
+    row[ROW_BRANCH], row[ROW_BRANCH_LENGTH] = values[1, 7], says[7]
+    row[ROW_SEQUENCE], row[ROW_EFFECTIVE] = says[2], says[3]
+    row[ROW_MEASURE], row[ROW_KIND] = says[4] - _OFFSET, says[5] - _OFFSET
+    row[ROW_QUANTITY] = says[_QUANTITY]
+    if says[1] in (_WMS, _TRANSIT):
+        row[ROW_SAYS] = OTHER
+        return True
+    is_plain = (
+        says[1] == _ERP
+        and says[2] >= 1
+        and AS_OF_MIN_US < says[3] < AS_OF_MAX_US
+        and says[3] != 0
+        and says[4] in (_ON_HAND, _UNAVAILABLE)
+        and says[5] in (_SET, _DELTA)
+        and seen >> _QUANTITY & 1 == 1
+        and says[_QUANTITY] != INT64_MIN
+        and not (says[_QUANTITY] < 0 and says[4] == _UNAVAILABLE and says[5] == _SET)
+        and seen >> (_QUANTITY + 1) == 0
+    )
+    row[ROW_SAYS] = PLAIN if is_plain else UNUSUAL
+    return True
+
+
+@compiled
+def _scan(raw: NDArray[np.uint8], rows: NDArray[np.int64]) -> int:
+    values = np.zeros((2, _FIELDS_MAX + 1), np.int64)
+    at, end, count = 0, len(raw), 0
+    while at < end:
+        if count == len(rows) or raw[at] != _EVENTS_TAG:
+            return -1
+        start = at
+        length, at = read_number(raw, at + 1, end)
+        if at < 0 or length < 0 or length > end - at:
+            return -1
+        if not _scan_event(raw, at, at + length, values, rows[count]):
+            return -1
+        at += length
+        rows[count, ROW_START], rows[count, ROW_END] = start, at
+        count += 1
+    return count
+
+
+def scan_events(raw: bytes) -> NDArray[np.int64] | None:
+    """The events of a `PublishEventsRequest`, a row each; None: it is for the protobuf runtime, all of it."""
+    rows = np.empty((EVENTS_MAX, ROW_COLUMNS), np.int64)
+    count = _scan(np.frombuffer(raw, np.uint8), rows)
+    return None if count < 0 else rows[:count]

@@ -1,0 +1,73 @@
+"""A message of events, taken apart: those that may be plain stay rows, the others are read one by one."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricegrid.atp.kernels.in_order_streams import ROW_END, ROW_START
+from pricegrid.atp.rules.events import DeadReason, Event, EventBatch, Kind
+from pricegrid.service.codec.event_json import event_json
+from pricegrid.service.codec.event_kernel import scan_events
+from pricegrid.service.codec.events import ReadEvents, decode_events, encode_events
+from pricegrid.service.live.dead_letters import Faulty
+from pricegrid.service.live.pairs import NO_PLACES, NO_ROWS
+
+
+class EventMessage(NamedTuple):
+    """The events of a message: those that may be plain as rows, the others one by one."""
+
+    raw: bytes
+    rows: NDArray[np.int64]
+    """All of them, in order (`atp.kernels.in_order_streams`); none when the message is for the protobuf runtime."""
+    left: NDArray[np.intp]
+    """The rows that are not plain."""
+    read: ReadEvents
+    """What these say."""
+
+
+def read_message(raw: bytes, left_of: Callable[[bytes, NDArray[np.int64]], NDArray[np.intp]]) -> EventMessage:
+    """Read the events of a message; `left_of` says which rows are not plain. Raises RequestRefusedError."""
+    rows = scan_events(raw)
+    if rows is None:
+        return EventMessage(raw, NO_ROWS, NO_PLACES, decode_events(raw))
+    left = left_of(raw, rows)
+    return EventMessage(raw, rows, left, decode_events(some_events(raw, rows[left])))
+
+
+def sorted_out(
+    message: EventMessage, fault_of: Callable[[Event], DeadReason | None]
+) -> tuple[bytes, list[Faulty]]:
+    """What is left of a message without the events that can't be applied, and these. All that made them so is decided
+    here, once: what is left is what becomes durable, and is never judged again by another clock or another snapshot."""
+    read, found = (
+        message.read,
+        [Faulty(bad.reason.name, bad.detail, bad.payload_json) for bad in message.read.unreadable],
+    )
+    events = read.events.events()
+    faults = [fault_of(event) for event in events]
+    if not found and not any(fault is not None for fault in faults):
+        return message.raw, []
+    found += [faulty(event, fault) for event, fault in zip(events, faults, strict=True) if fault is not None]
+    if not len(message.rows):
+        kept = [event for event, fault in zip(events, faults, strict=True) if fault is None]
+        return encode_events(EventBatch.of(kept)), found
+    unread = {bad.index for bad in read.unreadable}
+    places = [at for at in range(len(message.left)) if at not in unread]
+    bad_places = [*unread, *(at for at, fault in zip(places, faults, strict=True) if fault is not None)]
+    return some_events(message.raw, np.delete(message.rows, message.left[bad_places], axis=0)), found
+
+
+def faulty(event: Event, reason: DeadReason | None) -> Faulty:
+    """An event that can't be applied, with the reason."""
+    source, measure = event.source.name.lower(), event.measure.name.lower()
+    what = "reset" if event.kind is Kind.RESET else measure
+    name = (reason or DeadReason.MALFORMED).name
+    return Faulty(name, f"{what} of {event.sku} at {event.branch}, from {source}", event_json(event))
+
+
+def some_events(raw: bytes, rows: NDArray[np.int64]) -> bytes:
+    """A message of some of the events of another."""
+    spans = zip(rows[:, ROW_START].tolist(), rows[:, ROW_END].tolist(), strict=True)
+    return b"".join([raw[start:end] for start, end in spans])

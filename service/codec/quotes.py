@@ -1,0 +1,115 @@
+"""Quotes between the bytes of the wire and questions and answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricegrid import v1
+from pricegrid.atp.kernels.quote import (
+    FREE_AS_OF,
+    FREE_AVAILABLE,
+    FREE_DAY,
+    FREE_FRESH,
+    FREE_SHORTAGE,
+    FREE_SIZE,
+    FREE_STATUS,
+)
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
+from pricegrid.service.codec.encode_kernel import write_quotes
+from pricegrid.service.codec.prices import header_fields, written
+from pricegrid.service.codec.request import (
+    LineColumns,
+    as_of,
+    branch_names,
+    check_fields,
+    check_line_count,
+    line_columns,
+    parse,
+)
+from pricegrid.service.codec.scan import scan
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
+from pricegrid.service.methods.branch_totals import LineTotals
+from pricegrid.service.rpc.call import AnswerHeader
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteQuery:
+    """What a QuoteLines request asks, checked. `as_of` as in `PriceQuery`."""
+
+    customer_id: str
+    lines: LineColumns
+    currency: str
+    branches: tuple[bytes, ...]
+    as_of: int | date | None
+    snapshot_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteAvailability:
+    """The availability of all lines, over the branches asked."""
+
+    totals: LineTotals
+    promise_days: Sequence[int]
+    """One a line, since 1970-01-01; NO_DAY (of `atp.kernels.quote`) where it can't be promised in full."""
+
+
+def decode_quote_lines(raw: bytes) -> QuoteQuery:
+    """Reads and checks a `QuoteLinesRequest`; raises `RequestRefusedError`."""
+    if scanned := scan(raw):
+        return QuoteQuery(
+            customer_id=scanned.customer_id,
+            lines=scanned.lines,
+            currency=scanned.currency,
+            branches=branch_names(scanned.branches),
+            as_of=scanned.as_of_us,
+            snapshot_version=scanned.snapshot_version,
+        )
+    request = v1.QuoteLinesRequest()
+    parse(request, raw)
+    check_line_count(len(request.lines))
+    check_fields(request, "customer_id", "currency", "snapshot_version")
+    return QuoteQuery(
+        customer_id=request.customer_id,
+        lines=line_columns(request.lines),
+        currency=request.currency,
+        branches=branch_names(request.branches),
+        as_of=as_of(request),
+        snapshot_version=request.snapshot_version,
+    )
+
+
+def encode_quote_lines(
+    engine: PriceEngine,
+    answers: PriceAnswers,
+    availability: QuoteAvailability | None,
+    header: AnswerHeader,
+    marks: Marks = NO_MARKS,
+) -> bytes:
+    """Writes a `QuoteLinesResponse`."""
+    lines = len(answers.columns)
+    rows, free = mark_rows(marks, lines), _free(availability)
+
+    def write(out: NDArray[np.uint8]) -> int:
+        return int(write_quotes(engine.descriptor, answers.columns, rows, free, header.as_of_us, out))
+
+    return (
+        written(lines, write)
+        + v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
+    )
+
+
+def _free(availability: QuoteAvailability | None) -> NDArray[np.int64]:
+    """The availability as `put_quotes` takes it, (lines, FREE_SIZE), (0, FREE_SIZE) for none."""
+    if availability is None:
+        return np.zeros((0, FREE_SIZE), np.int64)
+    totals = availability.totals
+    free = np.empty((len(totals.status), FREE_SIZE), np.int64)
+    free[:, FREE_STATUS] = totals.status
+    free[:, FREE_AVAILABLE], free[:, FREE_SHORTAGE] = totals.available_micros, totals.shortage_micros
+    free[:, FREE_DAY] = availability.promise_days
+    free[:, FREE_FRESH : FREE_FRESH + 3] = totals.freshness
+    free[:, FREE_AS_OF : FREE_AS_OF + 3] = totals.source_as_of_us
+    return free

@@ -1,0 +1,171 @@
+"""What requests have in common, checked once when they come in; every failure is a `RequestRefusedError`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+from numpy.typing import NDArray
+
+from pricegrid import v1
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import BRANCHES_MAX, FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
+
+_SECONDS_MIN = -62_135_596_800  # 0001-01-01T00:00:00Z
+_SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z
+
+AsOfRequest = (
+    v1.PriceLinesRequest
+    | v1.ExplainPriceRequest
+    | v1.CheckAvailabilityRequest
+    | v1.PromiseOrderRequest
+    | v1.QuoteLinesRequest
+)
+
+
+class WireLine(Protocol):
+    """A line of any request."""
+
+    @property
+    def sku(self) -> str:
+        """The item."""
+
+    @property
+    def quantity_micros(self) -> int:
+        """How much."""
+
+    @property
+    def uom(self) -> str:
+        """In which unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineColumns:
+    """The lines of a request as columns."""
+
+    skus: Sequence[bytes]
+    quantities_micros: NDArray[np.int64]
+    uoms: Sequence[bytes]
+
+
+BLANKS = " \t"
+"""What names are trimmed of, in requests as in tables (`loaders.read.columns`)."""
+
+
+NAMES = frozenset({"customer_id", "currency", "branch", "ship_to", "sku", "uom", "order_ref", "order_line"})
+"""Fields that hold a name of the dataset; ids and keys, which are nobody's to change, are none."""
+
+
+def trimmed(name: str) -> str:
+    """A name as the loader reads it: without outer blanks."""
+    return name.strip(BLANKS)
+
+
+def trim_names(message: Message, *fields: str) -> None:
+    """Trims those fields of a message that hold names."""
+    for field in NAMES.intersection(fields):
+        name = getattr(message, field)
+        if name != trimmed(name):
+            setattr(message, field, trimmed(name))
+
+
+def parse(request: Message, raw: bytes) -> None:
+    """Reads a request from its bytes."""
+    try:
+        request.ParseFromString(raw)
+    except DecodeError as error:
+        raise RequestRefusedError(Reason.MALFORMED_REQUEST, "the bytes are no such message") from error
+
+
+def check_line_count(count: int) -> None:
+    """Refuses requests with no lines or too many."""
+    if not count:
+        raise RequestRefusedError(Reason.NO_LINES, "the request has no lines")
+    if count > LINES_MAX:
+        raise RequestRefusedError(
+            Reason.TOO_MANY_LINES,
+            f"{count} lines in one request; at most {LINES_MAX}",
+            lines=str(count),
+            lines_max=str(LINES_MAX),
+        )
+
+
+def check_fields(request: Message, *fields: str) -> None:
+    """Trims names, and refuses those that are too long."""
+    trim_names(request, *fields)
+    for field in fields:
+        if len(getattr(request, field).encode()) > FIELD_BYTES_MAX:
+            raise RequestRefusedError(
+                Reason.FIELD_TOO_LONG, f"{field} is longer than {FIELD_BYTES_MAX} bytes", field=field
+            )
+
+
+def line_columns(lines: Sequence[WireLine]) -> LineColumns:
+    """Reads lines, refusing names that are too long."""
+    skus = [trimmed(line.sku).encode() for line in lines]
+    uoms = [trimmed(line.uom).encode() for line in lines]
+    _check_lengths("sku", skus, SKU_BYTES_MAX, Reason.SKU_TOO_LONG)
+    _check_lengths("uom", uoms, UOM_BYTES_MAX, Reason.UOM_TOO_LONG)
+    return LineColumns(
+        skus, np.fromiter((line.quantity_micros for line in lines), np.int64, len(lines)), uoms
+    )
+
+
+def _check_lengths(field: str, values: list[bytes], bytes_max: int, reason: Reason) -> None:
+    if max(map(len, values)) <= bytes_max:
+        return
+    index = next(i for i, value in enumerate(values) if len(value) > bytes_max)
+    message = f"{field} of lines[{index}] has {len(values[index])} bytes; at most {bytes_max}"
+    raise RequestRefusedError(reason, message, index=str(index), bytes_max=str(bytes_max))
+
+
+def branch_names(branches: Iterable[str]) -> tuple[bytes, ...]:
+    """The branches a request names, each once, in order."""
+    names = tuple(dict.fromkeys(trimmed(branch).encode() for branch in branches))
+    if len(names) > BRANCHES_MAX:
+        raise RequestRefusedError(
+            Reason.TOO_MANY_BRANCHES, f"{len(names)} branches in one request; at most {BRANCHES_MAX}"
+        )
+    if any(len(name) > FIELD_BYTES_MAX for name in names):
+        raise RequestRefusedError(
+            Reason.FIELD_TOO_LONG, f"a branch is longer than {FIELD_BYTES_MAX} bytes", field="branches"
+        )
+    return names
+
+
+def as_of(request: AsOfRequest) -> int | date | None:
+    """The instant asked about: microseconds since the epoch, a date, or None for now."""
+    match request.WhichOneof("as_of"):
+        case "as_of_time":
+            stamp = request.as_of_time
+            if not (_SECONDS_MIN <= stamp.seconds <= _SECONDS_MAX and 0 <= stamp.nanos <= 999_999_999):
+                raise RequestRefusedError(
+                    Reason.INVALID_AS_OF, "as_of_time is no instant of the years 0001 to 9999"
+                )
+            return stamp.seconds * 1_000_000 + stamp.nanos // 1000
+        case "as_of_date":
+            day = parse_date(request.as_of_date)
+            if day is None:
+                raise RequestRefusedError(Reason.INVALID_AS_OF, "as_of_date is no date YYYY-MM-DD")
+            return day
+        case _:
+            return None
+
+
+def optional_date(field: str, text: str) -> date | None:
+    """A date of a policy, None for ''."""
+    day = parse_date(text) if text else None
+    if text and day is None:
+        raise RequestRefusedError(Reason.INVALID_DATE, f"{field} is no date YYYY-MM-DD", field=field)
+    return day
+
+
+def parse_date(text: str) -> date | None:
+    """A date YYYY-MM-DD, None for anything else."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if day.isoformat() == text else None  # fromisoformat takes weeks and YYYYMMDD too

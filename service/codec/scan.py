@@ -1,0 +1,71 @@
+"""Requests that the compiled scanner reads (`scan_kernel`), without an object a line; the protobuf runtime reads the
+others."""
+
+import threading
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricegrid import v1
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.service.codec import scan_kernel as kernel
+from pricegrid.service.codec.request import LineColumns
+from pricegrid.service.limits import LINES_MAX
+
+
+class _Room(threading.local):
+    """Scratch of one thread. What is not used stays unmapped."""
+
+    def __init__(self) -> None:
+        self.head = np.zeros(kernel.HEAD_SIZE, np.int64)
+        self.lines = np.empty((LINES_MAX, kn.LINE_SIZE), np.int64)
+
+
+_ROOM: Final = _Room()
+
+
+class ScannedRequest(NamedTuple):
+    """What a PriceLinesRequest or QuoteLinesRequest asks, within all limits."""
+
+    customer_id: str
+    lines: LineColumns
+    currency: str
+    branches: Sequence[str]
+    """As they are named, however often."""
+    as_of_us: int | None
+    snapshot_version: str
+
+
+def scan(raw: bytes) -> ScannedRequest | None:
+    """Reads a request; None: the runtime must look at it."""
+    room = _ROOM
+    count = kernel.scan_request(np.frombuffer(raw, np.uint8), room.head, room.lines, kernel.LIMITS)
+    if count < 0:
+        return None
+    head, lines = room.head.tolist(), room.lines[:count]
+
+    def text(column: int) -> str:
+        return raw[head[column] : head[column] + head[column + 1]].decode()
+
+    branches: Sequence[str] = ()
+    if head[kernel.HEAD_BRANCH_COUNT]:
+        named = raw[head[kernel.HEAD_BRANCHES] : head[kernel.HEAD_BRANCHES_END]]
+        branches = v1.QuoteLinesRequest.FromString(named).branches
+    return ScannedRequest(
+        customer_id=text(kernel.HEAD_CUSTOMER),
+        lines=LineColumns(
+            _texts(raw, lines, kn.LINE_SKU),
+            lines[:, kn.LINE_QUANTITY].copy(),
+            _texts(raw, lines, kn.LINE_UOM),
+        ),
+        currency=text(kernel.HEAD_CURRENCY),
+        branches=branches,
+        as_of_us=head[kernel.HEAD_AS_OF] if head[kernel.HEAD_HAS_AS_OF] else None,
+        snapshot_version=text(kernel.HEAD_VERSION),
+    )
+
+
+def _texts(raw: bytes, lines: NDArray[np.int64], column: int) -> list[bytes]:
+    return [raw[at : at + length] for at, length in lines[:, column : column + 2].tolist()]

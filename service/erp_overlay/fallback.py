@@ -1,0 +1,88 @@
+"""Joins an ERP's gateway to the services of a process: what `--erp-config` switches on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from pricegrid.cache.open import open_value_cache
+from pricegrid.cache.protocol import ValueCache
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.dead_letters import DeadLetterFile, DeadLetterSink
+from pricegrid.erp.gateway import ErpGateway
+from pricegrid.erp.observe import ErpMetrics, NoErpMetrics
+from pricegrid.erp.parity import ParityFile, ParitySampler
+from pricegrid.erp.settings import ErpSettings, read_settings
+from pricegrid.service.clock import now_us
+from pricegrid.service.erp_overlay.prices import ErpPrices
+from pricegrid.service.erp_overlay.stock import ErpStock
+from pricegrid.service.rpc.call import Caller
+
+CACHE_FOLDER = "cache"
+"""Of the store: validated answers, shared by the processes of a host."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErpFallback:
+    """What the services use of an ERP."""
+
+    prices: ErpPrices
+    stock: ErpStock
+    gateway: ErpGateway
+    sampler: ParitySampler | None
+    cache: ValueCache
+
+    def bounded(self, caller: Caller) -> Caller:
+        """The caller of a request that asks for more than one thing: all of it together waits `request_wait_ms`."""
+        until_s = monotonic() + self.gateway.settings.limits.request_wait_ms / 1000
+        if caller.deadline_s is not None and caller.deadline_s <= until_s:
+            return caller
+        return caller._replace(deadline_s=until_s)
+
+    def close(self) -> None:
+        """Ends the ERP's threads."""
+        if self.sampler is not None:
+            self.sampler.close()
+        self.gateway.close()
+        self.cache.close()
+
+
+def open_erp(
+    settings: ErpSettings,
+    store: Path,
+    clock_us: Callable[[], int],
+    metrics: ErpMetrics | None = None,
+    *,
+    cache: ValueCache | None = None,
+    dead_letters: DeadLetterSink | None = None,
+    sample: bool = True,
+) -> ErpFallback:
+    """Starts the gateway, and the parity sampler unless it is off. Raises ErpConfigError; the ERP need not answer."""
+    metrics = metrics or NoErpMetrics()
+    control = ErpControl(store)
+    kept = cache or open_value_cache(store / CACHE_FOLDER)
+    gateway = ErpGateway(
+        settings,
+        kept,
+        dead_letters or DeadLetterFile(store),
+        metrics,
+        clock_us,
+        invalidated=lambda customer, sku, at_us: control.state().is_invalidated(customer, sku, at_us),
+    )
+    gateway.start()
+    sampler = None
+    if sample and settings.parity.sample_per_million:
+        sampler = ParitySampler(settings.parity, gateway, ParityFile(store), control, metrics, clock_us)
+        sampler.start()
+    prices = ErpPrices(gateway, control, sampler, clock_us)
+    return ErpFallback(prices, ErpStock(gateway, control, clock_us), gateway, sampler, kept)
+
+
+def open_worker_erp(config: Path, store: Path, *, metrics: bool) -> ErpFallback:
+    """As a serving process opens it, from its configuration file."""
+    counted: ErpMetrics | None = None
+    if metrics:
+        from pricegrid.service.erp_overlay.metrics import PrometheusErpMetrics
+
+        counted = PrometheusErpMetrics()
+    return open_erp(read_settings(config), store, now_us, counted)

@@ -1,0 +1,167 @@
+"""Exceptions of P13 brought to the ERP, and what comes back laid over the answers of the matrices (design section 8).
+
+A line that the ERP answers carries the ERP's price, no book, and no exception any more. One that it does not answer in
+time keeps its exception, and the newest word there is: the last known price of the ERP, marked with its age, or
+the matrix price of a snapshot that was made after it. Other lines are never touched.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from time import monotonic
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricegrid import v1
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.gateway import Answer, ErpGateway, looking_until_s
+from pricegrid.erp.observe import LineResult
+from pricegrid.erp.parity import ParitySampler
+from pricegrid.erp.validation import PriceCheck
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
+from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
+from pricegrid.pricing_engine.rules.money import extended_price_micros
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, PriceMark
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import Caller
+
+ENCODING_S: Final = 0.02
+"""Left of the caller's deadline for writing the answer, at least."""
+
+
+class ErpPrices:
+    """Lays the ERP's prices over answers. Safe to call from many threads."""
+
+    def __init__(
+        self,
+        gateway: ErpGateway,
+        control: ErpControl,
+        sampler: ParitySampler | None,
+        now_us: Callable[[], int],
+    ) -> None:
+        self.gateway = gateway
+        self._flagging = Flagging(control)
+        self._sampler = sampler
+        self._now_us = now_us
+
+    def has_flags(self) -> bool:
+        """Whether operators have flagged anything: then no request is plain."""
+        return bool(self._flagging.state().flags)
+
+    def is_due(self, lines: int) -> bool:
+        """Draws whether a request of so many lines is to be compared with the ERP."""
+        return self._sampler is not None and self._sampler.is_due(lines)
+
+    def lay_over(
+        self,
+        loaded: LoadedSnapshot,
+        ask: PriceAsk,
+        answers: PriceAnswers,
+        caller: Caller,
+        *,
+        is_due: bool = False,
+    ) -> Marks:
+        """Asks the ERP for the exceptions among the answers, which are changed in place; the lines it marked.
+
+        `is_due`: it was drawn already that this request is to be compared.
+        """
+        self._flagging.mark(loaded, ask, answers)
+        exceptions = np.flatnonzero(answers.exception)
+        due = is_due or self.is_due(len(ask.skus))
+        if self._sampler is not None and due and len(exceptions) < len(ask.skus):
+            self._sampler.offer(loaded, ask, answers)
+        if not len(exceptions):
+            return NO_MARKS
+        deadline_s = erp_deadline_s(caller, self.gateway)
+        checks = {}
+        until_s = looking_until_s(deadline_s)
+        for line in exceptions.tolist():
+            if monotonic() >= until_s:
+                break  # the lines that are left keep their exception
+            checks[line] = price_check(loaded, ask, answers, line)
+        found = self.gateway.prices(list(checks.values()), deadline_s)
+        marks = {}
+        now_us = self._now_us()
+        for (line, check), answer in zip(checks.items(), found, strict=True):
+            if answer is None or self._is_older(answer, answers, loaded, line):
+                continue
+            if _lay(answers.columns[line], check, answer):
+                source = v1.PriceSource.PRICE_SOURCE_ERP_CACHED
+                if answer.result is LineResult.ERP:
+                    source = v1.PriceSource.PRICE_SOURCE_ERP
+                marks[line] = PriceMark(source, max(0, now_us - answer.asked_at_us) // 1000)
+        return marks
+
+    @staticmethod
+    def _is_older(answer: Answer, answers: PriceAnswers, loaded: LoadedSnapshot, line: int) -> bool:
+        """Whether the matrices have the newer word than a last known price."""
+        return (
+            answer.result is LineResult.LAST_KNOWN
+            and answers.status[line] == LineStatus.OK
+            and answers.exception[line] != ExceptionReason.PRICE_SOURCE_ERP
+            and loaded.created_at_us > answer.asked_at_us
+        )
+
+
+def erp_deadline_s(caller: Caller, gateway: ErpGateway) -> float:
+    """Until when a request waits for the ERP, of the monotonic clock: within what is left to the caller."""
+    wait_s = gateway.settings.limits.request_wait_ms / 1000
+    left_s = caller.left_s()
+    if left_s is not None:
+        wait_s = min(wait_s, left_s - max(ENCODING_S, left_s / 10))
+    return monotonic() + wait_s
+
+
+def price_check(loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers, line: int) -> PriceCheck:
+    """One line as the ERP is asked: names in full, and what the matrices say."""
+    sku = ask.skus[line].decode()
+    question = PriceQuestion(
+        customer_id=ask.customer_id,
+        sku=sku,
+        quantity_micros=int(ask.quantities_micros[line]),
+        as_of_us=ask.as_of_us,
+        uom=ask.uoms[line].decode() or loaded.engine.base_uom(sku),
+        currency=answers.currency,
+        branch=ask.branch,
+    )
+    priced = answers.status[line] == LineStatus.OK
+    matrix = int(answers.unit_price_micros[line]) if priced else None
+    return PriceCheck(question, matrix, int(answers.valid_until_us[line]))
+
+
+def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
+    """Writes one answer of the ERP; whether there is a price."""
+    price = answer.price
+    if price is None:
+        return False
+    known = answer.result is not LineResult.LAST_KNOWN
+    if known:
+        row[kn.ANSWER_EXCEPTION] = ExceptionReason.NONE
+    row[kn.ANSWER_VALID_UNTIL] = price.valid_until_us
+    if price.unit_price_micros is None:  # confirmed: there is none
+        if row[kn.ANSWER_STATUS] == LineStatus.ERP_UNAVAILABLE:
+            row[kn.ANSWER_STATUS] = LineStatus.NO_PRICE
+        return False
+    question = check.question
+    row[kn.ANSWER_STATUS] = LineStatus.OK
+    row[kn.ANSWER_UNIT_PRICE] = price.unit_price_micros
+    row[kn.ANSWER_EXTENDED_PRICE] = extended_price_micros(
+        price.unit_price_micros, question.quantity_micros, question.currency
+    )
+    for column in (kn.ANSWER_BOOK, kn.ANSWER_LAYER, kn.ANSWER_ENTRY):
+        row[column] = -1
+    for column in (kn.ANSWER_MINIMUM, kn.ANSWER_LIFTED, kn.ANSWER_CONVERTED):
+        row[column] = 0
+    return True
+
+
+def erp_document(answers: PriceAnswers, marks: Marks) -> dict[str, object] | None:
+    """What an explanation says of the ERP; None: it was not asked, or its word changed nothing."""
+    if 0 not in marks:
+        return None
+    price = Decimal(int(answers.unit_price_micros[0])) / MICROS
+    source = v1.PriceSource.Name(marks[0].source).removeprefix("PRICE_SOURCE_")
+    return {"source": source, "unit_price": f"{price:f}", "age_ms": marks[0].age_ms}

@@ -1,0 +1,88 @@
+"""Stock that nobody knows here, and of flagged items, asked from the ERP and laid over what the positions say.
+
+The ERP tells one figure: the lowest balance from today on. It stands for all three sources, as old as the ERP's word; a
+last known one is STALE. Days to come (`projected`) and promises stay with the positions.
+"""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+
+from pricegrid.atp.model import AvailabilityStatus, CheckAnswers, CheckAsk, Freshness
+from pricegrid.erp.control import ErpControl
+from pricegrid.erp.gateway import Answer, ErpGateway
+from pricegrid.erp.observe import LineResult
+from pricegrid.erp.protocol import StockQuestion
+from pricegrid.pricing_engine.model import INT64_MAX, MICROS
+from pricegrid.service.erp_overlay.prices import erp_deadline_s
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import Caller
+
+NOW_US = 60_000_000
+"""A question about an instant this far from now is not one about today's stock."""
+
+
+class ErpStock:
+    """Lays the ERP's stock over answers. Safe to call from many threads."""
+
+    def __init__(self, gateway: ErpGateway, control: ErpControl, now_us: Callable[[], int]) -> None:
+        self._gateway = gateway
+        self._control = control
+        self._now_us = now_us
+
+    def lay_over(self, loaded: LoadedSnapshot, ask: CheckAsk, answers: CheckAnswers, caller: Caller) -> None:
+        """Asks the ERP for what is unknown or flagged among the answers, which are changed in place."""
+        if abs(ask.as_of_us - self._now_us()) > NOW_US:
+            return
+        branches = len(answers.branches)
+        wanted = answers.status == AvailabilityStatus.UNKNOWN_STOCK
+        if skus := self._control.state().flagged("sku", loaded.version):
+            flagged = np.fromiter((sku.decode() in skus for sku in ask.skus), bool, len(ask.skus))
+            wanted |= np.repeat(flagged, branches) & (answers.status == AvailabilityStatus.OK)
+        places = np.flatnonzero(wanted).tolist()
+        if not places:
+            return
+        questions = [
+            StockQuestion(
+                ask.skus[at // branches].decode(), ask.branches[at % branches].decode(), ask.as_of_us
+            )
+            for at in places
+        ]
+        found = self._gateway.stock(questions, erp_deadline_s(caller, self._gateway))
+        for at, question, answer in zip(places, questions, found, strict=True):
+            if answer is not None:
+                _lay(loaded, ask, answers, at, question, answer)
+        for line in {at // branches for at in places}:
+            own = slice(line * branches, (line + 1) * branches)
+            total = int(answers.available_micros[own].astype(object).sum())
+            answers.total_available_micros[line] = min(total, INT64_MAX)
+
+
+def _lay(
+    loaded: LoadedSnapshot,
+    ask: CheckAsk,
+    answers: CheckAnswers,
+    at: int,
+    question: StockQuestion,
+    answer: Answer,
+) -> None:
+    """Writes one answer: in whole asked units where one is named, rounded down (A6)."""
+    line = at // len(answers.branches)
+    uom = ask.uoms[line].decode()
+    factor = loaded.engine.unit_factor(question.sku, uom) if uom else Fraction(1)
+    if answer.stock is None or factor is None:
+        return
+    atp_micros = answer.stock.available_micros
+    if uom:
+        atp_micros = Fraction(atp_micros, MICROS) // factor * MICROS
+    if abs(atp_micros) > INT64_MAX:
+        return
+    available = max(0, atp_micros)
+    answers.status[at] = AvailabilityStatus.OK
+    answers.atp_micros[at] = atp_micros
+    answers.available_micros[at] = available
+    answers.shortage_micros[at] = max(0, int(ask.quantities_micros[line]) - available)
+    stale = answer.result is LineResult.LAST_KNOWN
+    answers.freshness[at] = Freshness.STALE if stale else Freshness.FRESH
+    answers.source_as_of_us[at] = answer.asked_at_us

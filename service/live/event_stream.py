@@ -1,0 +1,95 @@
+"""Inventory events out of a Redis stream: read as one of a consumer group, applied, acknowledged, the offset kept.
+
+An entry is an event in fields with the names of A10, or its JSON in one field `event`. What can't be read as one is
+dead-lettered like any other, so every entry is acknowledged once it is durable, and none holds up those behind it.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Mapping
+
+from pricegrid import v1
+from pricegrid.atp.rules.events import EventBatch
+from pricegrid.cache.protocol import CacheError
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.cache.stream import EventStream
+from pricegrid.service.codec.event_json import EventError, event_from_json
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.limits import STREAM_ENTRIES_MAX, STREAM_RETRY_S, STREAM_WAIT_S
+from pricegrid.service.live.state import LiveState
+
+_log = logging.getLogger(__name__)
+_NUMBERS = ("sequence", "version")
+
+
+class StreamIntake:
+    """Takes in a stream in a thread of its own until closed."""
+
+    def __init__(
+        self, live: LiveState, options: RedisOptions, stream: str, group: str, consumer: str
+    ) -> None:
+        self._live = live
+        self._name = stream
+        self._stream = EventStream(options, stream, group, consumer, after=live.offset(stream) or "0")
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="event-stream", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends after the entries in hand, which come again if they were not acknowledged."""
+        self._stopping.set()
+        self._thread.join()
+        self._stream.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._take_in()
+            except (CacheError, RequestRefusedError, OSError) as error:
+                _log.warning("events of stream %s are tried again: %s", self._name, error)
+                self._stopping.wait(STREAM_RETRY_S)
+
+    def _take_in(self) -> None:
+        entries = self._stream.read(STREAM_ENTRIES_MAX, STREAM_WAIT_S)
+        if not entries:
+            return
+        ids = [entry_id for entry_id, _ in entries]
+        result = self._live.publish(request_of([fields for _, fields in entries]), origin=self._name)
+        if (
+            result.refused
+        ):  # they come again later, as all that was not acknowledged; the others are known by then
+            _log.warning(
+                "%d events of stream %s can't be applied, and there is no room for more dead letters: drop some",
+                result.refused,
+                self._name,
+            )
+            return
+        self._stream.acknowledge(ids)
+        self._live.keep_offset(self._name, self._stream.last_id)
+
+
+def request_of(entries: list[Mapping[bytes, bytes]]) -> bytes:
+    """A serialized `PublishEventsRequest` of stream entries."""
+    events, unreadable = [], []
+    for fields in entries:
+        text = event_text(fields)
+        try:
+            events.append(event_from_json(text))
+        except EventError as error:
+            unreadable.append(v1.InventoryEvent(unreadable=text, unreadable_detail=error.detail))
+    request = v1.PublishEventsRequest.FromString(encode_events(EventBatch.of(events)))
+    request.events.extend(unreadable)
+    return request.SerializeToString()
+
+
+def event_text(fields: Mapping[bytes, bytes]) -> str:
+    """The JSON of an entry; what is no UTF-8 is kept as far as it can be shown."""
+    if b"event" in fields:
+        return fields[b"event"].decode(errors="replace")
+    members: dict[str, object] = {}
+    for name, value in fields.items():
+        key, text = name.decode(errors="replace"), value.decode(errors="replace")
+        members[key] = int(text) if key in _NUMBERS and text.isascii() and text.isdecimal() else text
+    return json.dumps(members, ensure_ascii=False)

@@ -1,0 +1,122 @@
+"""What operators do about events: dead letters, missing events, sources that begin anew. A part of `LiveState`."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from pricegrid.atp.rules.events import Event, EventBatch, EventStatus
+from pricegrid.cache.protocol import Commit, Committed, Conflict, Put, StateCache
+from pricegrid.service.codec.event_json import EventError, event_from_json
+from pricegrid.service.codec.event_message import EventMessage, faulty, read_message
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import EVENT_AHEAD_US
+from pricegrid.service.live.api import DeadLetter, DeadLetterPage, FeedIssue, ResetAsk, ResetRecord
+from pricegrid.service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty, put_of
+from pricegrid.service.live.feed_watch import RESET, reset_from, reset_notes, reset_put, reset_record
+from pricegrid.service.live.pairs import LivePairs
+
+
+class OperatorDesk(ABC):
+    """Of `LiveApi`, what is no use to anybody but operators."""
+
+    _lock: threading.RLock
+    _cache: StateCache
+    _now_us: Callable[[], int]
+    _pairs: LivePairs
+    _letters: DeadLetters
+
+    @abstractmethod
+    def _commit(self, commit: Commit) -> Committed | Conflict: ...
+
+    @abstractmethod
+    def _follow(self) -> None: ...
+
+    @abstractmethod
+    def _take_in(
+        self, message: EventMessage, counts: Counter[EventStatus]
+    ) -> tuple[list[Faulty], int, int]: ...
+
+    @abstractmethod
+    def _apply(
+        self, events: Iterable[Event], counts: Counter[EventStatus]
+    ) -> tuple[list[Faulty], int, int]: ...
+
+    def dead_letters(self, *, origin: str = "", limit: int = 1_000, after: str = "") -> DeadLetterPage:
+        """See `LiveApi`."""
+        with self._lock:
+            return self._letters.page(origin, limit, after)
+
+    def dead_letter(self, dead_letter_id: str) -> DeadLetter:
+        """See `LiveApi`."""
+        with self._lock:
+            return self._letters.one(dead_letter_id)
+
+    def replay_dead_letters(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
+        """See `LiveApi`."""
+        left = []
+        with self._lock:
+            for letter in self._letters.get(ids):
+                fault = self._replay(letter)
+                if fault is None:
+                    self._commit(Commit(puts=[Put(DEAD_LETTER, letter.dead_letter_id, None)]))
+                else:
+                    reason, detail, _ = fault
+                    left.append(replace(letter, reason=reason, detail=detail, replays=letter.replays + 1))
+            if left:
+                self._commit(Commit(puts=[put_of(letter) for letter in left]))
+        return left
+
+    def _replay(self, letter: DeadLetter) -> Faulty | None:
+        """Try a letter again; why it still can't be applied."""
+        try:
+            event = event_from_json(letter.payload_json)
+        except EventError as error:
+            return Faulty(error.reason.name, error.detail, letter.payload_json)
+        fault = self._pairs.fault(event, self._now_us() + EVENT_AHEAD_US)
+        if fault is not None:
+            return faulty(event, fault)
+        self._commit(Commit(notes=[encode_events(EventBatch.of([event]))]))
+        wrong, _, _ = self._apply([event], Counter())
+        return wrong[0] if wrong else None
+
+    def drop_dead_letters(self, ids: Sequence[str]) -> int:
+        """See `LiveApi`."""
+        with self._lock:
+            letters = self._letters.get(ids)
+            if letters:
+                self._commit(Commit(puts=[Put(DEAD_LETTER, each.dead_letter_id, None) for each in letters]))
+            return len(letters)
+
+    def feed_issues(self, *, restarts: bool = False, limit: int = 1_000) -> Sequence[FeedIssue]:
+        """See `LiveApi`."""
+        with self._lock:
+            self._follow()
+            return self._pairs.issues(restarts=restarts, limit=limit)
+
+    def reset_streams(self, ask: ResetAsk) -> ResetRecord:
+        """See `LiveApi`."""
+        with self._lock:
+            self._follow()
+            now_us = self._now_us()
+            effective_us = now_us if ask.effective_us is None else ask.effective_us
+            if effective_us > now_us + EVENT_AHEAD_US:
+                raise RequestRefusedError(Reason.INVALID_RESET, "a reset can't begin so long after now")
+            streams = self._pairs.heard(ask.source, ask.sku, ask.branch)
+            if not streams:
+                message = f"nothing was heard from {ask.source.name.lower()} of that since the load"
+                raise RequestRefusedError(Reason.NO_STREAMS, message)
+            record = reset_record(ask, effective_us, now_us, len(streams))
+            notes = reset_notes(effective_us, streams)
+            self._commit(Commit(puts=[reset_put(record)], notes=notes))
+            for note in notes:
+                self._take_in(read_message(note, self._pairs.left), Counter())
+            return record
+
+    def resets(self, limit: int = 1_000) -> Sequence[ResetRecord]:
+        """See `LiveApi`."""
+        with self._lock:
+            found = [reset_from(record.value or b"") for record in self._cache.scan(RESET)]
+        return sorted(found, key=lambda each: (each.at_us, each.reset_id), reverse=True)[:limit]

@@ -1,0 +1,234 @@
+"""Live state where the writer runs: events and reservations, made durable in the cache, then shown to all readers.
+
+Every change goes the same way: work out what it is, commit it, apply it to the pairs, show them. What another server
+committed first (a Conflict) is followed and the change worked out again, so nothing is promised twice.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.rules.events import Event, EventStatus
+from pricegrid.atp.rules.rows import Pair
+from pricegrid.cache.protocol import (
+    START,
+    CacheError,
+    Change,
+    Commit,
+    Committed,
+    Conflict,
+    Key,
+    Put,
+    Record,
+    StateCache,
+)
+from pricegrid.service.codec.event_message import EventMessage, faulty, read_message, some_events, sorted_out
+from pricegrid.service.codec.events import decode_events
+from pricegrid.service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
+from pricegrid.service.live.api import PublishResult
+from pricegrid.service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty
+from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Holding
+from pricegrid.service.live.link import LiveLink
+from pricegrid.service.live.operators import OperatorDesk
+from pricegrid.service.live.pairs import NO_PLACES, LivePairs, MakeWriter
+from pricegrid.service.live.records import decode_reservation
+from pricegrid.service.live.reservations import LiveReservations
+
+OFFSET = "offset"
+
+
+class LiveState(Holding, OperatorDesk):
+    """Implements `LiveApi` over a cache and one snapshot. Building one reads what the cache holds."""
+
+    def __init__(
+        self,
+        cache: StateCache,
+        engine: AvailabilityEngine,
+        snapshot_version: str,
+        created_us: int,
+        make_writer: MakeWriter,
+        now_us: Callable[[], int],
+        on_shown: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._cache = cache
+        self._now_us = now_us
+        self._link = LiveLink(cache, now_us)
+        self._lock = threading.RLock()
+        self.use(engine, snapshot_version, created_us, make_writer, on_shown)
+
+    def use(
+        self,
+        engine: AvailabilityEngine,
+        snapshot_version: str,
+        created_us: int,
+        make_writer: MakeWriter,
+        on_shown: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read all anew for another snapshot; call `on_shown` then and at each growth. A failure changes nothing."""
+        with self._lock:
+            before = dict(self.__dict__)
+            try:
+                self._version, self._engine, self._position = snapshot_version, engine, START
+                self._own: set[str] = set()
+                self._versions: dict[Key, int] = {}
+                self._pairs = LivePairs(engine, created_us, make_writer)
+                self._reservations = LiveReservations(self._pairs)
+                self._is_settled = False
+                self._read_all()
+                self._pairs.are_whole(on_shown)
+            except BaseException:
+                self.__dict__.update(before)
+                raise
+
+    def _read_all(self) -> None:
+        """Replay the log. This stores nothing, and no reservation is looked at before all is taken in."""
+        self._reservations.replay()
+        for record in self._cache.scan(RESERVATION):
+            self._know(record)
+        self._letters = DeadLetters(self._cache, self._now_us)
+        self._follow()
+        for note in self._link.waiting():
+            self._take_in(read_message(note, self._pairs.left), Counter())
+        self._pairs.refresh(sorted(self._reservations.replayed()))
+        self.follow()
+
+    # ---- events
+
+    def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:  # noqa: ARG002 -- part of the protocol
+        """See `LiveApi`."""
+        with self._lock:
+            until_us = self._now_us() + EVENT_AHEAD_US
+            message = read_message(raw, lambda raw, rows: self._pairs.left(raw, rows, until_us))
+            kept, faults = sorted_out(message, lambda event: self._pairs.fault(event, until_us))
+            if faults:
+                message = read_message(kept, self._pairs.left)
+            filed = self._letters.file(faults)
+            counts = Counter({EventStatus.DEAD_LETTER: len(filed.ids)})
+            if kept or filed.puts:
+                self._commit(Commit(puts=filed.puts, notes=[kept] if kept else []))
+            late, gaps, restarts = self._take_in(message, counts)
+            also = self._letters.file(late)
+            if also.puts:
+                self._commit(Commit(puts=also.puts))
+            self._settle(self._reservations.moved())
+            refused = filed.refused + also.refused
+            counts[EventStatus.DEAD_LETTER] -= also.refused
+        told = {status: count for status, count in counts.items() if count}
+        return PublishResult(told, [*filed.ids, *also.ids], gaps, refused, restarts)
+
+    def _take_in(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[Faulty], int, int]:
+        """Take in the events of a message that is durable: what can't be applied all the same, how many streams miss
+        events, how many events look as if their source had begun anew."""
+        raw, rows, read = message.raw, message.rows, message.read
+        folded = self._pairs.fold(raw, rows)
+        counts.update(folded.counts)
+        if not np.array_equal(folded.left, message.left):
+            read = decode_events(some_events(raw, rows[folded.left]))
+        return self._apply(read.events.events(), counts, folded.places)
+
+    def _apply(
+        self,
+        events: Iterable[Event],
+        counts: Counter[EventStatus],
+        places: NDArray[np.int64] = NO_PLACES,
+    ) -> tuple[list[Faulty], int, int]:
+        """Take in events one by one, and show what they and those folded before have changed."""
+        found: list[Faulty] = []
+        touched: dict[Pair, None] = {}
+        orders: dict[tuple[Pair, str], None] = {}
+        gaps: dict[tuple[int, str, str], bool] = {}
+        restarts = 0
+        for event in events:
+            outcome = self._pairs.apply(event)
+            counts[outcome.status] += 1
+            if outcome.status is EventStatus.DEAD_LETTER:
+                found.append(faulty(event, outcome.reason))
+                continue
+            restarts += outcome.is_restart
+            gaps[event.source, event.sku, event.branch] = outcome.has_gap
+            touched.update(dict.fromkeys(self._pairs.touched(event)))
+            orders.update(dict.fromkeys(self._pairs.orders(event)))
+        self._pairs.refresh([*touched, *self._reservations.clear(orders)], places)
+        return found, sum(gaps.values()), restarts
+
+    # ---- what is durable, and what others did
+
+    def _commit(self, commit: Commit) -> Committed | Conflict:
+        return self._commit_all([commit])[0]
+
+    def _commit_all(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
+        try:
+            answers = self._cache.commit(commits)
+        except CacheError as error:
+            raise self._link.refusal(error) from error
+        self._own.update(answer.position for answer in answers if isinstance(answer, Committed))
+        for commit, answer in zip(commits, answers, strict=True):
+            for put in commit.puts if isinstance(answer, Committed) else ():
+                if put.space == DEAD_LETTER:
+                    self._letters.know(put.name, put.value)
+        return answers
+
+    def _know(self, record: Record) -> None:
+        """Let a reservation of the cache count, unless what is known of it is newer: a log tells old states too."""
+        key = (record.space, record.name)
+        if record.version < self._versions.get(key, 0):
+            return
+        self._versions[key] = record.version
+        if record.value is None:
+            self._pairs.refresh(self._reservations.forget(record.name))
+        else:
+            self._pairs.refresh(self._reservations.know(decode_reservation(record.value)))
+
+    def offset(self, stream: str) -> str:
+        """The last entry of an event stream that was taken in; '' for none."""
+        with self._lock:
+            value = self._cache.get([(OFFSET, stream)])[0].value
+        return (value or b"").decode()
+
+    def keep_offset(self, stream: str, entry_id: str) -> None:
+        """Remember how far an event stream was taken in."""
+        with self._lock:
+            self._commit(Commit(puts=[Put(OFFSET, stream, entry_id.encode())]))
+
+    def follow(self) -> None:
+        """Take in what others have committed; all is STALE while they can't be heard, and till it is shown again."""
+        with self._lock:
+            lost_us = self._link.lost_us()
+            if lost_us:
+                self._pairs.set_link_lost(lost_us)
+            self._follow()
+            self._pairs.set_link_lost(lost_us)
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                changes = self._cache.changes(self._position, FOLLOW_CHANGES_MAX)
+            except CacheError as error:
+                raise self._link.refusal(error) from error
+            for change in changes:
+                self._position = change.position
+                if change.position in self._own:
+                    self._own.discard(change.position)
+                else:
+                    self._take(change)
+            if len(changes) < FOLLOW_CHANGES_MAX:
+                return
+
+    def _take(self, change: Change) -> None:
+        if not change.complete:  # the records say what became of everything but events, which came before
+            for record in self._cache.scan(RESERVATION):
+                self._know(record)
+        for record in change.records:
+            if record.space == RESERVATION:
+                self._know(record)
+            elif record.space == DEAD_LETTER:
+                self._letters.know(record.name, record.value)
+            elif record.space in (PAIR, KEY):
+                key = (record.space, record.name)
+                self._versions[key] = max(record.version, self._versions.get(key, 0))
+        for note in change.notes:
+            self._take_in(read_message(note, self._pairs.left), Counter())

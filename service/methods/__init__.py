@@ -1,0 +1,1 @@
+"""One module a service: bytes in, bytes out, answered from one snapshot; knows nothing of gRPC."""

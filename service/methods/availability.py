@@ -1,0 +1,164 @@
+"""AvailabilityService: bytes in, bytes out, answered from one snapshot; knows nothing of gRPC calls."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
+from pricegrid.service.codec import availability as wire
+from pricegrid.service.erp_overlay.stock import ErpStock
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
+from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.entitlement import hidden_skus
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
+from pricegrid.service.rpc.response import Answered
+
+
+class AvailabilityService:
+    """Answers `CheckAvailability` and `PromiseOrder`; safe to call from many threads."""
+
+    def __init__(
+        self, snapshots: SnapshotSource, now_us: Callable[[], int], erp: ErpStock | None = None
+    ) -> None:
+        self._snapshots = snapshots
+        self._now_us = now_us
+        self._erp = erp
+
+    def check_availability(self, raw: bytes, caller: Caller) -> Answered:
+        """Answers a `CheckAvailabilityRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
+        query = wire.decode_check_availability(raw)
+        loaded = self._snapshots.get(query.snapshot_version)
+        engine = positions_of(loaded)
+        header = _header(loaded, query, self._now_us(), caller)
+        branches = query.branches or tuple(engine.positions.branches.all())
+        if not branches:
+            raise RequestRefusedError(Reason.NO_AVAILABILITY_DATA, "the snapshot holds no branches")
+        check_pairs(len(query.lines.skus) * len(branches), projected=query.projected, explained=query.explain)
+        ask = CheckAsk(
+            as_of_us=header.as_of_us,
+            skus=query.lines.skus,
+            quantities_micros=query.lines.quantities_micros,
+            uoms=query.lines.uoms,
+            branches=branches,
+            supply=query.supply,
+            projected=query.projected,
+            exclude_reservation=query.exclude_reservation,
+            hidden_skus=hidden_skus(loaded.engine, query.customer_id, query.lines.skus),
+            service_desk=caller.service_desk,
+        )
+        answers = engine.check(ask)
+        if self._erp:
+            self._erp.lay_over(loaded, ask, answers, caller)
+        totals = line_totals(answers, query.lines.quantities_micros)
+        explanations = {}
+        if query.explain:
+            explain = _Explainer(loaded, engine, query.customer_id, caller)
+            pairs = ((line, branch) for line in range(len(ask.skus)) for branch in branches)
+            explanations = {at: _json(explain(ask, *pair)) for at, pair in enumerate(pairs)}
+        encoded = wire.encode_check_availability(branches, answers, totals, explanations, header)
+        return Answered(encoded, availability=totals.status)
+
+    def promise_order(self, raw: bytes, caller: Caller) -> Answered:
+        """Answers a `PromiseOrderRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
+        query = wire.decode_promise_order(raw)
+        loaded = self._snapshots.get(query.snapshot_version)
+        engine = positions_of(loaded)
+        header = _header(loaded, query, self._now_us(), caller)
+        skus = query.lines.skus
+        offered = skus
+        if query.policy.allow_substitutes:
+            offered = [*skus, *(other for sku in dict.fromkeys(skus) for other in engine.substitutes(sku))]
+        ask = PromiseAsk(
+            as_of_us=header.as_of_us,
+            skus=skus,
+            quantities_micros=query.lines.quantities_micros,
+            uoms=query.lines.uoms,
+            branches=query.branches,
+            ship_to=query.ship_to,
+            supply=query.supply,
+            policy=query.policy,
+            exclude_reservation=query.exclude_reservation,
+            hidden_skus=hidden_skus(loaded.engine, query.customer_id, offered),
+            service_desk=caller.service_desk,
+        )
+        answers = engine.promise(ask)
+        explanations = {}
+        if query.explain:
+            branches = query.branches or _origins(engine, query.ship_to)
+            check_pairs(len(skus) * len(branches), explained=True)
+            explain = _Explainer(loaded, engine, query.customer_id, caller)
+            explanations = {
+                line: _json({"branches": [explain(ask, line, branch) for branch in branches]})
+                for line in range(len(skus))
+            }
+        encoded = wire.encode_promise_order(engine, answers, explanations, header)
+        return Answered(encoded, availability=answers.status)
+
+
+def positions_of(loaded: LoadedSnapshot) -> AvailabilityEngine:
+    """The availability side of a snapshot, STALE unless its live positions are proven; refuses the request if the
+    snapshot has none."""
+    if loaded.availability is None:
+        raise RequestRefusedError(Reason.NO_AVAILABILITY_DATA, "the snapshot was made without positions")
+    loaded.live()
+    return loaded.availability
+
+
+def check_pairs(pairs: int, *, projected: bool = False, explained: bool = False) -> None:
+    """Refuses questions whose answer would be too large."""
+    pairs_max = EXPLAINED_PAIRS_MAX if explained else PROJECTED_PAIRS_MAX if projected else PAIRS_MAX
+    if pairs > pairs_max:
+        raise RequestRefusedError(
+            Reason.TOO_MANY_PAIRS,
+            f"lines times branches are {pairs}; at most {pairs_max} for such a request",
+            pairs=str(pairs),
+            pairs_max=str(pairs_max),
+        )
+
+
+def _header(
+    loaded: LoadedSnapshot, query: wire.CheckQuery | wire.PromiseQuery, now_us: int, caller: Caller
+) -> AnswerHeader:
+    header = header_of(loaded, query.as_of, now_us, caller)
+    if not AS_OF_MIN_US <= header.as_of_us < AS_OF_MAX_US:
+        raise RequestRefusedError(Reason.INVALID_AS_OF, "availability is known for the years 1970 to 8999")
+    return header
+
+
+def _origins(engine: AvailabilityEngine, ship_to: bytes) -> Sequence[bytes]:
+    """The branches that may ship when a request names none."""
+    positions = engine.positions
+    if not ship_to:
+        return positions.branches.all()
+    destination = int(positions.destinations.find([ship_to])[0])
+    lanes = positions.span("lane_start", destination) if destination >= 0 else ()
+    return list(
+        dict.fromkeys(positions.branches.name(positions.integer("lane_from", lane)) for lane in lanes)
+    )
+
+
+class _Explainer:
+    """Explains pairs to one caller: components that the customer may not see stay unnamed (P11)."""
+
+    def __init__(
+        self, loaded: LoadedSnapshot, engine: AvailabilityEngine, customer_id: str, caller: Caller
+    ) -> None:
+        self._prices, self._engine = loaded.engine, engine
+        self._customer_id, self._sees_all = customer_id, caller.service_desk
+
+    def __call__(self, ask: CheckAsk | PromiseAsk, line: int, branch: bytes) -> dict[str, object]:
+        explained = self._engine.explain(ask, line, branch)
+        components: Any = explained.get("components", [])
+        if not self._sees_all:
+            skus = [str(component["sku"]).encode() for component in components]
+            hidden = hidden_skus(self._prices, self._customer_id, skus)
+            for component, sku in zip(components, skus, strict=True):
+                component["sku"] = None if sku in hidden else component["sku"]
+        return explained
+
+
+def _json(document: dict[str, object]) -> str:
+    return json.dumps(document, ensure_ascii=False)

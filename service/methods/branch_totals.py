@@ -1,0 +1,53 @@
+"""What is free of a line over all branches asked, from what is free at each."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricegrid.atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
+
+
+@dataclass(frozen=True, slots=True)
+class LineTotals:
+    """One entry a line. Quantities are in the asked unit, 0 unless `status` is OK."""
+
+    status: NDArray[np.uint8]
+    available_micros: NDArray[np.int64]
+    shortage_micros: NDArray[np.int64]
+    freshness: NDArray[np.uint8]
+    """(lines, 3) by `Source`: the worst over the branches."""
+    source_as_of_us: NDArray[np.int64]
+    """(lines, 3) by `Source`: the oldest over the branches; NO_INSTANT where unknown."""
+
+
+def line_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> LineTotals:
+    """Sums over the branches, at least one, each clamped at 0 (A7); a sum beyond int64 is OUT_OF_RANGE."""
+    lines, branches = len(quantities_micros), len(answers.branches)
+    if branches == 1:  # it is its own sum
+        return LineTotals(
+            answers.status,
+            answers.available_micros,
+            answers.shortage_micros,
+            answers.freshness,
+            answers.source_as_of_us,
+        )
+    each = answers.status.reshape(lines, branches)
+    total = answers.total_available_micros
+    # a sum beyond is held at the greatest
+    beyond = (each == AvailabilityStatus.OUT_OF_RANGE).any(axis=1) | (total == INT64_MAX)
+    worst = (
+        AvailabilityStatus.UNKNOWN_BRANCH
+    )  # a branch that doesn't exist is a mistake of the question, no zero
+    mistaken = (each == worst).any(axis=1)
+    least = np.where(mistaken & (each.min(axis=1) == AvailabilityStatus.OK), worst, each.min(axis=1))
+    status = np.where(beyond & ~mistaken, AvailabilityStatus.OUT_OF_RANGE, least).astype(np.uint8)
+    ok = status == AvailabilityStatus.OK
+    available = np.where(ok, total, 0)
+    return LineTotals(
+        status=status,
+        available_micros=available,
+        shortage_micros=np.where(ok, np.maximum(quantities_micros - available, 0), 0),
+        freshness=answers.freshness.reshape(lines, branches, 3).max(axis=1),
+        source_as_of_us=answers.source_as_of_us.reshape(lines, branches, 3).min(axis=1),
+    )

@@ -1,0 +1,160 @@
+"""One process of a server, as its supervisor sees it: what it was told, what it said, and whether it still answers."""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Final
+
+from pricegrid.service.limits import (
+    HANG_S,
+    HEALTHY_AFTER_S,
+    RESTART_DELAY_MAX_S,
+    RESTART_DELAY_S,
+    START_HANG_S,
+    SWAP_RETRY_MAX_S,
+    SWAP_RETRY_S,
+)
+from pricegrid.service.process.heartbeat import Beat
+from pricegrid.service.process.worker import Activate, ReadOnly, Serving, Stop, SwapFailed, WorkerConfig
+
+_log = logging.getLogger(__name__)
+ALONE_AFTER_DEATHS: Final = 3
+"""Of the writer in a row: then workers wait for it no longer."""
+
+
+def backed_off(first_s: float, times: int, max_s: float) -> float:
+    """The next pause after so many in a row: each is twice the one before."""
+    return min(first_s * 2.0 ** min(times, 30), max_s)
+
+
+class Child:
+    """A place for a process, and the process in it. Used by the supervisor's loop alone; times on its clock."""
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[WorkerConfig, Connection], None],
+        context: SpawnContext,
+        *,
+        hang_s: float = HANG_S,
+    ) -> None:
+        self.name = name
+        self.process: SpawnProcess | None = None
+        self.serving = ""
+        """The snapshot that it answers from, with all in hand; of a writer: that it shows."""
+        self.is_read_only = False
+        self.is_live_proven = False
+        self.deaths = 0
+        """In a row."""
+        self.ended = 0
+        self.restart_at_s = 0.0
+        self.heard_s = 0.0
+        self._run = run
+        self._context = context
+        self._hang_s = hang_s
+        self._pipe: Connection | None = None
+        self._told: Activate | None = None
+        self._tell_again_at_s: float | None = None
+        self._failures = 0
+        self._started_s = 0.0
+        self._has_beaten = False
+
+    @property
+    def sources(self) -> list[Connection | int]:
+        """What to wait for."""
+        if self.process is None or self._pipe is None:
+            return []
+        return [self._pipe, self.process.sentinel]
+
+    def wants(self, activate: Activate) -> None:
+        """What it begins with."""
+        self._told, self._tell_again_at_s, self._failures = activate, None, 0
+
+    def start(self, config: WorkerConfig, now_s: float) -> None:
+        """Begin a process."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=self._run, args=(config, theirs), daemon=True)
+        process.start()
+        theirs.close()  # so that the end of either process is seen as the end of the pipe by the other
+        self.process, self._pipe = process, ours
+        self._started_s = self.heard_s = now_s
+        self._has_beaten = False
+
+    def hear(self, now_s: float) -> None:
+        """Take in what it has said."""
+        with contextlib.suppress(EOFError, ConnectionResetError):
+            while self._pipe is not None and self._pipe.poll():
+                message = self._pipe.recv()
+                self.heard_s = now_s
+                self._take(message, now_s)
+
+    def _take(self, message: object, now_s: float) -> None:
+        match message:
+            case Beat(is_live_proven):
+                self._has_beaten, self.is_live_proven = True, is_live_proven
+            case Serving(version):
+                if version != self.serving:
+                    _log.info("%s %s answers from %s", self.name, self.process and self.process.pid, version)
+                self.serving, self.is_read_only = version, False
+                self._tell_again_at_s, self._failures = None, 0
+            case ReadOnly():
+                self.is_read_only = True
+            case SwapFailed(version, text):
+                delay_s = backed_off(SWAP_RETRY_S, self._failures, SWAP_RETRY_MAX_S)
+                self._failures += 1
+                self._tell_again_at_s = now_s + delay_s
+                _log.error(
+                    "%s could not take snapshot %s, tried again in %.0f s: %s",
+                    self.name,
+                    version,
+                    delay_s,
+                    text,
+                )
+
+    def is_silent(self, now_s: float) -> bool:
+        """Whether it was not heard for longer than a process that answers can be."""
+        return now_s - self.heard_s > (self._hang_s if self._has_beaten else max(self._hang_s, START_HANG_S))
+
+    def bring_to(self, activate: Activate, now_s: float) -> None:
+        """Tell it what to answer from, unless it knows; again after a failure."""
+        is_due = self._tell_again_at_s is not None and now_s >= self._tell_again_at_s
+        if activate != self._told or is_due:
+            self._told, self._tell_again_at_s = activate, None
+            self.tell(activate)
+
+    def tell(self, message: Activate | Stop) -> None:
+        """Tell it something; who is dead does not hear it."""
+        with contextlib.suppress(OSError):
+            if self._pipe is not None:
+                self._pipe.send(message)
+
+    def bury(self, now_s: float) -> None:
+        """It is dead: the next begins in a while, which gets longer with each that dies soon."""
+        if self.process is None:
+            return
+        self.process.join()
+        self.ended += 1
+        self.deaths = 1 if now_s - self._started_s > HEALTHY_AFTER_S else self.deaths + 1
+        delay_s = backed_off(RESTART_DELAY_S, self.deaths - 1, RESTART_DELAY_MAX_S)
+        self.restart_at_s = now_s + delay_s
+        if (
+            self.deaths & (self.deaths - 1) == 0
+        ):  # the first, second, fourth in a row: not one every few seconds
+            _log.error(
+                "%s %s ended with exit code %s, the %d. in a row; next in %.1f s",
+                self.name,
+                self.process.pid,
+                self.process.exitcode,
+                self.deaths,
+                delay_s,
+            )
+        self.close()
+
+    def close(self) -> None:
+        """Nothing more is to do with this process."""
+        if self._pipe is not None:
+            self._pipe.close()
+        self.process, self._pipe, self.serving, self.is_live_proven = None, None, "", False
+        self.is_read_only = False

@@ -1,0 +1,393 @@
+"""The serving processes together: starts them on one port, restarts the dead, tells them of a new snapshot.
+
+    store/current ──watcher thread: poll, verify──▶ supervisor ──pipe: Activate──▶ worker ──Serving──▶ supervisor
+
+Workers are started afresh (spawn): gRPC does not survive a fork. They share the port by SO_REUSEPORT. Only a snapshot
+whose hashes the watcher has checked is passed on; a damaged one is logged and the old one stays.
+"""
+
+import contextlib
+import ipaddress
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.loaders.errors import SnapshotError
+from pricegrid.loaders.store.snapshot import current_version
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.clock import created_at_us, now_us
+from pricegrid.service.limits import (
+    CHECK_NICENESS,
+    GRACE_S,
+    HANG_S,
+    POLL_S,
+    REFUSED_RETRY_MAX_S,
+    REFUSED_RETRY_S,
+    RESTART_DELAY_S,
+    WORKER_THREADS,
+)
+from pricegrid.service.live.writer import run_writer
+from pricegrid.service.process.bootstrap import check_snapshot
+from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child, backed_off
+from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
+
+_log = logging.getLogger(__name__)
+
+
+class ServeError(Exception):
+    """The server can't start; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What `pricegrid serve` was told."""
+
+    store: Path
+    host: str = "127.0.0.1"
+    port: int = 50051
+    """0: a free one."""
+    workers: int = 1
+    threads: int = WORKER_THREADS
+    policy: ExceptionPolicy = field(default_factory=ExceptionPolicy)
+    metrics_port: int | None = None
+    """None: no metrics; 0: a free one. Loopback only."""
+    allow_remote: bool = False
+    """Without it, only a loopback address is served: there is no authentication yet."""
+    grace_s: float = GRACE_S
+    erp: Path | None = None
+    """The configuration of an ERP for exceptions."""
+    redis: RedisOptions | None = None
+    """The Redis that shares live state with other hosts; None: it is this store's own."""
+    events_stream: str = ""
+    """A stream of that Redis to take inventory events from; '': none."""
+    hang_s: float = HANG_S
+    """A process that is not heard for as long is killed and replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The server answers."""
+
+    host: str
+    port: int
+    workers: int
+    snapshot_version: str
+    metrics_port: int | None
+
+    @property
+    def address(self) -> str:
+        """Host and port as a client takes them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def reserved_port(host: str, port: int) -> Iterator[int]:
+    """Holds a port (0: a free one) that the workers share; raises `ServeError` if somebody else serves on it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with (
+        socket.socket(family, socket.SOCK_STREAM) as probe,
+        socket.socket(family, socket.SOCK_STREAM) as held,
+    ):
+        try:
+            # SO_REUSEPORT alone would share the port with another server of the same user: find out without it.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            chosen = int(probe.getsockname()[1])
+            probe.listen(1)
+            probe.close()
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind((host, chosen))
+        except OSError as error:
+            raise ServeError(f"can't serve on {host}:{port}: {error.strerror}") from error
+        yield chosen
+
+
+class SnapshotWatcher:
+    """Looks at the store's pointer and reports each newly active snapshot, seen to be whole and to answer.
+
+    One that was refused is looked at again: when its files or the pointer have changed, and every now and then.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        policy: ExceptionPolicy,
+        version: str,
+        report: Connection,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        check: Callable[[Path, str | None, ExceptionPolicy], str] = check_snapshot,
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._seen = version
+        self._report = report
+        self._clock_s = clock_s
+        self._check = check
+        self._said = ""
+        self._refused: tuple[int, ...] = ()
+        self._refusals = 0
+        self._again_at_s = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="snapshot-watcher", daemon=True)
+
+    def start(self) -> None:
+        """Starts to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops; a verification under way is left to end with the process."""
+        self._stopping.set()
+
+    def look(self) -> str | None:
+        """The newly active and verified version, if there is one; what is wrong with one is logged once."""
+        files: tuple[int, ...] = ()
+        try:
+            version = current_version(self._store)
+            files = self._files(version)
+            if version == self._seen:
+                self._forget()
+                return None
+            if self._refused == files and self._clock_s() < self._again_at_s:
+                return None
+            self._check(self._store, version, self._policy)
+        except (SnapshotError, OSError) as error:
+            self._refuse(str(error), files)
+            return None
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, what runs goes on
+            self._refuse(repr(error), files)
+            return None
+        self._seen = version
+        self._forget()
+        return version
+
+    def _files(self, version: str) -> tuple[int, ...]:
+        """What changes when somebody mends a snapshot, or activates it again."""
+        directory = self._store / "snapshots" / version
+        found = []
+        for path in (self._store / "current", directory, directory / "manifest.json"):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                found += [status.st_ino, status.st_mtime_ns]
+        return tuple(found)
+
+    def _refuse(self, message: str, files: tuple[int, ...]) -> None:
+        if message != self._said:
+            self._said = message
+            _log.error("snapshot refused, the running one stays: %s", message)
+        self._refused = files
+        delay_s = backed_off(REFUSED_RETRY_S, self._refusals, REFUSED_RETRY_MAX_S)
+        self._refusals += 1
+        self._again_at_s = self._clock_s() + delay_s
+
+    def _forget(self) -> None:
+        self._said, self._refused, self._refusals = "", (), 0
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # of this thread alone: checking a snapshot must not slow answers
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECK_NICENESS)
+        while not self._stopping.wait(POLL_S):
+            version = self.look()
+            if version is not None:
+                self._report.send(version)
+
+
+class Supervisor:
+    """Runs the workers until told to stop. `announce` is called once, when all of them answer."""
+
+    def __init__(self, options: ServeOptions, announce: Callable[[Ready], None]) -> None:
+        if not options.allow_remote and not is_loopback(options.host):
+            raise ServeError(
+                f"{options.host} can be reached from outside: say --allow-remote if that is meant"
+            )
+        self._options = options
+        self._announce = announce
+        context = multiprocessing.get_context("spawn")
+        self._workers = [
+            Child("worker", run_worker, context, hang_s=options.hang_s) for _ in range(options.workers)
+        ]
+        self._writer = Child("writer", run_writer, context, hang_s=options.hang_s)
+        self._version = ""
+        """The newest snapshot that a worker answers from."""
+        self._next = ""
+        """The newest verified snapshot: the writer shows live state over it, workers take it when they have that."""
+        self._address = ""
+        self._ready = False
+        self._stopping = False
+        self._stop_calls = 0
+        self._turned_s = 0.0
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+
+    def stop(self) -> None:
+        """Asks to stop; safe in a signal handler. A second time, workers are killed."""
+        self._stopping = True
+        self._stop_calls += 1
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"!")
+
+    def run(self) -> int:
+        """Serves; 0 when asked to stop, 1 when the workers can't start. Raises `ServeError` and `SnapshotError`."""
+        options = self._options
+        _log.info(
+            "checking the snapshot; kernels that are not in the cache are compiled, which can take a minute"
+        )
+        self._version = check_snapshot(options.store, None, options.policy)
+        with contextlib.ExitStack() as stack:
+            port = stack.enter_context(reserved_port(options.host, options.port))
+            metrics_port = self._start_metrics(stack)
+            reports, report = multiprocessing.Pipe(duplex=False)
+            watcher = SnapshotWatcher(options.store, options.policy, self._version, report)
+            stack.callback(watcher.stop)
+            stack.callback(self._stop_workers)
+            ready = Ready(options.host, port, options.workers, self._version, metrics_port)
+            self._address = ready.address
+            self._next = self._version
+            for child in self._everyone:
+                child.start(self._config(child, self._next), time.monotonic())
+            watcher.start()
+            return self._loop(reports, ready)
+
+    def _start_metrics(self, stack: contextlib.ExitStack) -> int | None:
+        if self._options.metrics_port is None:
+            return None
+        # Read by prometheus_client when first imported, here and in the workers.
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pricegrid-metrics-"))
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        from pricegrid.service.rpc.metrics import Serving, SnapshotAge, serve_metrics
+
+        return serve_metrics(
+            self._options.metrics_port,
+            SnapshotAge(lambda: created_at_us(self._version), now_us),
+            Serving(
+                lambda: sum(not worker.is_live_proven for worker in self._workers),
+                lambda: {"worker": sum(w.ended for w in self._workers), "writer": self._writer.ended},
+            ),
+        )
+
+    @property
+    def _everyone(self) -> tuple[Child, ...]:
+        return (*self._workers, self._writer)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Workers have no live positions to wait for."""
+        return self._writer.is_read_only or (
+            self._writer.serving == "" and self._writer.deaths >= ALONE_AFTER_DEATHS
+        )
+
+    def _loop(self, reports: Connection, ready: Ready) -> int:
+        while not self._stopping:
+            sources: list[Connection | int] = [reports, self._wake_read]
+            for child in self._everyone:
+                sources += child.sources
+            happened = wait(sources, timeout=RESTART_DELAY_S)
+            if reports in happened:
+                self._next = reports.recv()
+                _log.info("snapshot %s is verified", self._next)
+            self._mind_the_gap()
+            self._tend(self._writer)
+            for worker in self._workers:
+                self._tend(worker)
+                if worker.serving:
+                    self._version = worker.serving
+                if worker.deaths and not self._ready:
+                    _log.error("a worker could not start")
+                    return 1
+            is_complete = all(worker.serving for worker in self._workers)
+            if not self._ready and is_complete and (self._writer.serving or self._is_alone):
+                self._ready = True
+                self._announce(ready)
+        return 0
+
+    def _mind_the_gap(self) -> None:
+        """Who was stopped itself has heard nobody meanwhile, which says nothing of them."""
+        now_s = time.monotonic()
+        if now_s - self._turned_s > self._options.hang_s / 2:
+            for child in self._everyone:
+                child.heard_s = now_s
+        self._turned_s = now_s
+
+    def _tend(self, child: Child) -> None:
+        """Hears what a process says, tells it of a new snapshot, starts it again when it is dead."""
+        now_s = time.monotonic()
+        if child.process is None:
+            if now_s >= child.restart_at_s:
+                # a worker begins with what the others answer from, and goes over as they do
+                version = self._next if child is self._writer else self._version
+                child.start(self._config(child, version, verify=True), now_s)
+            return
+        child.hear(now_s)
+        if not child.process.is_alive():
+            child.bury(now_s)
+        elif child.is_silent(now_s):
+            _log.error("%s %s does not answer any more; killed", child.name, child.process.pid)
+            child.process.kill()
+            child.process.join(RESTART_DELAY_S)
+        else:
+            child.bring_to(Activate(self._next, child is not self._writer and self._is_alone), now_s)
+
+    def _config(self, child: Child, version: str, *, verify: bool = False) -> WorkerConfig:
+        options = self._options
+        child.wants(Activate(version))
+        return WorkerConfig(
+            store=options.store,
+            snapshot_version=version,
+            address=self._address,
+            policy=options.policy,
+            metrics=options.metrics_port is not None,
+            threads=options.threads,
+            grace_s=options.grace_s,
+            erp=options.erp,
+            redis=options.redis,
+            events_stream=options.events_stream,
+            verify=verify,
+        )
+
+    def _stop_workers(self) -> None:
+        """Lets every worker end what it has in flight, for `grace_s`, then the writer, whom that may need; then, or
+        when asked again, kills them."""
+        asked = self._stop_calls
+        deadline_s = time.monotonic() + self._options.grace_s + 1.0
+        for group in (self._workers, [self._writer]):
+            for child in group:
+                child.tell(Stop())
+            alive = [child.process for child in group if child.process is not None]
+            while alive and time.monotonic() < deadline_s and self._stop_calls == asked:
+                wait([process.sentinel for process in alive], timeout=0.1)
+                alive = [process for process in alive if process.is_alive()]
+            for process in alive:
+                _log.warning("process %s did not end in time; killed", process.pid)
+                process.kill()
+                process.join()
+            deadline_s = max(deadline_s, time.monotonic() + 1.0)
+        for child in self._everyone:
+            child.close()
+
+
+def serve(options: ServeOptions, announce: Callable[[Ready], None]) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code. Raises `ServeError` and `SnapshotError` if it can't start."""
+    supervisor = Supervisor(options, announce)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    return supervisor.run()

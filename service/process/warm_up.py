@@ -1,0 +1,82 @@
+"""Kernels compiled before anybody asks: a first request that waits for a compiler is one that times out."""
+
+import contextlib
+
+import numpy as np
+
+from pricegrid import v1
+from pricegrid.atp.arrays.pair_rows import PairRows
+from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.live.layout import VERSION
+from pricegrid.atp.live.positions import LiveWriter, PairImage
+from pricegrid.atp.model import CheckAsk, PromiseAsk, Source
+from pricegrid.atp.rules.events import Event, EventBatch, Kind, Measure
+from pricegrid.atp.rules.streams import Base, Stream
+from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.errors import PricingError
+from pricegrid.pricing_engine.model import MICROS
+from pricegrid.service.codec.event_kernel import scan_events
+from pricegrid.service.codec.events import encode_events
+from pricegrid.service.codec.prices import encode_price_lines
+from pricegrid.service.codec.quotes import decode_quote_lines, encode_quote_lines
+from pricegrid.service.fast_path.kernel import QUOTE
+from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.call import AnswerHeader
+
+_ONE, _NO_UOM = np.full(1, MICROS, np.int64), [b""]
+
+
+def warm(loaded: LoadedSnapshot) -> None:
+    """Compiles (or loads from the cache) what answers a request and takes in an event, by doing one of each kind."""
+    _warm_prices(loaded)
+    engine = loaded.availability
+    if engine is not None and len(engine.positions.branches):
+        _warm_availability(engine, loaded.created_at_us)
+        _warm_live()
+
+
+def _warm_prices(loaded: LoadedSnapshot) -> None:
+    """An explanation reads the arrays by kernels of its own: that of any item whose price is looked for will do."""
+    currency = next(iter(loaded.engine.currencies()), "XXX")
+    engine, sku = loaded.engine, loaded.engine.a_sku()
+    for text in (b"?", sku.encode()):
+        ask = PriceAsk("", currency, "", 0, [text], _ONE, _NO_UOM)
+        with contextlib.suppress(PricingError):
+            answers = engine.price(ask)
+            engine.explain(ask, 0)
+            header = AnswerHeader(loaded.version, 0, 0, "")
+            encode_price_lines(engine, answers, header)
+            encode_quote_lines(engine, answers, None, header)
+    if loaded.lane is not None:
+        line = v1.PriceLine(sku="?", quantity_micros=MICROS)
+        branches = []
+        if loaded.availability is not None and len(loaded.availability.positions.branches):
+            branches = [loaded.availability.branch(0)]
+        quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
+        loaded.lane.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
+        decode_quote_lines(quote.SerializeToString())
+
+
+def _warm_availability(engine: AvailabilityEngine, as_of_us: int) -> None:
+    starts = engine.positions.tables.kit_start
+    plain = np.flatnonzero(starts[1:] == starts[:-1])  # a kit would not be answered by the kernels alone
+    skus = [engine.sku(int(plain[0])).encode() if len(plain) else b"?"]
+    branches = [engine.branch(0).encode()]
+    engine.check(CheckAsk(as_of_us, skus, _ONE, _NO_UOM, branches, projected=True))
+    engine.promise(PromiseAsk(as_of_us, skus, _ONE, _NO_UOM, branches))
+    if len(plain):
+        engine.free_from(int(plain[0]), 0, as_of_us, 0)
+
+
+def _warm_live() -> None:
+    writer, nothing = LiveWriter.in_memory(1, 64), (0,) * VERSION
+    writer.put(0, 0, PairImage(nothing, [], [], []))
+    writer.put_figures([(0, 0)], [nothing])
+    writer.put_held(0, 0, day=0, expires_us=1, quantity_micros=1, number=1)
+    event = Event(Source.ERP, 1, 1, Measure.ON_HAND, Kind.SET, "?", "?", 0)
+    raw, streams = encode_events(EventBatch.of([event])), PlainStreams()
+    rows, place = scan_events(raw), streams.add(("?", "?"), 0, 0, is_held=False)
+    if rows is not None and streams.take_over(place, Base(PairRows()), Stream([event], [(1, 1)])):
+        streams.show(writer, streams.fold(rows, streams.places(raw, rows))[1])
+        streams.give_back(place, ("?", "?"))

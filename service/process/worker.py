@@ -1,0 +1,327 @@
+"""One serving process: maps the snapshot, answers gRPC calls, swaps to the next snapshot when told."""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from pricegrid import v1
+from pricegrid.atp.live.layout import CHANGES
+from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.erp.control import ErpControl
+from pricegrid.loaders.errors import SnapshotError
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.clock import now_us
+from pricegrid.service.erp_overlay.fallback import ErpFallback, open_worker_erp
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.limits import (
+    GRACE_S,
+    HOUSEKEEPING_S,
+    KEEPALIVE_MS,
+    KEEPALIVE_TIMEOUT_MS,
+    LIVE_LOOK_S,
+    RECEIVE_BYTES_MAX,
+    SEND_BYTES_MAX,
+    WORKER_THREADS,
+)
+from pricegrid.service.live.files import socket_path
+from pricegrid.service.live.reader import reading
+from pricegrid.service.live.writer_link import WriterLink
+from pricegrid.service.methods.watch import Changes, PolledChanges
+from pricegrid.service.process.bootstrap import load_snapshot, version_opener
+from pricegrid.service.process.heartbeat import Beat, Pulse, Reporter
+from pricegrid.service.process.loading import Loading
+from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
+from pricegrid.service.rpc.call import Services
+from pricegrid.service.rpc.handlers import CountingPool, Handlers
+from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
+from pricegrid.service.rpc.services import SERVICES, services
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What a worker needs to know."""
+
+    store: Path
+    snapshot_version: str
+    """Verified by the supervisor."""
+    address: str
+    policy: ExceptionPolicy
+    metrics: bool = False
+    threads: int = WORKER_THREADS
+    grace_s: float = GRACE_S
+    erp: Path | None = None
+    """The configuration of an ERP."""
+    redis: RedisOptions | None = None
+    """The Redis that shares live state with other hosts."""
+    events_stream: str = ""
+    """A stream of inventory events in that Redis."""
+    verify: bool = False
+    """Check the hashes again: the supervisor did so some time ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """To a worker: answer from this snapshot, which was verified. To the writer: show live state over it. What is done
+    or under way already is not done again."""
+
+    snapshot_version: str
+    is_alone: bool = False
+    """There is no writer, and won't be soon: answer without live positions, which is STALE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """To a worker: end what is in flight and go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """From a worker: it answers from this snapshot, its live positions in hand. From the writer: it shows them."""
+
+    snapshot_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapFailed:
+    """From a worker: it could not take this snapshot and goes on with its own."""
+
+    snapshot_version: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnly:
+    """From the writer: the store can't be written; it waits until it can."""
+
+
+def build_server(
+    holder: SnapshotHolder,
+    metrics: Metrics,
+    *,
+    threads: int = WORKER_THREADS,
+    live: Services | None = None,
+    changes: Changes | None = None,
+    erp: ErpFallback | None = None,
+    flagging: Flagging | None = None,
+) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
+    """A server, without a port yet, with all services, health and reflection; the last three as in `services`."""
+    pool = CountingPool(threads)
+    server = grpc.server(
+        pool,
+        options=[
+            ("grpc.so_reuseport", 1),
+            ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
+            ("grpc.max_send_message_length", SEND_BYTES_MAX),
+            ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ],
+    )
+    offered = services(holder, now_us, live=live, changes=changes, erp=erp, flagging=flagging)
+    handlers = Handlers(offered, metrics, pool.waiting)
+    handlers.register(server)
+    health_servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection((*offered, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server, health_servicer, handlers
+
+
+def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
+    """The process: serves until told to stop, or until the supervisor is gone."""
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s %(levelname)s worker {os.getpid()} %(message)s"
+    )
+    name_process("pricegrid-work")
+    stopping = [False]
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the supervisor says when to stop
+    signal.signal(signal.SIGTERM, lambda *_: stopping.__setitem__(0, True))
+    reporter = Reporter(supervisor)
+    proven = [False]
+    with Pulse(lambda: reporter.beat(Beat(proven[0]))) as pulse:
+        with pulse.busy():
+            try:
+                active = _open(config, config.snapshot_version, verify=config.verify)
+            except (SnapshotError, OSError) as error:
+                _log.error("snapshot %s can't be served: %s", config.snapshot_version, error)
+                raise SystemExit(1) from None
+        _serve(config, supervisor, reporter, active, pulse, proven, stopping)
+    logging.shutdown()
+    os._exit(
+        0
+    )  # threads that still wait for a writer or an ERP, whose callers are gone, would keep the process
+
+
+def _open(config: WorkerConfig, version: str, *, verify: bool = False) -> LoadedSnapshot:
+    loaded = load_snapshot(config.store, version, config.policy, verify=verify)
+    return reading(config.store, loaded)
+
+
+def _serve(
+    config: WorkerConfig,
+    supervisor: Connection,
+    reporter: Reporter,
+    active: LoadedSnapshot,
+    pulse: Pulse,
+    proven: list[bool],
+    stopping: list[bool],
+) -> None:
+    """Answer until told to stop, or until the supervisor is gone."""
+    verified = {config.snapshot_version}
+    open_named = version_opener(config.store, config.policy, verified.__contains__)
+    holder = SnapshotHolder(active, lambda version: reading(config.store, open_named(version)))
+    swap = Swap(holder, lambda version: _open(config, version), reporter.say)
+    del active
+    erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
+    link = WriterLink(socket_path(config.store))
+    metrics = PrometheusMetrics() if config.metrics else NoMetrics()
+    server, health_servicer, handlers = build_server(
+        holder,
+        metrics,
+        threads=config.threads,
+        live=link.methods(),
+        changes=PolledChanges(lambda: live_version(holder)),
+        erp=erp,
+        flagging=Flagging(ErpControl(config.store)),
+    )
+    told = _Health(health_servicer)
+    told.tell(is_complete=False, is_live_proven=False)
+    server.add_insecure_port(config.address)
+    server.start()
+    threading.Thread(target=_follow, args=(holder,), name="pricegrid-follow", daemon=True).start()
+    try:
+        while not stopping[0]:
+            pulse.turn()
+            swap.turn()
+            proven[0] = holder.active.live()
+            told.tell(is_complete=swap.is_complete, is_live_proven=proven[0])
+            metrics.flush()
+            if not supervisor.poll(LIVE_LOOK_S if swap.is_under_way else HOUSEKEEPING_S):
+                holder.let_go()
+                continue
+            match supervisor.recv():
+                case Activate(version, is_alone):
+                    verified.add(version)
+                    swap.told(version, is_alone=is_alone)
+                case _:
+                    break
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        _log.warning("the supervisor is gone; stopping")
+    with pulse.busy():
+        health_servicer.enter_graceful_shutdown()
+        handlers.end_watches()
+        server.stop(config.grace_s).wait()
+        metrics.flush()
+        if erp:
+            erp.close()
+        link.close()
+
+
+def _follow(holder: SnapshotHolder) -> None:
+    """Look which live file is announced, whatever the worker's loop does."""
+    while True:
+        try:
+            holder.active.live.look()
+        except Exception:  # noqa: BLE001 -- the reader doubts what it has not looked at
+            _log.exception("live positions can't be followed")
+        time.sleep(LIVE_LOOK_S)
+
+
+class _Health:
+    """What the health service says (docs/api.md): prices are right whatever becomes of live state."""
+
+    def __init__(self, servicer: health.HealthServicer) -> None:
+        self._servicer = servicer
+        self._said: dict[str, bool] = {}
+
+    def tell(self, *, is_complete: bool, is_live_proven: bool) -> None:
+        """Say what has changed, and ask as a caller would: who can't be asked does not turn."""
+        self._servicer.Check(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # it needs none
+        now = dict.fromkeys((health.OVERALL_HEALTH, *SERVICES), is_complete)
+        now[v1.PRICING_SERVICE] = True
+        now[v1.AVAILABILITY_SERVICE] = is_complete and is_live_proven
+        serving = health_pb2.HealthCheckResponse
+        for name, is_serving in now.items():
+            if self._said.get(name) != is_serving:
+                self._servicer.set(name, serving.SERVING if is_serving else serving.NOT_SERVING)
+        self._said = now
+
+
+class Swap:
+    """Which snapshot a worker goes over to: when it is open, and its live positions are in hand.
+
+    Until then it answers from the one it has. Used by the worker's loop alone.
+    """
+
+    def __init__(
+        self,
+        holder: SnapshotHolder,
+        open_version: Callable[[str], LoadedSnapshot],
+        say: Callable[["Serving | SwapFailed"], None],
+    ) -> None:
+        self._holder = holder
+        self._say = say
+        self._loading = Loading(open_version)
+        self._next: LoadedSnapshot | None = holder.active
+        self._is_alone = False
+        self.is_complete = False
+        """It has answered with all in hand, or was told that nobody shows live positions."""
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether there is something to look for often."""
+        return self._next is not None or self._loading.version != ""
+
+    def told(self, version: str, *, is_alone: bool = False) -> None:
+        """Go over to this one; with `is_alone` without live positions, which nobody shows. Again changes nothing."""
+        self._is_alone = is_alone
+        if self._loading.version == version or (self._next and self._next.version == version):
+            return
+        self._loading.forget()
+        self._next = (
+            self._holder.active if self._holder.active.version == version else self._holder.kept(version)
+        )
+        if self._next is None:
+            self._loading.begin(version)
+
+    def turn(self) -> None:
+        """Go over if that can be."""
+        opened = self._loading.done()
+        if opened is not None and opened.loaded is None:
+            self._say(SwapFailed(opened.version, repr(opened.error)))
+        elif opened is not None:
+            self._next = opened.loaded
+        if self._next is not None and (self._next.live.look() or self._is_alone):
+            loaded, self._next = self._next, None
+            self._holder.activate(loaded)
+            self.is_complete = True
+            self._say(Serving(loaded.version))
+
+
+def name_process(name: str) -> None:
+    """What `ps` and `top` call this process: at most 15 characters count."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
+def live_version(holder: SnapshotHolder) -> object:
+    """Another one whenever availability may be another."""
+    loaded = holder.active
+    if loaded.availability is None:
+        return loaded.version
+    is_proven = loaded.live()
+    live = loaded.availability.positions.live
+    return loaded.version, live.live_head.ctypes.data, int(live.live_head[CHANGES]), is_proven

@@ -1,0 +1,1 @@
+"""What carries a call: its context, the gRPC handlers and thread pools, the in-process channel, metrics."""

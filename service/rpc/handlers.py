@@ -1,0 +1,275 @@
+"""The gRPC side of the services: one handler a method around the answer, with errors, overload and counting.
+
+No interceptors: each costs as much as an answer. Messages come and go as bytes (see `service.codec`).
+"""
+
+import contextlib
+import itertools
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NoReturn, cast
+
+import grpc
+
+from pricegrid.service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
+from pricegrid.service.limits import (
+    CORRELATION_ID_MAX,
+    IN_FLIGHT_MAX,
+    MUTATION_THREADS,
+    PUBLISH_STREAMS_MAX,
+    PUSHBACK_MS,
+    SPARE_THREADS,
+    WATCHES_MAX,
+)
+from pricegrid.service.rpc.call import Answer, Caller, Intake, Method, Mutation, Services, Watch
+from pricegrid.service.rpc.metrics import Metrics
+from pricegrid.service.rpc.response import Answered
+
+CORRELATION_KEY = "x-correlation-id"
+_FOREVER_S = 1e9  # gRPC says so many seconds and more where a call has no deadline
+
+_NAMED = secrets.token_hex(
+    8
+)  # of this process; a random name for each exchange costs as much as a tenth of a quote
+_COUNT = itertools.count()
+
+_log = logging.getLogger(__name__)
+
+
+class CountingPool(ThreadPoolExecutor):
+    """A thread pool that knows how many of its tasks wait for a thread."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(max_workers=threads, thread_name_prefix="pricegrid")
+        self.waiting: Callable[[], int] = self._work_queue.qsize
+        """Tasks handed over and not begun."""
+
+
+class StreamPool(ThreadPoolExecutor):
+    """Threads for streams, which hold one as long as they last, and how many more may begin."""
+
+    def __init__(self, streams: int, name: str) -> None:
+        super().__init__(max_workers=streams + SPARE_THREADS, thread_name_prefix=name)
+        self._free = threading.Semaphore(streams)
+
+    @contextlib.contextmanager
+    def slot(self) -> Iterator[None]:
+        """A place for one stream; refuses when all are taken."""
+        if not self._free.acquire(blocking=False):
+            raise RequestRefusedError(
+                Reason.TOO_MANY_STREAMS, f"too many streams; ask again in {PUSHBACK_MS} ms"
+            )
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+class Lanes:
+    """Threads beside those of reads: neither a writer that is slow nor a caller that watches keeps a read waiting."""
+
+    def __init__(
+        self,
+        *,
+        mutation_threads: int = MUTATION_THREADS,
+        publish_streams: int = PUBLISH_STREAMS_MAX,
+        watches: int = WATCHES_MAX,
+    ) -> None:
+        self.mutations = CountingPool(mutation_threads)
+        self.publishing = StreamPool(publish_streams, "pricegrid-publish")
+        self.watching = StreamPool(watches, "pricegrid-watch")
+
+
+class Handlers:
+    """Answers the calls of `services`: for each service its methods, by name.
+
+    When more than `in_flight_max` requests wait for a thread, those whose turn it is are sent away until the queue is
+    short again: they have waited longest, and their callers are the likeliest to have given up.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        metrics: Metrics,
+        waiting: Callable[[], int],
+        *,
+        in_flight_max: int = IN_FLIGHT_MAX,
+        lanes: Lanes | None = None,
+    ) -> None:
+        self._services = services
+        self._metrics = metrics
+        self._waiting = waiting
+        self._in_flight_max = in_flight_max
+        self._lanes = lanes or Lanes()
+        self._stopping = threading.Event()
+
+    def register(self, server: grpc.Server) -> None:
+        """Adds the methods to a server."""
+        for service, methods in self._services.items():
+            handlers = {
+                name: _method_handler(method, self.call(service, name)) for name, method in methods.items()
+            }
+            server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+            server.add_registered_method_handlers(service, handlers)  # type: ignore[attr-defined]
+
+    def call(self, service: str, name: str) -> Callable[[Any, grpc.ServicerContext], Any]:
+        """What gRPC calls for a method; it reads `experimental_thread_pool` where the method has its own threads."""
+        behavior: Any
+        match self._services[service][name]:
+            case Mutation(answer):
+                behavior = partial(self._mutate, name, answer)
+                behavior.experimental_thread_pool = self._lanes.mutations
+            case Intake(take_in):
+                behavior = partial(self._take_in, name, take_in)
+                behavior.experimental_thread_pool = self._lanes.publishing
+            case Watch() as watch:
+                behavior = partial(self._watch, name, watch)
+                behavior.experimental_thread_pool = self._lanes.watching
+            case answer:
+                behavior = partial(self._answer, name, answer)
+        return cast("Callable[[Any, grpc.ServicerContext], Any]", behavior)
+
+    def end_watches(self) -> None:
+        """Ends the streams that would go on for ever; their callers are told to come back to another server."""
+        self._stopping.set()
+        for methods in self._services.values():
+            for method in methods.values():
+                if isinstance(method, Watch):
+                    method.wake()
+
+    def _answer(self, name: str, answer: Answer, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        started_s = time.perf_counter()
+        caller = _caller(context)
+        try:
+            if self._waiting() > self._in_flight_max:
+                raise _overloaded()
+            answered = answer(raw, caller)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a status and we keep serving
+            return self._refuse(name, error, started_s, context, caller.correlation_id)
+        self._metrics.answered(name, answered, time.perf_counter() - started_s)
+        return answered.raw
+
+    def _mutate(self, name: str, answer: Answer, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        started_s = time.perf_counter()
+        caller = _caller(context)
+        try:
+            if self._lanes.mutations.waiting() > self._in_flight_max:
+                raise _overloaded()
+            answered = answer(raw, caller)
+        except Exception as error:  # noqa: BLE001 -- as above
+            return self._refuse(name, error, started_s, context, caller.correlation_id)
+        self._metrics.answered(name, answered, time.perf_counter() - started_s)
+        return answered.raw
+
+    def _take_in(
+        self,
+        name: str,
+        take_in: Callable[[Iterator[bytes], Caller], Answered],
+        messages: Iterator[bytes],
+        context: grpc.ServicerContext,
+    ) -> bytes:
+        started_s = time.perf_counter()
+        caller = _caller(context)
+        try:
+            with self._lanes.publishing.slot():
+                answered = take_in(_received(messages), caller)
+        except CallerGoneError as gone:
+            _log.info("%s: the caller went away, correlation id %s", name, caller.correlation_id)
+            raise gone.error from None  # which gRPC knows: it prints nothing
+        except Exception as error:  # noqa: BLE001 -- as above
+            return self._refuse(name, error, started_s, context, caller.correlation_id)
+        self._metrics.answered(name, answered, time.perf_counter() - started_s)
+        return answered.raw
+
+    def _watch(self, name: str, watch: Watch, raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        started_s = time.perf_counter()
+        caller = _caller(context)
+
+        def is_over() -> bool:
+            return self._stopping.is_set() or not context.is_active()
+
+        try:
+            with self._lanes.watching.slot():
+                context.add_callback(watch.wake)
+                is_first = True
+                for answer in watch.answers(raw, caller, is_over):
+                    if is_first:
+                        self._metrics.answered(name, Answered(b""), time.perf_counter() - started_s)
+                        is_first = False
+                    yield answer
+                if self._stopping.is_set():
+                    raise RequestRefusedError(Reason.SERVER_STOPPING, "the server stops; ask another one")
+        except Exception as error:  # noqa: BLE001 -- as above
+            self._refuse(name, error, started_s, context, caller.correlation_id)
+
+    def _refuse(
+        self,
+        name: str,
+        error: Exception,
+        started_s: float,
+        context: grpc.ServicerContext,
+        correlation_id: str,
+    ) -> NoReturn:
+        refused = refusal(error)
+        if refused.reason is Reason.INTERNAL_ERROR:
+            _log.error("%s failed, correlation id %s", name, correlation_id, exc_info=error)
+        self._metrics.refused(name, refused.reason, time.perf_counter() - started_s)
+        abort(context, refused, correlation_id)
+
+
+class CallerGoneError(Exception):
+    """The caller of a stream went away before its end; `error` is how gRPC said so."""
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        super().__init__("the caller went away")
+        self.error = error
+
+
+def _received(messages: Iterator[bytes]) -> Iterator[bytes]:
+    """The messages as they come; gRPC raises a bare error when the caller goes away."""
+    try:
+        yield from messages
+    except grpc.RpcError as error:
+        raise CallerGoneError(error) from error
+
+
+def _method_handler(method: Method, behavior: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+    match method:
+        case Intake():
+            return grpc.stream_unary_rpc_method_handler(behavior)
+        case Watch():
+            return grpc.unary_stream_rpc_method_handler(behavior)
+        case _:
+            return grpc.unary_unary_rpc_method_handler(behavior)
+
+
+def _overloaded() -> RequestRefusedError:
+    return RequestRefusedError(Reason.OVERLOADED, f"too many requests; ask again in {PUSHBACK_MS} ms")
+
+
+def _caller(context: grpc.ServicerContext) -> Caller:
+    left_s = context.time_remaining()
+    deadline_s = time.monotonic() + left_s if left_s is not None and left_s < _FOREVER_S else None
+    return Caller(correlation_id_of(context.invocation_metadata()), deadline_s=deadline_s)
+
+
+def abort(context: grpc.ServicerContext, refused: RequestRefusedError, correlation_id: str) -> NoReturn:
+    """Ends the call with the status of a refusal."""
+    context.set_trailing_metadata(trailing_metadata(refused, correlation_id))
+    context.abort(refused.code, refused.message)
+    raise AssertionError("abort raises")
+
+
+def correlation_id_of(metadata: Sequence[tuple[str, str | bytes]] | None) -> str:
+    """The caller's correlation id, or a new one if there is none that is fit to be logged."""
+    for key, value in metadata or ():
+        if key == CORRELATION_KEY and isinstance(value, str) and 0 < len(value) <= CORRELATION_ID_MAX:
+            if value.isascii() and value.isprintable():
+                return value
+            break
+    return f"{_NAMED}{next(_COUNT):016x}"

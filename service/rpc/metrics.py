@@ -1,0 +1,274 @@
+"""Counters of the service for Prometheus, with children bound beforehand and threads that count for themselves.
+
+Several processes serve one port, so they count in files of a shared directory (`PROMETHEUS_MULTIPROC_DIR`, set before
+`prometheus_client` is first imported) that the supervisor adds up and serves.
+"""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricegrid.atp.model import AvailabilityStatus
+from pricegrid.pricing_engine.model import LineStatus
+from pricegrid.service.errors import Reason
+from pricegrid.service.rpc.response import COUNTED, SHOWN, Answered
+
+METHODS = (
+    "PriceLines",
+    "ExplainPrice",
+    "CheckAvailability",
+    "PromiseOrder",
+    "QuoteLines",
+    "PublishEvents",
+    "Reserve",
+    "ConfirmReservation",
+    "ReleaseReservation",
+    "ExtendReservation",
+    "GetReservation",
+    "WatchAvailability",
+    "ListDeadLetters",
+    "GetDeadLetter",
+    "ReplayDeadLetters",
+    "DropDeadLetters",
+    "ListReservations",
+    "ListFeedIssues",
+    "ResetStreams",
+    "ListResets",
+)
+FEW_LINES: Final = 16
+"""Fewer are counted one by one."""
+BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+class Metrics(Protocol):
+    """What the handlers count."""
+
+    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+        """A request that was answered, and the time it took."""
+
+    def refused(self, method: str, reason: Reason, seconds: float) -> None:
+        """A request that was refused."""
+
+    def flush(self) -> None:
+        """Show what was counted: called every now and then, and at the end."""
+
+
+class NoMetrics:
+    """Counts nothing."""
+
+    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+        """See `Metrics`."""
+
+    def refused(self, method: str, reason: Reason, seconds: float) -> None:
+        """See `Metrics`."""
+
+    def flush(self) -> None:
+        """See `Metrics`."""
+
+
+class _Tally:
+    """What one thread has counted of a method's answers; nobody else writes it."""
+
+    __slots__ = ("availability", "buckets", "lines", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BUCKETS_S) + 1)
+        self.seconds = 0.0
+        self.lines = [0] * len(LineStatus)
+        self.availability = [0] * len(AvailabilityStatus)
+
+
+class _Tallies(threading.local):
+    """Those of one thread, by method, and the lines it has counted elsewhere (`Answered.counts`)."""
+
+    of: Mapping[str, _Tally] = {}
+    counts: NDArray[np.int64] | None = None
+
+
+class PrometheusMetrics:
+    """Counts for Prometheus.
+
+    Its counters are files that every increment writes to, behind a lock: for a quote of one line that costs as much as
+    the answer. So each thread counts for itself, and `flush` adds up.
+    """
+
+    def __init__(self) -> None:
+        from prometheus_client import Counter, Histogram
+
+        requests = Counter(
+            "pricegrid_requests",
+            "Requests by method and outcome: OK or the reason of the refusal.",
+            ("method", "outcome"),
+        )
+        lines = Counter("pricegrid_lines", "Lines priced by status.", ("status",))
+        availability = Counter(
+            "pricegrid_availability_lines", "Lines answered with availability by status.", ("status",)
+        )
+        latency = Histogram(
+            "pricegrid_request_seconds",
+            "Time from decoding to the encoded answer.",
+            ("method",),
+            buckets=BUCKETS_S,
+        )
+        self._events = Counter(
+            "pricegrid_events",
+            "Events of publishers by what became of them; GAP and RESTART are among these too.",
+            ("outcome",),
+        )
+        self._requests = {
+            (method, outcome): requests.labels(method, outcome)
+            for method in METHODS
+            for outcome in ("OK", *Reason)
+        }
+        self._lines = [lines.labels(status.name) for status in LineStatus]
+        self._availability = [availability.labels(status.name) for status in AvailabilityStatus]
+        self._counters = [*self._lines, *self._availability]
+        """In the order of `Answered.counts`."""
+        self._latency = {method: latency.labels(method) for method in METHODS}
+        self._mine = _Tallies()
+        self._all: list[tuple[str, _Tally, _Tally]] = []
+        """The method, a thread's tally of it, and how much of that is in the files."""
+        self._counts: list[NDArray[np.int64]] = []
+        """Those of all threads."""
+        self._lock = threading.Lock()
+
+    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+        """See `Metrics`."""
+        tally = self._mine.of.get(method) or self._new_tally(method)
+        tally.seconds += seconds
+        for outcome, count in (answered.events or {}).items():
+            self._events.labels(outcome).inc(count)
+        tally.buckets[bisect_left(BUCKETS_S, seconds)] += 1
+        if answered.counts is None:
+            _count(tally.lines, answered.status)
+            _count(tally.availability, answered.availability)
+        elif answered.counts is not self._mine.counts:
+            self._look_at(answered.counts)
+
+    def refused(self, method: str, reason: Reason, seconds: float) -> None:
+        """See `Metrics`."""
+        self._requests[method, reason].inc()
+        self._latency[method].observe(seconds)
+
+    def flush(self) -> None:
+        """See `Metrics`."""
+        with self._lock:
+            for method, tally, flushed in self._all:
+                seconds, latency = tally.seconds, self._latency[method]
+                answers = 0
+                for place, count in _grown(tally.buckets, flushed.buckets):
+                    latency._buckets[place].inc(count)  # noqa: SLF001 - there is no other way to add many
+                    answers += count
+                if answers:
+                    latency._sum.inc(seconds - flushed.seconds)  # noqa: SLF001 - as above
+                    flushed.seconds = seconds
+                    self._requests[method, "OK"].inc(answers)
+                for value, count in _grown(tally.lines, flushed.lines):
+                    self._lines[value].inc(count)
+                for value, count in _grown(tally.availability, flushed.availability):
+                    self._availability[value].inc(count)
+
+            for counts in self._counts:
+                self._show(counts)
+
+    def _show(self, counts: NDArray[np.int64]) -> None:
+        """Add what a thread counted since."""
+        counted = counts[COUNTED].copy()
+        grown = counted - counts[SHOWN]
+        for place in np.flatnonzero(grown).tolist():
+            self._counters[place].inc(int(grown[place]))
+        counts[SHOWN] = counted
+
+    def _look_at(self, counts: NDArray[np.int64]) -> None:
+        """From now on this thread counts there: a snapshot has its own."""
+        with self._lock:
+            before, self._mine.counts = self._mine.counts, counts
+            if before is not None:
+                self._show(before)
+            self._counts = [each for each in self._counts if each is not before] + [counts]
+
+    def _new_tally(self, method: str) -> _Tally:
+        tally = _Tally()
+        self._mine.of = {**self._mine.of, method: tally}
+        with self._lock:
+            self._all.append((method, tally, _Tally()))
+        return tally
+
+
+def _count(counts: list[int], status: NDArray[np.integer[Any]] | None) -> None:
+    """Add how often each status occurs."""
+    if status is None:
+        return
+    if len(status) < FEW_LINES:
+        for value in status.tolist():
+            counts[value] += 1
+    else:
+        for value, count in enumerate(np.bincount(status).tolist()):
+            counts[value] += count
+
+
+def _grown(counts: list[int], flushed: list[int]) -> Iterator[tuple[int, int]]:
+    """(place, by how much) of those that have grown since, which are then noted as flushed."""
+    for place, count in enumerate(counts):
+        if count != flushed[place]:
+            yield place, count - flushed[place]
+            flushed[place] = count
+
+
+class SnapshotAge:
+    """The age of the active snapshot, worked out when it is asked for."""
+
+    def __init__(self, created_at_us: Callable[[], int], now_us: Callable[[], int]) -> None:
+        self._created_at_us = created_at_us
+        self._now_us = now_us
+
+    def collect(self) -> Iterable[object]:
+        """One gauge."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        age_s = max(0, self._now_us() - self._created_at_us()) / 1e6
+        yield GaugeMetricFamily("pricegrid_snapshot_age_seconds", "Age of the active snapshot.", value=age_s)
+
+
+class Serving:
+    """How the processes are, as the supervisor sees them."""
+
+    def __init__(self, in_doubt: Callable[[], int], ended: Callable[[], Mapping[str, int]]) -> None:
+        self._in_doubt = in_doubt
+        self._ended = ended
+
+    def collect(self) -> Iterable[object]:
+        """A gauge and a counter."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        yield GaugeMetricFamily(
+            "pricegrid_live_unproven_workers",
+            "Workers that can't prove that their live positions are current: they answer STALE.",
+            value=self._in_doubt(),
+        )
+        ended = CounterMetricFamily(
+            "pricegrid_processes_ended",
+            "Processes that died or were killed, and replaced.",
+            labels=("process",),
+        )
+        for process, count in self._ended().items():
+            ended.add_metric((process,), count)
+        yield ended
+
+
+def serve_metrics(port: int, *collectors: SnapshotAge | Serving) -> int:
+    """Serves the sum of all processes and what is collected at http://127.0.0.1:`port`/metrics (0: a free one); the
+    port it got."""
+    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    for collector in collectors:
+        registry.register(collector)  # type: ignore[arg-type]
+    server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
+    return int(server.server_port)

@@ -1,0 +1,58 @@
+"""Which services there are and what answers each method: the same over gRPC and in-process."""
+
+from collections.abc import Callable
+
+from pricegrid import v1
+from pricegrid.service.erp_overlay.fallback import ErpFallback
+from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.methods.availability import AvailabilityService
+from pricegrid.service.methods.live import no_live_methods
+from pricegrid.service.methods.pricing import PricingService
+from pricegrid.service.methods.quotes import QuoteService
+from pricegrid.service.methods.watch import Changes, PolledChanges, WatchService
+from pricegrid.service.rpc.call import Services, SnapshotSource
+
+SERVICES = (
+    v1.PRICING_SERVICE,
+    v1.AVAILABILITY_SERVICE,
+    v1.QUOTE_SERVICE,
+    v1.INVENTORY_FEED_SERVICE,
+    v1.ADMIN_SERVICE,
+)
+
+
+def services(
+    snapshots: SnapshotSource,
+    now_us: Callable[[], int],
+    *,
+    live: Services | None = None,
+    changes: Changes | None = None,
+    erp: ErpFallback | None = None,
+    flagging: Flagging | None = None,
+) -> Services:
+    """All services over a source of snapshots.
+
+    `live` are the methods that change live state (`live_methods` where that is in this process, those of a
+    `WriterLink` where it is in another; None: they refuse), `changes` says when availability is another one (None: when
+    another snapshot is active), `erp` answers what the snapshot can't answer alone, `flagging` says what operators
+    flagged where there is no ERP.
+    """
+    pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging)
+    availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None)
+    quote = QuoteService(snapshots, now_us, erp, flagging)
+    watch = WatchService(
+        availability.check_availability, changes or PolledChanges(lambda: snapshots.get("").version)
+    )
+    mutating = no_live_methods() if live is None else live
+    return {
+        v1.PRICING_SERVICE: {"PriceLines": pricing.price_lines, "ExplainPrice": pricing.explain_price},
+        v1.AVAILABILITY_SERVICE: {
+            "CheckAvailability": availability.check_availability,
+            "PromiseOrder": availability.promise_order,
+            **mutating[v1.AVAILABILITY_SERVICE],
+            "WatchAvailability": watch.method,
+        },
+        v1.QUOTE_SERVICE: {"QuoteLines": quote.quote_lines},
+        v1.INVENTORY_FEED_SERVICE: mutating[v1.INVENTORY_FEED_SERVICE],
+        v1.ADMIN_SERVICE: mutating[v1.ADMIN_SERVICE],
+    }
