@@ -11,7 +11,7 @@ NODE := examples/node/node_modules/.set-up
 PRODUCT := atp bench cache erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
 FAST := not slow and not server and not redis and not tryton
 
-.PHONY: demo help test test-fast coverage lint bench bench-check bench-kernels protos lock clean tryton node
+.PHONY: demo help test test-fast coverage lint dead-code lint-protos bench bench-check bench-kernels protos lock clean tryton node
 
 ##@ Use it
 
@@ -38,8 +38,13 @@ lint: $(STAMP) ## style, types, dead code, protos that break callers, generated 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory dead-code lint-protos
+
+dead-code: $(STAMP)
 	$(BIN)/vulture
 	$(BIN)/vulture $(PRODUCT)
+
+lint-protos: $(STAMP)
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/released.txtpb
 	proto/check.sh
