@@ -32,7 +32,7 @@ test: $(STAMP) $(TRYTON) ## all tests
 	$(BIN)/python -m pytest -n auto
 
 coverage: $(STAMP) ## the tests of test-fast again, and which branches of the code they take; fails below the floor
-	PRICEGRID_HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(FAST)" --cov --cov-report=term:skip-covered
+	PRICEGRID_HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(FAST)" --cov
 
 lint: $(STAMP) ## style, types, dead code, protos that break callers, generated code that is not what the protos say
 	$(BIN)/ruff check .
