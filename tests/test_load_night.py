@@ -94,6 +94,7 @@ def _inodes(store: Path, version: str) -> set[int]:
     return {file.stat().st_ino for file in files if file.name != "manifest.json"}
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("table", TABLES)
 def test_a_spoilt_table_is_refused_and_named_and_published_when_told(

@@ -32,6 +32,7 @@ from pricegrid.service.live import pairs as live_pairs
 from pricegrid.service.live.pairs import LivePairs
 from pricegrid.service.live.reservations import LiveReservations
 from tests.atp_world import at, q
+from tests.profiles import examples
 
 PAIR = ("X", "MAIN")
 ORDERS = ("SO-1", "SO-2", "SO-3")
@@ -159,7 +160,7 @@ def reservation(number: int, line: str, micros: int, since: tuple[int, int], now
     return HeldReservation(name, name, "C1", ReservationStatus.HELD, (of_line,), now_us, now_us + q(1_000))
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("seed", range(examples(80)))
 def test_what_is_kept_says_what_the_whole_set_of_events_says(pairs_of, seed):
     chance = random.Random(seed)
     owners = dict(SOURCE_OF)

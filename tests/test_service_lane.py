@@ -110,7 +110,7 @@ def test_what_the_worlds_hold_is_compared(column: tuple[str, str]) -> None:
 
 
 def test_a_line_for_the_erp_is_not_plain_where_there_is_one() -> None:
-    for seed in range(200):
+    for seed in range(examples(200)):
         loaded, zone = random_snapshot(seed)
         raw = random_request(Random(seed), zone, is_quote=False)
         plain, strict = (loaded.lane.answer(raw, flags, NOW_US, "id") for flags in (0, EXCEPTIONS_UNUSUAL))
