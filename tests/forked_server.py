@@ -1,8 +1,8 @@
 """`pricegrid serve` with a clock that a test sets, without the seconds that a start costs: for thousands of restarts.
 
 One process imports the product and loads its kernels, then forks a supervisor for each command that it reads, one JSON
-object a line. The supervisor forks its worker and its writer in turn, where `pricegrid` starts new processes; all else is
-as it is there.
+object a line. The supervisor forks its worker and its writer in turn, where `pricegrid` starts new processes; all else
+is as it is there.
 """
 
 import contextlib
