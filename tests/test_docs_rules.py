@@ -26,8 +26,9 @@ AVAILABILITY = (ROOT / "docs" / "availability.md").read_text(encoding="utf-8")
 RULES = [*rules_of(PRICING), *rules_of(AVAILABILITY)]
 BUILT = [rule for rule in RULES if not rule.is_planned]
 NAMES = {f"P{number}" for number in range(1, 21)} | {f"A{number}" for number in range(1, 13)}
-RULE = re.compile(r"\b([PA])(\d{1,2})(?:\s?(?:-|–|to|bis)\s?\1(\d{1,2}))?\b")
+RULE = re.compile(r"\b([PA])(\d{1,2})(?:\s?(?:-|–|to)\s?\1(\d{1,2}))?\b")
 GENERATED = ("proto/", "pricegrid/v1/")
+FOLDERS = ("atp", "cache", "erp", "loaders", "pricing_engine", "service", "tests")
 
 by_name = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 each_built = pytest.mark.parametrize("rule", BUILT, ids=lambda rule: rule.name)
@@ -199,7 +200,7 @@ def headings_of(path: str) -> set[str]:
 
 
 def test_cited_pages_and_their_sections_exist():
-    """Code cites `docs/PAGE.md, "Section"`, over the end of a line too."""
+    """Code cites a page of `docs`, and behind a comma a section of it in quotes, over the end of a line too."""
     wrong = []
     for path in tracked():
         flat = re.sub(r"\n[ \t]*(?:#|//|\*)?[ \t]*", " ", text_of(path))
@@ -224,18 +225,41 @@ def test_links_between_documents_lead_somewhere():
     assert wrong == []
 
 
-def test_files_that_documents_name_exist():
-    """`a/b.py` and `a/b.py#name` in backticks; CHANGELOG speaks of other times."""
+def test_named_files_exist():
+    """Paths in backticks, with `#` and a name behind or not; CHANGELOG speaks of other times."""
     wrong = []
-    for path in [path for path in tracked() if path.endswith(".md") and path != "CHANGELOG.md"]:
-        for name, _, symbol in re.findall(
-            r"`((?:[\w.-]+/)+[\w-]+\.(?:py|md|proto|toml))(#([\w.]+))?`", text_of(path)
-        ):
+    for path in [path for path in tracked() if path != "CHANGELOG.md" and not path.startswith(GENERATED)]:
+        pattern = r"`((?:[\w.-]+/)+[\w-]+\.(?:py|md|proto|toml))(?:#([\w.]+))?`"
+        for name, symbol in re.findall(pattern, words_of(path)):
             if not any((base / name).exists() for base in (ROOT, (ROOT / path).parent)):
                 wrong.append(f"{path}: {name}")
             elif symbol and not has_symbol(name, symbol):
                 wrong.append(f"{path}: {name}#{symbol}")
     assert wrong == []
+
+
+def test_named_modules_exist():
+    """`atp.live` and `cache.protocol.StateCache` in backticks."""
+    pattern = re.compile(rf"`((?:pricegrid\.)?(?:{'|'.join(FOLDERS)})(?:\.\w+)+)`")
+    wrong = [
+        f"{path}: {name}"
+        for path in tracked()
+        if path != "CHANGELOG.md"
+        for name in pattern.findall(words_of(path))
+        if not is_module(name.removeprefix("pricegrid.").split("."))
+    ]
+    assert wrong == []
+
+
+def is_module(names: list[str]) -> bool:
+    """Whether these lead to a folder, a module, or a name that a module defines."""
+    for at in range(len(names), 0, -1):
+        base = "/".join(names[:at])
+        if (ROOT / base).is_dir():
+            return at == len(names) or has_symbol(f"{base}/__init__.py", ".".join(names[at:]))
+        if (ROOT / f"{base}.py").is_file():
+            return at == len(names) or has_symbol(f"{base}.py", ".".join(names[at:]))
+    return False
 
 
 def test_nothing_cites_what_the_repository_does_not_hold():
