@@ -156,7 +156,7 @@ def write_dataset(folder: Path, tables: Mapping[str, list[Row]]) -> None:
 
 def links_of(text: str) -> Iterator[tuple[str, str, str]]:
     """(label, path, symbol) of the lines at the end of a rule, `- Reference: [PATH#NAME](../PATH)`."""
-    pattern = r"^- (Reference|Kernel|Table test): \[`([^`#]+)#([^`]+)`\]\(([^)]+)\)$"
+    pattern = r"^- (Reference|Kernel|Code|Table test): \[`([^`#]+)#([^`]+)`\]\(([^)]+)\)$"
     for label, path, symbol, target in re.findall(pattern, text, re.MULTILINE):
         assert target == f"../{path}", f"{path}#{symbol} is linked to {target}"
         yield label, path, symbol
