@@ -39,7 +39,7 @@ class Difference:
     model: object
 
     def __str__(self) -> str:
-        return f"step {self.step}, {self.kind}: the product says {self.product}, the design {self.model}"
+        return f"step {self.step}, {self.kind}: the product says {self.product}, the rules {self.model}"
 
 
 class Run:
@@ -135,7 +135,7 @@ class Run:
         return [(type(step).__name__.lower(), found, expected)]
 
     def _is_open(self, step: Confirm | Release | Extend, now: datetime) -> bool:
-        """The design does not say what this is answered; it isn't asked."""
+        """The rules do not say what this is answered; it isn't asked."""
         hold, _ = self.held[step.key]
         status = self.model.status(hold, now)
         match step:

@@ -155,7 +155,7 @@ def test_loads_and_restarts_never_take_back(in_process, what):
     assert difference is None, difference
 
 
-# ---- the model itself gives the design's own examples
+# ---- the model itself gives the examples of the rules
 
 
 def model_of(**tables) -> Model:
