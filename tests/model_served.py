@@ -41,6 +41,9 @@ def decimal(quantity: Fraction) -> Decimal:
 class Served:
     """A server with one worker and a writer over a store of its own."""
 
+    late_s = 60.0
+    """How long a busy machine may keep its writer from a turn; answers say STALE meanwhile."""
+
     def __init__(self, directory: Path, tables: Tables, now: datetime, *, is_forked: bool = False) -> None:
         self.store, self.clock = directory / "store", directory / "clock"
         self.is_forked = is_forked
