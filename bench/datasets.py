@@ -73,7 +73,7 @@ def item_skus(size: Size) -> pl.Series:
 
 
 def raw_tables(size: Size, seed: int = SEED) -> Tables:
-    """The tables of design section 4, as an ERP's export would hold them."""
+    """The tables of docs/dataset.md, as an ERP's export would hold them."""
     rng = np.random.default_rng(seed)
     skus, customers = item_skus(size), customer_ids(size)
     classes, groups = _numbered("CLASS-", CLASSES, 2), _numbered("G", GROUPS, 3)

@@ -2,7 +2,7 @@
 
 Every entry is handed out at least once. It comes again when it was not acknowledged: after a lost connection, from a
 consumer of the group that died (XAUTOCLAIM), after a failover that lost acknowledgements, and from its beginning when
-the group itself was lost. Whoever applies it must know what was applied before: sequences do (design A10).
+the group itself was lost. Whoever applies it must know what was applied before: sequences do (A10).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What stands between callers and the ERP: deadline, breaker, rate limit, bulkhead, retries (design section 8).
+"""What stands between callers and the ERP: deadline, breaker, rate limit, bulkhead, retries (docs/erp.md).
 
 One call passes them in that order. Its time is what is left of the caller's deadline, and `timeout_ms` at most.
 """

@@ -140,7 +140,7 @@ class LineFailure:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """The tables of a dataset (design section 4), read at one time: rows of column names to texts."""
+    """The tables of a dataset (docs/dataset.md), read at one time: rows of column names to texts."""
 
     tables: Mapping[str, Sequence[Mapping[str, str]]]
     time_zone: str

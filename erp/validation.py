@@ -1,4 +1,4 @@
-"""What an answer must hold before it is used or kept (design section 8); the order is that of the reasons given.
+"""What an answer must hold before it is used or kept (docs/erp.md); the order is that of the reasons given.
 
 item and customer echoed, currency, unit; a finite number, not below 0, no finer than 10^-6, within 64 bits also when
 extended by the quantity; not above the highest price believed, and within a band of the price of the matrices.

@@ -1,4 +1,4 @@
-"""`pricegrid load`: read, validate, set rejects aside, compile, pass the gates, write, activate (design sections 4, 7).
+"""`pricegrid load`: read, validate, set rejects aside, compile, pass the gates, write, activate (docs/dataset.md).
 
 Whatever goes wrong before the last step, the running snapshot stays.
 """

@@ -70,7 +70,7 @@ class Target(Protocol):
 
 
 def features() -> Features:
-    """What this product has of what the design asks for."""
+    """What this product has of what the rules ask for."""
     columns = {name: {column.name for column in spec.columns} for name, spec in TABLES.items()}
     told = {each.name for each in fields(Event)}
     asked = {each.name for each in fields(ReserveAsk)}

@@ -221,7 +221,8 @@ def _add(rows: Rows, words: list[str]) -> None:
         rows["agreements"].append({column: given.get(column, "") for column in COLUMNS["agreements"].split()})
 
 
-def _policy(words: list[str]) -> ExceptionPolicy:
+def policy_of(words: list[str]) -> ExceptionPolicy:
+    """When a price is an exception, in the words of a table."""
     given = dict(word.split("=") for word in words)
     over = [each.split(":") for each in given.get("over", "").split(",") if each]
     flagged = frozenset(given.get("flagged", "").split(","))
@@ -243,7 +244,7 @@ def world(text: str) -> World:
         if words[:1] == ["zone"]:
             zone = words[1]
         elif words[:1] == ["policy"]:
-            policy = _policy(words[1:])
+            policy = policy_of(words[1:])
         elif words:
             _add(rows, words)
     if not rows["layers"]:

@@ -1,4 +1,4 @@
-"""Live state over the real embedded cache: events, reservations, and what a restart keeps."""
+"""Live state over the real embedded cache: events (A10), reservations (A8, A9), and what a restart keeps."""
 
 import itertools
 import os

@@ -1,6 +1,7 @@
 """Live availability against the independent model: random worlds, step by step, everything compared after each.
 
-`PRICEGRID_LONG_TESTS=1` runs 300 worlds of 60 steps, in this process and on a running server with a clock of its own.
+`PRICEGRID_LONG_TESTS=1` runs 300 worlds of 60 steps, in this process and on a running server with a clock of its own,
+whose processes are then forked (`tests.forked_server`); in the short form they are started as users start them.
 A failure prints the seed and the number of the world, and the least that shows it.
 """
 
@@ -55,7 +56,7 @@ def served(tmp_path):
     def make(script, now):
         directory = tmp_path / str(next(numbers))
         directory.mkdir()
-        return Served(directory, script.tables, now)
+        return Served(directory, script.tables, now, is_forked=LONG)
 
     return make
 
@@ -153,7 +154,7 @@ def test_loads_and_restarts_never_take_back(in_process, what):
     assert difference is None, difference
 
 
-# ---- the model itself gives the design's own examples
+# ---- the model itself gives the examples of the rules
 
 
 def model_of(**tables) -> Model:

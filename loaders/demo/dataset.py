@@ -1,6 +1,6 @@
 """A believable distributor to try Pricegrid with: made up, seeded, the same bytes every time.
 
-`generate` writes the tables of a dataset (design section 4) as CSV. The prices show every rule at work: contracts of
+`generate` writes the tables of a dataset (docs/dataset.md) as CSV. The prices show every rule at work: contracts of
 customers and of the groups above them, framework contracts shared by hundreds, class books, a class x group matrix of
 discounts on list, cost-plus with floors, promotions with dates, quantity breaks, units of measure down to thirds of a
 pack, and books in foreign currencies. `DemoDataset.basket` picks a line for each.

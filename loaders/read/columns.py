@@ -1,4 +1,4 @@
-"""Reads the text of a table's columns, all rows at once, exactly (design section 3).
+"""Reads the text of a table's columns, all rows at once, exactly (docs/pricing.md, "Numbers and time").
 
 Each kind of column has an expression that reads it (null where it can't) and one that says what is wrong; the
 second one only ever sees the rows that failed. No value passes through binary float.

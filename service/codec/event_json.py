@@ -1,4 +1,4 @@
-"""Inventory events as JSON objects with the names of design rule A10: lines of a feed file, payloads of dead letters.
+"""Inventory events as JSON objects with the names of A10: lines of a feed file, payloads of dead letters.
 
 `event_json` writes what `event_from_json` reads again, to the last microsecond and micro.
 """

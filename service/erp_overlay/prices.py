@@ -1,4 +1,4 @@
-"""Exceptions of P13 brought to the ERP, and what comes back laid over the answers of the matrices (design section 8).
+"""Exceptions of P13 brought to the ERP, and what comes back laid over the answers of the matrices (docs/erp.md).
 
 A line that the ERP answers carries the ERP's price, no book, and no exception any more. One that it does not answer in
 time keeps its exception, and the newest word there is: the last known price of the ERP, marked with its age, or

@@ -1,4 +1,4 @@
-"""WatchAvailability: the answers of CheckAvailability, again whenever they have changed (design section 9).
+"""WatchAvailability: the answers of CheckAvailability, again whenever they have changed (docs/api.md).
 
 A stream looks again when the version of what availability is made of is another one, and at its heartbeat for what
 only time changes. It compares with what it sent last, so a caller that reads slowly misses steps between, never the

@@ -1,4 +1,6 @@
-"""Which snapshot answers: the active one, those kept beside it, and how the next takes over (design section 7).
+"""Which snapshot answers: the active one, those kept beside it, and how the next takes over.
+
+See docs/architecture.md, "Snapshots".
 
 A request reads the active snapshot once and works with that to its end, so none sees two versions. What is replaced
 stays mapped for requests that name it, and is let go by the worker's own loop, never by a request: unmapping
