@@ -27,7 +27,7 @@ from pricegrid.service.limits import (
 from pricegrid.service.live.api import LiveApi, PublishResult
 from pricegrid.service.methods.live import PUBLISH_EVENTS, live_methods, mutating_methods
 from pricegrid.service.rpc.call import Answer, Caller, Mutation, Services
-from pricegrid.service.rpc.handlers import CORRELATION_KEY, Handlers, Lanes
+from pricegrid.service.rpc.handlers import CORRELATION_KEY, Handlers, ThreadPools
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics
 from pricegrid.service.rpc.response import Answered
 
@@ -84,16 +84,16 @@ def build_writer_server(
 
     The caller makes sure that no other writer listens there: a socket left behind is taken over.
     """
-    lanes = Lanes(mutation_threads=threads)
+    pools = ThreadPools(mutation_threads=threads)
     server = grpc.server(
-        lanes.mutations,
+        pools.mutations,
         options=[
             ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
             ("grpc.max_send_message_length", SEND_BYTES_MAX),
         ],
     )
     offered = {**live_methods(live, now_us), v1.INVENTORY_FEED_SERVICE: {PUBLISH_EVENTS: _one_message(live)}}
-    handlers = Handlers(offered, metrics or NoMetrics(), lanes.mutations.waiting, lanes=lanes)
+    handlers = Handlers(offered, metrics or NoMetrics(), pools.mutations.waiting, pools=pools)
     handlers.register(server)
     server.add_insecure_port(f"unix:{socket_path}")
     return server

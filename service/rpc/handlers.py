@@ -70,7 +70,7 @@ class StreamPool(ThreadPoolExecutor):
             self._free.release()
 
 
-class Lanes:
+class ThreadPools:
     """Threads beside those of reads: neither a writer that is slow nor a caller that watches keeps a read waiting."""
 
     def __init__(
@@ -99,13 +99,13 @@ class Handlers:
         waiting: Callable[[], int],
         *,
         in_flight_max: int = IN_FLIGHT_MAX,
-        lanes: Lanes | None = None,
+        pools: ThreadPools | None = None,
     ) -> None:
         self._services = services
         self._metrics = metrics
         self._waiting = waiting
         self._in_flight_max = in_flight_max
-        self._lanes = lanes or Lanes()
+        self._pools = pools or ThreadPools()
         self._stopping = threading.Event()
 
     def register(self, server: grpc.Server) -> None:
@@ -123,13 +123,13 @@ class Handlers:
         match self._services[service][name]:
             case Mutation(answer):
                 behavior = partial(self._mutate, name, answer)
-                behavior.experimental_thread_pool = self._lanes.mutations
+                behavior.experimental_thread_pool = self._pools.mutations
             case Intake(take_in):
                 behavior = partial(self._take_in, name, take_in)
-                behavior.experimental_thread_pool = self._lanes.publishing
+                behavior.experimental_thread_pool = self._pools.publishing
             case Watch() as watch:
                 behavior = partial(self._watch, name, watch)
-                behavior.experimental_thread_pool = self._lanes.watching
+                behavior.experimental_thread_pool = self._pools.watching
             case answer:
                 behavior = partial(self._answer, name, answer)
         return cast("Callable[[Any, grpc.ServicerContext], Any]", behavior)
@@ -158,7 +158,7 @@ class Handlers:
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
-            if self._lanes.mutations.waiting() > self._in_flight_max:
+            if self._pools.mutations.waiting() > self._in_flight_max:
                 raise _overloaded()
             answered = answer(raw, caller)
         except Exception as error:  # noqa: BLE001 -- as above
@@ -176,7 +176,7 @@ class Handlers:
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
-            with self._lanes.publishing.slot():
+            with self._pools.publishing.slot():
                 answered = take_in(_received(messages), caller)
         except CallerGoneError as gone:
             _log.info("%s: the caller went away, correlation id %s", name, caller.correlation_id)
@@ -194,7 +194,7 @@ class Handlers:
             return self._stopping.is_set() or not context.is_active()
 
         try:
-            with self._lanes.watching.slot():
+            with self._pools.watching.slot():
                 context.add_callback(watch.wake)
                 is_first = True
                 for answer in watch.answers(raw, caller, is_over):
