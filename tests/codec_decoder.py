@@ -30,7 +30,7 @@ from pricegrid.service.codec.scan_kernel import (
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from tests.codec_corpus import Corpus
-from tests.lane_worlds import random_request
+from tests.fast_path_worlds import random_request
 
 ROOM = 64
 """Lines that the scanner has room for."""

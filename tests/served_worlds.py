@@ -123,7 +123,7 @@ def _instant_us(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, and whether it is one that the compiled short way answers (service/lane)."""
+    """A request, and whether it is a simple one, which the fast path answers (`service.fast_path`)."""
 
     message: v1.PriceLinesRequest | v1.QuoteLinesRequest
     is_plain: bool
@@ -144,7 +144,7 @@ ITEMS = (*SKUS, "E1", "N1", "X1", "BOLT", "PANEL", "OLD", *(f"nothing {number}" 
 
 
 def random_requests(rng: Random, *, lines: int) -> list[Asked]:
-    """Forty requests: prices of `lines` lines now and on a day; quotes of every item, plain or not."""
+    """Forty requests: prices of `lines` lines now and on a day; quotes of every item, simple or not."""
     asked = []
     for customer, currency in CUSTOMERS:
         who = {"customer_id": customer, "currency": currency}
@@ -154,7 +154,7 @@ def random_requests(rng: Random, *, lines: int) -> list[Asked]:
         prices.as_of_time.FromMicroseconds(AS_OF_US)
         asked.append(Asked(prices, is_plain=True))
         for branches in (["HAM"], ["RTM", "HAM"], []):
-            once = rng.sample(ITEMS, len(ITEMS))  # an item twice, and a kit, go the usual way
+            once = rng.sample(ITEMS, len(ITEMS))  # an item twice, and a kit, take the general path
             twice = [rng.choice([*ITEMS, "KIT"]) for _ in range(lines)] + ["KIT", "S4", "S4"]
             for skus in (once, twice):
                 quotes = v1.QuoteLinesRequest(

@@ -11,7 +11,7 @@ from pricegrid import v1
 from tests import codec_decoder, codec_encoder
 from tests.codec_corpus import Corpus
 from tests.codec_decoder import Scanned
-from tests.lane_worlds import random_request
+from tests.fast_path_worlds import random_request
 
 SEED = 20261125
 

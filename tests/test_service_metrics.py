@@ -1,4 +1,4 @@
-"""Lines that the short way counted for its thread are shown, each once, whatever snapshot they were answered from."""
+"""Each line that the fast path counted for its thread is shown once, whichever snapshot answered it."""
 
 import functools
 import threading

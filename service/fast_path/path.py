@@ -1,7 +1,7 @@
 """The fast path: simple requests over one snapshot, bytes to bytes in compiled kernels (`kernel`).
 
-Whatever is not plain gets None, and is answered the usual way. Nothing is decided here that is not decided there: both
-give the same bytes, and tests hold them equal.
+`FastPath.answer` returns None when a request needs the general path, which answers every request. Both return the same
+bytes for a simple request; tests compare them.
 """
 
 import threading
@@ -109,8 +109,8 @@ class _Desks(threading.local):
     desk: _Desk | None = None
 
 
-class Lane:
-    """Answers the plain requests of one snapshot; safe to call from many threads."""
+class FastPath:
+    """Answers the simple requests of one snapshot; safe to call from many threads."""
 
     def __init__(
         self, version: str, created_at_us: int, prices: PriceEngine, availability: AvailabilityEngine | None
@@ -131,10 +131,10 @@ class Lane:
         correlation_id: str,
         flagged: ControlState = NO_FLAGS,
     ) -> Answered | None:
-        """Answers a `PriceLinesRequest`, with QUOTE a `QuoteLinesRequest`, if it is plain.
+        """Answers a `PriceLinesRequest`, with QUOTE a `QuoteLinesRequest`; None when it needs the general path.
 
-        `flags` as `lane_kernel.answer` takes them. With COUNT the lines are counted; else they come as statuses, which
-        hold until the thread asks again. `flagged` is what operators flagged, no book among it.
+        `flags` as in `kernel.answer`. With COUNT the kernel counts the lines; without it the response has their
+        statuses, which are valid until this thread calls again. `flagged` are the operator flags, none of a book.
         """
         desk = self._desks.desk or self._new_desk()
         if self._availability is not None and self._availability.positions.tables is not desk.tables:

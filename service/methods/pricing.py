@@ -8,7 +8,7 @@ from pricegrid.service.codec import prices as wire
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS
 from pricegrid.service.erp_overlay.prices import ErpPrices, erp_document
-from pricegrid.service.fast_path.choice import answer_plainly
+from pricegrid.service.fast_path.choice import try_fast_path
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
 from pricegrid.service.rpc.response import Answered
@@ -31,10 +31,10 @@ class PricingService:
 
     def price_lines(self, raw: bytes, caller: Caller) -> Answered:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
-        lane = self._snapshots.get("").lane
-        plain, is_due = answer_plainly(lane, 0, raw, caller, self._now_us(), self._erp, self._flagging)
-        if plain is not None:
-            return plain
+        fast_path = self._snapshots.get("").fast_path
+        response, is_due = try_fast_path(fast_path, 0, raw, caller, self._now_us(), self._erp, self._flagging)
+        if response is not None:
+            return response
         query = wire.decode_price_lines(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         ask, header = self._ask(query, loaded, caller)

@@ -21,7 +21,7 @@ from pricegrid.service.codec import quotes as wire
 from pricegrid.service.erp_overlay.fallback import ErpFallback
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS
-from pricegrid.service.fast_path.choice import answer_plainly
+from pricegrid.service.fast_path.choice import try_fast_path
 from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.methods.availability import check_pairs
 from pricegrid.service.methods.branch_totals import line_totals
@@ -50,9 +50,9 @@ class QuoteService:
         now_us = self._now_us()
         active, erp = self._snapshots.get(""), self._erp.prices if self._erp else None
         active.live()
-        plain, is_due = answer_plainly(active.lane, QUOTE, raw, caller, now_us, erp, self._flagging)
-        if plain is not None:
-            return plain
+        response, is_due = try_fast_path(active.fast_path, QUOTE, raw, caller, now_us, erp, self._flagging)
+        if response is not None:
+            return response
         query = wire.decode_quote_lines(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         header = header_of(loaded, query.as_of, now_us, caller)

@@ -17,7 +17,7 @@ from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import created_at_us
 from pricegrid.service.errors import Reason, RequestRefusedError
-from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.process.verify import verify_arrays
 from pricegrid.service.process.warm_up import warm
@@ -69,7 +69,7 @@ def _engines(snapshot: Snapshot, arrays: Mapping[str, np.ndarray], policy: Excep
         time_zone=str(snapshot.manifest.get("time_zone", "UTC")),
         availability=availability,
         branch_of=CustomerBranches(arrays),
-        lane=Lane(version, made_us, prices, availability),
+        fast_path=FastPath(version, made_us, prices, availability),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.pricing_engine.engine import PriceEngine
-from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.limits import KEPT_SNAPSHOTS_MAX
 
 
@@ -62,10 +62,10 @@ class LoadedSnapshot:
     """None: the snapshot was made without positions."""
     branch_of: Callable[[str], str] = field(default=_no_branch)
     """The branch of a customer, '' for none."""
-    lane: Lane | None = None
-    """The short way of plain requests; None: all go the usual way."""
+    fast_path: FastPath | None = None
+    """For simple requests; None: all requests take the general path."""
     live: LiveProof = NOTHING_TO_PROVE
-    """To be asked before `availability` or `lane` say how much there is."""
+    """Ask it before `availability` or `fast_path` answer how much there is."""
 
 
 class SnapshotHolder:
@@ -144,5 +144,5 @@ class SnapshotHolder:
 
     def _retire(self, loaded: LoadedSnapshot) -> None:
         # These hold the maps. A request that still runs keeps `loaded` alive, which the weak reference shows.
-        maps = (loaded.engine, loaded.availability, loaded.branch_of, loaded.lane)
+        maps = (loaded.engine, loaded.availability, loaded.branch_of, loaded.fast_path)
         self._retired.append((weakref.ref(loaded), maps))

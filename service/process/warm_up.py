@@ -48,13 +48,13 @@ def _warm_prices(loaded: LoadedSnapshot) -> None:
             header = AnswerHeader(loaded.version, 0, 0, "")
             encode_price_lines(engine, answers, header)
             encode_quote_lines(engine, answers, None, header)
-    if loaded.lane is not None:
+    if loaded.fast_path is not None:
         line = v1.PriceLine(sku="?", quantity_micros=MICROS)
         branches = []
         if loaded.availability is not None and len(loaded.availability.positions.branches):
             branches = [loaded.availability.branch(0)]
         quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
-        loaded.lane.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
+        loaded.fast_path.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
         decode_quote_lines(quote.SerializeToString())
 
 

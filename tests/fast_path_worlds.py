@@ -14,7 +14,7 @@ from pricegrid.loaders.read.instants import day_start_us
 from pricegrid.loaders.validate.tables import validate_tables
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
-from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.process.bootstrap import CustomerBranches
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
@@ -76,9 +76,9 @@ def random_snapshot(seed: int) -> tuple[LoadedSnapshot, str]:
     prices = PriceEngine(arrays, policy=policy)
     availability = AvailabilityEngine(arrays) if "branches" in rows else None
     made_us = day_start_us(date(2018, 1, 1), ZoneInfo("UTC"))
-    lane = Lane(VERSION, made_us, prices, availability)
+    fast_path = FastPath(VERSION, made_us, prices, availability)
     branch_of = CustomerBranches(arrays)
-    return LoadedSnapshot(VERSION, made_us, prices, zone, availability, branch_of, lane), zone
+    return LoadedSnapshot(VERSION, made_us, prices, zone, availability, branch_of, fast_path), zone
 
 
 def padded(rng: Random, name: str) -> str:
