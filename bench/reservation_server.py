@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pricegrid.service.process.kernel_cache import use_kernel_cache
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 
 use_kernel_cache(os.environ)  # before any kernel is imported
 
@@ -34,9 +34,9 @@ def floor(options: RedisOptions, socket: Path) -> grpc.Server:
     run = empty_script(options)
     canned = v1.ReserveResponse(reservation=v1.Reservation(reservation_id="R0")).SerializeToString()
 
-    def answer(_: bytes, __: object) -> Answered:
+    def answer(_: bytes, __: object) -> Response:
         run()
-        return Answered(canned)
+        return Response(canned)
 
     offered = {v1.AVAILABILITY_SERVICE: dict.fromkeys(("Reserve", "ConfirmReservation"), Mutation(answer))}
     Handlers(offered, NoMetrics(), pools.mutations.waiting, pools=pools).register(server)

@@ -15,7 +15,7 @@ from pricegrid.service.codec import quotes as wire_quote
 from pricegrid.service.codec.availability import day_text, freshness_messages
 from pricegrid.service.codec.quotes import QuoteAvailability
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.rpc.call import ResponseHeader
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 
@@ -43,7 +43,7 @@ def judge_answers(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def encode_price_lines(
-    engine: PriceEngine, answers: PriceAnswers, header: AnswerHeader, marks: Marks = NO_MARKS
+    engine: PriceEngine, answers: PriceAnswers, header: ResponseHeader, marks: Marks = NO_MARKS
 ) -> bytes:
     """Writes a `PriceLinesResponse`."""
     results = price_results(engine, answers)
@@ -62,7 +62,7 @@ def encode_explain_price(
     engine: PriceEngine,
     answers: PriceAnswers,
     document: dict[str, object],
-    header: AnswerHeader,
+    header: ResponseHeader,
     marks: Marks = NO_MARKS,
 ) -> bytes:
     """Writes an `ExplainPriceResponse`."""
@@ -83,7 +83,7 @@ def encode_quote_lines(
     engine: PriceEngine,
     answers: PriceAnswers,
     availability: QuoteAvailability | None,
-    header: AnswerHeader,
+    header: ResponseHeader,
     marks: Marks = NO_MARKS,
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""

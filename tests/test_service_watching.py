@@ -17,7 +17,7 @@ from pricegrid.service.rpc.call import Caller
 from pricegrid.service.rpc.handlers import CountingPool, Handlers, ThreadPools
 from pricegrid.service.rpc.in_process import InProcessChannel
 from pricegrid.service.rpc.metrics import NoMetrics
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 
@@ -43,7 +43,7 @@ class World:
         self.pauses: list[float] = []
         self.checked: list[v1.CheckAvailabilityRequest] = []
 
-    def check(self, raw: bytes, caller: Caller) -> Answered:
+    def check(self, raw: bytes, caller: Caller) -> Response:
         request = v1.CheckAvailabilityRequest.FromString(raw)
         if not request.lines:
             raise RequestRefusedError(Reason.NO_LINES, "the request has no lines")
@@ -61,7 +61,7 @@ class World:
         response = v1.CheckAvailabilityResponse(
             results=results, snapshot_version="V", correlation_id=caller.correlation_id
         )
-        return Answered(response.SerializeToString())
+        return Response(response.SerializeToString())
 
     def clock_s(self) -> float:
         return self.now_s
@@ -188,7 +188,7 @@ def test_a_change_during_an_answer_is_seen_next():
     world = World(passes(0))
     check = world.check
 
-    def changed_meanwhile(raw: bytes, caller: Caller) -> Answered:
+    def changed_meanwhile(raw: bytes, caller: Caller) -> Response:
         answer = check(raw, caller)
         if len(world.checked) == 1:
             becomes(HAM=7)(world)
@@ -215,7 +215,7 @@ class SlowLooks(World):
         super().__init__()
         self.go_on = threading.Event()
 
-    def check(self, raw: bytes, caller: Caller) -> Answered:
+    def check(self, raw: bytes, caller: Caller) -> Response:
         if self.checked:
             assert self.go_on.wait(DEADLINE_S)
         return super().check(raw, caller)

@@ -15,7 +15,7 @@ from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, 
 from tests.fakes import FakeEngine
 from tests.runtime_answers import judge_answers  # noqa: F401 - the fixture `judged`
 
-HEADER = wire.AnswerHeader("20260101T000000Z-00000000", snapshot_age_ms=7, as_of_us=8, correlation_id="id")
+HEADER = wire.ResponseHeader("20260101T000000Z-00000000", snapshot_age_ms=7, as_of_us=8, correlation_id="id")
 
 
 def request(*skus: str, **fields) -> bytes:

@@ -33,7 +33,7 @@ from pricegrid.service.codec.request import (
     parse,
 )
 from pricegrid.service.methods.branch_totals import LineTotals
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.rpc.call import ResponseHeader
 
 _OFFSET = 1  # the wire's zero is UNSPECIFIED
 
@@ -132,7 +132,7 @@ def encode_check_availability(
     answers: CheckAnswers,
     totals: LineTotals,
     explanations: Mapping[int, str],
-    header: AnswerHeader,
+    header: ResponseHeader,
 ) -> bytes:
     """Writes a `CheckAvailabilityResponse`; `names` are the branches answered, explanations are by result."""
     branches = [name.decode() for name in names]
@@ -223,7 +223,10 @@ def freshness_messages(
 
 
 def encode_promise_order(
-    engine: AvailabilityEngine, answers: PromiseAnswers, explanations: Mapping[int, str], header: AnswerHeader
+    engine: AvailabilityEngine,
+    answers: PromiseAnswers,
+    explanations: Mapping[int, str],
+    header: ResponseHeader,
 ) -> bytes:
     """Writes a `PromiseOrderResponse`; explanations are by line."""
     parts = _parts(engine, answers)

@@ -20,7 +20,7 @@ from pricegrid.service.codec.request import as_of, check_fields, check_line_coun
 from pricegrid.service.codec.scan import scan
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
 from pricegrid.service.errors import Reason, RequestRefusedError
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.rpc.call import ResponseHeader
 
 _ROOM_BYTES, _LINE_BYTES = 1 << 10, 192  # of an answer at first
 
@@ -72,7 +72,7 @@ def decode_explain_price(raw: bytes) -> PriceQuery:
 
 
 def encode_price_lines(
-    engine: PriceEngine, answers: PriceAnswers, header: AnswerHeader, marks: Marks = NO_MARKS
+    engine: PriceEngine, answers: PriceAnswers, header: ResponseHeader, marks: Marks = NO_MARKS
 ) -> bytes:
     """Writes a `PriceLinesResponse`."""
     return (
@@ -85,7 +85,7 @@ def encode_explain_price(
     engine: PriceEngine,
     answers: PriceAnswers,
     document: dict[str, object],
-    header: AnswerHeader,
+    header: ResponseHeader,
     marks: Marks = NO_MARKS,
 ) -> bytes:
     """Writes an `ExplainPriceResponse`: its one result stands where those of a `PriceLinesResponse` do."""
@@ -98,7 +98,7 @@ def encode_explain_price(
     )
 
 
-def header_fields(currency: str, header: AnswerHeader) -> dict[str, Any]:
+def header_fields(currency: str, header: ResponseHeader) -> dict[str, Any]:
     """What follows the results in every answer."""
     return {
         "currency": currency,

@@ -32,7 +32,7 @@ from pricegrid.service.codec.request import (
 from pricegrid.service.codec.scan import scan
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
 from pricegrid.service.methods.branch_totals import LineTotals
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.rpc.call import ResponseHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def encode_quote_lines(
     engine: PriceEngine,
     answers: PriceAnswers,
     availability: QuoteAvailability | None,
-    header: AnswerHeader,
+    header: ResponseHeader,
     marks: Marks = NO_MARKS,
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""

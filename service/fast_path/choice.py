@@ -6,7 +6,7 @@ from pricegrid.service.erp_overlay.prices import ErpPrices
 from pricegrid.service.fast_path import kernel
 from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.rpc.call import Caller
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 
 
 def try_fast_path(
@@ -17,7 +17,7 @@ def try_fast_path(
     now_us: int,
     erp: ErpPrices | None,
     flagging: Flagging | None,
-) -> tuple[Answered | None, bool]:
+) -> tuple[Response | None, bool]:
     """(the response, or None when the request needs the general path; whether it does because its prices are due to be
     compared with the ERP's).
 

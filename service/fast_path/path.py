@@ -25,7 +25,7 @@ from pricegrid.service.codec.request import branch_names
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.fast_path import kernel
 from pricegrid.service.limits import LINES_MAX
-from pricegrid.service.rpc.response import COUNTS, Answered
+from pricegrid.service.rpc.response import COUNTS, Response
 
 WINDOWS_MAX: Final = 4_096
 """Kept, each for the branches of a request and one second; all are dropped when there are more."""
@@ -43,7 +43,7 @@ class _Desk:
         self.free = np.empty((LINES_MAX, FREE_SIZE), np.int64)
         self.windows = np.full((kernel.WINDOWS, kernel.KNOWN_SIZE), -1, np.int64)
         self.counts = np.zeros((2, COUNTS), np.int64)
-        """As in `Answered`."""
+        """As in `Response`."""
         self.known: list[object] = [None] * kernel.WINDOWS
         """What the addresses in `windows` lead to."""
         self.tables: Tables | None = None
@@ -130,7 +130,7 @@ class FastPath:
         now_us: int,
         correlation_id: str,
         flagged: ControlState = NO_FLAGS,
-    ) -> Answered | None:
+    ) -> Response | None:
         """Answers a `PriceLinesRequest`, with QUOTE a `QuoteLinesRequest`; None when it needs the general path.
 
         `flags` as in `kernel.answer`. With COUNT the kernel counts the lines; without it the response has their
@@ -147,8 +147,8 @@ class FastPath:
             if end >= 0:
                 answer = desk.room[:end].tobytes()
                 if flags & kernel.COUNT:
-                    return Answered(answer, None, None, desk.counts)
-                return Answered(answer, *desk.statuses())
+                    return Response(answer, None, None, desk.counts)
+                return Response(answer, *desk.statuses())
             if end == scan.MORE_ROOM:
                 desk.give_room(2 * len(desk.room))
             elif end == kernel.NEED_WINDOW:

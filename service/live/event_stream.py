@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _NUMBERS = ("sequence", "version")
 
 
-class StreamIntake:
+class EventIngest:
     """Takes in a stream in a thread of its own until closed."""
 
     def __init__(
@@ -46,12 +46,12 @@ class StreamIntake:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._take_in()
+                self._ingest()
             except (CacheError, RequestRefusedError, OSError) as error:
                 _log.warning("events of stream %s are tried again: %s", self._name, error)
                 self._stopping.wait(STREAM_RETRY_S)
 
-    def _take_in(self) -> None:
+    def _ingest(self) -> None:
         entries = self._stream.read(STREAM_ENTRIES_MAX, STREAM_WAIT_S)
         if not entries:
             return

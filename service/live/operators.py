@@ -35,7 +35,7 @@ class OperatorDesk(ABC):
     def _follow(self) -> None: ...
 
     @abstractmethod
-    def _take_in(
+    def _ingest(
         self, message: EventMessage, counts: Counter[EventStatus]
     ) -> tuple[list[Faulty], int, int]: ...
 
@@ -112,7 +112,7 @@ class OperatorDesk(ABC):
             notes = reset_notes(effective_us, streams)
             self._commit(Commit(puts=[reset_put(record)], notes=notes))
             for note in notes:
-                self._take_in(read_message(note, self._pairs.left), Counter())
+                self._ingest(read_message(note, self._pairs.left), Counter())
             return record
 
     def resets(self, limit: int = 1_000) -> Sequence[ResetRecord]:

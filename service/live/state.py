@@ -92,7 +92,7 @@ class LiveState(Holding, OperatorDesk):
         self._letters = DeadLetters(self._cache, self._now_us)
         self._follow()
         for note in self._link.waiting():
-            self._take_in(read_message(note, self._pairs.left), Counter())
+            self._ingest(read_message(note, self._pairs.left), Counter())
         self._pairs.refresh(sorted(self._reservations.replayed()))
         self.follow()
 
@@ -110,7 +110,7 @@ class LiveState(Holding, OperatorDesk):
             counts = Counter({EventStatus.DEAD_LETTER: len(filed.ids)})
             if kept or filed.puts:
                 self._commit(Commit(puts=filed.puts, notes=[kept] if kept else []))
-            late, gaps, restarts = self._take_in(message, counts)
+            late, gaps, restarts = self._ingest(message, counts)
             also = self._letters.file(late)
             if also.puts:
                 self._commit(Commit(puts=also.puts))
@@ -120,7 +120,7 @@ class LiveState(Holding, OperatorDesk):
         told = {status: count for status, count in counts.items() if count}
         return PublishResult(told, [*filed.ids, *also.ids], gaps, refused, restarts)
 
-    def _take_in(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[Faulty], int, int]:
+    def _ingest(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[Faulty], int, int]:
         """Take in the events of a message that is durable: what can't be applied all the same, how many streams miss
         events, how many events look as if their source had begun anew."""
         raw, rows, read = message.raw, message.rows, message.read
@@ -231,4 +231,4 @@ class LiveState(Holding, OperatorDesk):
                 key = (record.space, record.name)
                 self._versions[key] = max(record.version, self._versions.get(key, 0))
         for note in change.notes:
-            self._take_in(read_message(note, self._pairs.left), Counter())
+            self._ingest(read_message(note, self._pairs.left), Counter())

@@ -28,7 +28,7 @@ from pricegrid.service.limits import (
     STALL_S,
     STANDBY_S,
 )
-from pricegrid.service.live.event_stream import StreamIntake
+from pricegrid.service.live.event_stream import EventIngest
 from pricegrid.service.live.files import (
     Beacon,
     LiveFiles,
@@ -148,17 +148,17 @@ def _write(process: _Process, version: str) -> None:
         if live is not None:
             server = build_writer_server(live, socket_path(config.store))
             server.start()
-        intake = None
+        ingest = None
         if live is not None and config.redis is not None and config.events_stream:
             consumer = f"{platform.node()}-{os.getpid()}"
-            intake = StreamIntake(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
+            ingest = EventIngest(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
         try:
             process.reporter.say(Serving(version))
             _tend(process, live, version, open_link_metrics(cache, metrics=config.metrics))
         finally:
             with process.pulse.busy():
-                if intake is not None:
-                    intake.close()
+                if ingest is not None:
+                    ingest.close()
                 if server is not None:
                     server.stop(config.grace_s).wait()
 

@@ -26,10 +26,10 @@ from pricegrid.service.limits import (
 )
 from pricegrid.service.live.api import LiveApi, PublishResult
 from pricegrid.service.methods.live import PUBLISH_EVENTS, live_methods, mutating_methods
-from pricegrid.service.rpc.call import Answer, Caller, Mutation, Services
+from pricegrid.service.rpc.call import Caller, Method, Mutation, Services
 from pricegrid.service.rpc.handlers import CORRELATION_KEY, Handlers, ThreadPools
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", SEND_BYTES_MAX),
@@ -60,9 +60,9 @@ class WriterLink:
     def _method(self, service: str, method: str) -> Any:
         return self._channel.unary_unary(f"/{service}/{method}")  # type: ignore[call-arg]
 
-    def _forwarding(self, service: str, method: str) -> Answer:
+    def _forwarding(self, service: str, method: str) -> Method:
         call = self._method(service, method)
-        return lambda raw, caller: Answered(self._ask(call, raw, caller))
+        return lambda raw, caller: Response(self._ask(call, raw, caller))
 
     def _publish_one(self, raw: bytes, caller: Caller) -> PublishResult:
         return decode_published(self._ask(self._publish, raw, caller))
@@ -100,8 +100,8 @@ def build_writer_server(
 
 
 def _one_message(live: LiveApi) -> Mutation:
-    def publish(raw: bytes, caller: Caller) -> Answered:
-        return Answered(encode_published(live.publish(raw), caller.correlation_id))
+    def publish(raw: bytes, caller: Caller) -> Response:
+        return Response(encode_published(live.publish(raw), caller.correlation_id))
 
     return Mutation(publish)
 

@@ -13,8 +13,8 @@ from pricegrid.service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_P
 from pricegrid.service.methods.branch_totals import line_totals
 from pricegrid.service.methods.entitlement import hidden_skus
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
+from pricegrid.service.rpc.response import Response
 
 
 class AvailabilityService:
@@ -27,7 +27,7 @@ class AvailabilityService:
         self._now_us = now_us
         self._erp = erp
 
-    def check_availability(self, raw: bytes, caller: Caller) -> Answered:
+    def check_availability(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `CheckAvailabilityRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
         query = wire.decode_check_availability(raw)
         loaded = self._snapshots.get(query.snapshot_version)
@@ -59,9 +59,9 @@ class AvailabilityService:
             pairs = ((line, branch) for line in range(len(ask.skus)) for branch in branches)
             explanations = {at: _json(explain(ask, *pair)) for at, pair in enumerate(pairs)}
         encoded = wire.encode_check_availability(branches, answers, totals, explanations, header)
-        return Answered(encoded, availability=totals.status)
+        return Response(encoded, availability=totals.status)
 
-    def promise_order(self, raw: bytes, caller: Caller) -> Answered:
+    def promise_order(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `PromiseOrderRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
         query = wire.decode_promise_order(raw)
         loaded = self._snapshots.get(query.snapshot_version)
@@ -95,7 +95,7 @@ class AvailabilityService:
                 for line in range(len(skus))
             }
         encoded = wire.encode_promise_order(engine, answers, explanations, header)
-        return Answered(encoded, availability=answers.status)
+        return Response(encoded, availability=answers.status)
 
 
 def positions_of(loaded: LoadedSnapshot) -> AvailabilityEngine:
@@ -121,7 +121,7 @@ def check_pairs(pairs: int, *, projected: bool = False, explained: bool = False)
 
 def _header(
     loaded: LoadedSnapshot, query: wire.CheckQuery | wire.PromiseQuery, now_us: int, caller: Caller
-) -> AnswerHeader:
+) -> ResponseHeader:
     header = header_of(loaded, query.as_of, now_us, caller)
     if not AS_OF_MIN_US <= header.as_of_us < AS_OF_MAX_US:
         raise RequestRefusedError(Reason.INVALID_AS_OF, "availability is known for the years 1970 to 8999")

@@ -10,8 +10,8 @@ from pricegrid.service.erp_overlay.price_sources import NO_MARKS
 from pricegrid.service.erp_overlay.prices import ErpPrices, erp_document
 from pricegrid.service.fast_path.choice import try_fast_path
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
+from pricegrid.service.rpc.response import Response
 
 
 class PricingService:
@@ -29,7 +29,7 @@ class PricingService:
         self._erp = erp
         self._flagging = flagging
 
-    def price_lines(self, raw: bytes, caller: Caller) -> Answered:
+    def price_lines(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         fast_path = self._snapshots.get("").fast_path
         response, is_due = try_fast_path(fast_path, 0, raw, caller, self._now_us(), self._erp, self._flagging)
@@ -44,9 +44,9 @@ class PricingService:
             marks = self._erp.lay_over(loaded, ask, answers, caller, is_due=is_due)
         elif self._flagging:
             self._flagging.mark(loaded, ask, answers)
-        return Answered(wire.encode_price_lines(loaded.engine, answers, header, marks), answers.status)
+        return Response(wire.encode_price_lines(loaded.engine, answers, header, marks), answers.status)
 
-    def explain_price(self, raw: bytes, caller: Caller) -> Answered:
+    def explain_price(self, raw: bytes, caller: Caller) -> Response:
         """Answers an `ExplainPriceRequest`; raises `RequestRefusedError` and `PricingError`."""
         query = wire.decode_explain_price(raw)
         loaded = self._snapshots.get(query.snapshot_version)
@@ -63,11 +63,11 @@ class PricingService:
             exception = ExceptionReason(answers.exception[0]).name
             document["answer"] = {**dict(explained["answer"]), "exception": exception}  # type: ignore[call-overload]
         encoded = wire.encode_explain_price(loaded.engine, answers, document, header, marks)
-        return Answered(encoded, answers.status)
+        return Response(encoded, answers.status)
 
     def _ask(
         self, query: wire.PriceQuery, loaded: LoadedSnapshot, caller: Caller
-    ) -> tuple[PriceAsk, AnswerHeader]:
+    ) -> tuple[PriceAsk, ResponseHeader]:
         header = header_of(loaded, query.as_of, self._now_us(), caller)
         ask = PriceAsk(
             customer_id=query.customer_id,

@@ -27,7 +27,7 @@ from pricegrid.service.methods.availability import check_pairs
 from pricegrid.service.methods.branch_totals import line_totals
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 
 
 class QuoteService:
@@ -45,7 +45,7 @@ class QuoteService:
         self._erp = erp
         self._flagging = flagging
 
-    def quote_lines(self, raw: bytes, caller: Caller) -> Answered:
+    def quote_lines(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         now_us = self._now_us()
         active, erp = self._snapshots.get(""), self._erp.prices if self._erp else None
@@ -80,8 +80,8 @@ class QuoteService:
             prices.status[denied] = LineStatus.UNKNOWN_ITEM
         encoded = wire.encode_quote_lines(loaded.engine, prices, availability, header, marks)
         if availability is None:
-            return Answered(encoded, prices.status)
-        return Answered(encoded, prices.status, availability.totals.status)
+            return Response(encoded, prices.status)
+        return Response(encoded, prices.status, availability.totals.status)
 
 
 def _availability(

@@ -24,7 +24,7 @@ from pricegrid.service.limits import (
     WATCH_PAUSE_FACTOR,
     WATCHES_MAX,
 )
-from pricegrid.service.rpc.call import Answer, Caller, Watch
+from pricegrid.service.rpc.call import Caller, Method, Watch
 
 _OK = v1.AvailabilityStatus.AVAILABILITY_STATUS_OK
 _UNKNOWN_BRANCH = v1.AvailabilityStatus.AVAILABILITY_STATUS_UNKNOWN_BRANCH
@@ -156,7 +156,7 @@ class WatchService:
     """Answers `WatchAvailability` from the answers of `check`; safe to call from many threads."""
 
     def __init__(
-        self, check: Answer, changes: Changes, clock_s: Callable[[], float] = time.monotonic
+        self, check: Method, changes: Changes, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._check = check
         self._changes = changes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pricegrid.atp.model import AvailabilityStatus
 from pricegrid.pricing_engine.model import LineStatus
 from pricegrid.service.errors import Reason
-from pricegrid.service.rpc.response import COUNTED, SHOWN, Answered
+from pricegrid.service.rpc.response import COUNTED, SHOWN, Response
 
 METHODS = (
     "PriceLines",
@@ -45,9 +45,9 @@ BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 
 
 class Metrics(Protocol):
-    """What the handlers count."""
+    """What the handlers report."""
 
-    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+    def answered(self, method: str, response: Response, seconds: float) -> None:
         """A request that was answered, and the time it took."""
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
@@ -60,7 +60,7 @@ class Metrics(Protocol):
 class NoMetrics:
     """Counts nothing."""
 
-    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+    def answered(self, method: str, response: Response, seconds: float) -> None:
         """See `Metrics`."""
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
@@ -83,7 +83,7 @@ class _Tally:
 
 
 class _Tallies(threading.local):
-    """Those of one thread, by method, and the lines it has counted elsewhere (`Answered.counts`)."""
+    """Those of one thread, by method, and the lines it has counted elsewhere (`Response.counts`)."""
 
     of: Mapping[str, _Tally] = {}
     counts: NDArray[np.int64] | None = None
@@ -127,7 +127,7 @@ class PrometheusMetrics:
         self._lines = [lines.labels(status.name) for status in LineStatus]
         self._availability = [availability.labels(status.name) for status in AvailabilityStatus]
         self._counters = [*self._lines, *self._availability]
-        """In the order of `Answered.counts`."""
+        """In the order of `Response.counts`."""
         self._latency = {method: latency.labels(method) for method in METHODS}
         self._mine = _Tallies()
         self._all: list[tuple[str, _Tally, _Tally]] = []
@@ -136,18 +136,18 @@ class PrometheusMetrics:
         """Those of all threads."""
         self._lock = threading.Lock()
 
-    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+    def answered(self, method: str, response: Response, seconds: float) -> None:
         """See `Metrics`."""
         tally = self._mine.of.get(method) or self._new_tally(method)
         tally.seconds += seconds
-        for outcome, count in (answered.events or {}).items():
+        for outcome, count in (response.events or {}).items():
             self._events.labels(outcome).inc(count)
         tally.buckets[bisect_left(BUCKETS_S, seconds)] += 1
-        if answered.counts is None:
-            _count(tally.lines, answered.status)
-            _count(tally.availability, answered.availability)
-        elif answered.counts is not self._mine.counts:
-            self._look_at(answered.counts)
+        if response.counts is None:
+            _count(tally.lines, response.status)
+            _count(tally.availability, response.availability)
+        elif response.counts is not self._mine.counts:
+            self._look_at(response.counts)
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """See `Metrics`."""
