@@ -25,7 +25,7 @@ from pricegrid.erp.protocol import (
     StockReply,
 )
 from pricegrid.erp.settings import ErpSettings
-from pricegrid.erp.tryton_rpc import TrytonRpc, TrytonSettings, records, wire
+from pricegrid.erp.tryton_rpc import TrytonRpc, TrytonSettings, encode_date, records
 from pricegrid.erp.tryton_stock import OpenMove, lowest_balance, open_moves, quantities
 from pricegrid.pricing_engine.model import MICROS, PriceQuestion
 
@@ -112,8 +112,8 @@ class TrytonAdapter:
                 "price_list": customer.price_list,
                 "quantity": Decimal(abs(first.quantity_micros)) / MICROS,
                 "currency": currency,
-                "date": wire(day),
-                "sale_date": wire(day),
+                "date": encode_date(day),
+                "sale_date": encode_date(day),
                 "company": self._rpc.company,
                 "uom": uom,
             }

@@ -194,7 +194,7 @@ class TrytonRpc:
             if error := answer.get("error"):
                 raise ErpRefusedError(f"Tryton: {_error_text(error)}")
             answer = answer.get("result")
-        return plain(answer)
+        return decode_value(answer)
 
 
 def records(rows: object) -> list[dict[str, Any]]:
@@ -206,21 +206,21 @@ def records(rows: object) -> list[dict[str, Any]]:
     return rows
 
 
-def wire(day: date) -> dict[str, object]:
+def encode_date(day: date) -> dict[str, object]:
     """A date as Tryton takes it."""
     return {"__class__": "date", "year": day.year, "month": day.month, "day": day.day}
 
 
-def plain(value: Any) -> Any:
+def decode_value(value: Any) -> Any:
     """Dates and decimals out of their JSON form, everywhere inside; raises ErpAnswerError."""
     if isinstance(value, list):
-        return [plain(each) for each in value]
+        return [decode_value(each) for each in value]
     if not isinstance(value, dict):
         return value
     try:
         match value.get("__class__"):
             case None:
-                return {key: plain(each) for key, each in value.items()}
+                return {key: decode_value(each) for key, each in value.items()}
             case "Decimal":
                 return Decimal(value["decimal"])
             case "date":

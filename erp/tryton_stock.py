@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from pricegrid.erp.protocol import ErpAnswerError, Refusal
-from pricegrid.erp.tryton_rpc import TrytonRpc, records, wire
+from pricegrid.erp.tryton_rpc import TrytonRpc, encode_date, records
 
 MOVES: Final = "stock.move"
 ROWS_MAX: Final = 500
@@ -42,7 +42,7 @@ async def quantities(
     context = {
         "locations": [warehouse],
         "with_childs": True,
-        "stock_date_end": wire(day),
+        "stock_date_end": encode_date(day),
         "company": rpc.company,
     }
     found: dict[int, Decimal] = {}
@@ -82,8 +82,8 @@ async def open_moves(
         ["company", "=", rpc.company],
         [
             "OR",
-            ["planned_date", "<=", wire(today + timedelta(days=days))],
-            ["effective_date", "<=", wire(today + timedelta(days=days))],
+            ["planned_date", "<=", encode_date(today + timedelta(days=days))],
+            ["effective_date", "<=", encode_date(today + timedelta(days=days))],
             ["state", "=", "assigned"],
         ],
     ]

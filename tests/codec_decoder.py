@@ -10,6 +10,7 @@ from pricegrid import v1
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.codec.request import as_of, branch_names, check_fields, check_line_count, line_columns
 from pricegrid.service.codec.scan_kernel import (
+    BUFFER_FULL,
     HEAD_AS_OF,
     HEAD_BRANCH,
     HEAD_BRANCH_COUNT,
@@ -23,8 +24,7 @@ from pricegrid.service.codec.scan_kernel import (
     HEAD_SIZE,
     HEAD_VERSION,
     LIMITS,
-    MORE_ROOM,
-    UNUSUAL,
+    NEEDS_RUNTIME,
     scan_request,
 )
 from pricegrid.service.errors import RequestRefusedError
@@ -66,7 +66,7 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
     try:
         request.ParseFromString(raw)
     except DecodeError:
-        assert scanned.count in {UNUSUAL, MORE_ROOM}, "accepted, and the runtime can't read it"
+        assert scanned.count in {NEEDS_RUNTIME, BUFFER_FULL}, "accepted, and the runtime can't read it"
         return {"malformed", *(f"begins with field {byte >> 3 & 7} of type {byte & 7}" for byte in raw[:1])}
     shown = features(request, raw)
     try:
@@ -79,14 +79,14 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
         reason = refused.reason.name.lower()
         columns = None
     if columns is None:
-        assert scanned.count in {UNUSUAL, MORE_ROOM}, f"accepted, and to be refused: {reason}"
+        assert scanned.count in {NEEDS_RUNTIME, BUFFER_FULL}, f"accepted, and to be refused: {reason}"
         return shown | {reason}
     if scanned.count < 0:
-        assert scanned.count == MORE_ROOM or not is_plain(shown), "plain, not accepted"
-        assert scanned.count == UNUSUAL or len(request.lines) > ROOM, (
+        assert scanned.count == BUFFER_FULL or not is_plain(shown), "plain, not accepted"
+        assert scanned.count == NEEDS_RUNTIME or len(request.lines) > ROOM, (
             "more room asked for than there are lines"
         )
-        return shown | {"more room" if scanned.count == MORE_ROOM else "unusual"}
+        return shown | {"more room" if scanned.count == BUFFER_FULL else "unusual"}
     lines = scanned.lines[: scanned.count]
     for names, column in ((columns.skus, kn.LINE_SKU), (columns.uoms, kn.LINE_UOM)):
         assert [raw[at : at + size] for at, size in lines[:, column : column + 2].tolist()] == names

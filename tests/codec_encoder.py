@@ -27,7 +27,7 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.kernels.tables import describe, matrix_of, table_of
 from pricegrid.pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
 from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
-from pricegrid.service.codec.scan_kernel import MORE_ROOM
+from pricegrid.service.codec.scan_kernel import BUFFER_FULL
 from tests.codec_corpus import Corpus
 from tests.name_tables import matrix_with
 
@@ -170,7 +170,7 @@ def _judge(at, room, expected, memory):
     for i in range(GUARD):
         if memory[i] != UNTOUCHED or memory[GUARD + room + i] != UNTOUCHED:
             return 1
-    if at == MORE_ROOM:
+    if at == BUFFER_FULL:
         return 0 if room < len(expected) + SLACK else 2
     if at != len(expected):
         return 3

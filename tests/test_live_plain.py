@@ -26,7 +26,7 @@ from pricegrid.service.live import grant as holding
 from pricegrid.service.live import state as live_state
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, down, event
-from tests.test_service_wire_events import good, request
+from tests.test_service_event_codec import good, request
 
 LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 LOADED_US = at(0, 6)

@@ -14,7 +14,7 @@ from pricegrid.erp.control import NO_FLAGS, ControlState
 from pricegrid.pricing_engine.errors import PricingError
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.errors import RequestRefusedError
-from pricegrid.service.fast_path.kernel import EXCEPTIONS_UNUSUAL, QUOTE, SERVICE_DESK
+from pricegrid.service.fast_path.kernel import EXCEPTIONS_NEED_ERP, QUOTE, SERVICE_DESK
 from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.methods.pricing import PricingService
 from pricegrid.service.methods.quotes import QuoteService
@@ -91,7 +91,7 @@ def test_a_line_that_the_erp_should_confirm_takes_the_general_path() -> None:
         loaded, zone = random_snapshot(seed)
         raw = random_request(Random(seed), zone, is_quote=False)
         response, strict = (
-            loaded.fast_path.answer(raw, flags, NOW_US, "id") for flags in (0, EXCEPTIONS_UNUSUAL)
+            loaded.fast_path.answer(raw, flags, NOW_US, "id") for flags in (0, EXCEPTIONS_NEED_ERP)
         )
         if response is None:
             continue

@@ -41,7 +41,7 @@ from pricegrid.service.limits import (
     UNREADABLE_DETAIL_BYTES_MAX,
 )
 
-_OFFSET = 1  # the wire's zero is UNSPECIFIED
+_OFFSET = 1  # 0 is UNSPECIFIED in the proto
 _UTF8_BYTES_MAX = 4  # of one character
 _NOT_YEARS = "outside the years 1970 to 8999"
 

@@ -25,7 +25,7 @@ AsOfRequest = (
 )
 
 
-class WireLine(Protocol):
+class LineMessage(Protocol):
     """A line of any request."""
 
     @property
@@ -102,7 +102,7 @@ def check_fields(request: Message, *fields: str) -> None:
             )
 
 
-def line_columns(lines: Sequence[WireLine]) -> LineColumns:
+def line_columns(lines: Sequence[LineMessage]) -> LineColumns:
     """Reads lines, refusing names that are too long."""
     skus = [trimmed(line.sku).encode() for line in lines]
     uoms = [trimmed(line.uom).encode() for line in lines]

@@ -14,7 +14,7 @@ _ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 
 
 class Flagging:
-    """Marks flagged lines; the store is looked at a few times a second. Safe to call from many threads."""
+    """PriceSources flagged lines; the store is looked at a few times a second. Safe to call from many threads."""
 
     def __init__(self, control: ErpControl) -> None:
         self._control = control
@@ -32,8 +32,8 @@ class Flagging:
             self._seen_us = now_us
         return self._seen
 
-    def mark(self, loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
-        """Marks the lines that nothing else makes exceptions, in place: the last of P13's reasons."""
+    def flag_lines(self, loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
+        """PriceSources the lines that nothing else makes exceptions, in place: the last of P13's reasons."""
         state = self.state()
         if not state.flags:
             return

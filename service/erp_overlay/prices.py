@@ -24,7 +24,7 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
 from pricegrid.pricing_engine.rules.money import extended_price_micros
 from pricegrid.service.erp_overlay.flags import Flagging
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, PriceMark
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, LineSource, PriceSources
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller
 
@@ -63,18 +63,18 @@ class ErpPrices:
         caller: Caller,
         *,
         is_due: bool = False,
-    ) -> Marks:
+    ) -> PriceSources:
         """Asks the ERP for the exceptions among the answers, which are changed in place; the lines it marked.
 
         `is_due`: it was drawn already that this request is to be compared.
         """
-        self._flagging.mark(loaded, ask, answers)
+        self._flagging.flag_lines(loaded, ask, answers)
         exceptions = np.flatnonzero(answers.exception)
         due = is_due or self.is_due(len(ask.skus))
         if self._sampler is not None and due and len(exceptions) < len(ask.skus):
             self._sampler.offer(loaded, ask, answers)
         if not len(exceptions):
-            return NO_MARKS
+            return NO_PRICE_SOURCES
         deadline_s = erp_deadline_s(caller, self.gateway)
         checks = {}
         until_s = looking_until_s(deadline_s)
@@ -83,7 +83,7 @@ class ErpPrices:
                 break  # the lines that are left keep their exception
             checks[line] = price_check(loaded, ask, answers, line)
         found = self.gateway.prices(list(checks.values()), deadline_s)
-        marks = {}
+        sources = {}
         now_us = self._now_us()
         for (line, check), answer in zip(checks.items(), found, strict=True):
             if answer is None or self._is_older(answer, answers, loaded, line):
@@ -92,8 +92,8 @@ class ErpPrices:
                 source = v1.PriceSource.PRICE_SOURCE_ERP_CACHED
                 if answer.result is LineResult.ERP:
                     source = v1.PriceSource.PRICE_SOURCE_ERP
-                marks[line] = PriceMark(source, max(0, now_us - answer.asked_at_us) // 1000)
-        return marks
+                sources[line] = LineSource(source, max(0, now_us - answer.asked_at_us) // 1000)
+        return sources
 
     @staticmethod
     def _is_older(answer: Answer, answers: PriceAnswers, loaded: LoadedSnapshot, line: int) -> bool:
@@ -158,10 +158,10 @@ def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
     return True
 
 
-def erp_document(answers: PriceAnswers, marks: Marks) -> dict[str, object] | None:
+def erp_document(answers: PriceAnswers, sources: PriceSources) -> dict[str, object] | None:
     """What an explanation says of the ERP; None: it was not asked, or its word changed nothing."""
-    if 0 not in marks:
+    if 0 not in sources:
         return None
     price = Decimal(int(answers.unit_price_micros[0])) / MICROS
-    source = v1.PriceSource.Name(marks[0].source).removeprefix("PRICE_SOURCE_")
-    return {"source": source, "unit_price": f"{price:f}", "age_ms": marks[0].age_ms}
+    source = v1.PriceSource.Name(sources[0].source).removeprefix("PRICE_SOURCE_")
+    return {"source": source, "unit_price": f"{price:f}", "age_ms": sources[0].age_ms}

@@ -28,7 +28,7 @@ def try_fast_path(
         return None, False
     if caller.service_desk:
         flags |= kernel.SERVICE_DESK
-    flags |= kernel.COUNT if erp is None else kernel.EXCEPTIONS_UNUSUAL
+    flags |= kernel.COUNT if erp is None else kernel.EXCEPTIONS_NEED_ERP
     flagged = flagging.state_at(now_us) if flagging is not None and erp is None else NO_FLAGS
     if flagged.flags and flagged.has_books:
         return None, False

@@ -6,11 +6,11 @@ from typing import Any
 
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
-from pricegrid.service.codec import availability as wire
+from pricegrid.service.codec import availability as codec
 from pricegrid.service.erp_overlay.stock import ErpStock
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
-from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.methods.entitlement import hidden_skus
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
@@ -29,7 +29,7 @@ class AvailabilityService:
 
     def check_availability(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `CheckAvailabilityRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
-        query = wire.decode_check_availability(raw)
+        query = codec.decode_check_availability(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         engine = positions_of(loaded)
         header = _header(loaded, query, self._now_us(), caller)
@@ -52,18 +52,18 @@ class AvailabilityService:
         answers = engine.check(ask)
         if self._erp:
             self._erp.lay_over(loaded, ask, answers, caller)
-        totals = line_totals(answers, query.lines.quantities_micros)
+        totals = branch_totals(answers, query.lines.quantities_micros)
         explanations = {}
         if query.explain:
             explain = _Explainer(loaded, engine, query.customer_id, caller)
             pairs = ((line, branch) for line in range(len(ask.skus)) for branch in branches)
             explanations = {at: _json(explain(ask, *pair)) for at, pair in enumerate(pairs)}
-        encoded = wire.encode_check_availability(branches, answers, totals, explanations, header)
+        encoded = codec.encode_check_availability(branches, answers, totals, explanations, header)
         return Response(encoded, availability=totals.status)
 
     def promise_order(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `PromiseOrderRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
-        query = wire.decode_promise_order(raw)
+        query = codec.decode_promise_order(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         engine = positions_of(loaded)
         header = _header(loaded, query, self._now_us(), caller)
@@ -94,7 +94,7 @@ class AvailabilityService:
                 line: _json({"branches": [explain(ask, line, branch) for branch in branches]})
                 for line in range(len(skus))
             }
-        encoded = wire.encode_promise_order(engine, answers, explanations, header)
+        encoded = codec.encode_promise_order(engine, answers, explanations, header)
         return Response(encoded, availability=answers.status)
 
 
@@ -120,7 +120,7 @@ def check_pairs(pairs: int, *, projected: bool = False, explained: bool = False)
 
 
 def _header(
-    loaded: LoadedSnapshot, query: wire.CheckQuery | wire.PromiseQuery, now_us: int, caller: Caller
+    loaded: LoadedSnapshot, query: codec.CheckQuery | codec.PromiseQuery, now_us: int, caller: Caller
 ) -> ResponseHeader:
     header = header_of(loaded, query.as_of, now_us, caller)
     if not AS_OF_MIN_US <= header.as_of_us < AS_OF_MAX_US:

@@ -9,7 +9,7 @@ from pricegrid.atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
 
 
 @dataclass(frozen=True, slots=True)
-class LineTotals:
+class BranchTotals:
     """One entry a line. Quantities are in the asked unit, 0 unless `status` is OK."""
 
     status: NDArray[np.uint8]
@@ -21,11 +21,11 @@ class LineTotals:
     """(lines, 3) by `Source`: the oldest over the branches; NO_INSTANT where unknown."""
 
 
-def line_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> LineTotals:
+def branch_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> BranchTotals:
     """Sums over the branches, at least one, each clamped at 0 (A7); a sum beyond int64 is OUT_OF_RANGE."""
     lines, branches = len(quantities_micros), len(answers.branches)
     if branches == 1:  # it is its own sum
-        return LineTotals(
+        return BranchTotals(
             answers.status,
             answers.available_micros,
             answers.shortage_micros,
@@ -44,7 +44,7 @@ def line_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> 
     status = np.where(beyond & ~mistaken, AvailabilityStatus.OUT_OF_RANGE, least).astype(np.uint8)
     ok = status == AvailabilityStatus.OK
     available = np.where(ok, total, 0)
-    return LineTotals(
+    return BranchTotals(
         status=status,
         available_micros=available,
         shortage_micros=np.where(ok, np.maximum(quantities_micros - available, 0), 0),

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pricegrid import v1
 from pricegrid.atp.rules.events import EventStatus
 from pricegrid.service.clock import created_at_us
-from pricegrid.service.codec import feeds as wire_feeds
-from pricegrid.service.codec import live as wire
+from pricegrid.service.codec import feeds as feeds_codec
+from pricegrid.service.codec import live as codec
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import DEAD_LETTER_IDS_MAX
 from pricegrid.service.live.api import LiveApi, PublishResult
@@ -53,79 +53,85 @@ class LiveService:
 
     def reserve(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ReserveRequest`."""
-        reserved = self._live.reserve(wire.decode_reserve(raw))
+        reserved = self._live.reserve(codec.decode_reserve(raw))
         age_ms = max(0, self._now_us() - created_at_us(reserved.snapshot_version)) // 1000
-        return Response(wire.encode_reserve(reserved, age_ms, caller.correlation_id))
+        return Response(codec.encode_reserve(reserved, age_ms, caller.correlation_id))
 
     def confirm_reservation(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ConfirmReservationRequest`."""
-        ask = wire.decode_confirm(raw)
+        ask = codec.decode_confirm(raw)
         held = self._live.confirm(ask.customer_id, ask.reservation_id, ask.order_ref, ask.order_lines)
-        return Response(wire.encode_reservation(v1.ConfirmReservationResponse(), held, caller.correlation_id))
+        return Response(
+            codec.encode_reservation(v1.ConfirmReservationResponse(), held, caller.correlation_id)
+        )
 
     def release_reservation(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ReleaseReservationRequest`."""
-        ask = wire.decode_release(raw)
+        ask = codec.decode_release(raw)
         held = self._live.release(ask.customer_id, ask.reservation_id, ask.parts)
-        return Response(wire.encode_reservation(v1.ReleaseReservationResponse(), held, caller.correlation_id))
+        return Response(
+            codec.encode_reservation(v1.ReleaseReservationResponse(), held, caller.correlation_id)
+        )
 
     def extend_reservation(self, raw: bytes, caller: Caller) -> Response:
         """Answers an `ExtendReservationRequest`."""
-        ask = wire.decode_extend(raw)
+        ask = codec.decode_extend(raw)
         held = self._live.extend(ask.customer_id, ask.reservation_id, ask.ttl_us)
-        return Response(wire.encode_reservation(v1.ExtendReservationResponse(), held, caller.correlation_id))
+        return Response(codec.encode_reservation(v1.ExtendReservationResponse(), held, caller.correlation_id))
 
     def get_reservation(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `GetReservationRequest`."""
-        held = self._live.reservation(*wire.decode_get_reservation(raw))
-        return Response(wire.encode_reservation(v1.GetReservationResponse(), held, caller.correlation_id))
+        held = self._live.reservation(*codec.decode_get_reservation(raw))
+        return Response(codec.encode_reservation(v1.GetReservationResponse(), held, caller.correlation_id))
 
     def list_reservations(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListReservationsRequest`."""
-        ask = wire.decode_list_reservations(raw)
+        ask = codec.decode_list_reservations(raw)
         found = self._live.reservations(
             customer_id=ask.customer_id, unreported_for_us=ask.unreported_for_us, limit=ask.limit
         )
-        return Response(wire.encode_reservations(found, caller.correlation_id))
+        return Response(codec.encode_reservations(found, caller.correlation_id))
 
     def list_dead_letters(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListDeadLettersRequest`."""
-        origin, limit, after = wire.decode_list_dead_letters(raw)
+        origin, limit, after = codec.decode_list_dead_letters(raw)
         page = self._live.dead_letters(origin=origin, limit=limit, after=after)
         response = v1.ListDeadLettersResponse(next_page_token=page.after)
-        return Response(wire.encode_dead_letters(response, page.letters, caller.correlation_id))
+        return Response(codec.encode_dead_letters(response, page.letters, caller.correlation_id))
 
     def get_dead_letter(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `GetDeadLetterRequest`."""
-        found = self._live.dead_letter(wire.decode_get_dead_letter(raw))
-        return Response(wire.encode_dead_letter(found, caller.correlation_id))
+        found = self._live.dead_letter(codec.decode_get_dead_letter(raw))
+        return Response(codec.encode_dead_letter(found, caller.correlation_id))
 
     def replay_dead_letters(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ReplayDeadLettersRequest`."""
-        ids = wire.decode_dead_letter_ids(v1.ReplayDeadLettersRequest(), raw)
+        ids = codec.decode_dead_letter_ids(v1.ReplayDeadLettersRequest(), raw)
         left = self._live.replay_dead_letters(ids)
-        return Response(wire.encode_dead_letters(v1.ReplayDeadLettersResponse(), left, caller.correlation_id))
+        return Response(
+            codec.encode_dead_letters(v1.ReplayDeadLettersResponse(), left, caller.correlation_id)
+        )
 
     def drop_dead_letters(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `DropDeadLettersRequest`."""
-        ids = wire.decode_dead_letter_ids(v1.DropDeadLettersRequest(), raw)
-        return Response(wire.encode_dropped(self._live.drop_dead_letters(ids), caller.correlation_id))
+        ids = codec.decode_dead_letter_ids(v1.DropDeadLettersRequest(), raw)
+        return Response(codec.encode_dropped(self._live.drop_dead_letters(ids), caller.correlation_id))
 
     def list_feed_issues(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListFeedIssuesRequest`."""
-        restarts, limit = wire_feeds.decode_list_feed_issues(raw)
+        restarts, limit = feeds_codec.decode_list_feed_issues(raw)
         found = self._live.feed_issues(restarts=restarts, limit=limit)
-        return Response(wire_feeds.encode_feed_issues(found, caller.correlation_id))
+        return Response(feeds_codec.encode_feed_issues(found, caller.correlation_id))
 
     def reset_streams(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ResetStreamsRequest`."""
-        done = self._live.reset_streams(wire_feeds.decode_reset_streams(raw))
-        return Response(wire_feeds.encode_reset(done, caller.correlation_id))
+        done = self._live.reset_streams(feeds_codec.decode_reset_streams(raw))
+        return Response(feeds_codec.encode_reset(done, caller.correlation_id))
 
     def list_resets(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListResetsRequest`."""
-        found = self._live.resets(wire_feeds.decode_list_resets(raw))
-        return Response(wire_feeds.encode_resets(found, caller.correlation_id))
+        found = self._live.resets(feeds_codec.decode_list_resets(raw))
+        return Response(feeds_codec.encode_resets(found, caller.correlation_id))
 
 
 def live_methods(live: LiveApi, now_us: Callable[[], int]) -> Services:
@@ -193,6 +199,6 @@ def publish_events(publish: Publish) -> Ingest:
         total = PublishResult(dict(counts), dead_letter_ids, gaps, refused, restarts)
         outcomes = {status.name: count for status, count in counts.items()}
         outcomes |= {"REFUSED": refused, "GAP": gaps, "RESTART": restarts}
-        return Response(wire.encode_published(total, caller.correlation_id), events=outcomes)
+        return Response(codec.encode_published(total, caller.correlation_id), events=outcomes)
 
     return Ingest(ingest)

@@ -17,14 +17,14 @@ from pricegrid.atp.model import (
 )
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import LineStatus
-from pricegrid.service.codec import quotes as wire
+from pricegrid.service.codec import quotes as codec
 from pricegrid.service.erp_overlay.fallback import ErpFallback
 from pricegrid.service.erp_overlay.flags import Flagging
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.choice import try_fast_path
 from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.methods.availability import check_pairs
-from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of
 from pricegrid.service.rpc.response import Response
@@ -53,7 +53,7 @@ class QuoteService:
         response, is_due = try_fast_path(active.fast_path, QUOTE, raw, caller, now_us, erp, self._flagging)
         if response is not None:
             return response
-        query = wire.decode_quote_lines(raw)
+        query = codec.decode_quote_lines(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         header = header_of(loaded, query.as_of, now_us, caller)
         ask = PriceAsk(
@@ -70,15 +70,15 @@ class QuoteService:
         denied = prices.status == LineStatus.NOT_ENTITLED
         if self._erp:
             caller = self._erp.bounded(caller)
-        marks = NO_MARKS
+        sources = NO_PRICE_SOURCES
         if erp is not None:
-            marks = erp.lay_over(loaded, ask, prices, caller, is_due=is_due)
+            sources = erp.lay_over(loaded, ask, prices, caller, is_due=is_due)
         elif self._flagging:
-            self._flagging.mark(loaded, ask, prices)
+            self._flagging.flag_lines(loaded, ask, prices)
         availability = _availability(loaded, query, ask, denied, caller, self._erp)
         if not caller.service_desk:
             prices.status[denied] = LineStatus.UNKNOWN_ITEM
-        encoded = wire.encode_quote_lines(loaded.engine, prices, availability, header, marks)
+        encoded = codec.encode_quote_lines(loaded.engine, prices, availability, header, sources)
         if availability is None:
             return Response(encoded, prices.status)
         return Response(encoded, prices.status, availability.totals.status)
@@ -86,12 +86,12 @@ class QuoteService:
 
 def _availability(
     loaded: LoadedSnapshot,
-    query: wire.QuoteQuery,
+    query: codec.QuoteQuery,
     ask: PriceAsk,
     denied: NDArray[np.bool_],
     caller: Caller,
     erp: ErpFallback | None,
-) -> wire.QuoteAvailability | None:
+) -> codec.QuoteAvailability | None:
     engine = loaded.availability
     own = loaded.branch_of(query.customer_id).encode()
     branches = query.branches or ((own,) if own else ())
@@ -110,11 +110,11 @@ def _availability(
     checked = engine.check(check)
     if erp:
         erp.stock.lay_over(loaded, check, checked, caller)
-    totals = line_totals(checked, ask.quantities_micros)
+    totals = branch_totals(checked, ask.quantities_micros)
     if checked.branches.min() < 0:  # one of them doesn't exist: the lines say so, and nothing is promised
-        return wire.QuoteAvailability(totals, [NO_DAY] * len(ask.skus))
+        return codec.QuoteAvailability(totals, [NO_DAY] * len(ask.skus))
     promised = engine.promise(PromiseAsk(*question, branches=branches, hidden_skus=hidden))
-    return wire.QuoteAvailability(totals, promise_days(promised, engine.whole_limits(check)))
+    return codec.QuoteAvailability(totals, promise_days(promised, engine.whole_limits(check)))
 
 
 def promise_days(promised: PromiseAnswers, limits: Sequence[Limit]) -> list[int]:

@@ -81,7 +81,7 @@ class InProcessStream:
         return self
 
     def __next__(self) -> Any:
-        with _as_over_the_wire(self._caller):
+        with _grpc_errors(self._caller):
             for raw in self._responses:
                 return self._read(raw)
         if self._is_cancelled:
@@ -90,7 +90,7 @@ class InProcessStream:
 
 
 @contextlib.contextmanager
-def _as_over_the_wire(caller: Caller) -> Iterator[None]:
+def _grpc_errors(caller: Caller) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -126,7 +126,7 @@ class InProcessChannel(grpc.Channel):
 
         def call(request: Any, timeout: float | None = None) -> Any:
             caller = self._caller(timeout)
-            with _as_over_the_wire(caller):
+            with _grpc_errors(caller):
                 return read(run(write(request), caller).raw)
 
         return call
@@ -144,7 +144,7 @@ class InProcessChannel(grpc.Channel):
 
         def call(requests: Iterator[Any], timeout: float | None = None) -> Any:
             caller = self._caller(timeout)
-            with _as_over_the_wire(caller):
+            with _grpc_errors(caller):
                 return read(ingest(map(write, requests), caller).raw)
 
         return call
