@@ -22,7 +22,7 @@ from pricegrid.service.codec import event_message
 from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import decode_events, encode_events
 from pricegrid.service.errors import RequestRefusedError
-from pricegrid.service.live import grant as holding
+from pricegrid.service.live import grant
 from pricegrid.service.live import state as live_state
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, down, event
@@ -99,7 +99,7 @@ def standing(place: Site) -> object:
 def reserve(place: Site, number: int) -> None:
     """A reservation under an id that both sites give it, every other one confirmed."""
     with long_way() if isinstance(place, LongSite) else nullcontext(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holding.secrets, "randbelow", lambda _: number)
+        patch.setattr(grant.secrets, "randbelow", lambda _: number)
         held = place.reserve(number + 1, f"K{number}", allow_partial=True, order_ref="SO-1")
         if held and number % 2:
             place.live.confirm("C1", held, "SO-1")
@@ -270,14 +270,14 @@ def test_what_is_plain_goes_the_short_way(tmp_path, monkeypatch):
 
 def test_a_gap_takes_a_stream_the_long_way_until_it_is_closed(tmp_path):
     place = site(tmp_path)
-    plain = place.live._pairs._plain
+    streams = place.live._pairs._in_order
 
     place.publish(event(1, 50))
-    assert plain.is_plain(0)
+    assert streams.is_plain(0)
     place.publish(event(3, -1, Kind.DELTA))
-    assert not plain.is_plain(0)
+    assert not streams.is_plain(0)
     place.publish(event(2, -1, Kind.DELTA))
-    assert plain.is_plain(0)
+    assert streams.is_plain(0)
     assert place.free() == 48 - 3
 
 

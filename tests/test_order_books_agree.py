@@ -189,7 +189,7 @@ def test_what_is_kept_says_what_the_whole_set_of_events_says(pairs_of, seed):
                     now_us,
                 )
             )
-            pairs.refresh(pairs.hold(held))
+            pairs.refresh(pairs.update_reservation(held))
         if pairs.apply(event).status is EventStatus.DEAD_LETTER:
             continue
         for pair, order_ref in pairs.orders(event):
@@ -240,7 +240,7 @@ def test_a_reservation_that_is_forgotten_is_asked_no_more_when_its_order_is_told
     reservations = LiveReservations(pairs)
     held = replace(reservation(1, "", q(5), (0, 0), at(0, 12)), order_ref="SO-1")
     for state in (held, released(held, {})):
-        pairs.refresh(reservations.know(state))
+        pairs.refresh(reservations.update(state))
     reservations.forget(held.reservation_id)
 
     event = allocated(1, 5)

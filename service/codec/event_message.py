@@ -12,7 +12,7 @@ from pricegrid.service.codec.event_json import event_json
 from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import ReadEvents, decode_events, encode_events
 from pricegrid.service.live.dead_letters import Faulty
-from pricegrid.service.live.pairs import NO_PLACES, NO_ROWS
+from pricegrid.service.live.pairs import NO_INDICES, NO_ROWS
 
 
 class EventMessage(NamedTuple):
@@ -31,7 +31,7 @@ def read_message(raw: bytes, left_of: Callable[[bytes, NDArray[np.int64]], NDArr
     """Read the events of a message; `left_of` says which rows are not plain. Raises RequestRefusedError."""
     rows = scan_events(raw)
     if rows is None:
-        return EventMessage(raw, NO_ROWS, NO_PLACES, decode_events(raw))
+        return EventMessage(raw, NO_ROWS, NO_INDICES, decode_events(raw))
     left = left_of(raw, rows)
     return EventMessage(raw, rows, left, decode_events(some_events(raw, rows[left])))
 
@@ -54,9 +54,9 @@ def sorted_out(
         kept = [event for event, fault in zip(events, faults, strict=True) if fault is None]
         return encode_events(EventBatch.of(kept)), found
     unread = {bad.index for bad in read.unreadable}
-    places = [at for at in range(len(message.left)) if at not in unread]
-    bad_places = [*unread, *(at for at, fault in zip(places, faults, strict=True) if fault is not None)]
-    return some_events(message.raw, np.delete(message.rows, message.left[bad_places], axis=0)), found
+    indices = [at for at in range(len(message.left)) if at not in unread]
+    bad = [*unread, *(at for at, fault in zip(indices, faults, strict=True) if fault is not None)]
+    return some_events(message.raw, np.delete(message.rows, message.left[bad], axis=0)), found
 
 
 def faulty(event: Event, reason: DeadReason | None) -> Faulty:

@@ -69,15 +69,15 @@ def decode_events(raw: bytes) -> ReadEvents:
     unreadable = [_refused_text(message, at) for at, message in enumerate(messages) if message.unreadable]
     if unreadable:
         taken = {refused.index for refused in unreadable}
-        places = [at for at in range(len(messages)) if at not in taken]
-        messages = [messages[at] for at in places]
+        indices = [at for at in range(len(messages)) if at not in taken]
+        messages = [messages[at] for at in indices]
     else:
-        places = list(range(len(messages)))
+        indices = list(range(len(messages)))
     batch = _columns(messages)
     wrong = _wrong(messages, batch)
     if wrong:
         unreadable += [
-            Unreadable(reason, detail, message_json(messages[at]), places[at])
+            Unreadable(reason, detail, message_json(messages[at]), indices[at])
             for at, (reason, detail) in sorted(wrong.items())
         ]
         unreadable.sort(key=lambda refused: refused.index)

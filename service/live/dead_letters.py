@@ -50,9 +50,9 @@ class DeadLetters:
         """(first seen, bytes) by id."""
         self._bytes = 0
         for record in cache.scan(DEAD_LETTER):
-            self.know(record.name, record.value)
+            self.update(record.name, record.value)
 
-    def know(self, name: str, value: bytes | None) -> None:
+    def update(self, name: str, value: bytes | None) -> None:
         """A letter as it is stored now; None: it is gone."""
         self._bytes -= self._known.pop(name, (0, 0))[1]
         if value is not None:
@@ -60,7 +60,7 @@ class DeadLetters:
             self._bytes += len(value)
 
     def file(self, found: Sequence[Faulty]) -> Filed:
-        """What is to be stored of events that can't be applied; `know` it once it is."""
+        """What is to be stored of events that can't be applied; `update` it once it is."""
         names = [letter_id(each.payload_json) for each in found]
         known = [(DEAD_LETTER, name) for name in dict.fromkeys(names) if name in self._known]
         letters: dict[str, DeadLetter] = {

@@ -118,7 +118,7 @@ class LiveFiles:
 
     def __call__(self, grown: int) -> LiveWriter:
         """A file with twice the room each time. Raises OSError when the disk is full."""
-        if self._writer is not None and not self._is_pointed():
+        if self._writer is not None and not self._is_announced():
             self._path.unlink(missing_ok=True)  # it was too small before anybody saw it
         self._path = self._directory / f"positions-{self._version}-{os.getpid()}-{secrets.token_hex(8)}.live"
         self._writer = LiveWriter.create(
@@ -130,7 +130,7 @@ class LiveFiles:
         )
         return self._writer
 
-    def point(self) -> None:
+    def announce(self) -> None:
         """From now on readers of this snapshot map this file; older ones go when the last reader has let go.
 
         Those are marked before this one is announced: at no instant do two count. Raises OSError, before anything has
@@ -153,10 +153,10 @@ class LiveFiles:
 
     def drop(self) -> None:
         """Take away the newest file if nobody was told of it."""
-        if self._writer is not None and not self._is_pointed():
+        if self._writer is not None and not self._is_announced():
             self._path.unlink(missing_ok=True)
 
-    def _is_pointed(self) -> bool:
+    def _is_announced(self) -> bool:
         try:
             return announced(self._directory)[1] == self._path.name
         except (OSError, ValueError):

@@ -27,7 +27,7 @@ from pricegrid.cache.protocol import Commit, Committed, Conflict, Key, Put, Stat
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FORGET_MAX
 from pricegrid.service.live.api import Release, Reserved
-from pricegrid.service.live.grant import Standing, hold_lines, new_reservation
+from pricegrid.service.live.grant import GrantContext, grant_lines, new_reservation
 from pricegrid.service.live.link import busy
 from pricegrid.service.live.pairs import LivePairs
 from pricegrid.service.live.records import asked_for, encode_record, same_ask
@@ -38,7 +38,7 @@ PAIR = "pair"
 KEY = "key"
 
 
-class Holding(ABC):
+class Granting(ABC):
     """The part of live state that changes reservations."""
 
     _cache: StateCache
@@ -49,7 +49,7 @@ class Holding(ABC):
     _pairs: LivePairs
     _reservations: LiveReservations
     _versions: dict[Key, int]
-    _is_settled: bool
+    _is_cleared_stored: bool
     """Whether what the tables of this snapshot have cleared is stored."""
 
     @abstractmethod
@@ -88,16 +88,18 @@ class Holding(ABC):
         given_up = self._own_living(ask.customer_id, ask.replace_reservation)
         excluded = self._own_living(ask.customer_id, ask.exclude_reservation)
         if given_up is None and excluded is None:
-            return self._new(ask, hold_lines(self._engine, ask, now_us, Standing(self._slack)), now_us), None
+            return self._new(
+                ask, grant_lines(self._engine, ask, now_us, GrantContext(self._slack)), now_us
+            ), None
         beside = None
         if given_up is None:
-            beside = hold_lines(self._engine, ask, now_us, Standing(self._slack))
+            beside = grant_lines(self._engine, ask, now_us, GrantContext(self._slack))
         old = given_up or excluded
         assert old is not None  # noqa: S101 -- for the type checker: one of the two is
         order_ref = ask.order_ref or old.order_ref
         bonus = dict(taken_over(old)) if order_ref == old.order_ref and order_ref else {}
-        standing = Standing(self._slack, old.reservation_id, bonus)
-        alone = hold_lines(self._engine, ask, now_us, standing)
+        context = GrantContext(self._slack, old.reservation_id, bonus)
+        alone = grant_lines(self._engine, ask, now_us, context)
         if beside is not None and [each.held_micros for each in beside] == [
             each.held_micros for each in alone
         ]:
@@ -157,7 +159,7 @@ class Holding(ABC):
                     ),
                 )
                 if self._store([confirmed]):
-                    self._settle([reservation_id])
+                    self._store_cleared([reservation_id])
                     return self._view(reservation_id)
         raise busy()
 
@@ -300,31 +302,33 @@ class Holding(ABC):
     def _catch_up(self) -> None:
         """Before a change: what others did, and once for each snapshot what its tables have cleared."""
         self._follow()
-        if not self._is_settled:
-            self._is_settled = self._settle([held.reservation_id for held in self._reservations.every()])
+        if not self._is_cleared_stored:
+            self._is_cleared_stored = self._store_cleared(
+                [held.reservation_id for held in self._reservations.every()]
+            )
 
-    def _settle(self, reservation_ids: Iterable[str]) -> bool:
+    def _store_cleared(self, reservation_ids: Iterable[str]) -> bool:
         """Store what the warehouse has taken over, where it can't be worked out again later. Without the shared side
         nothing is lost: until then it is worked out each time. False: something is still to be stored."""
         names = list(reservation_ids)
         for _ in range(COMMIT_TRIES_MAX):
-            settled = [held for name in names if (held := self._reservations.settled(name)) is not None]
-            if not settled:
+            changed = [held for name in names if (held := self._reservations.to_store(name)) is not None]
+            if not changed:
                 return True
-            settled = [self._checked(held) for held in settled]
-            keys = [(RESERVATION, held.reservation_id) for held in settled]
+            changed = [self._checked(held) for held in changed]
+            keys = [(RESERVATION, held.reservation_id) for held in changed]
             commits = [
                 Commit({key: self._versions[key]}, [Put(*key, encode_record(held))])
-                for key, held in zip(keys, settled, strict=True)
+                for key, held in zip(keys, changed, strict=True)
             ]
             try:
                 answers = self._commit_all(commits)
             except RequestRefusedError:
                 return False
-            for held, answer in zip(settled, answers, strict=True):
+            for held, answer in zip(changed, answers, strict=True):
                 if isinstance(answer, Committed):
                     self._versions.update(answer.versions)
-                    self._pairs.refresh(self._reservations.know(held))
+                    self._pairs.refresh(self._reservations.update(held))
             if all(isinstance(answer, Committed) for answer in answers):
                 return True
             self._follow()
@@ -348,7 +352,7 @@ class Holding(ABC):
             self._versions.update(answer.versions)
             return False
         self._versions.update(answer.versions)
-        shown = {pair for held in changes for pair in self._reservations.know(held)}
+        shown = {pair for held in changes for pair in self._reservations.update(held)}
         self._pairs.refresh(sorted(shown))
         return True
 

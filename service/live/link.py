@@ -7,7 +7,7 @@ from typing import Final
 from pricegrid.cache.protocol import CacheError, CommitUnknownError, Health, StateCache
 from pricegrid.service.errors import Reason, RequestRefusedError
 
-SAID_AGAIN_US: Final = 60_000_000
+REPEAT_LOG_US: Final = 60_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class LiveLink:
         self._cache = cache
         self._now_us = now_us
         self._lost_us = 0
-        self._said: tuple[str, int] = ("", 0)
+        self._last_log: tuple[str, int] = ("", 0)
 
     def lost_us(self) -> int:
         """Since when what others did can't be known to be here; 0: it is, as soon as the cache's changes so far are
@@ -36,8 +36,8 @@ class LiveLink:
         """What the caller gets. The texts of these errors name files, addresses and users: they go into the log, the
         same once a minute."""
         text, now_us = str(error), self._now_us()
-        if text != self._said[0] or now_us - self._said[1] >= SAID_AGAIN_US:
-            self._said = text, now_us
+        if text != self._last_log[0] or now_us - self._last_log[1] >= REPEAT_LOG_US:
+            self._last_log = text, now_us
             _log.warning("a request is refused: %s", text)
         if isinstance(error, CommitUnknownError):
             return RequestRefusedError(

@@ -19,7 +19,7 @@ from pricegrid.service.live.feed_watch import RESET, reset_from, reset_notes, re
 from pricegrid.service.live.pairs import LivePairs
 
 
-class OperatorDesk(ABC):
+class OperatorActions(ABC):
     """Of `LiveApi`, what is no use to anybody but operators."""
 
     _lock: threading.RLock

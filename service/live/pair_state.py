@@ -37,14 +37,14 @@ class PairState:
     branch: int
     base: Base
     streams: dict[Source, Stream] = field(default_factory=dict)
-    holding: dict[str, HeldReservation] = field(default_factory=dict)
+    reservations: dict[str, HeldReservation] = field(default_factory=dict)
     figures: tuple[int, ...] = ()
     """The nine of the row shown last; (): none is shown, and the snapshot has lists of the pair."""
     has_new_lists: bool = False
     """Allocations, receipts or demands may be others than shown."""
     changed: set[str] = field(default_factory=set)
     """Reservations that may be others than shown."""
-    spread: set[str] = field(default_factory=set)
+    multi_line: set[str] = field(default_factory=set)
     """Reservations that hold the pair in more than one line."""
     is_shown: bool = False
     is_kit: bool = False
@@ -55,7 +55,7 @@ class PairState:
     """The kits it is part of of which demands were told, with the need of it."""
     restarts: dict[Source, Restart] = field(default_factory=dict)
     """Of the sources that seem to have begun anew."""
-    place: int = -1
+    index: int = -1
     """Among the plain streams; -1: the ERP has said nothing yet."""
     lists: PairLists = field(init=False)
     done: list[Event] = field(default_factory=list)
@@ -89,7 +89,7 @@ class PairState:
             return
         unnamed = [
             part.since
-            for held in self.holding.values()
+            for held in self.reservations.values()
             if not held.order_ref and held.status in LIVING
             for line in held.lines
             for part in line.parts
@@ -118,9 +118,9 @@ class OpenHold(NamedTuple):
     order_line: str
 
 
-def open_holds(pair: Pair, holding: Iterable[HeldReservation]) -> Iterable[OpenHold]:
+def open_holds(pair: Pair, reservations: Iterable[HeldReservation]) -> Iterable[OpenHold]:
     """What each reservation holds of a pair, line by line."""
-    for held in holding:
+    for held in reservations:
         if held.status not in LIVING:
             continue
         expires_us = INT64_MAX if held.status is ReservationStatus.CONFIRMED else held.expires_us

@@ -31,7 +31,7 @@ from pricegrid.service.live.api import FeedIssue
 from pricegrid.service.live.pair_state import PairState, Restart, base_of, open_holds, owners_at
 
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
-NO_PLACES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
+NO_INDICES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
 NO_ROWS: Final[NDArray[np.int64]] = np.empty((0, ROW_COLUMNS), dtype=np.int64)
 MakeWriter = Callable[[int], LiveWriter]
 """A larger room for live positions, given how often it was made larger."""
@@ -43,7 +43,7 @@ class Folded(NamedTuple):
     counts: Counter[EventStatus]
     left: NDArray[np.intp]
     """The rows that are for `LivePairs.apply`, in order."""
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     """Of the pairs that were touched."""
 
 
@@ -65,7 +65,7 @@ class LivePairs:
         self._writer = make_writer(0)
         self._states: dict[Pair, PairState] = {}
         self._where: dict[str, set[Pair]] = {}
-        self._plain = PlainStreams()
+        self._in_order = PlainStreams()
         self._pair_of: list[Pair] = []
         self._owners_of: dict[int, Mapping[Measure, Source]] = {}
         engine.positions.follow(self._writer.readable())
@@ -79,18 +79,18 @@ class LivePairs:
         """The rows of a message (`atp.kernels.in_order_streams`) that `apply` takes whatever the others do, and those
         that took effect after an instant."""
         rows[rows[:, ROW_EFFECTIVE] > until_us, ROW_SAYS] = UNUSUAL
-        return np.flatnonzero(self._plain.is_left(rows, self._plain.places(raw, rows)))
+        return np.flatnonzero(self._in_order.is_left(rows, self._in_order.places(raw, rows)))
 
     def fold(self, raw: bytes, rows: NDArray[np.int64]) -> Folded:
         """Take in all events of a message that need no look at others; `refresh` shows what they changed."""
-        status, touched = self._plain.fold(rows, self._plain.places(raw, rows))
+        status, touched = self._in_order.fold(rows, self._in_order.places(raw, rows))
         counts = np.bincount(status, minlength=LEFT + 1)
         found = Counter({each: int(counts[each]) for each in EventStatus if counts[each]})
         return Folded(found, np.flatnonzero(status == LEFT), touched)
 
-    def held(self, places: NDArray[np.int64]) -> list[Pair]:
-        """The pairs at these places that reservations touch."""
-        return [self._pair_of[place] for place in self._plain.held(places)]
+    def held(self, indices: NDArray[np.int64]) -> list[Pair]:
+        """The pairs at these indices that reservations touch."""
+        return [self._pair_of[index] for index in self._in_order.held(indices)]
 
     def apply(self, event: Event) -> Outcome:
         """Take in one event; `refresh` shows what it changed. What no reading of it could apply is a dead letter."""
@@ -99,8 +99,8 @@ class LivePairs:
             return Outcome(EventStatus.DEAD_LETTER, reason)
         pair = (event.sku, event.branch)
         state = self._states.get(pair) or self._state(pair)
-        if event.source is Source.ERP and self._plain.is_plain(state.place):
-            state.streams[Source.ERP] = self._plain.give_back(state.place, pair)
+        if event.source is Source.ERP and self._in_order.is_plain(state.index):
+            state.streams[Source.ERP] = self._in_order.give_back(state.index, pair)
         stream = state.streams.get(event.source)
         if stream is None:
             stream = state.streams[event.source] = Stream()
@@ -141,7 +141,7 @@ class LivePairs:
         if not state.is_rearranged:
             return [(pair, event.order_ref)] if event.measure is Measure.ALLOCATED else []
         state.is_rearranged = False
-        held = {each.order_ref for each in state.holding.values()}
+        held = {each.order_ref for each in state.reservations.values()}
         return [(pair, order_ref) for order_ref in sorted(state.lists.allocations.orders() | held)]
 
     def _components(self, item: int) -> dict[str, Fraction]:
@@ -169,7 +169,7 @@ class LivePairs:
         return DeadReason.FUTURE if event.effective_us > until_us else None
 
     def _misfit(self, event: Event) -> DeadReason | None:
-        """Why an event has no place in this snapshot."""
+        """Why an event does not apply to this snapshot."""
         is_reset = event.kind is Kind.RESET
         if event.sequence < (0 if is_reset else 1):
             return DeadReason.INVALID_SEQUENCE
@@ -207,7 +207,7 @@ class LivePairs:
             for pair, state in sorted(self._states.items())
             if sku in ("", pair[0])
             and branch in ("", pair[1])
-            and (source in state.streams or (source is Source.ERP and self._plain.is_plain(state.place)))
+            and (source in state.streams or (source is Source.ERP and self._in_order.is_plain(state.index)))
         ]
 
     def issues(self, *, restarts: bool, limit: int) -> list[FeedIssue]:
@@ -225,7 +225,7 @@ class LivePairs:
                     found.append(FeedIssue(source, *pair, missing[:GAP_SPANS_MAX], *told))
         return found
 
-    def hold(self, held: HeldReservation) -> list[Pair]:
+    def update_reservation(self, held: HeldReservation) -> list[Pair]:
         """Let a reservation count as it stands now; the pairs it touches, or touched before.
 
         A pair whose item or branch is not in this snapshot is passed over."""
@@ -237,11 +237,11 @@ class LivePairs:
         has_fractions = any(part.excess[0] for line in held.lines for part in line.parts)
         for pair in touched:
             state = self._state(pair)
-            state.holding[held.reservation_id] = held
+            state.reservations[held.reservation_id] = held
             state.has_fractions |= has_fractions
             state.changed.add(held.reservation_id)
-            if state.place >= 0:
-                self._plain.set_held(state.place)
+            if state.index >= 0:
+                self._in_order.set_held(state.index)
         return sorted(touched)
 
     def forget(self, reservation_id: str) -> list[Pair]:
@@ -252,12 +252,12 @@ class LivePairs:
         shown = []
         for pair in sorted(self._where.pop(reservation_id, ())):
             state = self._states[pair]
-            held = state.holding.pop(reservation_id, None)
+            held = state.reservations.pop(reservation_id, None)
             if held is not None and held.status in LIVING:
                 state.has_new_lists = True
                 shown.append(pair)
             state.changed.discard(reservation_id)
-            state.spread.discard(reservation_id)
+            state.multi_line.discard(reservation_id)
         return shown
 
     def points(self, pair: Pair, order_ref: str) -> Sequence[Point]:
@@ -294,7 +294,7 @@ class LivePairs:
             return Fraction(0)
         held = [
             each
-            for each in open_holds(pair, state.holding.values())
+            for each in open_holds(pair, state.reservations.values())
             if not each.first_day and now_us < each.expires_us
         ]
         exact = sum((each.exact_micros for each in held), Fraction(0))
@@ -303,20 +303,20 @@ class LivePairs:
     def streams(self, pair: Pair) -> dict[Source, Stream]:
         """What each source has said of a pair that is live."""
         state = self._states[pair]
-        if not self._plain.is_plain(state.place):
+        if not self._in_order.is_plain(state.index):
             return dict(state.streams)
-        return {**state.streams, Source.ERP: self._plain.stream(state.place, pair)}
+        return {**state.streams, Source.ERP: self._in_order.stream(state.index, pair)}
 
-    def refresh(self, pairs: Iterable[Pair], places: NDArray[np.int64] = NO_PLACES) -> None:
-        """Show the state of some pairs, and of those at some places, to all readers, each in one step."""
+    def refresh(self, pairs: Iterable[Pair], indices: NDArray[np.int64] = NO_INDICES) -> None:
+        """Show the state of some pairs, and of those at some indices, to all readers, each in one step."""
         distinct = dict.fromkeys(pairs)
-        if distinct and len(places):
-            others = [place for place in places.tolist() if self._pair_of[place] not in distinct]
-            places = np.array(others, dtype=np.int64)
+        if distinct and len(indices):
+            others = [index for index in indices.tolist() if self._pair_of[index] not in distinct]
+            indices = np.array(others, dtype=np.int64)
         self._refresh(distinct)
-        if len(places):
-            left = self._plain.show(self._writer, places)
-            self._refresh(self._pair_of[place] for place in left.tolist())
+        if len(indices):
+            left = self._in_order.show(self._writer, indices)
+            self._refresh(self._pair_of[index] for index in left.tolist())
 
     def _refresh(self, pairs: Iterable[Pair]) -> None:
         ordinals, figures = [], []
@@ -340,22 +340,22 @@ class LivePairs:
 
     def _take_over(self, pair: Pair, state: PairState) -> None:
         """Keep what the ERP says of a pair among the plain streams, if it can be."""
-        if state.place < 0:
-            is_held = bool(state.holding)
-            state.place = self._plain.add(pair, state.item, state.branch, is_held=is_held)
+        if state.index < 0:
+            is_held = bool(state.reservations)
+            state.index = self._in_order.add(pair, state.item, state.branch, is_held=is_held)
             self._pair_of.append(pair)
-        if self._plain.take_over(state.place, state.base, state.streams[Source.ERP]):
+        if self._in_order.take_over(state.index, state.base, state.streams[Source.ERP]):
             del state.streams[Source.ERP]
 
     def _show_held(self, pair: Pair, state: PairState) -> bool:
         """Show the reservations that have changed, one entry each; False: the whole pair must be shown."""
         if not state.changed:
             return True
-        if not state.is_shown or state.has_fractions or state.changed & state.spread:
+        if not state.is_shown or state.has_fractions or state.changed & state.multi_line:
             return False
         entries = []
         for reservation_id in state.changed:
-            held = state.holding[reservation_id]
+            held = state.reservations[reservation_id]
             if held.order_ref and state.has_demands:
                 return False  # demands are net of confirmed ones
             found = list(self._reservations(pair, state, [held]))
@@ -380,10 +380,10 @@ class LivePairs:
         return True
 
     def _forget_ended(self, state: PairState, reservation_id: str) -> None:
-        held = state.holding.get(reservation_id)
+        held = state.reservations.get(reservation_id)
         if held is not None and held.status not in LIVING:
-            del state.holding[reservation_id]
-            state.spread.discard(reservation_id)
+            del state.reservations[reservation_id]
+            state.multi_line.discard(reservation_id)
 
     def _with_stock(self, state: PairState) -> tuple[int, ...]:
         """The figures shown last with what the ERP has said since."""
@@ -395,8 +395,8 @@ class LivePairs:
 
     def _stock(self, state: PairState) -> Stock | None:
         """What the ERP's events make of the stock row; None: nothing that is known."""
-        if self._plain.is_plain(state.place):
-            return self._plain.stock(state.place)
+        if self._in_order.is_plain(state.index):
+            return self._in_order.stock(state.index)
         events = plain_events(state.streams, state.owners)
         return stock_of(state.base.rows, state.base.erp_us, events) if events else None
 
@@ -426,9 +426,9 @@ class LivePairs:
             rows = with_kit_demands(rows, kit, need, of_kit.base.transit_us, events)
         rows = replace(rows, gaps=self._gaps(state))
         entries = Counter[str]()
-        reservations = tuple(self._reservations(pair, state, state.holding.values()))
+        reservations = tuple(self._reservations(pair, state, state.reservations.values()))
         entries.update(each.reservation_id for each in reservations)
-        state.spread = {name for name, count in entries.items() if count > 1}
+        state.multi_line = {name for name, count in entries.items() if count > 1}
         rows = replace(rows, reservations=reservations)
         image = image_of(rows, pair, self._zone(state.branch))
         state.figures, state.has_new_lists, state.is_shown = image.figures, False, True
@@ -461,9 +461,9 @@ class LivePairs:
         return positions.zones[positions.integer("branch_zone", branch)]
 
     def _reservations(
-        self, pair: Pair, state: PairState, holding: Iterable[HeldReservation]
+        self, pair: Pair, state: PairState, reservations: Iterable[HeldReservation]
     ) -> Iterable[Reservation]:
-        found = list(open_holds(pair, holding))
+        found = list(open_holds(pair, reservations))
         shown = shown_micros([(each.first_day, each.expires_us, each.exact_micros) for each in found])
         for each, micros in zip(found, shown, strict=True):
             if micros:

@@ -47,19 +47,19 @@ class LiveReader:
     ) -> None:
         self._directory = store / "live"
         self._version = snapshot_version
-        self._marks = number_of(snapshot_version), host_number()
+        self._identity = number_of(snapshot_version), host_number()
         self._positions = positions
         self._clock_us = clock_us
         self._silence_us = int(silence_s * 1_000_000)
         self._lock = threading.Lock()
         self._name = ""
-        self._said = ""
+        self._last_error = ""
         self._announced_us = _NEVER_US
         doubt = np.ones(1, dtype=np.int64)
         word = doubt.view()
         word.flags.writeable = False
         positions.follow(NOTHING_LIVE._replace(live_doubt=word))
-        self._current = _words(NOTHING_LIVE.live_head), _words(doubt)
+        self._current = _as_memoryview(NOTHING_LIVE.live_head), _as_memoryview(doubt)
 
     def __call__(self) -> bool:
         """See `LiveProof`."""
@@ -71,7 +71,7 @@ class LiveReader:
                 doubt[0] = 1
         return False
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """See `LiveProof`. What is wrong is logged once."""
         with self._lock:
             began_us = self._clock_us()
@@ -81,12 +81,12 @@ class LiveReader:
                 self._announced_us = _NEVER_US
             except (OSError, LiveFileError, ValueError) as error:
                 self._announced_us = _NEVER_US
-                if str(error) != self._said:
-                    self._said = str(error)
+                if str(error) != self._last_error:
+                    self._last_error = str(error)
                     level = logging.ERROR if self._name else logging.INFO  # there are none yet
                     _log.log(level, "live positions can't be followed, all is STALE: %s", error)
             else:
-                self._said = ""
+                self._last_error = ""
                 self._announced_us = began_us
             head, doubt = self._current
             is_proven = self._is_shown(head)
@@ -110,28 +110,28 @@ class LiveReader:
             return
         doubt = np.ones(1, dtype=np.int64)
         live = open_live(self._directory / name, doubt)
-        if (int(live.live_head[SNAPSHOT]), int(live.live_head[BOOT])) != self._marks:
+        if (int(live.live_head[SNAPSHOT]), int(live.live_head[BOOT])) != self._identity:
             raise LiveFileError(f"{name} is of another snapshot, or of another start of this host")
         before = self._current[1]
-        head = _words(live.live_head)
+        head = _as_memoryview(live.live_head)
         # `look` goes on to say whether they are proven: until then who reads them finds them in doubt
         self._positions.follow(live)
-        self._current = head, _words(doubt)
+        self._current = head, _as_memoryview(doubt)
         before[0] = 1
         self._name = name
 
 
-def _words(array: NDArray[np.int64]) -> "memoryview[int]":
+def _as_memoryview(array: NDArray[np.int64]) -> "memoryview[int]":
     """The same memory; an element is had in a third of the time."""
     return memoryview(array)  # type: ignore[arg-type]
 
 
-class LookingReader(LiveReader):
+class OnDemandReader(LiveReader):
     """For who has no loop that looks: every question does."""
 
     def __call__(self) -> bool:
         """See `LiveProof`."""
-        return self.look()
+        return self.refresh()
 
 
 def reading(store: Path, loaded: LoadedSnapshot, reader: type[LiveReader] = LiveReader) -> LoadedSnapshot:

@@ -18,7 +18,7 @@ from pricegrid.atp.rules.reservations import (
 from pricegrid.service.live.api import DeadLetter
 
 
-def _plain(value: object) -> object:
+def _json_default(value: object) -> object:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"no JSON for {value!r}")
@@ -26,7 +26,7 @@ def _plain(value: object) -> object:
 
 def encode_record(record: HeldReservation | DeadLetter) -> bytes:
     """The bytes of a record."""
-    return json.dumps(dataclasses.asdict(record), default=_plain, ensure_ascii=False).encode()
+    return json.dumps(dataclasses.asdict(record), default=_json_default, ensure_ascii=False).encode()
 
 
 def decode_reservation(raw: bytes) -> HeldReservation:
@@ -69,7 +69,7 @@ def asked_for(ask: ReserveAsk) -> str:
     what = {**dataclasses.asdict(ask), "lines": [dataclasses.asdict(line) for line in ask.lines]}
     for name in ("key", "customer_id", "order_ref"):
         del what[name]
-    return hashlib.sha256(json.dumps(what, default=_plain, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(what, default=_json_default, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def same_ask(ask: ReserveAsk, held: HeldReservation) -> bool:

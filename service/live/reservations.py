@@ -55,14 +55,14 @@ class LiveReservations:
 
     # ---- what changes it
 
-    def know(self, held: HeldReservation) -> list[Pair]:
+    def update(self, held: HeldReservation) -> list[Pair]:
         """Let a reservation count as it is durable now; the pairs that look different."""
         reservation_id = held.reservation_id
         self._stored[reservation_id] = self._views[reservation_id] = held
         self._by_key[held.customer_id, held.key] = reservation_id
         self._cleared.pop(reservation_id, None)
         pairs = {(part.sku, line.line.branch) for line in held.lines for part in line.parts}
-        touched = set(self._pairs.hold(held))
+        touched = set(self._pairs.update_reservation(held))
         if held.order_ref:
             for pair in pairs | touched:
                 self._by_order.setdefault((pair, held.order_ref), set()).add(reservation_id)
@@ -95,7 +95,7 @@ class LiveReservations:
             if view != self._views[name]:
                 self._views[name] = view
                 self._moved.add(name)
-                touched.update(self._pairs.hold(view))
+                touched.update(self._pairs.update_reservation(view))
         return touched
 
     def replay(self) -> None:
@@ -133,7 +133,7 @@ class LiveReservations:
         found, self._moved = self._moved, set()
         return found
 
-    def settled(self, reservation_id: str) -> HeldReservation | None:
+    def to_store(self, reservation_id: str) -> HeldReservation | None:
         """A reservation as it should be stored now, because what it says can't be worked out again later; None: it is.
 
         That is its end, and what loaded rows have cleared, which the next load may not show any more. Only what nothing

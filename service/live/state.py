@@ -31,17 +31,17 @@ from pricegrid.service.codec.events import decode_events
 from pricegrid.service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
 from pricegrid.service.live.api import PublishResult
 from pricegrid.service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty
-from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Holding
+from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Granting
 from pricegrid.service.live.link import LiveLink
-from pricegrid.service.live.operators import OperatorDesk
-from pricegrid.service.live.pairs import NO_PLACES, LivePairs, MakeWriter
+from pricegrid.service.live.operators import OperatorActions
+from pricegrid.service.live.pairs import NO_INDICES, LivePairs, MakeWriter
 from pricegrid.service.live.records import decode_reservation
 from pricegrid.service.live.reservations import LiveReservations
 
 OFFSET = "offset"
 
 
-class LiveState(Holding, OperatorDesk):
+class LiveState(Granting, OperatorActions):
     """Implements `LiveApi` over a cache and one snapshot. Building one reads what the cache holds."""
 
     def __init__(
@@ -77,7 +77,7 @@ class LiveState(Holding, OperatorDesk):
                 self._versions: dict[Key, int] = {}
                 self._pairs = LivePairs(engine, created_us, make_writer)
                 self._reservations = LiveReservations(self._pairs)
-                self._is_settled = False
+                self._is_cleared_stored = False
                 self._read_all()
                 self._pairs.are_whole(on_shown)
             except BaseException:
@@ -114,7 +114,7 @@ class LiveState(Holding, OperatorDesk):
             also = self._letters.file(late)
             if also.puts:
                 self._commit(Commit(puts=also.puts))
-            self._settle(self._reservations.moved())
+            self._store_cleared(self._reservations.moved())
             refused = filed.refused + also.refused
             counts[EventStatus.DEAD_LETTER] -= also.refused
         told = {status: count for status, count in counts.items() if count}
@@ -128,13 +128,13 @@ class LiveState(Holding, OperatorDesk):
         counts.update(folded.counts)
         if not np.array_equal(folded.left, message.left):
             read = decode_events(some_events(raw, rows[folded.left]))
-        return self._apply(read.events.events(), counts, folded.places)
+        return self._apply(read.events.events(), counts, folded.indices)
 
     def _apply(
         self,
         events: Iterable[Event],
         counts: Counter[EventStatus],
-        places: NDArray[np.int64] = NO_PLACES,
+        indices: NDArray[np.int64] = NO_INDICES,
     ) -> tuple[list[Faulty], int, int]:
         """Take in events one by one, and show what they and those folded before have changed."""
         found: list[Faulty] = []
@@ -152,7 +152,7 @@ class LiveState(Holding, OperatorDesk):
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
             touched.update(dict.fromkeys(self._pairs.touched(event)))
             orders.update(dict.fromkeys(self._pairs.orders(event)))
-        self._pairs.refresh([*touched, *self._reservations.clear(orders)], places)
+        self._pairs.refresh([*touched, *self._reservations.clear(orders)], indices)
         return found, sum(gaps.values()), restarts
 
     # ---- what is durable, and what others did
@@ -169,7 +169,7 @@ class LiveState(Holding, OperatorDesk):
         for commit, answer in zip(commits, answers, strict=True):
             for put in commit.puts if isinstance(answer, Committed) else ():
                 if put.space == DEAD_LETTER:
-                    self._letters.know(put.name, put.value)
+                    self._letters.update(put.name, put.value)
         return answers
 
     def _know(self, record: Record) -> None:
@@ -181,7 +181,7 @@ class LiveState(Holding, OperatorDesk):
         if record.value is None:
             self._pairs.refresh(self._reservations.forget(record.name))
         else:
-            self._pairs.refresh(self._reservations.know(decode_reservation(record.value)))
+            self._pairs.refresh(self._reservations.update(decode_reservation(record.value)))
 
     def offset(self, stream: str) -> str:
         """The last entry of an event stream that was taken in; '' for none."""
@@ -226,7 +226,7 @@ class LiveState(Holding, OperatorDesk):
             if record.space == RESERVATION:
                 self._know(record)
             elif record.space == DEAD_LETTER:
-                self._letters.know(record.name, record.value)
+                self._letters.update(record.name, record.value)
             elif record.space in (PAIR, KEY):
                 key = (record.space, record.name)
                 self._versions[key] = max(record.version, self._versions.get(key, 0))

@@ -117,21 +117,21 @@ def _become_writer(process: _Process, stack: contextlib.ExitStack) -> str:
             if why != "busy":
                 why = "busy"
                 _log.info("%s: its writer is used, this one stands by", error)
-                process.reporter.say(Serving(version))
+                process.reporter.send(Serving(version))
         except OSError as error:
             if not is_read_only(error):
                 raise
             if why != "read-only":
                 why = "read-only"
                 _log.warning("the store can't be written, nothing can be changed: %s", error)
-                process.reporter.say(ReadOnly())
+                process.reporter.send(ReadOnly())
         else:
             return version
         if process.supervisor.poll(STANDBY_S):
             match process.supervisor.recv():
                 case Activate(newer):
                     version = newer
-                    process.reporter.say(Serving(version) if why == "busy" else ReadOnly())
+                    process.reporter.send(Serving(version) if why == "busy" else ReadOnly())
                 case _:
                     return ""
     return ""
@@ -153,7 +153,7 @@ def _write(process: _Process, version: str) -> None:
             consumer = f"{platform.node()}-{os.getpid()}"
             ingest = EventIngest(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
         try:
-            process.reporter.say(Serving(version))
+            process.reporter.send(Serving(version))
             _tend(process, live, version, open_link_metrics(cache, metrics=config.metrics))
         finally:
             with process.pulse.busy():
@@ -181,7 +181,7 @@ def open_live_state(
     if loaded.availability is None:
         return None
     files = LiveFiles(config.store, version, beacon)
-    return LiveState(cache, loaded.availability, version, loaded.created_at_us, files, now_us, files.point)
+    return LiveState(cache, loaded.availability, version, loaded.created_at_us, files, now_us, files.announce)
 
 
 def _tend(process: _Process, live: LiveState | None, version: str, link_metrics: LinkMetrics | None) -> None:
@@ -192,7 +192,7 @@ def _tend(process: _Process, live: LiveState | None, version: str, link_metrics:
         version,
         lambda newer: load_snapshot(config.store, newer, config.policy, verify=False),
         lambda newer: LiveFiles(config.store, newer, process.beacon),
-        process.reporter.say,
+        process.reporter.send,
     )
     next_expiry_s = next_forget_s = next_check_s = time.monotonic()
     while not process.stopping[0]:
@@ -200,7 +200,7 @@ def _tend(process: _Process, live: LiveState | None, version: str, link_metrics:
         if process.supervisor.poll(FOLLOW_S if config.redis else HOUSEKEEPING_S):
             match process.supervisor.recv():
                 case Activate(newer):
-                    switch.told(newer)
+                    switch.request(newer)
                 case _:
                     return
         with process.pulse.busy():
@@ -238,23 +238,23 @@ class Switch:
         version: str,
         open_version: Callable[[str], LoadedSnapshot],
         files_of: Callable[[str], LiveFiles],
-        say: Callable[[Serving | SwapFailed], None],
+        report: Callable[[Serving | SwapFailed], None],
     ) -> None:
         self._live = live
         self._files_of = files_of
-        self._say = say
+        self._report = report
         self._shown = version
         self._loading = Loading(open_version)
         self.must_begin_again = False
         """The snapshot to go over to has positions, the one of before had none: another writer shows them."""
 
-    def told(self, version: str) -> None:
+    def request(self, version: str) -> None:
         """Go over to this snapshot. One that is shown, or is being opened, is left alone: its file is made once."""
         if version == self._loading.version:
             return
         self._loading.forget()
         if version == self._shown:
-            self._say(Serving(version))
+            self._report(Serving(version))
         else:
             self._loading.begin(version)
 
@@ -265,19 +265,19 @@ class Switch:
             return
         version, loaded, error = opened
         if loaded is None:
-            self._say(SwapFailed(version, repr(error)))
+            self._report(SwapFailed(version, repr(error)))
         elif loaded.availability is None:  # its readers need no live positions
-            self._say(Serving(version))
+            self._report(Serving(version))
         elif self._live is None:
             self.must_begin_again = True
         else:
             files = self._files_of(version)
             try:
-                self._live.use(loaded.availability, version, loaded.created_at_us, files, files.point)
+                self._live.use(loaded.availability, version, loaded.created_at_us, files, files.announce)
             except Exception as failed:  # noqa: BLE001 -- whatever it is, the writer goes on with what it has
                 files.drop()
                 _log.exception("live state can't be shown over snapshot %s", version)
-                self._say(SwapFailed(version, repr(failed)))
+                self._report(SwapFailed(version, repr(failed)))
                 return
             self._shown = version
-            self._say(Serving(version))
+            self._report(Serving(version))

@@ -55,8 +55,8 @@ class Child:
         self._context = context
         self._hang_s = hang_s
         self._pipe: Connection | None = None
-        self._told: Activate | None = None
-        self._tell_again_at_s: float | None = None
+        self._sent: Activate | None = None
+        self._resend_at_s: float | None = None
         self._failures = 0
         self._started_s = 0.0
         self._has_beaten = False
@@ -68,9 +68,9 @@ class Child:
             return []
         return [self._pipe, self.process.sentinel]
 
-    def wants(self, activate: Activate) -> None:
+    def begins_with(self, activate: Activate) -> None:
         """What it begins with."""
-        self._told, self._tell_again_at_s, self._failures = activate, None, 0
+        self._sent, self._resend_at_s, self._failures = activate, None, 0
 
     def start(self, config: WorkerConfig, now_s: float) -> None:
         """Begin a process."""
@@ -82,15 +82,15 @@ class Child:
         self._started_s = self.heard_s = now_s
         self._has_beaten = False
 
-    def hear(self, now_s: float) -> None:
+    def receive(self, now_s: float) -> None:
         """Take in what it has said."""
         with contextlib.suppress(EOFError, ConnectionResetError):
             while self._pipe is not None and self._pipe.poll():
                 message = self._pipe.recv()
                 self.heard_s = now_s
-                self._take(message, now_s)
+                self._handle(message, now_s)
 
-    def _take(self, message: object, now_s: float) -> None:
+    def _handle(self, message: object, now_s: float) -> None:
         match message:
             case Beat(is_live_proven):
                 self._has_beaten, self.is_live_proven = True, is_live_proven
@@ -98,13 +98,13 @@ class Child:
                 if version != self.serving:
                     _log.info("%s %s answers from %s", self.name, self.process and self.process.pid, version)
                 self.serving, self.is_read_only = version, False
-                self._tell_again_at_s, self._failures = None, 0
+                self._resend_at_s, self._failures = None, 0
             case ReadOnly():
                 self.is_read_only = True
             case SwapFailed(version, text):
                 delay_s = backed_off(SWAP_RETRY_S, self._failures, SWAP_RETRY_MAX_S)
                 self._failures += 1
-                self._tell_again_at_s = now_s + delay_s
+                self._resend_at_s = now_s + delay_s
                 _log.error(
                     "%s could not take snapshot %s, tried again in %.0f s: %s",
                     self.name,
@@ -117,20 +117,20 @@ class Child:
         """Whether it was not heard for longer than a process that answers can be."""
         return now_s - self.heard_s > (self._hang_s if self._has_beaten else max(self._hang_s, START_HANG_S))
 
-    def bring_to(self, activate: Activate, now_s: float) -> None:
+    def switch_to(self, activate: Activate, now_s: float) -> None:
         """Tell it what to answer from, unless it knows; again after a failure."""
-        is_due = self._tell_again_at_s is not None and now_s >= self._tell_again_at_s
-        if activate != self._told or is_due:
-            self._told, self._tell_again_at_s = activate, None
-            self.tell(activate)
+        is_due = self._resend_at_s is not None and now_s >= self._resend_at_s
+        if activate != self._sent or is_due:
+            self._sent, self._resend_at_s = activate, None
+            self.send(activate)
 
-    def tell(self, message: Activate | Stop) -> None:
+    def send(self, message: Activate | Stop) -> None:
         """Tell it something; who is dead does not hear it."""
         with contextlib.suppress(OSError):
             if self._pipe is not None:
                 self._pipe.send(message)
 
-    def bury(self, now_s: float) -> None:
+    def reap(self, now_s: float) -> None:
         """It is dead: the next begins in a while, which gets longer with each that dies soon."""
         if self.process is None:
             return

@@ -31,7 +31,7 @@ class Reporter:
         self._supervisor = supervisor
         self._lock = threading.Lock()
 
-    def say(self, message: object) -> None:
+    def send(self, message: object) -> None:
         """Tell something; raises OSError when the supervisor is gone."""
         with self._lock:
             self._supervisor.send(message)
@@ -51,14 +51,14 @@ class Pulse:
 
     def __init__(
         self,
-        say: Callable[[], None],
+        report: Callable[[], None],
         show: Callable[[int], None] = lambda _: None,
         *,
         clock_us: Callable[[], int] = host_us,
         beat_s: float = BEAT_S,
         stall_s: float = STALL_S,
     ) -> None:
-        self._say = say
+        self._report = report
         self._show = show
         self._clock_us = clock_us
         self._beat_s = beat_s
@@ -94,7 +94,7 @@ class Pulse:
         """One beat."""
         self._show(self._turned_us)
         if self._is_busy or self._clock_us() - self._turned_us < self._stall_us:
-            self._say()
+            self._report()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._beat_s):

@@ -29,7 +29,7 @@ class LiveProof(Protocol):
         """Asked before live positions are read: what can't be proven is STALE from then on. Cheap."""
         ...
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """Look which live file is announced, and read that one from now on; whether all is proven then."""
         ...
 
@@ -41,7 +41,7 @@ class NothingToProve:
         """See `LiveProof`."""
         return True
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """See `LiveProof`."""
         return True
 

@@ -144,7 +144,7 @@ class SnapshotWatcher:
         self._report = report
         self._clock_s = clock_s
         self._check = check
-        self._said = ""
+        self._last_error = ""
         self._refused: tuple[int, ...] = ()
         self._refusals = 0
         self._again_at_s = 0.0
@@ -159,7 +159,7 @@ class SnapshotWatcher:
         """Stops; a verification under way is left to end with the process."""
         self._stopping.set()
 
-    def look(self) -> str | None:
+    def poll(self) -> str | None:
         """The newly active and verified version, if there is one; what is wrong with one is logged once."""
         files: tuple[int, ...] = ()
         try:
@@ -192,8 +192,8 @@ class SnapshotWatcher:
         return tuple(found)
 
     def _refuse(self, message: str, files: tuple[int, ...]) -> None:
-        if message != self._said:
-            self._said = message
+        if message != self._last_error:
+            self._last_error = message
             _log.error("snapshot refused, the running one stays: %s", message)
         self._refused = files
         delay_s = backed_off(REFUSED_RETRY_S, self._refusals, REFUSED_RETRY_MAX_S)
@@ -201,13 +201,13 @@ class SnapshotWatcher:
         self._again_at_s = self._clock_s() + delay_s
 
     def _forget(self) -> None:
-        self._said, self._refused, self._refusals = "", (), 0
+        self._last_error, self._refused, self._refusals = "", (), 0
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):  # of this thread alone: checking a snapshot must not slow answers
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECK_NICENESS)
         while not self._stopping.wait(POLL_S):
-            version = self.look()
+            version = self.poll()
             if version is not None:
                 self._report.send(version)
 
@@ -337,19 +337,19 @@ class Supervisor:
                 version = self._next if child is self._writer else self._version
                 child.start(self._config(child, version, verify=True), now_s)
             return
-        child.hear(now_s)
+        child.receive(now_s)
         if not child.process.is_alive():
-            child.bury(now_s)
+            child.reap(now_s)
         elif child.is_silent(now_s):
             _log.error("%s %s does not answer any more; killed", child.name, child.process.pid)
             child.process.kill()
             child.process.join(RESTART_DELAY_S)
         else:
-            child.bring_to(Activate(self._next, child is not self._writer and self._is_alone), now_s)
+            child.switch_to(Activate(self._next, child is not self._writer and self._is_alone), now_s)
 
     def _config(self, child: Child, version: str, *, verify: bool = False) -> WorkerConfig:
         options = self._options
-        child.wants(Activate(version))
+        child.begins_with(Activate(version))
         return WorkerConfig(
             store=options.store,
             snapshot_version=version,
@@ -371,7 +371,7 @@ class Supervisor:
         deadline_s = time.monotonic() + self._options.grace_s + 1.0
         for group in (self._workers, [self._writer]):
             for child in group:
-                child.tell(Stop())
+                child.send(Stop())
             alive = [child.process for child in group if child.process is not None]
             while alive and time.monotonic() < deadline_s and self._stop_calls == asked:
                 wait([process.sentinel for process in alive], timeout=0.1)

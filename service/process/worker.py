@@ -183,7 +183,7 @@ def _serve(
     verified = {config.snapshot_version}
     open_named = version_opener(config.store, config.policy, verified.__contains__)
     holder = SnapshotHolder(active, lambda version: reading(config.store, open_named(version)))
-    swap = Swap(holder, lambda version: _open(config, version), reporter.say)
+    swap = Swap(holder, lambda version: _open(config, version), reporter.send)
     del active
     erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
     link = WriterLink(socket_path(config.store))
@@ -197,8 +197,8 @@ def _serve(
         erp=erp,
         flagging=Flagging(ErpControl(config.store)),
     )
-    told = _Health(health_servicer)
-    told.tell(is_complete=False, is_live_proven=False)
+    health_status = _Health(health_servicer)
+    health_status.update(is_complete=False, is_live_proven=False)
     server.add_insecure_port(config.address)
     server.start()
     threading.Thread(target=_follow, args=(holder,), name="pricegrid-follow", daemon=True).start()
@@ -207,7 +207,7 @@ def _serve(
             pulse.turn()
             swap.turn()
             proven[0] = holder.active.live()
-            told.tell(is_complete=swap.is_complete, is_live_proven=proven[0])
+            health_status.update(is_complete=swap.is_complete, is_live_proven=proven[0])
             metrics.flush()
             if not supervisor.poll(LIVE_LOOK_S if swap.is_under_way else HOUSEKEEPING_S):
                 holder.let_go()
@@ -215,7 +215,7 @@ def _serve(
             match supervisor.recv():
                 case Activate(version, is_alone):
                     verified.add(version)
-                    swap.told(version, is_alone=is_alone)
+                    swap.request(version, is_alone=is_alone)
                 case _:
                     break
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -234,7 +234,7 @@ def _follow(holder: SnapshotHolder) -> None:
     """Look which live file is announced, whatever the worker's loop does."""
     while True:
         try:
-            holder.active.live.look()
+            holder.active.live.refresh()
         except Exception:  # noqa: BLE001 -- the reader doubts what it has not looked at
             _log.exception("live positions can't be followed")
         time.sleep(LIVE_LOOK_S)
@@ -245,9 +245,9 @@ class _Health:
 
     def __init__(self, servicer: health.HealthServicer) -> None:
         self._servicer = servicer
-        self._said: dict[str, bool] = {}
+        self._reported: dict[str, bool] = {}
 
-    def tell(self, *, is_complete: bool, is_live_proven: bool) -> None:
+    def update(self, *, is_complete: bool, is_live_proven: bool) -> None:
         """Say what has changed, and ask as a caller would: who can't be asked does not turn."""
         self._servicer.Check(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # it needs none
         now = dict.fromkeys((health.OVERALL_HEALTH, *SERVICES), is_complete)
@@ -255,9 +255,9 @@ class _Health:
         now[v1.AVAILABILITY_SERVICE] = is_complete and is_live_proven
         serving = health_pb2.HealthCheckResponse
         for name, is_serving in now.items():
-            if self._said.get(name) != is_serving:
+            if self._reported.get(name) != is_serving:
                 self._servicer.set(name, serving.SERVING if is_serving else serving.NOT_SERVING)
-        self._said = now
+        self._reported = now
 
 
 class Swap:
@@ -270,10 +270,10 @@ class Swap:
         self,
         holder: SnapshotHolder,
         open_version: Callable[[str], LoadedSnapshot],
-        say: Callable[["Serving | SwapFailed"], None],
+        report: Callable[["Serving | SwapFailed"], None],
     ) -> None:
         self._holder = holder
-        self._say = say
+        self._report = report
         self._loading = Loading(open_version)
         self._next: LoadedSnapshot | None = holder.active
         self._is_alone = False
@@ -285,7 +285,7 @@ class Swap:
         """Whether there is something to look for often."""
         return self._next is not None or self._loading.version != ""
 
-    def told(self, version: str, *, is_alone: bool = False) -> None:
+    def request(self, version: str, *, is_alone: bool = False) -> None:
         """Go over to this one; with `is_alone` without live positions, which nobody shows. Again changes nothing."""
         self._is_alone = is_alone
         if self._loading.version == version or (self._next and self._next.version == version):
@@ -301,14 +301,14 @@ class Swap:
         """Go over if that can be."""
         opened = self._loading.done()
         if opened is not None and opened.loaded is None:
-            self._say(SwapFailed(opened.version, repr(opened.error)))
+            self._report(SwapFailed(opened.version, repr(opened.error)))
         elif opened is not None:
             self._next = opened.loaded
-        if self._next is not None and (self._next.live.look() or self._is_alone):
+        if self._next is not None and (self._next.live.refresh() or self._is_alone):
             loaded, self._next = self._next, None
             self._holder.activate(loaded)
             self.is_complete = True
-            self._say(Serving(loaded.version))
+            self._report(Serving(loaded.version))
 
 
 def name_process(name: str) -> None:

@@ -26,7 +26,7 @@ from pricegrid.service.live.files import (
     socket_path,
     writer_lock,
 )
-from pricegrid.service.live.reader import LookingReader, reading
+from pricegrid.service.live.reader import OnDemandReader, reading
 from pricegrid.service.live.state import LiveState
 from pricegrid.service.live.writer_link import WriterLink
 from pricegrid.service.methods.live import live_methods
@@ -217,7 +217,7 @@ def store_client(
         if changes_live_state or (store / "live").exists():
             active, live = _with_live_state(store, active, stack)
             holder = SnapshotHolder(
-                active, lambda version: reading(store, open_version(version), LookingReader)
+                active, lambda version: reading(store, open_version(version), OnDemandReader)
             )
         else:
             holder = SnapshotHolder(active, open_version)
@@ -241,11 +241,11 @@ def _with_live_state(
     except WriterBusyError:
         link = WriterLink(socket_path(store))
         stack.callback(link.close)
-        return reading(store, active, LookingReader), link.methods()
+        return reading(store, active, OnDemandReader), link.methods()
     except OSError as error:
         if not is_read_only(error):
             raise
-        return reading(store, active, LookingReader), None
+        return reading(store, active, OnDemandReader), None
     cache = EmbeddedStateCache(live_directory(store))
     stack.callback(cache.close)
 
