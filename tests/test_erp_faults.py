@@ -445,7 +445,7 @@ class Waits:
     def is_due(self, lines):
         return False
 
-    def lay_over(self, loaded, ask, answers, caller, **_):
+    def overlay(self, loaded, ask, answers, caller, **_):
         self.until_s.append(caller.deadline_s)
         return {}
 

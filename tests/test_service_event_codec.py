@@ -259,7 +259,7 @@ BAD_TEXTS = [
     ("a word as quantity", good_json(quantity="many"), "INVALID_QUANTITY", 'quantity is "many"'),
     ("a quantity that is true", good_json(quantity=True), "INVALID_QUANTITY", "quantity is true"),
     ("finer than micros", good_json(quantity="0.0000001"), "INVALID_QUANTITY", "at most 6 decimals"),
-    ("no finite number", '{"quantity": NaN}', "MALFORMED", "NaN is no number"),
+    ("no finite number", '{"quantity": NaN}', "MALFORMED", "NaN is not a number"),
     ("an exponent", good_json(quantity="1e3"), "INVALID_QUANTITY", 'quantity is "1e3"'),
     ("beyond 64 bits", good_json(quantity="9223372036854.775808"), "OUT_OF_RANGE", "beyond 64 bits"),
     ("no instant", good_json(effective_time=None), "MALFORMED", "effective_time is missing"),

@@ -1,6 +1,6 @@
-"""Inventory events as JSON objects with the names of design rule A10: lines of a feed file, payloads of dead letters.
+"""Inventory events as JSON objects with the names of A10: lines of a feed file, payloads of dead letters.
 
-`event_json` writes what `event_from_json` reads again, to the last microsecond and micro.
+`event_from_json` reads back exactly what `event_json` writes.
 """
 
 import json
@@ -37,7 +37,7 @@ FIELDS: Final = (
     "confidence",
     "supersedes",
 )
-"""The members of such an object; those from `expected_at` on may be left out."""
+"""The members of such an object; `expected_at` and those after it are optional."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DECIMAL = re.compile(r"[+-]?(\d{1,19}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
@@ -53,7 +53,7 @@ _Choice = TypeVar("_Choice", Source, Measure, Kind, ReceiptKind)
 
 
 class EventError(ValueError):
-    """A text that is no event; `detail` names the member and what is wrong with it."""
+    """The text is not an event; `detail` names the member and what is wrong with it."""
 
     def __init__(self, reason: DeadReason, detail: str) -> None:
         super().__init__(detail)
@@ -63,30 +63,30 @@ class EventError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An event that can't be applied because of what it is, with all that is known of it."""
+    """An invalid event, with all that could be read of it."""
 
     reason: DeadReason
     detail: str
     """Which field, and what is wrong with it."""
     payload_json: str
-    """The event with A10's names; of a text that is no JSON object, the text as a JSON string."""
+    """The event with A10's names; a text that is not a JSON object, as a JSON string."""
     index: int = 0
-    """Its place in the request."""
+    """Of the event in the request."""
 
 
 def event_json(event: Event) -> str:
-    """The event as a JSON object on one line; members that say nothing are left out."""
-    says = event.kind is not Kind.RESET
+    """The event as a JSON object on one line, without empty members."""
+    has_figure = event.kind is not Kind.RESET
     kind = event.receipt_kind
     members: dict[str, object] = {
         "source": event.source.name.lower(),
         "sequence": event.sequence,
         "effective_time": instant_us_text(event.effective_us),
-        "measure": event.measure.name.lower() if says else None,
+        "measure": event.measure.name.lower() if has_figure else None,
         "kind": event.kind.name.lower(),
         "sku": event.sku,
         "branch": event.branch,
-        "quantity": micros_text(event.quantity_micros) if says else None,
+        "quantity": micros_text(event.quantity_micros) if has_figure else None,
         "expected_at": None if event.expected_at_us is None else instant_us_text(event.expected_at_us),
         "order_ref": event.order_ref or None,
         "order_line": event.order_line or None,
@@ -100,21 +100,21 @@ def event_json(event: Event) -> str:
 
 
 def event_from_json(text: str | bytes, zone: ZoneInfo | None = None) -> Event:
-    """Reads one event; a date without a time of day is its first instant in `zone`, and refused without one.
+    """Reads one event. A date without a time of day means its first instant in `zone`; it is refused without a zone.
 
-    What only the positions can tell (that there is such an item, that the sequence is free) is not looked at. Of a
-    reset neither the measure nor the quantity is.
+    Checks that need the positions (does the item exist, is the sequence number new) are not made here. The measure and
+    quantity of a reset are ignored.
 
     Raises:
-        EventError: it is none.
+        EventError: it is not a valid event.
 
     """
     members = _members(text)
     source = _choice(members, "source", _SOURCES, DeadReason.UNKNOWN_SOURCE)
     sequence = _integer(members, "sequence", DeadReason.INVALID_SEQUENCE, 1)
     effective_us = _instant(members, "effective_time", zone)
-    says = members.get("kind") != Kind.RESET.name.lower()
-    measure = _choice(members, "measure", _MEASURES, DeadReason.UNKNOWN_MEASURE) if says else None
+    has_figure = members.get("kind") != Kind.RESET.name.lower()
+    measure = _choice(members, "measure", _MEASURES, DeadReason.UNKNOWN_MEASURE) if has_figure else None
     return Event(
         source=source,
         sequence=sequence,
@@ -123,7 +123,7 @@ def event_from_json(text: str | bytes, zone: ZoneInfo | None = None) -> Event:
         kind=_choice(members, "kind", _KINDS, DeadReason.MALFORMED),
         sku=_text(members, "sku", SKU_BYTES_MAX, required=True),
         branch=_text(members, "branch", FIELD_BYTES_MAX, required=True),
-        quantity_micros=_figure(members, "quantity") if says else 0,
+        quantity_micros=_figure(members, "quantity") if has_figure else 0,
         expected_at_us=None if _absent(members, "expected_at") else _instant(members, "expected_at", zone),
         order_ref=_text(members, "order_ref", FIELD_BYTES_MAX),
         order_line=_text(members, "order_line", FIELD_BYTES_MAX),
@@ -138,7 +138,7 @@ def event_from_json(text: str | bytes, zone: ZoneInfo | None = None) -> Event:
 
 
 def payload_of_text(text: str) -> str:
-    """What is kept of a text that may be no event at all: itself if it is a JSON object, else as a JSON string."""
+    """The payload to keep of a text that may not be an event: the text if it is a JSON object, else a JSON string."""
     try:
         is_object = isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
@@ -147,7 +147,7 @@ def payload_of_text(text: str) -> str:
 
 
 def text_json(value: object) -> str:
-    """JSON on one line, with the characters as they are."""
+    """JSON on one line, without escaping non-ASCII characters."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -159,7 +159,7 @@ def micros_text(micros: int) -> str:
 
 
 def instant_us_text(instant_us: int) -> str:
-    """Microseconds since the epoch as RFC 3339 in UTC; beyond the calendar, the number itself."""
+    """Microseconds since the epoch as RFC 3339 in UTC; the number itself beyond the calendar."""
     try:
         instant = _EPOCH + timedelta(microseconds=instant_us)
     except OverflowError:
@@ -178,19 +178,19 @@ def _members(text: str | bytes) -> Mapping[str, Any]:
         raise EventError(DeadReason.MALFORMED, "not a JSON object")
     unknown = [name for name in members if name not in FIELDS]
     if unknown:
-        raise EventError(DeadReason.MALFORMED, f"{unknown[0][:64]}: an event has no such member")
+        raise EventError(DeadReason.MALFORMED, f"{unknown[0][:64]}: not a member of an event")
     return members
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise EventError(DeadReason.MALFORMED, "a member is there twice")
+        raise EventError(DeadReason.MALFORMED, "a member occurs twice")
     return members
 
 
 def _no_number(name: str) -> Decimal:
-    raise EventError(DeadReason.MALFORMED, f"{name} is no number")
+    raise EventError(DeadReason.MALFORMED, f"{name} is not a number")
 
 
 def _absent(members: Mapping[str, Any], name: str) -> bool:
@@ -255,7 +255,7 @@ def _figure(members: Mapping[str, Any], name: str) -> int:
 
 
 def _least_0(members: Mapping[str, Any], name: str, most: int) -> int | None:
-    """A figure of at least 0; None: the event does not say."""
+    """A figure of at least 0; None: absent."""
     if _absent(members, name):
         return None
     micros = _figure(members, name)

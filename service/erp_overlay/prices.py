@@ -1,8 +1,8 @@
-"""Exceptions of P13 brought to the ERP, and what comes back laid over the answers of the matrices (design section 8).
+"""Asks the ERP for the prices of exceptions (P13), and overlays the answers of the matrices with them (docs/erp.md).
 
-A line that the ERP answers carries the ERP's price, no book, and no exception any more. One that it does not answer in
-time keeps its exception, and the newest word there is: the last known price of the ERP, marked with its age, or
-the matrix price of a snapshot that was made after it. Other lines are never touched.
+A line that the ERP answers gets the ERP's price, no book, and loses its exception. A line that it does not answer in
+time keeps its exception and gets the newer of two prices: the ERP's last known one, with its age, or the matrix price
+of a snapshot made after that. Other lines are not changed.
 """
 
 from collections.abc import Callable
@@ -29,11 +29,11 @@ from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller
 
 ENCODING_S: Final = 0.02
-"""Left of the caller's deadline for writing the answer, at least."""
+"""The least time to leave of the caller's deadline for encoding the response."""
 
 
 class ErpPrices:
-    """Lays the ERP's prices over answers. Safe to call from many threads."""
+    """Overlays answers with the ERP's prices. Safe to call from many threads."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class ErpPrices:
         self._now_us = now_us
 
     def has_flags(self) -> bool:
-        """Whether operators have flagged anything: then no request is plain."""
+        """Whether operators have flagged anything: then every request needs the general path."""
         return bool(self._flagging.state().flags)
 
     def is_due(self, lines: int) -> bool:
-        """Draws whether a request of so many lines is to be compared with the ERP."""
+        """Draws at random whether to compare a request with that many lines with the ERP."""
         return self._sampler is not None and self._sampler.is_due(lines)
 
-    def lay_over(
+    def overlay(
         self,
         loaded: LoadedSnapshot,
         ask: PriceAsk,
@@ -64,9 +64,9 @@ class ErpPrices:
         *,
         is_due: bool = False,
     ) -> PriceSources:
-        """Asks the ERP for the exceptions among the answers, which are changed in place; the lines it marked.
+        """Asks the ERP for the exceptions among the answers and changes these in place; returns the price sources.
 
-        `is_due`: it was drawn already that this request is to be compared.
+        `is_due`: the caller has drawn already that this request is to be compared.
         """
         self._flagging.flag_lines(loaded, ask, answers)
         exceptions = np.flatnonzero(answers.exception)
@@ -80,7 +80,7 @@ class ErpPrices:
         until_s = looking_until_s(deadline_s)
         for line in exceptions.tolist():
             if monotonic() >= until_s:
-                break  # the lines that are left keep their exception
+                break  # the remaining lines keep their exception
             checks[line] = price_check(loaded, ask, answers, line)
         found = self.gateway.prices(list(checks.values()), deadline_s)
         sources = {}
@@ -97,7 +97,7 @@ class ErpPrices:
 
     @staticmethod
     def _is_older(answer: Answer, answers: PriceAnswers, loaded: LoadedSnapshot, line: int) -> bool:
-        """Whether the matrices have the newer word than a last known price."""
+        """Whether the matrix price is newer than the last known price of the ERP."""
         return (
             answer.result is LineResult.LAST_KNOWN
             and answers.status[line] == LineStatus.OK
@@ -107,7 +107,7 @@ class ErpPrices:
 
 
 def erp_deadline_s(caller: Caller, gateway: ErpGateway) -> float:
-    """Until when a request waits for the ERP, of the monotonic clock: within what is left to the caller."""
+    """When a request stops waiting for the ERP, on the monotonic clock: within the caller's deadline."""
     wait_s = gateway.settings.limits.request_wait_ms / 1000
     left_s = caller.left_s()
     if left_s is not None:
@@ -116,7 +116,7 @@ def erp_deadline_s(caller: Caller, gateway: ErpGateway) -> float:
 
 
 def price_check(loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers, line: int) -> PriceCheck:
-    """One line as the ERP is asked: names in full, and what the matrices say."""
+    """The question to the ERP for one line, with explicit names, and the matrix price."""
     sku = ask.skus[line].decode()
     question = PriceQuestion(
         customer_id=ask.customer_id,
@@ -133,7 +133,7 @@ def price_check(loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers, li
 
 
 def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
-    """Writes one answer of the ERP; whether there is a price."""
+    """Writes one answer of the ERP into a row; returns whether it has a price."""
     price = answer.price
     if price is None:
         return False
@@ -141,7 +141,7 @@ def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
     if known:
         row[kn.ANSWER_EXCEPTION] = ExceptionReason.NONE
     row[kn.ANSWER_VALID_UNTIL] = price.valid_until_us
-    if price.unit_price_micros is None:  # confirmed: there is none
+    if price.unit_price_micros is None:  # the ERP confirms that there is none
         if row[kn.ANSWER_STATUS] == LineStatus.ERP_UNAVAILABLE:
             row[kn.ANSWER_STATUS] = LineStatus.NO_PRICE
         return False
@@ -159,7 +159,7 @@ def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
 
 
 def erp_document(answers: PriceAnswers, sources: PriceSources) -> dict[str, object] | None:
-    """What an explanation says of the ERP; None: it was not asked, or its word changed nothing."""
+    """The ERP's part of an explanation; None: its answer was not used."""
     if 0 not in sources:
         return None
     price = Decimal(int(answers.unit_price_micros[0])) / MICROS

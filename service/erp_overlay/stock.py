@@ -1,7 +1,7 @@
-"""Stock that nobody knows here, and of flagged items, asked from the ERP and laid over what the positions say.
+"""Asks the ERP for unknown stock and the stock of flagged items, and overlays the positions with it.
 
-The ERP tells one figure: the lowest balance from today on. It stands for all three sources, as old as the ERP's word; a
-last known one is STALE. Days to come (`projected`) and promises stay with the positions.
+The ERP returns one figure, the lowest balance from today on. It stands for all three sources, with the age of the ERP's
+answer; a last known one is STALE. Projected availability and promises always come from the positions.
 """
 
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller
 
 NOW_US = 60_000_000
-"""A question about an instant this far from now is not one about today's stock."""
+"""A request as of an instant further from now than this does not ask for today's stock."""
 
 
 class ErpStock:
-    """Lays the ERP's stock over answers. Safe to call from many threads."""
+    """Overlays answers with the ERP's stock. Safe to call from many threads."""
 
     def __init__(self, gateway: ErpGateway, control: ErpControl, now_us: Callable[[], int]) -> None:
         self._gateway = gateway
         self._control = control
         self._now_us = now_us
 
-    def lay_over(self, loaded: LoadedSnapshot, ask: CheckAsk, answers: CheckAnswers, caller: Caller) -> None:
-        """Asks the ERP for what is unknown or flagged among the answers, which are changed in place."""
+    def overlay(self, loaded: LoadedSnapshot, ask: CheckAsk, answers: CheckAnswers, caller: Caller) -> None:
+        """Asks the ERP for the unknown and flagged among the answers and changes these in place."""
         if abs(ask.as_of_us - self._now_us()) > NOW_US:
             return
         branches = len(answers.branches)
@@ -67,7 +67,7 @@ def _lay(
     question: StockQuestion,
     answer: Answer,
 ) -> None:
-    """Writes one answer: in whole asked units where one is named, rounded down (A6)."""
+    """Writes one answer; if the line names a unit, in whole units, rounded down (A6)."""
     line = at // len(answers.branches)
     uom = ask.uoms[line].decode()
     factor = loaded.engine.unit_factor(question.sku, uom) if uom else Fraction(1)

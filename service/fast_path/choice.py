@@ -1,4 +1,4 @@
-"""Which requests try the fast path, and which take the general path at once."""
+"""Decides which requests try the fast path, and which take the general path at once."""
 
 from pricegrid.erp.control import NO_FLAGS
 from pricegrid.service.erp_overlay.flags import Flagging

@@ -1,4 +1,4 @@
-"""What an ask to reserve would hold now."""
+"""Works out which quantities a reserve request would be granted now (A8), without side effects."""
 
 import math
 import secrets
@@ -23,23 +23,23 @@ from pricegrid.atp.rules.reservations import (
 from pricegrid.atp.rules.rows import Pair
 
 Taken = dict[Pair, list[tuple[int, int]]]
-"""(day, micros) that earlier lines of the same ask take of a pair."""
+"""(day, micros) that earlier lines of the same request take from a pair."""
 
 
 @dataclass(slots=True)
 class GrantContext:
-    """What an ask to reserve stands on beside what is free."""
+    """What a request may use besides the free quantities."""
 
     slack: Callable[[Pair], Fraction]
-    """What is shown as held of a pair less what is held, in micros."""
+    """The shown minus the exact held quantity of a pair, in micros."""
     exclude: str = ""
     """A reservation that does not count."""
     bonus: dict[Pair, int] = field(default_factory=dict)
-    """What is allocated to the order already, and may be used for it: of it nothing is free."""
+    """What is already allocated to the same order: it is not free, but the request may use it."""
     taken: Taken = field(default_factory=dict)
 
     def take(self, pair: Pair, day: int, micros: int) -> None:
-        """Note what a line takes from a day on: first what is its order's already."""
+        """Note what a line takes from a day on; it uses up the order's own allocation first."""
         own = min(micros, self.bonus.get(pair, 0))
         if own:
             self.bonus[pair] -= own
@@ -49,7 +49,7 @@ class GrantContext:
 def grant_lines(
     engine: AvailabilityEngine, ask: ReserveAsk, now_us: int, context: GrantContext
 ) -> list[ReservedLine]:
-    """The lines as they could be held, one using up what the next may not have (A8)."""
+    """The lines as they would be granted, in order: each reduces what is left for the next (A8)."""
     lines = [_grant_line(engine, line, ask, now_us, context) for line in ask.lines]
     if ask.all_or_nothing and any(line.held_micros < line.line.quantity_micros for line in lines):
         lines = [replace(line, held_micros=0, granted_micros=0, parts=()) for line in lines]
@@ -63,7 +63,7 @@ def new_reservation(
     mark: Callable[[Pair], Mark],
     asked: str,
 ) -> HeldReservation:
-    """A reservation of such lines, with a name that nobody can guess; what counts for it begins at a pair's `mark`."""
+    """A new reservation of these lines, with an unguessable id. Allocations count for it from the pair's `mark` on."""
     number = secrets.randbelow(1 << 59) + 1
     lines = [
         replace(
@@ -117,7 +117,7 @@ def _grant_line(
 def _free(
     engine: AvailabilityEngine, pair: Pair, line: ReserveLine, now_us: int, context: GrantContext
 ) -> tuple[Fraction | None, int]:
-    """(micros of a base item that can be held, None if nobody knows, the local day from which) for a line."""
+    """(micros of a base item that can be reserved, None if unknown; the local day from which) for a line."""
     item, branch = engine.ordinals(*pair)
     wanted_day = day_number(line.from_date) if line.from_date else 0
     more = context.slack(pair) + context.bonus.get(pair, 0)
@@ -125,7 +125,7 @@ def _free(
         code, micros, day = engine.free_from(item, branch, now_us, wanted_day, context.exclude)
         if code in (AvailabilityStatus.OK, AvailabilityStatus.UNKNOWN_STOCK):
             return (max(0, micros) + more if code == AvailabilityStatus.OK else None), day
-    # what leaves int64, or was taken by an earlier line of the ask: plainly
+    # Beyond int64, or an earlier line of the request takes from the pair: use the reference.
     moment = Moment(now_us, exclude_reservation=context.exclude)
     days = pair_days(decode_rows(engine.positions, [item], [branch]), *pair, moment)
     if days is None:

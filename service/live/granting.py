@@ -1,7 +1,8 @@
-"""What is done with reservations, from request to durable to shown (A8, A9).
+"""The reservation methods of live state: work out a change, make it durable, show it (A8, A9).
 
-Whatever is stored is a live change: a request, the end of a time, or what the warehouse has just said. Each is
-conditional on the versions it was worked out from; a conflict is followed, and the change worked out again.
+A change comes from a request, from an expiry, or from the warehouse. It is committed on condition that the versions on
+which it is based are still current; after a conflict the other server's changes are read and the change is worked out
+again.
 """
 
 import threading
@@ -39,7 +40,7 @@ KEY = "key"
 
 
 class Granting(ABC):
-    """The part of live state that changes reservations."""
+    """The part of `LiveState` that changes reservations."""
 
     _cache: StateCache
     _engine: AvailabilityEngine
@@ -50,15 +51,15 @@ class Granting(ABC):
     _reservations: LiveReservations
     _versions: dict[Key, int]
     _is_cleared_stored: bool
-    """Whether what the tables of this snapshot have cleared is stored."""
+    """Whether everything that the tables of this snapshot have cleared is stored."""
 
     @abstractmethod
     def _follow(self) -> None:
-        """Take in what others have committed."""
+        """Read what others have committed."""
 
     @abstractmethod
     def _commit_all(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
-        """Make commits, each atomic by itself."""
+        """Make commits, each of them atomic."""
 
     # ---- reserve
 
@@ -83,7 +84,7 @@ class Granting(ABC):
         raise busy()
 
     def _worked_out(self, ask: ReserveAsk) -> tuple[HeldReservation, HeldReservation | None]:
-        """What is held now for an ask, and the reservation that is given up for it."""
+        """(the reservation to grant, the one that it replaces)."""
         now_us = self._now_us()
         given_up = self._own_living(ask.customer_id, ask.replace_reservation)
         excluded = self._own_living(ask.customer_id, ask.exclude_reservation)
@@ -119,7 +120,7 @@ class Granting(ABC):
         return self._pairs.slack(pair, self._now_us())
 
     def _own_living(self, customer_id: str, reservation_id: str) -> HeldReservation | None:
-        """A reservation that is to make room; None: none is named, or it holds nothing any more."""
+        """The reservation to replace or exclude; None: none is named, or it no longer holds anything."""
         if not reservation_id:
             return None
         held = self._of(customer_id, reservation_id)
@@ -127,7 +128,7 @@ class Granting(ABC):
             raise _ended(held)
         return held if held.status in LIVING else None
 
-    # ---- a reservation that is there
+    # ---- existing reservations
 
     def confirm(
         self, customer_id: str, reservation_id: str, order_ref: str, order_lines: Sequence[str] = ()
@@ -238,7 +239,7 @@ class Granting(ABC):
         return held
 
     def _as_of_now(self, held: HeldReservation) -> HeldReservation:
-        """With its end, where its time is over and nobody has stored that yet."""
+        """The reservation with its expiry, also if that is not stored yet."""
         is_over = held.status is ReservationStatus.HELD and self._now_us() >= held.expires_us
         return replace(held, status=ReservationStatus.EXPIRED) if is_over else held
 
@@ -247,14 +248,14 @@ class Granting(ABC):
         if held.status is ReservationStatus.EXPIRED:
             if before is not held:
                 self._store([held])
-            raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the time of the reservation is over")
+            raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the reservation has expired")
         if held.status not in LIVING:
             raise _ended(held)
 
-    # ---- what time does
+    # ---- expiry
 
     def expire(self) -> int:
-        """End the reservations whose time is over; readers have stopped to count them already."""
+        """End the expired reservations, which readers already ignore; returns how many."""
         with self._lock:
             self._catch_up()
             held_ids = [
@@ -265,15 +266,17 @@ class Granting(ABC):
             return sum(map(self._end_if_over, held_ids))
 
     def _end_if_over(self, reservation_id: str) -> bool:
-        """Store the end of a reservation, as it stands by now: following a conflict may have brought news of it."""
+        """End a reservation in its current state: a conflict may have changed it meanwhile."""
         held = self._reservations.view(reservation_id)
         ended = held and self._as_of_now(held)
         return ended is not None and ended is not held and self._store([ended])
 
     def forget(self, kept_us: int = ENDED_KEPT_US) -> int:
-        """Forget some of the reservations that ended so long ago, and their keys, which may be used anew; how many.
+        """Delete some of the reservations that ended at least `kept_us` ago; their keys may be used again. Returns how
+        many.
 
-        One of which the warehouse has taken something over stays: no other of its order may be cleared by the same.
+        One of which the warehouse has allocated something is kept, so that the same allocation can't clear another
+        reservation of its order.
         """
         with self._lock:
             self._follow()
@@ -297,10 +300,10 @@ class Granting(ABC):
         self._reservations.forget(reservation_id)
         self._versions.pop((RESERVATION, reservation_id), None)
 
-    # ---- what is stored
+    # ---- storing
 
     def _catch_up(self) -> None:
-        """Before a change: what others did, and once for each snapshot what its tables have cleared."""
+        """Before a change: read what others did, and once per snapshot store what its tables have cleared."""
         self._follow()
         if not self._is_cleared_stored:
             self._is_cleared_stored = self._store_cleared(
@@ -308,8 +311,8 @@ class Granting(ABC):
             )
 
     def _store_cleared(self, reservation_ids: Iterable[str]) -> bool:
-        """Store what the warehouse has taken over, where it can't be worked out again later. Without the shared side
-        nothing is lost: until then it is worked out each time. False: something is still to be stored."""
+        """Store what the warehouse has allocated, where it can't be worked out again later. While the shared side is
+        unreachable nothing is lost, since it is worked out each time. False: something is still to be stored."""
         names = list(reservation_ids)
         for _ in range(COMMIT_TRIES_MAX):
             changed = [held for name in names if (held := self._reservations.to_store(name)) is not None]
@@ -335,8 +338,8 @@ class Granting(ABC):
         return False
 
     def _store(self, changes: Sequence[HeldReservation], *, is_new: bool = False) -> bool:
-        """Make reservations durable in one step, and show them; False: somebody was first. The first one is new, or
-        all were there before."""
+        """Store reservations in one commit and show them; False: a conflict. With `is_new` the first one is new, the
+        others exist."""
         before = [self._reservations.stored(held.reservation_id) for held in changes]
         changes = [self._checked(held) for held in changes]
         puts = [Put(RESERVATION, held.reservation_id, encode_record(held)) for held in changes]
@@ -348,7 +351,7 @@ class Granting(ABC):
         expected = {name: self._versions.get(name, 0) for name in names}
         answer = self._commit_all([Commit(expected, puts)])[0]
         if isinstance(answer, Conflict):
-            self._follow()  # only with all that led to these versions may they be expected
+            self._follow()  # a version may be expected only when all changes up to it are read
             self._versions.update(answer.versions)
             return False
         self._versions.update(answer.versions)
@@ -357,7 +360,7 @@ class Granting(ABC):
         return True
 
     def _checked(self, held: HeldReservation) -> HeldReservation:
-        """As it is to be stored; AssertionError when it would go back behind what is."""
+        """The reservation as it is to be stored; AssertionError if it would undo progress."""
         if held.status not in LIVING and held.ended_us is None:
             held = replace(held, ended_us=self._now_us())
         check_progress(self._reservations.stored(held.reservation_id), held)

@@ -1,4 +1,4 @@
-"""What operators do about events: dead letters, missing events, sources that begin anew. A part of `LiveState`."""
+"""The methods of live state for operators: dead letters, missing events, resets of feeds. A part of `LiveState`."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ from pricegrid.service.live.pairs import LivePairs
 
 
 class OperatorActions(ABC):
-    """Of `LiveApi`, what is no use to anybody but operators."""
+    """The methods of `LiveApi` that only operators use."""
 
     _lock: threading.RLock
     _cache: StateCache
@@ -70,7 +70,7 @@ class OperatorActions(ABC):
         return left
 
     def _replay(self, letter: DeadLetter) -> Faulty | None:
-        """Try a letter again; why it still can't be applied."""
+        """Try to apply a letter; returns why it still can't be applied, or None."""
         try:
             event = event_from_json(letter.payload_json)
         except EventError as error:
@@ -103,10 +103,10 @@ class OperatorActions(ABC):
             now_us = self._now_us()
             effective_us = now_us if ask.effective_us is None else ask.effective_us
             if effective_us > now_us + EVENT_AHEAD_US:
-                raise RequestRefusedError(Reason.INVALID_RESET, "a reset can't begin so long after now")
+                raise RequestRefusedError(Reason.INVALID_RESET, "effective_us is too far in the future")
             streams = self._pairs.heard(ask.source, ask.sku, ask.branch)
             if not streams:
-                message = f"nothing was heard from {ask.source.name.lower()} of that since the load"
+                message = f"no event of {ask.source.name.lower()} for such a pair since the load"
                 raise RequestRefusedError(Reason.NO_STREAMS, message)
             record = reset_record(ask, effective_us, now_us, len(streams))
             notes = reset_notes(effective_us, streams)

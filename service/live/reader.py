@@ -1,7 +1,7 @@
-"""How a process reads live positions that another one writes, and proves on every look that they are what it thinks.
+"""Reads live positions that another process writes, and proves for every request that they are current.
 
-Proven is: the file is of the snapshot that is served, it is the announced one, it is not retired, and its writer was
-at work just now. Anything else makes every source STALE, at once; the figures stay those last seen (A11).
+They are proven if the mapped file belongs to the served snapshot, is the announced one, is not retired, and its writer
+was at work just now. Otherwise every source is STALE at once, and the figures stay those last read (A11).
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ _NEVER_US = -(1 << 62)
 
 
 class _OtherSnapshotError(Exception):
-    """What is announced is of another snapshot: as long as one swaps, and for those that were replaced."""
+    """The announced file belongs to another snapshot: during a swap, and for snapshots that were replaced."""
 
 
 class LiveReader:
     """The live positions of one snapshot (`LiveProof`); safe to use from many threads.
 
-    A thread that doubts says so in the word that the kernels look at; only `look` takes that back, under a lock with
-    all that leads to it, so no thread reads as proven what it has found in doubt itself.
+    A thread that finds them unproven sets the `doubt` word, which the kernels read. Only `refresh` clears it, under the
+    lock and together with everything that proves it, so a thread never reads as proven what it has doubted itself.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LiveReader:
         return False
 
     def refresh(self) -> bool:
-        """See `LiveProof`. What is wrong is logged once."""
+        """See `LiveProof`. An error is logged once."""
         with self._lock:
             began_us = self._clock_us()
             try:
@@ -83,8 +83,8 @@ class LiveReader:
                 self._announced_us = _NEVER_US
                 if str(error) != self._last_error:
                     self._last_error = str(error)
-                    level = logging.ERROR if self._name else logging.INFO  # there are none yet
-                    _log.log(level, "live positions can't be followed, all is STALE: %s", error)
+                    level = logging.ERROR if self._name else logging.INFO  # no live file exists yet
+                    _log.log(level, "live positions can't be read, availability is STALE: %s", error)
             else:
                 self._last_error = ""
                 self._announced_us = began_us
@@ -102,7 +102,7 @@ class LiveReader:
         )
 
     def _find(self) -> None:
-        """Map the announced file unless it is mapped."""
+        """Map the announced file if it is not mapped yet."""
         version, name = announced(self._directory)
         if version != self._version:
             raise _OtherSnapshotError
@@ -111,10 +111,10 @@ class LiveReader:
         doubt = np.ones(1, dtype=np.int64)
         live = open_live(self._directory / name, doubt)
         if (int(live.live_head[SNAPSHOT]), int(live.live_head[BOOT])) != self._identity:
-            raise LiveFileError(f"{name} is of another snapshot, or of another start of this host")
+            raise LiveFileError(f"{name} belongs to another snapshot, or to another boot of this host")
         before = self._current[1]
         head = _as_memoryview(live.live_head)
-        # `look` goes on to say whether they are proven: until then who reads them finds them in doubt
+        # In doubt until `refresh` has proven them.
         self._positions.follow(live)
         self._current = head, _as_memoryview(doubt)
         before[0] = 1
@@ -122,12 +122,12 @@ class LiveReader:
 
 
 def _as_memoryview(array: NDArray[np.int64]) -> "memoryview[int]":
-    """The same memory; an element is had in a third of the time."""
+    """The same memory as a memoryview, whose elements are read in a third of the time."""
     return memoryview(array)  # type: ignore[arg-type]
 
 
 class OnDemandReader(LiveReader):
-    """For who has no loop that looks: every question does."""
+    """Refreshes at every request, for processes without a loop that does."""
 
     def __call__(self) -> bool:
         """See `LiveProof`."""
@@ -135,7 +135,7 @@ class OnDemandReader(LiveReader):
 
 
 def reading(store: Path, loaded: LoadedSnapshot, reader: type[LiveReader] = LiveReader) -> LoadedSnapshot:
-    """A snapshot whose live positions another process writes: in doubt until `look` has found them."""
+    """The snapshot with live positions that another process writes; unproven until `refresh` has mapped them."""
     if loaded.availability is None:
         return loaded
     return dataclasses.replace(loaded, live=reader(store, loaded.version, loaded.availability.positions))

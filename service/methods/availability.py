@@ -1,4 +1,4 @@
-"""AvailabilityService: bytes in, bytes out, answered from one snapshot; knows nothing of gRPC calls."""
+"""AvailabilityService: request bytes to response bytes, answered from one snapshot, without gRPC."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ class AvailabilityService:
         )
         answers = engine.check(ask)
         if self._erp:
-            self._erp.lay_over(loaded, ask, answers, caller)
+            self._erp.overlay(loaded, ask, answers, caller)
         totals = branch_totals(answers, query.lines.quantities_micros)
         explanations = {}
         if query.explain:
@@ -99,21 +99,21 @@ class AvailabilityService:
 
 
 def positions_of(loaded: LoadedSnapshot) -> AvailabilityEngine:
-    """The availability side of a snapshot, STALE unless its live positions are proven; refuses the request if the
-    snapshot has none."""
+    """The availability engine of a snapshot, STALE unless its live positions are proven. Raises NO_AVAILABILITY_DATA if
+    it has none."""
     if loaded.availability is None:
-        raise RequestRefusedError(Reason.NO_AVAILABILITY_DATA, "the snapshot was made without positions")
+        raise RequestRefusedError(Reason.NO_AVAILABILITY_DATA, "the snapshot has no positions")
     loaded.live()
     return loaded.availability
 
 
 def check_pairs(pairs: int, *, projected: bool = False, explained: bool = False) -> None:
-    """Refuses questions whose answer would be too large."""
+    """Refuses requests whose response would be too large."""
     pairs_max = EXPLAINED_PAIRS_MAX if explained else PROJECTED_PAIRS_MAX if projected else PAIRS_MAX
     if pairs > pairs_max:
         raise RequestRefusedError(
             Reason.TOO_MANY_PAIRS,
-            f"lines times branches are {pairs}; at most {pairs_max} for such a request",
+            f"lines times branches is {pairs}; at most {pairs_max} in such a request",
             pairs=str(pairs),
             pairs_max=str(pairs_max),
         )
@@ -129,7 +129,7 @@ def _header(
 
 
 def _origins(engine: AvailabilityEngine, ship_to: bytes) -> Sequence[bytes]:
-    """The branches that may ship when a request names none."""
+    """The branches that may ship to the destination when a request names none."""
     positions = engine.positions
     if not ship_to:
         return positions.branches.all()
@@ -141,7 +141,7 @@ def _origins(engine: AvailabilityEngine, ship_to: bytes) -> Sequence[bytes]:
 
 
 class _Explainer:
-    """Explains pairs to one caller: components that the customer may not see stay unnamed (P11)."""
+    """Explains pairs to one caller, without the names of components that the customer may not see (P11)."""
 
     def __init__(
         self, loaded: LoadedSnapshot, engine: AvailabilityEngine, customer_id: str, caller: Caller

@@ -1,4 +1,4 @@
-"""What is free of a line over all branches asked, from what is free at each."""
+"""The availability of each line in total over the requested branches (A7)."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from pricegrid.atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
 
 @dataclass(frozen=True, slots=True)
 class BranchTotals:
-    """One entry a line. Quantities are in the asked unit, 0 unless `status` is OK."""
+    """One entry per line. Quantities are in the requested unit, and 0 unless `status` is OK."""
 
     status: NDArray[np.uint8]
     available_micros: NDArray[np.int64]
@@ -22,9 +22,9 @@ class BranchTotals:
 
 
 def branch_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> BranchTotals:
-    """Sums over the branches, at least one, each clamped at 0 (A7); a sum beyond int64 is OUT_OF_RANGE."""
+    """Adds up over the branches (at least one), each clamped at 0 (A7); a sum beyond int64 is OUT_OF_RANGE."""
     lines, branches = len(quantities_micros), len(answers.branches)
-    if branches == 1:  # it is its own sum
+    if branches == 1:
         return BranchTotals(
             answers.status,
             answers.available_micros,
@@ -34,11 +34,10 @@ def branch_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -
         )
     each = answers.status.reshape(lines, branches)
     total = answers.total_available_micros
-    # a sum beyond is held at the greatest
+    # The engine saturates sums at the greatest int64.
     beyond = (each == AvailabilityStatus.OUT_OF_RANGE).any(axis=1) | (total == INT64_MAX)
-    worst = (
-        AvailabilityStatus.UNKNOWN_BRANCH
-    )  # a branch that doesn't exist is a mistake of the question, no zero
+    # An unknown branch is an error of the request: it must not count as 0.
+    worst = AvailabilityStatus.UNKNOWN_BRANCH
     mistaken = (each == worst).any(axis=1)
     least = np.where(mistaken & (each.min(axis=1) == AvailabilityStatus.OK), worst, each.min(axis=1))
     status = np.where(beyond & ~mistaken, AvailabilityStatus.OUT_OF_RANGE, least).astype(np.uint8)

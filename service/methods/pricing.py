@@ -1,4 +1,4 @@
-"""PricingService: bytes in, bytes out, answered from one snapshot; knows nothing of gRPC calls."""
+"""PricingService: request bytes to response bytes, answered from one snapshot, without gRPC."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ class PricingService:
         answers = loaded.engine.price(ask)
         sources = NO_PRICE_SOURCES
         if self._erp:
-            sources = self._erp.lay_over(loaded, ask, answers, caller, is_due=is_due)
+            sources = self._erp.overlay(loaded, ask, answers, caller, is_due=is_due)
         elif self._flagging:
             self._flagging.flag_lines(loaded, ask, answers)
         return Response(codec.encode_price_lines(loaded.engine, answers, header, sources), answers.status)
@@ -56,7 +56,7 @@ class PricingService:
         document = {**explained, "snapshot_version": loaded.version}
         sources = NO_PRICE_SOURCES
         if self._erp:
-            sources = self._erp.lay_over(loaded, ask, answers, caller)
+            sources = self._erp.overlay(loaded, ask, answers, caller)
             document["erp"] = erp_document(answers, sources)
         elif self._flagging:
             self._flagging.flag_lines(loaded, ask, answers)

@@ -64,7 +64,7 @@ class QuoteService:
             skus=query.lines.skus,
             quantities_micros=query.lines.quantities_micros,
             uoms=query.lines.uoms,
-            service_desk=True,  # to know what to hide of the availability too; hidden below
+            service_desk=True,  # NOT_ENTITLED must hide the availability too; it is hidden itself below
         )
         prices = loaded.engine.price(ask)
         denied = prices.status == LineStatus.NOT_ENTITLED
@@ -72,7 +72,7 @@ class QuoteService:
             caller = self._erp.bounded(caller)
         sources = NO_PRICE_SOURCES
         if erp is not None:
-            sources = erp.lay_over(loaded, ask, prices, caller, is_due=is_due)
+            sources = erp.overlay(loaded, ask, prices, caller, is_due=is_due)
         elif self._flagging:
             self._flagging.flag_lines(loaded, ask, prices)
         availability = _availability(loaded, query, ask, denied, caller, self._erp)
@@ -109,16 +109,17 @@ def _availability(
     check = CheckAsk(*question, branches=branches, hidden_skus=hidden, service_desk=caller.service_desk)
     checked = engine.check(check)
     if erp:
-        erp.stock.lay_over(loaded, check, checked, caller)
+        erp.stock.overlay(loaded, check, checked, caller)
     totals = branch_totals(checked, ask.quantities_micros)
-    if checked.branches.min() < 0:  # one of them doesn't exist: the lines say so, and nothing is promised
+    if checked.branches.min() < 0:  # an unknown branch: the lines have that status, and nothing is promised
         return codec.QuoteAvailability(totals, [NO_DAY] * len(ask.skus))
     promised = engine.promise(PromiseAsk(*question, branches=branches, hidden_skus=hidden))
     return codec.QuoteAvailability(totals, promise_days(promised, engine.whole_limits(check)))
 
 
 def promise_days(promised: PromiseAnswers, limits: Sequence[Limit]) -> list[int]:
-    """The last pick day of each line that is promised in full; of one that never could be, why."""
+    """The last pick day of each line that is promised in full; NO_DAY - limit of a line that can't be, with its
+    `Limit`."""
     starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
     ok = (promised.status == AvailabilityStatus.OK).tolist()
     shortages = promised.shortage_micros.tolist()
