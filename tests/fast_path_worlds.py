@@ -8,7 +8,7 @@ import numpy as np
 
 from pricegrid import v1
 from pricegrid.atp.engine import AvailabilityEngine
-from pricegrid.erp.control import ControlState, Flag
+from pricegrid.erp.operator_flags import Flag, FlagSet
 from pricegrid.loaders.publish import compile_dataset
 from pricegrid.loaders.read.instants import day_start_us
 from pricegrid.loaders.validate.tables import validate_tables
@@ -86,13 +86,13 @@ def padded(rng: Random, name: str) -> str:
     return rng.choice(["", " ", "\t "]) + name + rng.choice(["", " "]) if rng.random() < 0.01 else name
 
 
-def random_flags(rng: Random) -> ControlState:
+def random_flags(rng: Random) -> FlagSet:
     """What operators flagged: mostly nothing."""
     names = [("customer", name) for name in (*CUSTOMERS, "nobody")] + [
         ("sku", name) for name in (*SKUS, "nothing")
     ]
     chosen = rng.sample(names, rng.randint(1, 3)) if rng.random() < 0.3 else []
-    return ControlState(
+    return FlagSet(
         tuple(Flag(kind, name, 0, "", rng.choice([None, None, VERSION, "another"])) for kind, name in chosen)
     )
 

@@ -10,11 +10,11 @@ import pytest
 
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
 from pricegrid.cache.memory import MemoryValueCache
-from pricegrid.erp.control import ErpControl
 from pricegrid.erp.dead_letters import DeadLetter
-from pricegrid.erp.gateway import LOOK_KEYS, ErpGateway
+from pricegrid.erp.gateway import LOOKUP_KEYS, ErpGateway
 from pricegrid.erp.http_json import HttpJsonAdapter
 from pricegrid.erp.observe import BreakerState, NoErpMetrics
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.protocol import Refusal, StockQuestion
 from pricegrid.erp.settings import read_settings
 from pricegrid.erp.validation import PriceCheck
@@ -289,7 +289,7 @@ def test_ten_thousand_lines_are_looked_up_as_long_as_there_is_time(small, tmp_pa
 
     assert answers == hurried == [None] * 10_000
     assert 2 <= cache.looks <= 8, "of 80: a caller in a hurry gets one at least"
-    assert cache.keys_max == LOOK_KEYS
+    assert cache.keys_max == LOOKUP_KEYS
 
 
 def test_an_erp_that_answers_errors_sees_a_fifth_more_calls_at_most(store, small, tmp_path):
@@ -366,7 +366,9 @@ def test_an_invalidation_also_voids_an_answer_that_is_under_way(patient_desk, sm
     asking = threading.Thread(target=desk.ask, args=(Line("X1", 4),))
     asking.start()
     until(lambda: len(small.calls) == 1, "the ERP is asked")
-    ErpControl(store).invalidate("C1", "X1", now_us())  # the price was changed while it worked on the old one
+    OperatorFlags(store).invalidate(
+        "C1", "X1", now_us()
+    )  # the price was changed while it worked on the old one
     small.holding.clear()
     small.released.set()
     asking.join()

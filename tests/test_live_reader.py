@@ -247,7 +247,7 @@ def test_a_file_from_before_the_host_started_anew_is_not_followed(host, monkeypa
 
     with caplog.at_level("INFO"):
         assert [host.readers[VERSIONS[0]].refresh() for _ in range(3)] == [False] * 3
-    assert caplog.text.count("another start of this host") == 1, "told once"
+    assert caplog.text.count("another boot of this host") == 1, "told once"
 
 
 def test_names_of_files_never_come_again_and_old_ones_go(host):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pricegrid import v1
-from pricegrid.erp.control import NO_FLAGS, ControlState
+from pricegrid.erp.operator_flags import NO_FLAGS, FlagSet
 from pricegrid.pricing_engine.errors import PricingError
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.errors import RequestRefusedError
@@ -32,15 +32,15 @@ ANSWERED: Counter[bool] = Counter()
 class Flagged:
     """Operator flags that never change."""
 
-    def __init__(self, state: ControlState) -> None:
+    def __init__(self, state: FlagSet) -> None:
         self._state = state
 
-    def state(self) -> ControlState:
+    def state(self) -> FlagSet:
         return self._state
 
 
 def general_path(
-    loaded: LoadedSnapshot, raw: bytes, caller: Caller, *, is_quote: bool, flagged: ControlState = NO_FLAGS
+    loaded: LoadedSnapshot, raw: bytes, caller: Caller, *, is_quote: bool, flagged: FlagSet = NO_FLAGS
 ) -> bytes | str:
     """The response of the general path, or how it refuses."""
     source = OneSnapshot(LoadedSnapshot(

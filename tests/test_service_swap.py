@@ -23,7 +23,7 @@ class Proof:
     def __call__(self) -> bool:
         return self.is_in_hand
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         return self.is_in_hand
 
 
@@ -163,7 +163,7 @@ class Files:
         self._dropped, self._version = dropped, version
         made.append(version)
 
-    def point(self) -> None:
+    def announce(self) -> None:
         pass
 
     def drop(self) -> None:

@@ -7,10 +7,10 @@ from time import monotonic
 
 from pricegrid.cache.open import open_value_cache
 from pricegrid.cache.protocol import ValueCache
-from pricegrid.erp.control import ErpControl
 from pricegrid.erp.dead_letters import DeadLetterFile, DeadLetterSink
 from pricegrid.erp.gateway import ErpGateway
 from pricegrid.erp.observe import ErpMetrics, NoErpMetrics
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import ParityFile, ParitySampler
 from pricegrid.erp.settings import ErpSettings, read_settings
 from pricegrid.service.clock import now_us
@@ -59,7 +59,7 @@ def open_erp(
 ) -> ErpFallback:
     """Starts the gateway, and the parity sampler unless disabled. Raises ErpConfigError; the ERP need not be up."""
     metrics = metrics or NoErpMetrics()
-    control = ErpControl(store)
+    flags = OperatorFlags(store)
     kept = cache or open_value_cache(store / CACHE_FOLDER)
     gateway = ErpGateway(
         settings,
@@ -67,15 +67,15 @@ def open_erp(
         dead_letters or DeadLetterFile(store),
         metrics,
         clock_us,
-        invalidated=lambda customer, sku, at_us: control.state().is_invalidated(customer, sku, at_us),
+        invalidated=lambda customer, sku, at_us: flags.state().is_invalidated(customer, sku, at_us),
     )
     gateway.start()
     sampler = None
     if sample and settings.parity.sample_per_million:
-        sampler = ParitySampler(settings.parity, gateway, ParityFile(store), control, metrics, clock_us)
+        sampler = ParitySampler(settings.parity, gateway, ParityFile(store), flags, metrics, clock_us)
         sampler.start()
-    prices = ErpPrices(gateway, control, sampler, clock_us)
-    return ErpFallback(prices, ErpStock(gateway, control, clock_us), gateway, sampler, kept)
+    prices = ErpPrices(gateway, flags, sampler, clock_us)
+    return ErpFallback(prices, ErpStock(gateway, flags, clock_us), gateway, sampler, kept)
 
 
 def open_worker_erp(config: Path, store: Path, *, metrics: bool) -> ErpFallback:

@@ -3,32 +3,32 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.erp.control import LOOK_S, NO_FLAGS, ControlState, ErpControl
+from pricegrid.erp.operator_flags import NO_FLAGS, RELOAD_S, FlagSet, OperatorFlags
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
 from pricegrid.service.process.snapshots import LoadedSnapshot
 
-_LOOK_US = int(LOOK_S * 1_000_000)
+_RELOAD_US = int(RELOAD_S * 1_000_000)
 _ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 
 
 class Flagging:
     """Flags lines; checks the store for new flags a few times a second. Safe to call from many threads."""
 
-    def __init__(self, control: ErpControl) -> None:
-        self._control = control
-        self._seen_us = -_LOOK_US
+    def __init__(self, flags: OperatorFlags) -> None:
+        self._flags = flags
+        self._seen_us = -_RELOAD_US
         self._seen = NO_FLAGS
 
-    def state(self) -> ControlState:
+    def state(self) -> FlagSet:
         """The current flags."""
-        return self._control.state()
+        return self._flags.state()
 
-    def state_at(self, now_us: int) -> ControlState:
+    def state_at(self, now_us: int) -> FlagSet:
         """The current flags, for the fast path, which knows the time: mostly the cost is one comparison."""
-        if not 0 <= now_us - self._seen_us < _LOOK_US:
-            self._seen = self._control.state()
+        if not 0 <= now_us - self._seen_us < _RELOAD_US:
+            self._seen = self._flags.state()
             self._seen_us = now_us
         return self._seen
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid import v1
-from pricegrid.erp.control import ErpControl
-from pricegrid.erp.gateway import Answer, ErpGateway, looking_until_s
+from pricegrid.erp.gateway import Answer, ErpGateway, lookup_deadline_s
 from pricegrid.erp.observe import LineResult
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import ParitySampler
 from pricegrid.erp.validation import PriceCheck
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
@@ -38,12 +38,12 @@ class ErpPrices:
     def __init__(
         self,
         gateway: ErpGateway,
-        control: ErpControl,
+        flags: OperatorFlags,
         sampler: ParitySampler | None,
         now_us: Callable[[], int],
     ) -> None:
         self.gateway = gateway
-        self._flagging = Flagging(control)
+        self._flagging = Flagging(flags)
         self._sampler = sampler
         self._now_us = now_us
 
@@ -77,7 +77,7 @@ class ErpPrices:
             return NO_PRICE_SOURCES
         deadline_s = erp_deadline_s(caller, self.gateway)
         checks = {}
-        until_s = looking_until_s(deadline_s)
+        until_s = lookup_deadline_s(deadline_s)
         for line in exceptions.tolist():
             if monotonic() >= until_s:
                 break  # the remaining lines keep their exception

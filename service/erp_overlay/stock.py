@@ -10,9 +10,9 @@ from fractions import Fraction
 import numpy as np
 
 from pricegrid.atp.model import AvailabilityStatus, CheckAnswers, CheckAsk, Freshness
-from pricegrid.erp.control import ErpControl
 from pricegrid.erp.gateway import Answer, ErpGateway
 from pricegrid.erp.observe import LineResult
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.protocol import StockQuestion
 from pricegrid.pricing_engine.model import INT64_MAX, MICROS
 from pricegrid.service.erp_overlay.prices import erp_deadline_s
@@ -26,9 +26,9 @@ NOW_US = 60_000_000
 class ErpStock:
     """Overlays answers with the ERP's stock. Safe to call from many threads."""
 
-    def __init__(self, gateway: ErpGateway, control: ErpControl, now_us: Callable[[], int]) -> None:
+    def __init__(self, gateway: ErpGateway, flags: OperatorFlags, now_us: Callable[[], int]) -> None:
         self._gateway = gateway
-        self._control = control
+        self._flags = flags
         self._now_us = now_us
 
     def overlay(self, loaded: LoadedSnapshot, ask: CheckAsk, answers: CheckAnswers, caller: Caller) -> None:
@@ -37,7 +37,7 @@ class ErpStock:
             return
         branches = len(answers.branches)
         wanted = answers.status == AvailabilityStatus.UNKNOWN_STOCK
-        if skus := self._control.state().flagged("sku", loaded.version):
+        if skus := self._flags.state().flagged("sku", loaded.version):
             flagged = np.fromiter((sku.decode() in skus for sku in ask.skus), bool, len(ask.skus))
             wanted |= np.repeat(flagged, branches) & (answers.status == AvailabilityStatus.OK)
         places = np.flatnonzero(wanted).tolist()

@@ -1,6 +1,6 @@
 """Decides which requests try the fast path, and which take the general path at once."""
 
-from pricegrid.erp.control import NO_FLAGS
+from pricegrid.erp.operator_flags import NO_FLAGS
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.prices import ErpPrices
 from pricegrid.service.fast_path import kernel

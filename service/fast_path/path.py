@@ -16,7 +16,7 @@ from pricegrid.atp.arrays.positions import Tables
 from pricegrid.atp.arrays.quote_window import QuoteWindow, quote_window
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.kernels.quote import ASKED_SIZE, FREE_SIZE, FREE_STATUS
-from pricegrid.erp.control import NO_FLAGS, ControlState, Flag
+from pricegrid.erp.operator_flags import NO_FLAGS, Flag, FlagSet
 from pricegrid.pricing_engine.engine import KernelTerms, PriceEngine
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.kernels.tables import describe
@@ -129,7 +129,7 @@ class FastPath:
         flags: int,
         now_us: int,
         correlation_id: str,
-        flagged: ControlState = NO_FLAGS,
+        flagged: FlagSet = NO_FLAGS,
     ) -> Response | None:
         """Answers a `PriceLinesRequest`, with QUOTE a `QuoteLinesRequest`; None when it needs the general path.
 
@@ -156,7 +156,7 @@ class FastPath:
             else:
                 return None
 
-    def _flagged(self, state: ControlState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _flagged(self, state: FlagSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The customers and items flagged by the policy or by operators, as sorted ordinals."""
         version, prices = self._version.decode(), self._prices
         customers = prices.ordinals("customer", state.flagged("customer", version))

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from pricegrid import v1
 from pricegrid.atp.live.layout import CHANGES
 from pricegrid.cache.redis_options import RedisOptions
-from pricegrid.erp.control import ErpControl
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.loaders.errors import SnapshotError
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import now_us
@@ -192,7 +192,7 @@ def _serve(
         live=link.methods(),
         changes=PolledChanges(lambda: live_version(holder)),
         erp=erp,
-        flagging=Flagging(ErpControl(config.store)),
+        flagging=Flagging(OperatorFlags(config.store)),
     )
     health_status = _Health(health_servicer)
     health_status.update(is_complete=False, is_live_proven=False)

@@ -11,7 +11,7 @@ import grpc
 from pricegrid import Client
 from pricegrid.atp.live.positions import LiveWriter
 from pricegrid.cache.embedded import EmbeddedStateCache
-from pricegrid.erp.control import ErpControl
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.settings import read_settings
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import now_us
@@ -225,7 +225,7 @@ def store_client(
         if erp_config is not None:
             erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
             stack.callback(erp.close)
-        offered = services(holder, now_us, live=live, erp=erp, flagging=Flagging(ErpControl(store)))
+        offered = services(holder, now_us, live=live, erp=erp, flagging=Flagging(OperatorFlags(store)))
         yield stack.enter_context(Client(channel=InProcessChannel(offered, service_desk=True)))
 
 
