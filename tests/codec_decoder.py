@@ -1,4 +1,4 @@
-"""Fuzzing the scanner: what it accepts, the protobuf runtime reads the same; what is plain, it accepts."""
+"""Fuzzing the scanner: what it accepts, the protobuf runtime reads the same; it accepts everything canonical."""
 
 from collections import Counter
 from random import Random
@@ -82,7 +82,7 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
         assert scanned.count in {NEEDS_RUNTIME, BUFFER_FULL}, f"accepted, and to be refused: {reason}"
         return shown | {reason}
     if scanned.count < 0:
-        assert scanned.count == BUFFER_FULL or not is_plain(shown), "plain, not accepted"
+        assert scanned.count == BUFFER_FULL or not is_canonical(shown), "canonical, not accepted"
         assert scanned.count == NEEDS_RUNTIME or len(request.lines) > ROOM, (
             "more room asked for than there are lines"
         )
@@ -106,7 +106,7 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
     return shown | {"accepted"}
 
 
-def is_plain(shown: set[str]) -> bool:
+def is_canonical(shown: set[str]) -> bool:
     """Whether a message that is not to be refused must be accepted, or more room be asked for."""
     return not shown & {
         "beyond ASCII",

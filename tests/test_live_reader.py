@@ -307,21 +307,21 @@ def test_no_thread_reads_as_proven_what_it_doubts(host):
 
     def slowly(head):
         answer = is_shown(head)
-        if threading.current_thread() is looker:
+        if threading.current_thread() is refresher:
             began.set()
             assert go_on.wait(30)
         return answer
 
     reader._is_shown = slowly
-    looker = threading.Thread(target=reader.look)
-    looker.start()
+    refresher = threading.Thread(target=reader.refresh)
+    refresher.start()
     assert began.wait(30)
     writer.arrays.live_head[BEAT] = 0
     verdicts = []
     asker = threading.Thread(target=lambda: verdicts.append((reader(), is_fresh(engine))))
     asker.start()
     go_on.set()
-    looker.join()
+    refresher.join()
     asker.join()
 
     assert verdicts == [(False, False)]

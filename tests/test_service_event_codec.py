@@ -232,7 +232,7 @@ BAD_TEXTS = [
     ("deeper than can be read", "[" * 100_000, "MALFORMED", "not JSON"),
     ("bytes that are no text", b"\xff", "MALFORMED", "not JSON"),
     ("a member twice", '{"sku": "A", "sku": "B"}', "MALFORMED", "twice"),
-    ("an unknown member", good_json(expected="2026-03-07"), "MALFORMED", "expected: an event has no such"),
+    ("an unknown member", good_json(expected="2026-03-07"), "MALFORMED", "expected: not a member of an event"),
     ("no source", good_json(source=None), "UNKNOWN_SOURCE", "source is missing"),
     ("an unknown source", good_json(source="crm"), "UNKNOWN_SOURCE", "there are erp, wms, transit"),
     ("a source in capitals", good_json(source="ERP"), "UNKNOWN_SOURCE", 'source is "ERP"'),

@@ -83,7 +83,8 @@ def test_the_fast_path_answers_as_the_general_path_does(judged: list[bytes]) -> 
     assert len(judged) >= ANSWERED[True]
     if LONG:
         sys.stderr.write(f"requests answered by the fast path: {dict(ANSWERED)}\n")
-    assert ANSWERED[True] > 2 * ANSWERED[False] > 0
+    # Of such requests 65 in 100 are simple, whatever the seed.
+    assert ANSWERED[True] > 1.5 * ANSWERED[False] > 0
 
 
 def test_a_line_that_the_erp_should_confirm_takes_the_general_path() -> None:

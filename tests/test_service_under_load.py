@@ -74,7 +74,7 @@ def pinned(asked: Asked, version: str) -> Asked:
     message = type(asked.message)()
     message.CopyFrom(asked.message)
     message.snapshot_version = version
-    return Asked(message, asked.is_plain)
+    return Asked(message, asked.is_simple)
 
 
 # -- checking ---------------------------------------------------------------------------------------------------------
@@ -361,9 +361,9 @@ def test_the_requests_go_both_ways_and_meet_every_status(store, book):
         if asked.message.snapshot_version:
             continue
         raw, flags = asked.message.SerializeToString(), QUOTE if asked.is_quote else 0
-        is_plain = loaded.fast_path.answer(raw, flags, time.time_ns() // 1000, "") is not None
-        assert is_plain == asked.is_plain, asked.message
-        went[is_plain] += 1
+        is_simple = loaded.fast_path.answer(raw, flags, time.time_ns() // 1000, "") is not None
+        assert is_simple == asked.is_simple, asked.message
+        went[is_simple] += 1
     first, second = (results(book.answers(at)[version] for at in range(40)) for version in book.versions[:2])
     seen = Counter(result.status for result in first)
     tells_apart = sum(one != other for one, other in zip(first, second, strict=True))

@@ -113,10 +113,10 @@ class LivePairs:
             state.restarts[event.source] = Restart(count + 1, event.sequence, event.effective_us)
         elif event.kind is Kind.RESET:
             state.restarts.pop(event.source, None)
-        is_plain = event.measure in PLAIN and event.kind is not Kind.RESET
-        if is_plain and event.effective_us <= state.base.erp_us and outcome.status is EventStatus.APPLIED:
+        is_stock = event.measure in PLAIN and event.kind is not Kind.RESET
+        if is_stock and event.effective_us <= state.base.erp_us and outcome.status is EventStatus.APPLIED:
             outcome = Outcome(EventStatus.OLDER)
-        if not is_plain or event.source is not Source.ERP:
+        if not is_stock or event.source is not Source.ERP:
             state.has_new_lists = True
             self._tell_components(pair, state)
         if event.kind is Kind.RESET or stream.waiting != waiting:

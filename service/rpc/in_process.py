@@ -249,8 +249,8 @@ def _with_live_state(
     cache = EmbeddedStateCache(live_directory(store))
     stack.callback(cache.close)
 
-    def more_room(grown: int) -> LiveWriter:
+    def make_writer(grown: int) -> LiveWriter:
         return LiveWriter.in_memory(LIVE_PAIRS << grown, LIVE_WORDS << grown)
 
-    live = LiveState(cache, active.availability, active.version, active.created_at_us, more_room, now_us)
+    live = LiveState(cache, active.availability, active.version, active.created_at_us, make_writer, now_us)
     return active, live_methods(live, now_us)

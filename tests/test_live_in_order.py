@@ -1,4 +1,4 @@
-"""Plain streams, compiled, beside the rules for all streams: the same events, one message after the other."""
+"""In-order streams, compiled, agree with the rules for all streams on the same events, message by message."""
 
 import itertools
 import os
@@ -35,19 +35,19 @@ SKUS = ("X", "Y", "Z", "KIT", "NONE")
 
 
 @contextmanager
-def long_way() -> Iterator[None]:
-    """Meanwhile no stream is plain, and no message is read but by the protobuf runtime."""
+def general_path() -> Iterator[None]:
+    """No stream is an in-order one, and only the protobuf runtime decodes messages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_message, "scan_events", lambda _: None)
         patch.setattr(PlainStreams, "take_over", lambda *_: False)
         yield
 
 
-class LongSite(Site):
-    """Takes every event the long way."""
+class GeneralSite(Site):
+    """Takes every event by the general path."""
 
     def start(self) -> None:
-        with long_way():
+        with general_path():
             super().start()
 
 
@@ -67,7 +67,7 @@ def two_sites(*, is_complete: bool) -> Iterator[tuple[Site, Site]]:
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         places = (
             site(Path(one), is_complete=is_complete),
-            site(Path(other), LongSite, is_complete=is_complete),
+            site(Path(other), GeneralSite, is_complete=is_complete),
         )
         yield places
         for place in places:
@@ -76,7 +76,7 @@ def two_sites(*, is_complete: bool) -> Iterator[tuple[Site, Site]]:
 
 def outcome(place: Site, raw: bytes) -> object:
     """What a message is answered."""
-    with long_way() if isinstance(place, LongSite) else nullcontext():
+    with general_path() if isinstance(place, GeneralSite) else nullcontext():
         try:
             found = place.live.publish(raw)
         except RequestRefusedError as error:
@@ -98,7 +98,10 @@ def standing(place: Site) -> object:
 
 def reserve(place: Site, number: int) -> None:
     """A reservation under an id that both sites give it, every other one confirmed."""
-    with long_way() if isinstance(place, LongSite) else nullcontext(), pytest.MonkeyPatch.context() as patch:
+    with (
+        general_path() if isinstance(place, GeneralSite) else nullcontext(),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr(grant.secrets, "randbelow", lambda _: number)
         held = place.reserve(number + 1, f"K{number}", allow_partial=True, order_ref="SO-1")
         if held and number % 2:
@@ -232,7 +235,7 @@ MESSAGE = encode_events(
     st.integers(0, len(MESSAGE)),
     st.integers(0, 9),
 )
-def test_damaged_bytes_do_the_same_whichever_way_they_go(flips, cut, is_cut):
+def test_damaged_bytes_have_the_same_effect_on_both_paths(flips, cut, is_cut):
     damaged = bytearray(MESSAGE)
     for at_byte, value in flips:
         damaged[at_byte] = value
@@ -253,8 +256,8 @@ def test_damaged_bytes_do_the_same_whichever_way_they_go(flips, cut, is_cut):
             assert len(read.events) + len(read.unreadable) == 1
 
 
-def test_what_is_plain_goes_the_short_way(tmp_path, monkeypatch):
-    """Otherwise the tests above would compare the long way with itself."""
+def test_simple_events_take_the_compiled_path(tmp_path, monkeypatch):
+    """Otherwise the tests above would compare the general path with itself."""
     place = site(tmp_path)
     place.publish(event(1, 50), event(1, 2, sku="Y"))
     seen: list[bytes] = []
@@ -268,7 +271,7 @@ def test_what_is_plain_goes_the_short_way(tmp_path, monkeypatch):
     assert set(seen) == {b""}
 
 
-def test_a_gap_takes_a_stream_the_long_way_until_it_is_closed(tmp_path):
+def test_a_stream_with_a_gap_takes_the_general_path_until_it_is_closed(tmp_path):
     place = site(tmp_path)
     streams = place.live._pairs._in_order
 
@@ -313,8 +316,8 @@ def test_many_pairs_and_long_streams_find_room(tmp_path):
         {"supersedes": "PO-1"},
     ],
 )
-def test_what_says_more_than_a_figure_is_not_plain(fields):
-    """Such an event leaves the compiled way alone; those beside it stay."""
+def test_an_event_with_more_than_a_figure_takes_the_general_path(fields):
+    """Such an event leaves the compiled path alone; the others of the message stay."""
     rows = scan_events(request(good(), good(**fields), good(source=2, measure=3)))
 
     assert [row == PLAIN for row in rows[:, ROW_SAYS]] == [True, False, False]
