@@ -93,10 +93,10 @@ end
 _COMMIT: Final = """
 local epoch, known, before = whole_state()
 if epoch ~= ARGV[1] then return {'fenced'} end
-local told, number, expected = ARGV[5], ARGV[6], tonumber(ARGV[7])
+local outbox, number, expected = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local function damaged() mark_damaged() return {'fenced'} end
-if told ~= '' then
-  local last = version(redis.call('HGET', RECORD, told))
+if outbox ~= '' then
+  local last = version(redis.call('HGET', RECORD, outbox))
   if not last then return damaged() end
   if tonumber(last) >= tonumber(number) then return {'told'} end
 end
@@ -129,7 +129,7 @@ for at = puts, #ARGV, 3 do
     write(ARGV[at], versions[#versions] .. ARGV[at + 1])
   end
 end
-if told ~= '' then write(told, number .. '-') end
+if outbox ~= '' then write(outbox, number .. '-') end
 local entry
 entry, known = append(ARGV[2], before, known, '', ARGV[3], ARGV[4])
 if not entry then return {'fenced'} end

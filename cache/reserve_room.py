@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class ReserveRoom:
-    """An empty file beside the database."""
+    """A preallocated file beside the database."""
 
     def __init__(self, directory: Path, size: int = BYTES) -> None:
         self._path = directory / FILE

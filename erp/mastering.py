@@ -52,7 +52,7 @@ class Mastering:
         for entity, owner in owners.items():
             if entity not in ENTITIES and entity not in _ENTITY_OF:
                 known = ", ".join((*ENTITIES, *_ENTITY_OF))
-                raise ErpConfigError(f"{path}: owners.{entity} is no entity; there are {known}")
+                raise ErpConfigError(f"{path}: owners.{entity} is not an entity; there are {known}")
             if not isinstance(owner, str) or not owner:
                 raise ErpConfigError(f"{path}: owners.{entity} must be the name of an ERP")
         return cls(default, owners)

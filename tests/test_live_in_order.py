@@ -63,7 +63,7 @@ def site(directory: Path, kind: type[Site] = Site, *, is_complete: bool = False)
 
 @contextmanager
 def two_sites(*, is_complete: bool) -> Iterator[tuple[Site, Site]]:
-    """One as it is, and one that takes every event the long way."""
+    """One as it is, and one that takes every event the general path."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         places = (
             site(Path(one), is_complete=is_complete),

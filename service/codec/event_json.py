@@ -194,8 +194,8 @@ def _no_number(name: str) -> Decimal:
 
 
 def _absent(members: Mapping[str, Any], name: str) -> bool:
-    said = members.get(name)
-    return said is None or said == ""
+    value = members.get(name)
+    return value is None or value == ""
 
 
 def _required(members: Mapping[str, Any], name: str, reason: DeadReason = DeadReason.MALFORMED) -> Any:
@@ -207,44 +207,44 @@ def _required(members: Mapping[str, Any], name: str, reason: DeadReason = DeadRe
 def _choice(
     members: Mapping[str, Any], name: str, values: Mapping[str, _Choice], reason: DeadReason
 ) -> _Choice:
-    said = _required(members, name, reason)
-    if isinstance(said, str) and said in values:
-        return values[said]
-    raise EventError(reason, f"{name} is {_shown(said)}; there are {', '.join(values)}")
+    value = _required(members, name, reason)
+    if isinstance(value, str) and value in values:
+        return values[value]
+    raise EventError(reason, f"{name} is {_shown(value)}; there are {', '.join(values)}")
 
 
 def _integer(members: Mapping[str, Any], name: str, reason: DeadReason, least: int) -> int:
-    said = _required(members, name, reason)
-    if not isinstance(said, int) or isinstance(said, bool) or not least <= said <= INT64_MAX:
-        raise EventError(reason, f"{name} is {_shown(said)}, not an integer from {least} to 2^63 - 1")
-    return said
+    value = _required(members, name, reason)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= INT64_MAX:
+        raise EventError(reason, f"{name} is {_shown(value)}, not an integer from {least} to 2^63 - 1")
+    return value
 
 
 def _instant(members: Mapping[str, Any], name: str, zone: ZoneInfo | None) -> int:
-    said = _required(members, name)
+    value = _required(members, name)
     try:
-        found = parse_as_of(said)
+        found = parse_as_of(value)
     except (TypeError, ValueError) as error:
         expected = "an RFC 3339 instant such as 2026-03-02T06:00:00Z"
-        raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(said)}, not {expected}") from error
+        raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(value)}, not {expected}") from error
     if isinstance(found, datetime):
         instant_us = us_of(found)
     elif zone is not None:
         instant_us = day_start_us(found, zone)
     else:
         raise EventError(
-            DeadReason.MALFORMED, f"{name} is the date {said}; without a time zone it is no instant"
+            DeadReason.MALFORMED, f"{name} is the date {value}; without a time zone it is not an instant"
         )
     if not AS_OF_MIN_US < instant_us < AS_OF_MAX_US:
-        raise EventError(DeadReason.OUT_OF_RANGE, f"{name} is {said}, outside the years 1970 to 8999")
+        raise EventError(DeadReason.OUT_OF_RANGE, f"{name} is {value}, outside the years 1970 to 8999")
     return instant_us
 
 
 def _figure(members: Mapping[str, Any], name: str) -> int:
-    said = _required(members, name, DeadReason.INVALID_QUANTITY)
-    text = said if isinstance(said, str) else str(said)
-    if isinstance(said, bool) or not _DECIMAL.fullmatch(text):
-        raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {_shown(said)}, not a decimal number")
+    value = _required(members, name, DeadReason.INVALID_QUANTITY)
+    text = value if isinstance(value, str) else str(value)
+    if isinstance(value, bool) or not _DECIMAL.fullmatch(text):
+        raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {_shown(value)}, not a decimal number")
     with localcontext(_EXACT):
         micros = Decimal(text) * _MICROS
         if micros != micros.to_integral_value():
@@ -266,23 +266,23 @@ def _least_0(members: Mapping[str, Any], name: str, most: int) -> int | None:
 
 
 def _text(members: Mapping[str, Any], name: str, bytes_max: int, *, required: bool = False) -> str:
-    said = _required(members, name) if required else members.get(name, "")
-    if said is None:
-        said = ""
-    if not isinstance(said, str):
-        raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(said)}, not text")
-    said = trimmed(said)
-    if required and not said:
+    value = _required(members, name) if required else members.get(name, "")
+    if value is None:
+        value = ""
+    if not isinstance(value, str):
+        raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(value)}, not text")
+    value = trimmed(value)
+    if required and not value:
         raise EventError(DeadReason.MALFORMED, f"{name} is missing")
     try:
-        size = len(said.encode())
+        size = len(value.encode())
     except UnicodeEncodeError as error:  # half of a surrogate pair
-        raise EventError(DeadReason.MALFORMED, f"{name} is no Unicode text") from error
+        raise EventError(DeadReason.MALFORMED, f"{name} is not Unicode text") from error
     if size > bytes_max:
         raise EventError(DeadReason.MALFORMED, f"{name} has {size} bytes; at most {bytes_max}")
-    return said
+    return value
 
 
-def _shown(said: object) -> str:
-    text = json.dumps(said, ensure_ascii=True, default=str)
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=True, default=str)
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."

@@ -40,20 +40,20 @@ class ErpStock:
         if skus := self._flags.state().flagged("sku", loaded.version):
             flagged = np.fromiter((sku.decode() in skus for sku in ask.skus), bool, len(ask.skus))
             wanted |= np.repeat(flagged, branches) & (answers.status == AvailabilityStatus.OK)
-        places = np.flatnonzero(wanted).tolist()
-        if not places:
+        pairs = np.flatnonzero(wanted).tolist()
+        if not pairs:
             return
         questions = [
             StockQuestion(
                 ask.skus[at // branches].decode(), ask.branches[at % branches].decode(), ask.as_of_us
             )
-            for at in places
+            for at in pairs
         ]
         found = self._gateway.stock(questions, erp_deadline_s(caller, self._gateway))
-        for at, question, answer in zip(places, questions, found, strict=True):
+        for at, question, answer in zip(pairs, questions, found, strict=True):
             if answer is not None:
                 _lay(loaded, ask, answers, at, question, answer)
-        for line in {at // branches for at in places}:
+        for line in {at // branches for at in pairs}:
             own = slice(line * branches, (line + 1) * branches)
             total = int(answers.available_micros[own].astype(object).sum())
             answers.total_available_micros[line] = min(total, INT64_MAX)
