@@ -305,7 +305,7 @@ class ErpGateway:
         self, check: PriceCheck, timed: TimedReply[PriceReply | LineFailure] | ErpAnswerError
     ) -> ValidPrice | RefusedError:
         """Validates a reply; caches it, or makes it a dead letter."""
-        reply, asked_at_us = self._parted(timed)
+        reply, asked_at_us = self._reply_of(timed)
         try:
             price = valid_price(check, _line(reply), self.settings.validation)
         except RefusedError as error:
@@ -320,7 +320,7 @@ class ErpGateway:
         self, check: PriceCheck, timed: TimedReply[PriceReply | LineFailure] | ErpAnswerError
     ) -> ValidPrice | RefusedError:
         """Validates a reply for a comparison, which is neither cached nor made a dead letter."""
-        reply, _ = self._parted(timed)
+        reply, _ = self._reply_of(timed)
         try:
             return valid_price(check, _line(reply), self.settings.validation)
         except RefusedError as error:
@@ -330,7 +330,7 @@ class ErpGateway:
     def _validate_stock(
         self, question: StockQuestion, timed: TimedReply[StockReply | LineFailure] | ErpAnswerError
     ) -> ValidStock | RefusedError:
-        reply, asked_at_us = self._parted(timed)
+        reply, asked_at_us = self._reply_of(timed)
         try:
             stock = valid_stock(question, _line(reply))
         except RefusedError as error:
@@ -346,7 +346,7 @@ class ErpGateway:
         self._cache.put([stock_value(question, stock, self.settings, asked_at_us)])
         return stock
 
-    def _parted(self, timed: TimedReply[R] | ErpAnswerError) -> tuple[R | ErpAnswerError, int]:
+    def _reply_of(self, timed: TimedReply[R] | ErpAnswerError) -> tuple[R | ErpAnswerError, int]:
         """(reply, when it was requested). An answer is as old as its question; otherwise an invalidation that comes
         while the ERP works would miss that answer."""
         return (timed, self._now_us()) if isinstance(timed, ErpAnswerError) else timed

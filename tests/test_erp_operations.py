@@ -359,7 +359,7 @@ def test_a_mastering_table_says_whose_tables_are_extracted(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[owners]\nprizes = "new"', "owners.prizes is no entity"),
+        ('[owners]\nprizes = "new"', "owners.prizes is not an entity"),
         ("[owners]\nprices = 3", "owners.prices must be the name"),
         ('owner = "new"', "owner is not known"),
         ("[", "erp-owners.toml"),
