@@ -33,7 +33,7 @@ from tests.codec_corpus import Corpus
 from tests.fast_path_worlds import random_request
 
 ROOM = 64
-"""Lines that the scanner has room for."""
+"""The capacity of the scanner in lines."""
 BYTES_MAX = 2_000
 CORPUS = "requests.txt"
 QUANTITIES = (0, 1, 127, 128, 10**6, 2**35, 2**62, 2**63 - 1, -1, -(2**63))
@@ -107,7 +107,7 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
 
 
 def is_canonical(shown: set[str]) -> bool:
-    """Whether a message that is not to be refused must be accepted, or more room be asked for."""
+    """Whether the scanner must accept a valid message, or return BUFFER_FULL."""
     return not shown & {
         "beyond ASCII",
         "outer blanks",
@@ -239,7 +239,7 @@ def mutated(rng: Random, raw: bytes, other: bytes) -> bytes:
 
 
 def replay(corpus: Corpus) -> Counter[str]:
-    """Every message that was kept, through both; how they ended."""
+    """Runs every message of the corpus through both decoders; returns how they ended."""
     scanned, seen = Scanned(), Counter[str]()
     for text in corpus:
         raw = bytes.fromhex(text)
@@ -250,7 +250,7 @@ def replay(corpus: Corpus) -> Counter[str]:
 
 
 def fuzz(seed: int, messages: int, corpus: Corpus) -> Counter[str]:
-    """Mutated messages through both; how they ended. The corpus takes in what shows something new."""
+    """Runs mutated messages through both decoders; returns how they ended. Those with new features join the corpus."""
     rng, seen, scanned = Random(seed), Counter[str](), Scanned()
     kept = [bytes.fromhex(text) for text in corpus]
     while seen.total() < messages:

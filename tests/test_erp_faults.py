@@ -103,7 +103,7 @@ def check_ordinary(lines) -> None:
     assert all(line.source in {PriceSource.MATRIX, None} for line in lines)
 
 
-def test_a_right_answer_is_used_marked_and_kept(shop, small):
+def test_a_valid_answer_is_used_with_its_source_and_cached(shop, small):
     lines = shop.ask(*ORDINARY, Line("X1", 2), Line("N1", 3))
     again = shop.ask(Line("X1", 2), Line("N1", 3))
 

@@ -28,7 +28,7 @@ QUICK = GuardSettings(timeout_ms=150, probe_ms=10, backoff_ms=1, calls_per_s=10_
 
 
 class Counting(NoErpMetrics):
-    """Metrics a test can look at."""
+    """Metrics that a test can inspect."""
 
     def __init__(self) -> None:
         self.calls: Counter[CallOutcome] = Counter()
@@ -54,7 +54,7 @@ class Counting(NoErpMetrics):
 
 
 async def nothing(_: float) -> None:
-    """A ping that is answered."""
+    """A ping that succeeds."""
 
 
 async def refuse_ping(_: float) -> None:

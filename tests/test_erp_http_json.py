@@ -85,13 +85,13 @@ def mapping(folder: Path, name: str, url: str, host: str) -> Path:
 
 
 class ServiceLayer:
-    """Answers as the Service Layer does, to a session only; sessions end when told."""
+    """Answers like the Service Layer, to a session only; the test ends sessions."""
 
     def __init__(self) -> None:
         self.session = ""
         self.logins = 0
         self.busy = 0
-        """Logins that are not answered."""
+        """Logins without an answer."""
 
     def __call__(self, request: Request) -> Reply:
         if request.path == "/b1s/v2/Login" and self.busy:

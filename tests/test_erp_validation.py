@@ -88,7 +88,7 @@ def test_answers_without_a_matrix_price(answer, expected):
     assert outcome(answer, matrix=None) == expected
 
 
-def test_the_highest_price_believed_holds_without_a_matrix_price():
+def test_the_highest_accepted_price_holds_without_a_matrix_price():
     highest = {"unit_price_max": {"EUR": Decimal(100)}}
 
     assert outcome(reply("100"), matrix=None, **highest) == 100_000_000
@@ -130,7 +130,7 @@ def kept_at(now_us: int, valid_until_us: int, asked: PriceQuestion = QUESTION):
     return price_value(price_key("erp", QUESTION, UTC), asked, price, KEEPING, now_us)
 
 
-def test_a_kept_price_is_fresh_for_its_ttl_and_never_beyond_its_end():
+def test_a_cached_price_is_fresh_for_its_ttl_and_never_beyond_its_end():
     long, short = kept_at(NOON_US, NEVER_US), kept_at(NOON_US, NOON_US + 7)
 
     assert cached_price(long, QUESTION).fresh_until_us == NOON_US + 300_000_000
@@ -151,7 +151,7 @@ def test_a_kept_price_is_fresh_for_its_ttl_and_never_beyond_its_end():
     ],
     ids=str,
 )
-def test_a_kept_price_answers_only_what_it_was_asked_for(change):
+def test_a_cached_price_answers_only_its_own_question(change):
     value = kept_at(NOON_US, NOON_US + 7)
 
     assert cached_price(value, QUESTION) is not None

@@ -75,7 +75,7 @@ def two_sites(*, is_complete: bool) -> Iterator[tuple[Site, Site]]:
 
 
 def outcome(place: Site, raw: bytes) -> object:
-    """What a message is answered."""
+    """The outcome of a message."""
     with general_path() if isinstance(place, GeneralSite) else nullcontext():
         try:
             found = place.live.publish(raw)
@@ -181,7 +181,7 @@ def test_a_message_does_the_same_whichever_way_its_events_go(sent, is_complete, 
         assert standing(one) == standing(other)
 
 
-SHORT_WAY = {
+COMPILED_PATH = {
     "at the loaded instant": [down(2, 7, effective_us=LOADED_US), down(3, 1)],
     "just after it": [down(2, 7, effective_us=LOADED_US + 1), down(3, 1, effective_us=LOADED_US + 1)],
     "a set at the loaded instant after newer ones": [
@@ -206,10 +206,10 @@ SHORT_WAY = {
 }
 
 
-@pytest.mark.parametrize("name", SHORT_WAY)
-def test_what_follows_on_a_plain_stream(name):
-    """In messages of one event, and in one of all; beside the long way."""
-    events = SHORT_WAY[name]
+@pytest.mark.parametrize("name", COMPILED_PATH)
+def test_what_follows_on_an_in_order_stream(name):
+    """Event by event, and all in one message; compared with the general path."""
+    events = COMPILED_PATH[name]
     for size in (max(1, len(events) // 10), len(events)):
         with two_sites(is_complete=size == 1) as (one, other):
             batches = [

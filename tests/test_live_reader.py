@@ -297,7 +297,7 @@ def test_a_writer_notices_that_its_file_is_not_in_its_place(host, harm):
 
 
 def test_no_thread_reads_as_proven_what_it_doubts(host):
-    """`look` is slow between finding and saying: a thread that finds the file in doubt meanwhile keeps its word."""
+    """While `refresh` is slow, a thread that finds the file unproven must not see it proven."""
     version = VERSIONS[0]
     reader, engine = host.readers[version], host.engines[version]
     writer = host.show(version)._writer

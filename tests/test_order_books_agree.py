@@ -38,8 +38,8 @@ ORDERS = ("SO-1", "SO-2", "SO-3")
 LINES = ("", "1", "2")
 
 
-class NotPlain:
-    """In place of `PlainStreams`, which is kernels: no stream is plain."""
+class NoInOrderStreams:
+    """In place of the compiled `PlainStreams`: no stream is an in-order one."""
 
     def is_plain(self, place: int) -> bool:
         return False
@@ -54,7 +54,7 @@ class NotPlain:
 
 
 class Shown:
-    """In place of a `LiveWriter`: what was shown last."""
+    """In place of a `LiveWriter`: keeps what was shown last."""
 
     def put(self, item: int, branch: int, image: object) -> None:
         self.image = image
@@ -76,7 +76,7 @@ def positions() -> SimpleNamespace:
 @pytest.fixture
 def pairs_of(monkeypatch):
     def made(base: Base, owners: dict[Measure, Source]) -> tuple[LivePairs, Shown]:
-        monkeypatch.setattr(live_pairs, "PlainStreams", NotPlain)
+        monkeypatch.setattr(live_pairs, "PlainStreams", NoInOrderStreams)
         monkeypatch.setattr(live_pairs, "base_of", lambda *_: base)
         monkeypatch.setattr(live_pairs, "owners_at", lambda *_: owners)
         engine, shown = SimpleNamespace(positions=positions(), ordinals=lambda *_: (0, 0)), Shown()

@@ -1,4 +1,4 @@
-"""The compiled codec against the protobuf runtime: the kept corpus, and some of what `tests.fuzz_codec` makes up."""
+"""The compiled codec agrees with the protobuf runtime: on the corpus, and on random cases of `tests.fuzz_codec`."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A flag set while servers run marks the lines it touches, without an ERP."""
+"""A flag that is set while servers run makes exceptions of its lines, also without an ERP."""
 
 import json
 

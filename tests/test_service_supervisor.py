@@ -92,7 +92,7 @@ def test_a_damaged_snapshot_is_logged_once_and_passed_over(watcher, tmp_path, ca
 
 
 class Checks:
-    """Checks snapshots as told: each answer is an error, or None for a whole one."""
+    """Checks snapshots with given results: an error, or None for a good one."""
 
     def __init__(self, *answers: Exception | None) -> None:
         self.answers, self.now_s = list(answers), 0.0
@@ -113,7 +113,7 @@ def looking(store: Path, checks: Checks, version: str = "before") -> SnapshotWat
 
 
 def test_a_refused_snapshot_is_looked_at_again_with_patience(tmp_path, caplog):
-    """Out of memory or files for a moment, or restored in place: nothing that can be seen has changed."""
+    """Out of memory or file handles for a moment, or restored in place: no visible change of the files."""
     version = publish(tmp_path, price_rows("20"), minute=1)
     checks = Checks(*[OSError(24, "Too many open files")] * 3, None)
     watcher = looking(tmp_path, checks)

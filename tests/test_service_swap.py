@@ -1,4 +1,4 @@
-"""How a worker and the writer go over to another snapshot: once, when all is in hand, however often they are told."""
+"""How a worker and the writer swap to another snapshot: once, when it is ready, however often it is requested."""
 
 import threading
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Proof:
 
 
 class Worlds:
-    """Snapshots whose opening the test lets through, and what was said."""
+    """Snapshots whose opening the test controls, and the messages that were sent."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []

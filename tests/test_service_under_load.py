@@ -1,4 +1,4 @@
-"""Every line answered while snapshots are swapped and workers killed is what the references say of its own snapshot."""
+"""While snapshots are swapped and workers killed, every answered line agrees with the reference for its snapshot."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ class Book:
             self._answers[version] = [expected.answer(asked, version, now_us) for asked in self.requests]
 
     def answers(self, at: int) -> dict[str, Answer]:
-        """By version, what request number `at` is answered."""
+        """The answers to request number `at`, by version."""
         named = self.requests[at].message.snapshot_version
         return {
             version: answers[at]
@@ -95,7 +95,7 @@ class Tally:
     """The version of the last answer to a request that names none."""
     versions: Counter[str] = field(default_factory=Counter)
     doubted: int = 0
-    """Lines that said STALE of stock, where the server could not prove its live state."""
+    """Lines with STALE stock, where the server could not prove its live state."""
 
     def check(
         self, asked: Asked, got: Answer, answers: dict[str, Answer], moments_us: tuple[int, int]
@@ -245,7 +245,7 @@ class Load:
 
     @staticmethod
     def _answer(method: Callable[..., Answer], raw: bytes, name: str, tally: Tally) -> Answer:
-        """Asks until a worker lives long enough to answer. What the server itself refuses is a failure."""
+        """Retries until a worker lives long enough to answer. A refusal by the server is a failure."""
         while True:
             try:
                 return method(

@@ -1,4 +1,4 @@
-"""WatchAvailability: what is told and when, with time and changes in the hands of the test; then over gRPC."""
+"""WatchAvailability: what is sent and when, with a clock and changes that the test controls; then over gRPC."""
 
 import contextlib
 import threading
@@ -151,7 +151,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("script", "told"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_what_is_told(script, told):
+def test_what_is_sent(script, told):
     assert World(*script).told(watching()) == told
 
 
@@ -165,7 +165,7 @@ CROSSINGS = [
 @pytest.mark.parametrize(
     ("script", "told"), [row[1:] for row in CROSSINGS], ids=[row[0] for row in CROSSINGS]
 )
-def test_with_a_threshold_only_crossings_are_told(script, told):
+def test_with_a_threshold_only_crossings_are_sent(script, told):
     assert World(*script).told(watching(5)) == told
 
 
@@ -208,8 +208,8 @@ def test_a_watch_rests_in_proportion_to_its_work_and_to_how_many_watch():
     assert world.pauses[0] == pytest.approx(0.005 * 2), "alone it takes half a core, as all of them do"
 
 
-class SlowLooks(World):
-    """After the first, a look lasts until a heartbeat has come."""
+class SlowChecks(World):
+    """After the first, a check lasts until a heartbeat was sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -225,7 +225,7 @@ class SlowLooks(World):
 
 
 def test_heartbeats_keep_their_time_while_a_look_takes_its_own():
-    world = SlowLooks()
+    world = SlowChecks()
     service = WatchService(world.check, world, world.clock_s)
     answers = service.watch_availability(watching().SerializeToString(), Caller("id"), lambda: False)
 

@@ -1,4 +1,4 @@
-"""The way to live state: streams and threads of their own, and from a worker to the writer and back."""
+"""The link to live state: streams and thread pools, and calls from a worker to the writer."""
 
 import contextlib
 import tempfile

@@ -70,7 +70,7 @@ def told(served: Supervised, sequence: int, units: int, timeout_s: float = 5) ->
 
 
 def test_a_swap_that_takes_the_writer_long_ends_as_a_quick_one(store):
-    """Longer than after which a failed swap is tried again: what was told again once made the file anew."""
+    """Longer than the retry interval of a failed swap: a repeated Activate once created the file again."""
     first = publish_stock(store, 200, minute=1)
     with supervised(store, workers=2, hang_s=FOREVER_S) as served:
         assert served.everyone_says(200, True, first)
@@ -170,7 +170,7 @@ def test_of_two_servers_none_goes_over_before_the_writer_shows_the_next_snapshot
 
 
 def test_a_respawned_worker_verifies_what_it_opens(store):
-    """What was changed in place after the start is not served by who opens it anew."""
+    """A snapshot that was changed in place after the start is not served by a process that opens it again."""
     with supervised(store, workers=1, is_ready=True) as served:
         version = served.says()[2]
         victim = next((store / "snapshots" / version).glob("records.npy"))
