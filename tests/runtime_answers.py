@@ -11,7 +11,7 @@ from pricegrid.atp.model import AvailabilityStatus
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus
 from pricegrid.service.codec import prices as codec
-from pricegrid.service.codec import quotes as wire_quote
+from pricegrid.service.codec import quotes as quote_codec
 from pricegrid.service.codec.availability import day_text, freshness_messages
 from pricegrid.service.codec.quotes import QuoteAvailability
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
@@ -36,7 +36,7 @@ def judge_answers(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     for module, judge in (
         (codec, encode_price_lines),
         (codec, encode_explain_price),
-        (wire_quote, encode_quote_lines),
+        (quote_codec, encode_quote_lines),
     ):
         monkeypatch.setattr(module, judge.__name__, judged(getattr(module, judge.__name__), judge))
     return answers

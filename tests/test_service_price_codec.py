@@ -8,7 +8,7 @@ import pytest
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.service.codec import prices as codec
-from pricegrid.service.codec import quotes as wire_quote
+from pricegrid.service.codec import quotes as quote_codec
 from pricegrid.service.erp_overlay.price_sources import LineSource
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
@@ -202,7 +202,7 @@ def test_scanner_and_runtime_read_the_same_query(raw, monkeypatch):
 def test_scanner_and_runtime_read_the_same_branches(monkeypatch):
     lines = [v1.PriceLine(sku="A", quantity_micros=1)]
     raw = v1.QuoteLinesRequest(lines=lines, branches=["south", "north", "south"]).SerializeToString()
-    scanned = wire_quote.decode_quote_lines(raw)
-    monkeypatch.setattr(wire_quote, "scan", lambda _: None)
+    scanned = quote_codec.decode_quote_lines(raw)
+    monkeypatch.setattr(quote_codec, "scan", lambda _: None)
 
-    assert scanned.branches == wire_quote.decode_quote_lines(raw).branches == (b"south", b"north")
+    assert scanned.branches == quote_codec.decode_quote_lines(raw).branches == (b"south", b"north")

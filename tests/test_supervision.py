@@ -80,8 +80,8 @@ def test_a_swap_that_takes_the_writer_long_ends_as_a_quick_one(store):
             assert served.health(AVAILABILITY) == "NOT_SERVING"
             assert served.health(v1.PRICING_SERVICE) == "SERVING"
             for _ in range(3):  # as a supervisor would that thinks that the swap has failed
-                served.supervisor._writer._tell_again_at_s = 0.0
-                until(lambda: served.supervisor._writer._tell_again_at_s is None, "it was told again")
+                served.supervisor._writer._resend_at_s = 0.0
+                until(lambda: served.supervisor._writer._resend_at_s is None, "it was told again")
         until(lambda: served.everyone_says(300, True, second), "both workers go over")
         assert told(served, 1, 77)
         until(lambda: served.everyone_says(77, True, second), "and see what is told then")
