@@ -10,14 +10,14 @@ from pricegrid.atp.kernels.quote import NO_DAY
 from pricegrid.atp.model import AvailabilityStatus
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus
-from pricegrid.service.codec import prices as wire
-from pricegrid.service.codec import quotes as wire_quote
+from pricegrid.service.codec import prices as codec
+from pricegrid.service.codec import quotes as quote_codec
 from pricegrid.service.codec.availability import day_text, freshness_messages
 from pricegrid.service.codec.quotes import QuoteAvailability
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
+from pricegrid.service.rpc.call import ResponseHeader
 
-_OFFSET = 1  # the wire's zero is UNSPECIFIED
+_OFFSET = 1  # 0 is UNSPECIFIED in the proto
 
 
 @pytest.fixture(name="judged")
@@ -34,20 +34,23 @@ def judge_answers(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         return both
 
     for module, judge in (
-        (wire, encode_price_lines),
-        (wire, encode_explain_price),
-        (wire_quote, encode_quote_lines),
+        (codec, encode_price_lines),
+        (codec, encode_explain_price),
+        (quote_codec, encode_quote_lines),
     ):
         monkeypatch.setattr(module, judge.__name__, judged(getattr(module, judge.__name__), judge))
     return answers
 
 
 def encode_price_lines(
-    engine: PriceEngine, answers: PriceAnswers, header: AnswerHeader, marks: Marks = NO_MARKS
+    engine: PriceEngine,
+    answers: PriceAnswers,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Writes a `PriceLinesResponse`."""
     results = price_results(engine, answers)
-    mark_results(results, marks)
+    set_sources(results, sources)
     return v1.PriceLinesResponse(
         results=results,
         currency=answers.currency,
@@ -62,12 +65,12 @@ def encode_explain_price(
     engine: PriceEngine,
     answers: PriceAnswers,
     document: dict[str, object],
-    header: AnswerHeader,
-    marks: Marks = NO_MARKS,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Writes an `ExplainPriceResponse`."""
     results = price_results(engine, answers)
-    mark_results(results, marks)
+    set_sources(results, sources)
     return v1.ExplainPriceResponse(
         result=results[0],
         explanation_json=json.dumps(document, ensure_ascii=False),
@@ -83,12 +86,12 @@ def encode_quote_lines(
     engine: PriceEngine,
     answers: PriceAnswers,
     availability: QuoteAvailability | None,
-    header: AnswerHeader,
-    marks: Marks = NO_MARKS,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""
     prices = price_results(engine, answers)
-    mark_results(prices, marks)
+    set_sources(prices, sources)
     free: Sequence[v1.QuoteAvailability | None] = [None] * len(prices)
     if availability is not None:
         free = _availability(availability, header.as_of_us)
@@ -178,8 +181,8 @@ def price_results(engine: PriceEngine, answers: PriceAnswers) -> list[v1.PriceLi
     return results
 
 
-def mark_results(results: Sequence[v1.PriceLineResult], marks: Marks) -> None:
-    """Writes the marks into encoded lines."""
-    for line, mark in marks.items():
+def set_sources(results: Sequence[v1.PriceLineResult], sources: PriceSources) -> None:
+    """Writes the sources into encoded lines."""
+    for line, mark in sources.items():
         results[line].source = mark.source
         results[line].source_age_ms = mark.age_ms

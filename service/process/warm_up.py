@@ -22,7 +22,7 @@ from pricegrid.service.codec.prices import encode_price_lines
 from pricegrid.service.codec.quotes import decode_quote_lines, encode_quote_lines
 from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.rpc.call import ResponseHeader
 
 _ONE, _NO_UOM = np.full(1, MICROS, np.int64), [b""]
 
@@ -45,16 +45,16 @@ def _warm_prices(loaded: LoadedSnapshot) -> None:
         with contextlib.suppress(PricingError):
             answers = engine.price(ask)
             engine.explain(ask, 0)
-            header = AnswerHeader(loaded.version, 0, 0, "")
+            header = ResponseHeader(loaded.version, 0, 0, "")
             encode_price_lines(engine, answers, header)
             encode_quote_lines(engine, answers, None, header)
-    if loaded.lane is not None:
+    if loaded.fast_path is not None:
         line = v1.PriceLine(sku="?", quantity_micros=MICROS)
         branches = []
         if loaded.availability is not None and len(loaded.availability.positions.branches):
             branches = [loaded.availability.branch(0)]
         quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
-        loaded.lane.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
+        loaded.fast_path.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
         decode_quote_lines(quote.SerializeToString())
 
 
