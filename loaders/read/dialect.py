@@ -178,8 +178,10 @@ class FoundDialect:
         parts.extend(f"{column} is {form}" for column, form in self.dates.items())
         if not parts and not self.evidence:
             return ""
-        because = f" ({'; '.join(self.evidence)})" if self.evidence else ""
-        return f"{self.file}: {', '.join(parts) or 'canonical'}{because}"
+        because = "; ".join(self.evidence)
+        if not parts:
+            return f"{self.file}: {because}"
+        return f"{self.file}: {', '.join(parts)}{f' ({because})' if because else ''}"
 
     def as_json(self) -> dict[str, object]:
         """JSON-able."""

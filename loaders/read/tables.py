@@ -17,7 +17,7 @@ from pricegrid.loaders.read.notation import notation_of
 from pricegrid.loaders.read.raw import RawTable, check_header
 from pricegrid.loaders.tables import TABLES, Table
 
-_ENDINGS: Final = (".csv.gz", ".csv", ".parquet", ".xlsx")
+ENDINGS: Final = (".csv.gz", ".csv", ".parquet", ".xlsx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,10 @@ def find_tables(directory: Path) -> tuple[dict[str, Source], list[str]]:
     for path in sorted(directory.iterdir()):
         if path.name.startswith((".", "~$")) or path.name == DATASET_TOML:
             continue
-        ending = next((e for e in _ENDINGS if path.name.endswith(e)), None)
-        if ending is None or not path.is_file():
+        if not path.name.endswith(ENDINGS) or not path.is_file():
             warnings.append(f"{path.name}: ignored, neither .csv, .csv.gz, .parquet nor .xlsx")
             continue
-        for name, source in _sources(path, ending, warnings).items():
+        for name, source in tables_in(path, warnings).items():
             if name in found:
                 raise DatasetError(
                     f"table {name} has two files, {found[name].name} and {source.name}: keep one"
@@ -58,9 +57,10 @@ def find_tables(directory: Path) -> tuple[dict[str, Source], list[str]]:
     return found, warnings
 
 
-def _sources(path: Path, ending: str, warnings: list[str]) -> dict[str, Source]:
-    """The tables of one file. A workbook with the name of a table and one sheet is that table; in any other each sheet
-    with the name of a table is one."""
+def tables_in(path: Path, warnings: list[str]) -> dict[str, Source]:
+    """The tables of one file, which must have one of the known endings. A workbook with the name of a table and one
+    sheet is that table; in any other each sheet with the name of a table is one."""
+    ending = next(each for each in ENDINGS if path.name.endswith(each))
     name = path.name.removesuffix(ending)
     if ending != ".xlsx":
         if name not in TABLES:

@@ -152,6 +152,16 @@ def read_delta(path: Path, known: Known, time_zone: str = "UTC", stated: Dialect
     return _validate_delta(raw, known, reader, warnings, files)
 
 
+def validate_alone(raw: RawTable, time_zone: str = "UTC") -> Dataset:
+    """Validates one table without those that it refers to: every name in it counts as known."""
+    reader = InstantReader(time_zone)
+    state = Validation({raw.name: raw}, warnings=list(raw.warnings))
+    state.frames = {name: _empty(table) for name, table in TABLES.items()}
+    _read_rows(state, TABLES[raw.name], reader)
+    settle_repeated(state, TABLES[raw.name])
+    return _dataset(state, {name: frame.drop(ROW) for name, frame in state.frames.items()}, reader, {})
+
+
 def validate_delta(entries: pl.DataFrame, known: Known, time_zone: str = "UTC") -> Dataset:
     """`read_delta` for a table in memory."""
     return _validate_delta(_in_memory(entries, DELTA_ENTRIES), known, InstantReader(time_zone), [], {})
