@@ -131,7 +131,9 @@ def _column(values: pl.Series, zone: str) -> Document:
         counted = values.value_counts(sort=True)
         answer["values"] = {shown("", value, zone): count for value, count in counted.iter_rows()}
     else:
-        answer["examples"] = [str(value) for value in values.unique(maintain_order=True).head(_EXAMPLES)]
+        answer["examples"] = [
+            shown("", value, zone) for value in values.unique(maintain_order=True).head(_EXAMPLES)
+        ]
     return answer
 
 

@@ -147,13 +147,14 @@ def _foreign_words(text: _Text, found: Scan) -> list[str]:
     if text.encoding != "utf-8" or not _is_foreign(found):
         return []
     foreign = np.flatnonzero(found.faults == Fault.NOT_UTF8)
-    first = foreign[0]
-    record = text.data[found.fault_starts[first] : found.fault_ends[first]].tobytes()
     words = f"{text.file}: {len(foreign):,} rows have bytes that are not UTF-8, the first in line "
-    return [
-        words
-        + f"{found.fault_lines[first]}: {readings_of(record)}; if the file is one of these, say --encoding"
-    ]
+    words += str(found.fault_lines[foreign[0]])
+    for at in foreign:  # of a record of several lines only the first is set apart with it
+        record = text.data[found.fault_starts[at] : found.fault_ends[at]].tobytes()
+        if not record.isascii():
+            words += f": {readings_of(record)}"
+            break
+    return [f"{words}; if the file is one of these, say --encoding"]
 
 
 def _text_of(path: Path, encoding: str | None) -> _Text:
