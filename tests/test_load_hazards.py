@@ -310,3 +310,13 @@ def test_a_file_of_both_notations_is_told_by_both_lines(tmp_path: Path) -> None:
     (warning,) = load(tmp_path, name, data).warnings
 
     assert 'decimal points (line 2: quantity "1.5") and decimal commas (line 3: quantity "1,5")' in warning
+
+
+def test_rows_of_one_cause_are_told_as_one(tmp_path: Path) -> None:
+    torn = b"".join(b"A%d,N,%d,50\n" % (number, number) for number in range(5))
+
+    (cause,) = load(tmp_path, "safety_stock.csv", b"sku,branch,quantity\n" + torn).causes
+
+    assert cause.text == (
+        "5× safety_stock: 4 fields where the header names 3 (a decimal comma needs quotes, or another separator)"
+    )

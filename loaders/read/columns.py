@@ -61,6 +61,17 @@ def quoted(name: str, words: str) -> pl.Expr:
     return pl.format('"{}" ' + words.replace("{", "{{").replace("}", "}}"), pl.col(name).cast(pl.String))
 
 
+def decimal_text(value: pl.Expr, digits: int) -> pl.Expr:
+    """An integer in 10^-digits as a decimal without trailing zeros."""
+    whole = value.cast(pl.Int128)
+    size = whole.abs()
+    step = pl.lit(10**digits, pl.Int128)
+    fraction = (size % step).cast(pl.String).str.zfill(digits).str.strip_chars_end("0")
+    sign = pl.when(whole < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    point = pl.when(fraction == "").then(pl.lit("")).otherwise(pl.lit("."))
+    return pl.concat_str(sign, (size // step).cast(pl.String), point, fraction)
+
+
 def said(words: str) -> pl.Expr:
     """A reason without a value."""
     return pl.lit(words, pl.String)

@@ -32,7 +32,7 @@ _CHAIN_MAX: Final = 64
 _VALUE: Final = r'^"((?s).*?)" '
 """What a reason quotes at its beginning."""
 
-_DETAIL: Final = r" \((?:either|here) .*\)$"
+_DETAIL: Final = r" \((?:either|here) (?s:.*)\)$|; too many: (?s:.*)$| of item \"(?s:.*)\"$"
 """What a reason says at its end of this row alone."""
 
 _BLANKS: Final = " \t"

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pricegrid.loaders.read.columns import ROW
+from pricegrid.loaders.read.columns import ROW, decimal_text
 from pricegrid.loaders.tables import RATE_DIGITS, Kind, Table
 from pricegrid.loaders.validate.state import Validation
 from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
@@ -98,17 +98,6 @@ def _shown(table: Table, out: str) -> pl.Expr:
     else:
         text = value.cast(pl.String)
     return text if out in table.key else text.fill_null("blank")
-
-
-def decimal_text(value: pl.Expr, digits: int) -> pl.Expr:
-    """An integer in 10^-digits as a decimal without trailing zeros."""
-    whole = value.cast(pl.Int128)
-    size = whole.abs()
-    step = pl.lit(10**digits, pl.Int128)
-    fraction = (size % step).cast(pl.String).str.zfill(digits).str.strip_chars_end("0")
-    sign = pl.when(whole < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    point = pl.when(fraction == "").then(pl.lit("")).otherwise(pl.lit("."))
-    return pl.concat_str(sign, (size // step).cast(pl.String), point, fraction)
 
 
 def _written(table: Table, out: str) -> str:
