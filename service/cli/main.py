@@ -42,6 +42,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "snapshots",
             intermixed=False,
         ),
+        "inspect": Command(
+            "what is in a file, a dataset or a store", "pricegrid.service.cli.inspect", "inspect"
+        ),
         "serve": Command("serve a store over gRPC", "pricegrid.service.cli.serve", "serve"),
         "quote": Command(
             "prices and availability of a customer's lines", "pricegrid.service.cli.quote", "quote"
