@@ -1,5 +1,7 @@
 """How the command reads lines and writes decimals, instants and tables."""
 
+from __future__ import annotations
+
 import argparse
 import csv
 import json
@@ -9,8 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from pricegrid import Line
-from pricegrid.pricing_engine.model import currency_exponent
+import pricegrid
 from pricegrid.service.clock import parse_as_of
 from pricegrid.service.limits import LIST_MAX
 
@@ -30,19 +31,19 @@ def parse_decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
-def parse_line(text: str) -> Line:
+def parse_line(text: str) -> pricegrid.Line:
     """A line `SKU[:QTY[:UOM]]`; for argparse."""
     sku, _, rest = text.partition(":")
     quantity, _, uom = rest.partition(":")
     if not sku:
         raise argparse.ArgumentTypeError(f"{text!r}: no SKU; lines are SKU[:QTY[:UOM]]")
     try:
-        return Line(sku, parse_decimal(quantity) if quantity else Decimal(1), uom)
+        return pricegrid.Line(sku, parse_decimal(quantity) if quantity else Decimal(1), uom)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}; lines are SKU[:QTY[:UOM]]") from error
 
 
-def parse_line_with_quantity(text: str) -> Line:
+def parse_line_with_quantity(text: str) -> pricegrid.Line:
     """A line `SKU:QTY[:UOM]`; for argparse."""
     if not text.partition(":")[2].partition(":")[0]:
         raise argparse.ArgumentTypeError(f"{text!r}: no quantity; lines are SKU:QTY[:UOM]")
@@ -90,7 +91,7 @@ def as_of_argument(text: str) -> date | datetime:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def read_lines(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[pricegrid.Line]:
     """Lines of a CSV file with the header `sku,quantity,uom` (the last two optional); raises `UsageError`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -103,12 +104,12 @@ def read_lines(path: Path) -> list[Line]:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _csv_line(path: Path, number: int, row: dict[str, str]) -> Line:
+def _csv_line(path: Path, number: int, row: dict[str, str]) -> pricegrid.Line:
     sku, quantity = row["sku"], row.get("quantity") or "1"
     if not sku or None in row:
         raise UsageError(f"{path}, line {number}: {'too many fields' if sku else 'no SKU'}")
     try:
-        return Line(sku, parse_decimal(quantity), row.get("uom") or "")
+        return pricegrid.Line(sku, parse_decimal(quantity), row.get("uom") or "")
     except ValueError as error:
         raise UsageError(f"{path}, line {number}: {error}") from error
 
@@ -127,12 +128,18 @@ def decimal_or_none(value: Decimal | None) -> str | None:
 
 def unit_price_text(price: Decimal | None, currency: str) -> str | None:
     """A unit price: trimmed, but with at least the digits of the currency's minor unit."""
-    return None if price is None else decimal_text(price, currency_exponent(currency))
+    return None if price is None else decimal_text(price, _minor_digits(currency))
 
 
 def extended_price_text(price: Decimal | None, currency: str) -> str | None:
     """An extended price: with the digits of the currency's minor unit, to which it is rounded already."""
-    return None if price is None else decimal_text(price, currency_exponent(currency))
+    return None if price is None else decimal_text(price, _minor_digits(currency))
+
+
+def _minor_digits(currency: str) -> int:
+    from pricegrid.pricing_engine.model import currency_exponent
+
+    return currency_exponent(currency)
 
 
 def print_json_list(rows: Iterable[object]) -> None:
