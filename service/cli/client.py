@@ -53,15 +53,30 @@ def add_asking_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def asking_client(
-    args: argparse.Namespace, policy_from: Callable[[argparse.Namespace], ExceptionPolicy] | None = None
+    args: argparse.Namespace,
+    policy_from: Callable[[argparse.Namespace], ExceptionPolicy] | None = None,
+    *,
+    price_pairs: int | None = None,
 ) -> Iterator[pricegrid.Client]:
-    """A client of the server at `--address`, or of the store itself, with the exceptions that its options say."""
+    """A client of the server at `--address`, or of the store itself, with the exceptions that its options say.
+
+    `price_pairs` is how many lines times branches a question about prices has: a small one takes no kernels.
+    """
     if args.address is not None:
         _refuse_options_of_a_server(args)
         with _server_client(args) as client:
             yield client
         return
-    with _store_client(args, policy=policy_from(args) if policy_from else None) as client:
+    policy = policy_from(args) if policy_from else None
+    if price_pairs is not None and getattr(args, "erp_config", None) is None:
+        from pricegrid.pricing_engine.model import ExceptionPolicy
+        from pricegrid.service.rpc.plain_store import is_small, plain_store_client
+
+        if is_small(args.store, price_pairs):
+            with plain_store_client(args.store, policy or ExceptionPolicy()) as client:
+                yield client
+            return
+    with _store_client(args, policy=policy, warms_up=False) as client:
         yield client
 
 
@@ -72,7 +87,7 @@ def live_client(args: argparse.Namespace) -> Iterator[pricegrid.Client]:
         with _server_client(args) as client:
             yield client
         return
-    with _store_client(args, changes_live_state=True) as client:
+    with _store_client(args, changes_live_state=True, warms_up=False) as client:
         yield client
 
 

@@ -6,7 +6,9 @@ import argparse
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +20,8 @@ from pricegrid.service.limits import LIST_MAX
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DECIMAL_TEXT_MAX = 64
 _MICRO = Decimal("0.000001")
+TABLE_COLUMNS = 100
+"""Of a table that is not printed on a wider terminal."""
 
 
 class UsageError(Exception):
@@ -148,13 +152,49 @@ def print_json_list(rows: Iterable[object]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
-    """A table with columns as wide as need be; the columns numbered in `right` end flush."""
+    """A table that fits the terminal, or 100 columns; the columns numbered in `right` end flush.
+
+    Where it is too wide, columns that say nothing of any row go first; then the last ones stand under their row, each
+    value with its name.
+    """
     table = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     flush_right = set(right)
+    places = list(range(len(header)))
+    if _width(table, places) > (room := _room()):
+        places = [at for at in places if not at or any(row[at] not in {"", "-"} for row in table[1:])]
+    beside = list(places)
+    while len(beside) > 1 and _width(table, beside) > room:
+        beside.pop()
+    below = places[len(beside) :]
+    widths = {at: max(len(row[at]) for row in table) for at in beside}
     for row in table:
         cells = (
-            cell.rjust(width) if i in flush_right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            row[at].rjust(widths[at]) if at in flush_right else row[at].ljust(widths[at]) for at in beside
         )
         print("  ".join(cells).rstrip())
+        said = [f"{header[at].lower()} {row[at]}" for at in below if row[at] not in {"", "-"}]
+        if said and row is not table[0]:
+            for line in _lines_of(said, room):
+                print(line)
+
+
+def _lines_of(said: Sequence[str], room: int) -> Iterator[str]:
+    """What stands under a row: as many values a line as there is room for, none of them cut."""
+    line = "   "
+    for each in said:
+        if line.strip() and len(line) + len(each) + 2 > room:
+            yield f"{line},"
+            line = "   "
+        line += f", {each}" if line.strip() else f" {each}"
+    yield line
+
+
+def _width(table: Sequence[Sequence[str]], places: Sequence[int]) -> int:
+    return sum(max(len(row[at]) for row in table) for at in places) + 2 * (len(places) - 1)
+
+
+def _room() -> int:
+    """Columns that a table may have: those of the terminal if it is a wide one."""
+    if not sys.stdout.isatty():
+        return TABLE_COLUMNS
+    return max(TABLE_COLUMNS, shutil.get_terminal_size().columns)

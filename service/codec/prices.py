@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.service.codec.encode_kernel import write_prices
+from pricegrid.service.codec.plain_writer import price_results
 from pricegrid.service.codec.request import as_of, check_fields, check_line_count, line_columns, parse
 from pricegrid.service.codec.scan import scan
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
@@ -122,6 +123,8 @@ def written(lines: int, write: Callable[[NDArray[np.uint8]], int]) -> bytes:
 
 def _results(engine: PriceEngine, answers: PriceAnswers, marks: Marks) -> bytes:
     """The results as field 1, which is the first one of an answer."""
+    if engine.by_reference:
+        return v1.PriceLinesResponse(results=price_results(engine, answers, marks)).SerializeToString()
     lines = len(answers.columns)
     rows = mark_rows(marks, lines)
     return written(lines, lambda out: write_prices(engine.descriptor, answers.columns, rows, out))

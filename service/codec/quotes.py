@@ -19,6 +19,7 @@ from pricegrid.atp.kernels.quote import (
 )
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.service.codec.encode_kernel import write_quotes
+from pricegrid.service.codec.plain_writer import quote_results
 from pricegrid.service.codec.prices import header_fields, written
 from pricegrid.service.codec.request import (
     LineColumns,
@@ -89,16 +90,17 @@ def encode_quote_lines(
     marks: Marks = NO_MARKS,
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""
+    head = v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
+    if engine.by_reference:
+        results = quote_results(engine, answers, availability, header.as_of_us, marks)
+        return v1.QuoteLinesResponse(results=results).SerializeToString() + head
     lines = len(answers.columns)
     rows, free = mark_rows(marks, lines), _free(availability)
 
     def write(out: NDArray[np.uint8]) -> int:
         return int(write_quotes(engine.descriptor, answers.columns, rows, free, header.as_of_us, out))
 
-    return (
-        written(lines, write)
-        + v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
-    )
+    return written(lines, write) + head
 
 
 def _free(availability: QuoteAvailability | None) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.codec import scan_kernel as kernel
 from pricegrid.service.codec.request import LineColumns
 from pricegrid.service.limits import LINES_MAX
+from pricegrid.service.process.interpreted import are_interpreted
 
 
 class _Room(threading.local):
@@ -40,6 +41,8 @@ class ScannedRequest(NamedTuple):
 
 def scan(raw: bytes) -> ScannedRequest | None:
     """Reads a request; None: the runtime must look at it."""
+    if are_interpreted():
+        return None
     room = _ROOM
     count = kernel.scan_request(np.frombuffer(raw, np.uint8), room.head, room.lines, kernel.LIMITS)
     if count < 0:

@@ -1,17 +1,22 @@
 """PricingService: bytes in, bytes out, answered from one snapshot; knows nothing of gRPC calls."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import ExceptionReason
 from pricegrid.service.codec import prices as wire
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS
-from pricegrid.service.erp_overlay.prices import ErpPrices, erp_document
 from pricegrid.service.fast_path.choice import answer_plainly
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
 from pricegrid.service.rpc.response import Answered
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.prices import ErpPrices
 
 
 class PricingService:
@@ -56,6 +61,8 @@ class PricingService:
         document = {**explained, "snapshot_version": loaded.version}
         marks = NO_MARKS
         if self._erp:
+            from pricegrid.service.erp_overlay.prices import erp_document
+
             marks = self._erp.lay_over(loaded, ask, answers, caller)
             document["erp"] = erp_document(answers, marks)
         elif self._flagging:

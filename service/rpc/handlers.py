@@ -4,12 +4,10 @@ No interceptors: each costs as much as an answer. Messages come and go as bytes 
 """
 
 import contextlib
-import itertools
 import logging
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn, cast
@@ -18,7 +16,6 @@ import grpc
 
 from pricegrid.service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
 from pricegrid.service.limits import (
-    CORRELATION_ID_MAX,
     IN_FLIGHT_MAX,
     MUTATION_THREADS,
     PUBLISH_STREAMS_MAX,
@@ -27,16 +24,11 @@ from pricegrid.service.limits import (
     WATCHES_MAX,
 )
 from pricegrid.service.rpc.call import Answer, Caller, Intake, Method, Mutation, Services, Watch
+from pricegrid.service.rpc.correlation import correlation_id_of
 from pricegrid.service.rpc.metrics import Metrics
 from pricegrid.service.rpc.response import Answered
 
-CORRELATION_KEY = "x-correlation-id"
 _FOREVER_S = 1e9  # gRPC says so many seconds and more where a call has no deadline
-
-_NAMED = secrets.token_hex(
-    8
-)  # of this process; a random name for each exchange costs as much as a tenth of a quote
-_COUNT = itertools.count()
 
 _log = logging.getLogger(__name__)
 
@@ -263,13 +255,3 @@ def abort(context: grpc.ServicerContext, refused: RequestRefusedError, correlati
     context.set_trailing_metadata(trailing_metadata(refused, correlation_id))
     context.abort(refused.code, refused.message)
     raise AssertionError("abort raises")
-
-
-def correlation_id_of(metadata: Sequence[tuple[str, str | bytes]] | None) -> str:
-    """The caller's correlation id, or a new one if there is none that is fit to be logged."""
-    for key, value in metadata or ():
-        if key == CORRELATION_KEY and isinstance(value, str) and 0 < len(value) <= CORRELATION_ID_MAX:
-            if value.isascii() and value.isprintable():
-                return value
-            break
-    return f"{_NAMED}{next(_COUNT):016x}"
