@@ -7,7 +7,7 @@ TRYTON := .tryton/.set-up
 PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
 
-.PHONY: demo test lint bench bench-check bench-kernels protos lock clean tryton node
+.PHONY: demo test lint bench bench-check bench-commands bench-kernels docs protos lock clean tryton node
 
 demo: $(STAMP) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
 	$(BIN)/pricegrid demo
@@ -28,8 +28,14 @@ bench: $(STAMP) $(PEERS) ## measures; results in bench/results, tables and plots
 bench-check: $(STAMP) ## a profile of a minute; fails if a ratio is far out of line
 	$(BIN)/python bench/check.py
 
+bench-commands: $(STAMP) ## what commands cost, as ratios to a start of Python
+	$(BIN)/python bench/commands.py --check
+
 bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
 	$(BIN)/python -m pytest -q -p no:xdist bench/test_kernels.py
+
+docs: $(STAMP) ## writes docs/cli.md from the parsers of the command
+	$(BIN)/python -m pricegrid.service.cli.reference
 
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh

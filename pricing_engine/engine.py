@@ -158,11 +158,6 @@ class PriceEngine:
         self._branches = self._names["branch"].ordinals()
 
     @property
-    def by_reference(self) -> bool:
-        """Whether the reference answers every line."""
-        return self._by_reference
-
-    @property
     def descriptor(self) -> NDArray[np.int64]:
         """`tables.describe` of the matrix; valid as long as the engine is alive."""
         return self._descriptor

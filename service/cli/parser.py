@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 ADDRESS_VARIABLE: Final = "PRICEGRID_ADDRESS"
 STORE_VARIABLE: Final = "PRICEGRID_STORE"
@@ -18,6 +18,13 @@ _VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
 class Parser(argparse.ArgumentParser):
     """Ends bad usage with exit code 2, the flag at fault, and the one that is most like it."""
 
+    _typed: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does; what was typed is kept for `error`."""
+        self._typed = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Prints the usage and what is wrong, and exits with 2."""
         self.print_usage(sys.stderr)
@@ -25,10 +32,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {'; '.join([message, *hints])}\n")
 
     def _meant(self, message: str) -> str:
-        _, unrecognized, words = message.partition("unrecognized arguments: ")
-        if unrecognized:
-            typed = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
-            return did_you_mean(typed, sorted({name for each in parsers(self) for name in options(each)}))
+        if "unrecognized arguments" in message or "required" in message:
+            known = sorted({name for each in parsers(self) for name in options(each)})
+            typed = [word.partition("=")[0] for word in self._typed if word.startswith("--")]
+            return did_you_mean([word for word in typed if word not in known], known)
         _, invalid, words = message.partition("invalid choice: '")
         if invalid:
             known = [

@@ -24,9 +24,9 @@ _HEAD = f"""\
 - **Output.** Tables fit the terminal, or 100 columns: a wider one leaves out what is empty in all rows, and its last
   columns stand under their row. `--json` prints all there is.
 - **Completion.** `eval "$(pricegrid completion bash)"`, the same with `zsh`, or `pricegrid completion fish | source`.
-- **Small questions.** `quote` and `explain` with `--store` answer up to {PAIRS_MAX} lines times branches by the references, in
-  plain Python, which is quicker than importing numba and fetching kernels; more are the kernels'. Tests hold both equal
-  (`bench/commands.py` measures what commands cost, as ratios to a start of Python).
+- **Small questions.** `quote` and `explain` with `--store` answer up to {PAIRS_MAX} lines times branches by the
+  references, in plain Python: quicker than importing numba and fetching kernels. More lines are the kernels'. Tests hold
+  the answers equal; `bench/commands.py` measures what commands cost, as ratios to a start of Python.
 """
 
 

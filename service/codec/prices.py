@@ -21,6 +21,7 @@ from pricegrid.service.codec.request import as_of, check_fields, check_line_coun
 from pricegrid.service.codec.scan import scan
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
 from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.process.interpreted import are_interpreted
 from pricegrid.service.rpc.call import AnswerHeader
 
 _ROOM_BYTES, _LINE_BYTES = 1 << 10, 192  # of an answer at first
@@ -123,7 +124,7 @@ def written(lines: int, write: Callable[[NDArray[np.uint8]], int]) -> bytes:
 
 def _results(engine: PriceEngine, answers: PriceAnswers, marks: Marks) -> bytes:
     """The results as field 1, which is the first one of an answer."""
-    if engine.by_reference:
+    if are_interpreted():
         return v1.PriceLinesResponse(results=price_results(engine, answers, marks)).SerializeToString()
     lines = len(answers.columns)
     rows = mark_rows(marks, lines)

@@ -33,6 +33,7 @@ from pricegrid.service.codec.request import (
 from pricegrid.service.codec.scan import scan
 from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
 from pricegrid.service.methods.branch_totals import LineTotals
+from pricegrid.service.process.interpreted import are_interpreted
 from pricegrid.service.rpc.call import AnswerHeader
 
 
@@ -91,7 +92,7 @@ def encode_quote_lines(
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""
     head = v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
-    if engine.by_reference:
+    if are_interpreted():
         results = quote_results(engine, answers, availability, header.as_of_us, marks)
         return v1.QuoteLinesResponse(results=results).SerializeToString() + head
     lines = len(answers.columns)
