@@ -11,7 +11,7 @@ NODE := examples/node/node_modules/.set-up
 PRODUCT := atp bench cache erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
 FAST := not slow and not server and not redis and not tryton
 
-.PHONY: demo help test test-fast coverage lint dead-code lint-protos bench bench-check bench-kernels protos lock clean tryton node
+.PHONY: demo help test test-fast coverage lint dead-code lint-protos bench bench-check bench-commands bench-kernels docs protos lock clean tryton node
 
 ##@ Use it
 
@@ -57,10 +57,16 @@ bench: $(STAMP) $(PEERS) ## measures; results in bench/results, tables and plots
 bench-check: $(STAMP) ## a profile of a minute; fails if a ratio is far out of line
 	$(BIN)/python bench/check.py
 
+bench-commands: $(STAMP) ## what commands cost, as ratios to a start of Python
+	$(BIN)/python bench/commands.py --check
+
 bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
 	$(BIN)/python -m pytest -q -p no:xdist bench/test_kernels.py
 
 ##@ Make what is committed
+
+docs: $(STAMP) ## writes docs/cli.md from the parsers of the command
+	$(BIN)/python -m pricegrid.service.cli.reference
 
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh

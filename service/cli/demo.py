@@ -1,5 +1,7 @@
 """`pricegrid demo`: a made-up distributor, loaded, served and asked for a basket; on a terminal it goes on serving."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import json
@@ -11,11 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pricegrid import Client, Line, QuoteResult
-from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, DemoDataset, generate
-from pricegrid.loaders.demo.stock import BRANCHES
+import pricegrid
 from pricegrid.service.cli.promise import print_promise
 from pricegrid.service.cli.quote import available_cells, json_rows
 from pricegrid.service.cli.text import (
@@ -28,6 +28,9 @@ from pricegrid.service.cli.text import (
     unit_price_text,
 )
 from pricegrid.service.cli.waterfall import print_waterfall
+
+if TYPE_CHECKING:
+    from pricegrid.loaders.demo.dataset import DemoDataset
 
 SEED = 7
 STOP_S = 15.0
@@ -61,6 +64,8 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_demo(args: argparse.Namespace) -> int:
     """Generates, loads, serves and asks; 0 when the server answered."""
+    from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, generate
+
     # However it ends, a terminal that is closed included, the server is stopped.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -97,7 +102,7 @@ def run_demo(args: argparse.Namespace) -> int:
         address = ready["address"]
         say(f"   {ready['workers']} workers on {address}, {time.monotonic() - began_s:.1f} s")
         say(f"4. a basket of {dataset.customer_id}, over gRPC\n")
-        with Client(str(address)) as client:
+        with pricegrid.Client(str(address)) as client:
             _quote_basket(client, dataset, as_json=args.json)
         attended = sys.stdin.isatty() and sys.stdout.isatty()
         _suggest(say, dataset, f"--address {address}" if attended else f"--store {store}")
@@ -121,8 +126,8 @@ def _suggest(say: Callable[[str], None], dataset: DemoDataset, where: str) -> No
         say(f"  pricegrid {command} {where} --customer {dataset.customer_id} --as-of {as_of} {line}")
 
 
-def _quote_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> None:
-    lines = [Line(line.sku, parse_decimal(line.quantity), line.uom) for line in dataset.basket]
+def _quote_basket(client: pricegrid.Client, dataset: DemoDataset, *, as_json: bool) -> None:
+    lines = [pricegrid.Line(line.sku, parse_decimal(line.quantity), line.uom) for line in dataset.basket]
     result = client.quote_lines(
         dataset.customer_id, lines, branches=(dataset.branch,), as_of=dataset.as_of, timeout_s=30
     )
@@ -160,7 +165,9 @@ def _quote_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> Non
     _promise_one(client, dataset, lines)
 
 
-def _explain_one(client: Client, dataset: DemoDataset, lines: list[Line], result: QuoteResult) -> None:
+def _explain_one(
+    client: pricegrid.Client, dataset: DemoDataset, lines: list[pricegrid.Line], result: pricegrid.QuoteResult
+) -> None:
     prices = [line.price for line in result.lines]
     # A price that took some working out shows more than a net one.
     told = max(range(len(lines)), key=lambda i: (prices[i].floor_lifted, prices[i].converted))
@@ -171,8 +178,10 @@ def _explain_one(client: Client, dataset: DemoDataset, lines: list[Line], result
     print_waterfall(lines[told], explained)
 
 
-def _promise_one(client: Client, dataset: DemoDataset, lines: list[Line]) -> None:
+def _promise_one(client: pricegrid.Client, dataset: DemoDataset, lines: list[pricegrid.Line]) -> None:
     """Promises more of a line than is free today, to where the suggested branch delivers first."""
+    from pricegrid.loaders.demo.stock import BRANCHES
+
     zone = next(branch.zones[0][0] for branch in BRANCHES if branch.branch == dataset.branch)
     asking: dict[str, Any] = {
         "customer_id": dataset.customer_id,
@@ -180,12 +189,12 @@ def _promise_one(client: Client, dataset: DemoDataset, lines: list[Line]) -> Non
         "ship_to": zone,
         "timeout_s": 30,
     }
-    everything = [Line(line.sku, EVERYTHING, line.uom) for line in lines]
+    everything = [pricegrid.Line(line.sku, EVERYTHING, line.uom) for line in lines]
     for line, all_of_it in zip(lines, client.promise_order(everything, **asking).lines, strict=True):
         days = sorted({part.pick_date for part in all_of_it.promised})
         if len(days) > 1:  # some is free now, more comes later
             total = sum(part.quantity for part in all_of_it.promised if part.pick_date <= days[1])
-            wanted = Line(line.sku, total, line.uom)
+            wanted = pricegrid.Line(line.sku, total, line.uom)
             print(
                 f"\n6. {decimal_text(total)} of {line.sku} to {zone}: all that is free now and what comes next\n"
             )

@@ -30,7 +30,6 @@ from pricegrid.requests import quantity_micros
 from pricegrid.service.cli.text import UsageError, decimal_text, parse_decimal, print_json_list, print_table
 from pricegrid.service.clock import instant_of_us, instant_text, now_us
 
-SAMPLE = 200
 QUANTITIES = ("1", "5", "12", "50", "144")
 TIMEOUT_MS = 10_000
 _COLUMNS = ("customer_id", "sku", "quantity", "uom", "currency")
@@ -45,39 +44,6 @@ class AskedLine:
     quantity_micros: int
     uom: str
     currency: str
-
-
-def add_parity_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `parity`."""
-    parser.add_argument("--store", metavar="DIR", type=Path, required=True, help="the store that is served")
-    parser.add_argument(
-        "--snapshot-version", metavar="V", help="of this snapshot only (default: the active one)"
-    )
-    parser.add_argument("--erp-config", metavar="FILE", type=Path, help="compare lines now with this ERP")
-    parser.add_argument(
-        "--other-erp-config",
-        metavar="FILE",
-        type=Path,
-        help="compare that ERP with this one instead: a dual run",
-    )
-    parser.add_argument(
-        "--mastering",
-        metavar="FILE",
-        type=Path,
-        help="of a dual run: which ERP owns what, to say who is right",
-    )
-    parser.add_argument(
-        "--lines", metavar="FILE", type=Path, help="CSV of lines: customer_id,sku,quantity,uom,currency"
-    )
-    parser.add_argument(
-        "--sample",
-        metavar="N",
-        type=int,
-        default=SAMPLE,
-        help="without --lines: so many, drawn (default %(default)s)",
-    )
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of the draw (default %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_parity(args: argparse.Namespace) -> int:

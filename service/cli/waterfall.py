@@ -1,17 +1,19 @@
 """The readable form of an explanation: what was considered, and how the price came about, step by step."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from pricegrid import Explanation, Line
+import pricegrid
 from pricegrid.service.cli.text import decimal_text, extended_price_text, print_table, unit_price_text
 from pricegrid.service.clock import instant_text
 
 _BOOKS_SHOWN = 4
 
 
-def print_waterfall(line: Line, found: Explanation) -> None:
+def print_waterfall(line: pricegrid.Line, found: pricegrid.Explanation) -> None:
     """Prints an explanation."""
     document = found.document
     uom = f" {line.uom}" if line.uom else ""
@@ -64,7 +66,7 @@ def _print_candidate(candidate: Mapping[str, object]) -> None:
     print(f"   {mark} {', '.join(what)}: {outcome}{why}")
 
 
-def _print_answer(found: Explanation) -> None:
+def _print_answer(found: pricegrid.Explanation) -> None:
     line = found.line
     if line.unit_price is None:
         minimum = (

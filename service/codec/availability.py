@@ -1,16 +1,17 @@
 """CheckAvailability and PromiseOrder: requests from bytes to queries, answers to response bytes."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid import v1
-from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.model import (
     NO_INSTANT,
     AvailabilityStatus,
@@ -34,6 +35,9 @@ from pricegrid.service.codec.request import (
 )
 from pricegrid.service.methods.branch_totals import BranchTotals
 from pricegrid.service.rpc.call import ResponseHeader
+
+if TYPE_CHECKING:
+    from pricegrid.atp.engine import AvailabilityEngine
 
 _OFFSET = 1  # 0 is UNSPECIFIED in the proto
 

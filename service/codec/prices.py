@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.service.codec.encode_kernel import write_prices
+from pricegrid.service.codec.plain_writer import price_results
 from pricegrid.service.codec.request import as_of, check_fields, check_line_count, line_columns, parse
 from pricegrid.service.codec.scan import scan
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources, source_rows
 from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.process.interpreted import are_interpreted
 from pricegrid.service.rpc.call import ResponseHeader
 
 _BUFFER_BYTES, _LINE_BYTES = 1 << 10, 192  # the size of the first buffer: fixed, and per line
@@ -125,6 +127,8 @@ def encode_with(lines: int, write: Callable[[NDArray[np.uint8]], int]) -> bytes:
 
 def _results(engine: PriceEngine, answers: PriceAnswers, sources: PriceSources) -> bytes:
     """The results, field 1, with which every response begins."""
+    if are_interpreted():
+        return v1.PriceLinesResponse(results=price_results(engine, answers, sources)).SerializeToString()
     lines = len(answers.columns)
     rows = source_rows(sources, lines)
     return encode_with(lines, lambda out: write_prices(engine.descriptor, answers.columns, rows, out))

@@ -19,6 +19,7 @@ from pricegrid.atp.kernels.quote import (
 )
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.service.codec.encode_kernel import write_quotes
+from pricegrid.service.codec.plain_writer import quote_results
 from pricegrid.service.codec.prices import encode_with, header_fields
 from pricegrid.service.codec.request import (
     LineColumns,
@@ -32,6 +33,7 @@ from pricegrid.service.codec.request import (
 from pricegrid.service.codec.scan import scan
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources, source_rows
 from pricegrid.service.methods.branch_totals import BranchTotals
+from pricegrid.service.process.interpreted import are_interpreted
 from pricegrid.service.rpc.call import ResponseHeader
 
 
@@ -89,16 +91,17 @@ def encode_quote_lines(
     sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Encodes a `QuoteLinesResponse`."""
+    head = v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
+    if are_interpreted():
+        results = quote_results(engine, answers, availability, header.as_of_us, sources)
+        return v1.QuoteLinesResponse(results=results).SerializeToString() + head
     lines = len(answers.columns)
     rows, free = source_rows(sources, lines), _free(availability)
 
     def write(out: NDArray[np.uint8]) -> int:
         return int(write_quotes(engine.descriptor, answers.columns, rows, free, header.as_of_us, out))
 
-    return (
-        encode_with(lines, write)
-        + v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
-    )
+    return encode_with(lines, write) + head
 
 
 def _free(availability: QuoteAvailability | None) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.codec import scan_kernel as kernel
 from pricegrid.service.codec.request import LineColumns
 from pricegrid.service.limits import LINES_MAX
+from pricegrid.service.process.interpreted import are_interpreted
 
 
 class _Scratch(threading.local):
@@ -39,6 +40,8 @@ class ScannedRequest(NamedTuple):
 
 def scan(raw: bytes) -> ScannedRequest | None:
     """Decodes a request; None: the protobuf runtime has to decode it."""
+    if are_interpreted():
+        return None
     scratch = _SCRATCH
     count = kernel.scan_request(np.frombuffer(raw, np.uint8), scratch.head, scratch.lines, kernel.LIMITS)
     if count < 0:

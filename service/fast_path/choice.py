@@ -1,12 +1,18 @@
 """Decides which requests try the fast path, and which take the general path at once."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from pricegrid.erp.operator_flags import NO_FLAGS
 from pricegrid.service.erp_overlay.flags import Flagging
-from pricegrid.service.erp_overlay.prices import ErpPrices
 from pricegrid.service.fast_path import kernel
-from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.rpc.call import Caller
 from pricegrid.service.rpc.response import Response
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.prices import ErpPrices
+    from pricegrid.service.fast_path.path import FastPath
 
 
 def try_fast_path(

@@ -27,7 +27,8 @@ from pricegrid.service.limits import (
 from pricegrid.service.live.api import LiveApi, PublishResult
 from pricegrid.service.methods.live import PUBLISH_EVENTS, live_methods, mutating_methods
 from pricegrid.service.rpc.call import Caller, Method, Mutation, Services
-from pricegrid.service.rpc.handlers import CORRELATION_KEY, Handlers, ThreadPools
+from pricegrid.service.rpc.correlation import CORRELATION_KEY
+from pricegrid.service.rpc.handlers import Handlers, ThreadPools
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics
 from pricegrid.service.rpc.response import Response
 

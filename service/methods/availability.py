@@ -1,13 +1,13 @@
 """AvailabilityService: request bytes to response bytes, answered from one snapshot, without gRPC."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
 from pricegrid.service.codec import availability as codec
-from pricegrid.service.erp_overlay.stock import ErpStock
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
 from pricegrid.service.methods.branch_totals import branch_totals
@@ -15,6 +15,10 @@ from pricegrid.service.methods.entitlement import hidden_skus
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
 from pricegrid.service.rpc.response import Response
+
+if TYPE_CHECKING:
+    from pricegrid.atp.engine import AvailabilityEngine
+    from pricegrid.service.erp_overlay.stock import ErpStock
 
 
 class AvailabilityService:

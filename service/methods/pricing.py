@@ -1,17 +1,22 @@
 """PricingService: request bytes to response bytes, answered from one snapshot, without gRPC."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import ExceptionReason
 from pricegrid.service.codec import prices as codec
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
-from pricegrid.service.erp_overlay.prices import ErpPrices, erp_document
 from pricegrid.service.fast_path.choice import try_fast_path
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
 from pricegrid.service.rpc.response import Response
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.prices import ErpPrices
 
 
 class PricingService:
@@ -56,6 +61,8 @@ class PricingService:
         document = {**explained, "snapshot_version": loaded.version}
         sources = NO_PRICE_SOURCES
         if self._erp:
+            from pricegrid.service.erp_overlay.prices import erp_document
+
             sources = self._erp.overlay(loaded, ask, answers, caller)
             document["erp"] = erp_document(answers, sources)
         elif self._flagging:

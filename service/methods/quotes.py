@@ -1,6 +1,9 @@
 """QuoteService: price, availability and promise date of the same lines, from one snapshot at one instant."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +21,6 @@ from pricegrid.atp.model import (
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import LineStatus
 from pricegrid.service.codec import quotes as codec
-from pricegrid.service.erp_overlay.fallback import ErpFallback
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.choice import try_fast_path
@@ -28,6 +30,9 @@ from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of
 from pricegrid.service.rpc.response import Response
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.fallback import ErpFallback
 
 
 class QuoteService:

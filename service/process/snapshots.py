@@ -5,17 +5,21 @@ stays mapped for requests that name it. The worker's loop unmaps snapshots, neve
 takes a while.
 """
 
+from __future__ import annotations
+
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pricegrid.atp.engine import AvailabilityEngine
-from pricegrid.pricing_engine.engine import PriceEngine
-from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.limits import KEPT_SNAPSHOTS_MAX
+
+if TYPE_CHECKING:
+    from pricegrid.atp.engine import AvailabilityEngine
+    from pricegrid.pricing_engine.engine import PriceEngine
+    from pricegrid.service.fast_path.path import FastPath
 
 
 def _no_branch(_: str) -> str:

@@ -4,12 +4,10 @@ No interceptors: each costs as much as answering a small request. Messages stay 
 """
 
 import contextlib
-import itertools
 import logging
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn, cast
@@ -18,7 +16,6 @@ import grpc
 
 from pricegrid.service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
 from pricegrid.service.limits import (
-    CORRELATION_ID_MAX,
     IN_FLIGHT_MAX,
     MUTATION_THREADS,
     PUBLISH_STREAMS_MAX,
@@ -27,15 +24,11 @@ from pricegrid.service.limits import (
     WATCHES_MAX,
 )
 from pricegrid.service.rpc.call import AnyMethod, Caller, Ingest, Method, Mutation, Services, Watch
+from pricegrid.service.rpc.correlation import correlation_id_of
 from pricegrid.service.rpc.metrics import Metrics
 from pricegrid.service.rpc.response import Response
 
-CORRELATION_KEY = "x-correlation-id"
 _FOREVER_S = 1e9  # gRPC reports at least this much where a call has no deadline
-
-# Correlation ids: a prefix per process and a counter. A random id per call costs a tenth of a quote.
-_ID_PREFIX = secrets.token_hex(8)
-_ID_COUNTER = itertools.count()
 
 _log = logging.getLogger(__name__)
 
@@ -262,13 +255,3 @@ def abort(context: grpc.ServicerContext, refused: RequestRefusedError, correlati
     context.set_trailing_metadata(trailing_metadata(refused, correlation_id))
     context.abort(refused.code, refused.message)
     raise AssertionError("abort raises")
-
-
-def correlation_id_of(metadata: Sequence[tuple[str, str | bytes]] | None) -> str:
-    """The caller's correlation id, or a new one if there is none that is safe to log."""
-    for key, value in metadata or ():
-        if key == CORRELATION_KEY and isinstance(value, str) and 0 < len(value) <= CORRELATION_ID_MAX:
-            if value.isascii() and value.isprintable():
-                return value
-            break
-    return f"{_ID_PREFIX}{next(_ID_COUNTER):016x}"

@@ -1,40 +1,23 @@
 """A gRPC channel without a network: the client calls the services in its own process."""
 
+from __future__ import annotations
+
 import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Never, Self, cast
+from typing import TYPE_CHECKING, Any, Never, Self, cast
 
 import grpc
 
 from pricegrid import Client
-from pricegrid.atp.live.positions import LiveWriter
-from pricegrid.cache.embedded import EmbeddedStateCache
-from pricegrid.erp.operator_flags import OperatorFlags
-from pricegrid.erp.settings import read_settings
-from pricegrid.pricing_engine.model import ExceptionPolicy
-from pricegrid.service.clock import now_us
-from pricegrid.service.erp_overlay.fallback import open_erp
-from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.errors import Reason, refusal, trailing_metadata
-from pricegrid.service.limits import LIVE_PAIRS, LIVE_WORDS
-from pricegrid.service.live.files import (
-    WriterBusyError,
-    is_read_only,
-    live_directory,
-    socket_path,
-    writer_lock,
-)
-from pricegrid.service.live.reader import OnDemandReader, reading
-from pricegrid.service.live.state import LiveState
-from pricegrid.service.live.writer_link import WriterLink
-from pricegrid.service.methods.live import live_methods
-from pricegrid.service.process.bootstrap import load_snapshot, version_opener
-from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
 from pricegrid.service.rpc.call import Caller, Ingest, Method, Mutation, Services, Watch
-from pricegrid.service.rpc.handlers import correlation_id_of
-from pricegrid.service.rpc.services import services
+from pricegrid.service.rpc.correlation import correlation_id_of
+
+if TYPE_CHECKING:
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+    from pricegrid.service.process.snapshots import LoadedSnapshot
 
 
 class InProcessError(grpc.RpcError):
@@ -121,10 +104,10 @@ class InProcessChannel(grpc.Channel):
     ) -> Any:
         """The call of one method."""
         write, read = _codec(request_serializer, response_deserializer)
-        offered = self._methods[method]
-        run = cast("Method", offered.call if isinstance(offered, Mutation) else offered)
 
         def call(request: Any, timeout: float | None = None) -> Any:
+            offered = self._methods[method]
+            run = cast("Method", offered.call if isinstance(offered, Mutation) else offered)
             caller = self._caller(timeout)
             with _grpc_errors(caller):
                 return read(run(write(request), caller).raw)
@@ -140,9 +123,9 @@ class InProcessChannel(grpc.Channel):
     ) -> Any:
         """The call of a method that ingests a stream."""
         write, read = _codec(request_serializer, response_deserializer)
-        ingest = cast("Ingest", self._methods[method]).call
 
         def call(requests: Iterator[Any], timeout: float | None = None) -> Any:
+            ingest = cast("Ingest", self._methods[method]).call
             caller = self._caller(timeout)
             with _grpc_errors(caller):
                 return read(ingest(map(write, requests), caller).raw)
@@ -158,9 +141,9 @@ class InProcessChannel(grpc.Channel):
     ) -> Any:
         """The call of a method that streams responses."""
         write, read = _codec(request_serializer, response_deserializer)
-        watch = cast("Watch", self._methods[method])
 
         def call(request: Any, timeout: float | None = None) -> Any:
+            watch = cast("Watch", self._methods[method])
             return InProcessStream(watch, write(request), self._caller(timeout), read)
 
         return call
@@ -204,17 +187,31 @@ def store_client(
     *,
     changes_live_state: bool = False,
     erp_config: Path | None = None,
+    warms_up: bool = True,
 ) -> Iterator[Client]:
     """A client over the store itself, with the service-desk right (P11), and with an ERP if one is configured. Raises
     `SnapshotError` and `ErpConfigError`.
 
     If a server writes the store's live state, changes go to its writer; otherwise this process writes.
+    Without `warms_up` a kernel is fetched when it is first needed: for a process that asks once.
     """
-    active = load_snapshot(store, None, policy)
+    from pricegrid.erp.operator_flags import OperatorFlags
+    from pricegrid.service.clock import now_us
+    from pricegrid.service.erp_overlay.flags import Flagging
+    from pricegrid.service.process.bootstrap import load_snapshot, open_snapshot_engines, version_opener
+    from pricegrid.service.process.snapshots import SnapshotHolder
+    from pricegrid.service.rpc.services import services
+
+    if warms_up:
+        active = load_snapshot(store, None, policy)
+    else:
+        active, _ = open_snapshot_engines(store, None, policy)
     open_version = version_opener(store, policy, lambda _: False)
     with contextlib.ExitStack() as stack:
         live = None
         if changes_live_state or (store / "live").exists():
+            from pricegrid.service.live.reader import OnDemandReader, reading
+
             active, live = _with_live_state(store, active, stack)
             holder = SnapshotHolder(
                 active, lambda version: reading(store, open_version(version), OnDemandReader)
@@ -223,6 +220,9 @@ def store_client(
             holder = SnapshotHolder(active, open_version)
         erp = None
         if erp_config is not None:
+            from pricegrid.erp.settings import read_settings
+            from pricegrid.service.erp_overlay.fallback import open_erp
+
             erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
             stack.callback(erp.close)
         offered = services(holder, now_us, live=live, erp=erp, flagging=Flagging(OperatorFlags(store)))
@@ -236,6 +236,22 @@ def _with_live_state(
     store is read-only."""
     if active.availability is None:
         return active, None
+    from pricegrid.atp.live.positions import LiveWriter
+    from pricegrid.cache.embedded import EmbeddedStateCache
+    from pricegrid.service.clock import now_us
+    from pricegrid.service.limits import LIVE_PAIRS, LIVE_WORDS
+    from pricegrid.service.live.files import (
+        WriterBusyError,
+        is_read_only,
+        live_directory,
+        socket_path,
+        writer_lock,
+    )
+    from pricegrid.service.live.reader import OnDemandReader, reading
+    from pricegrid.service.live.state import LiveState
+    from pricegrid.service.live.writer_link import WriterLink
+    from pricegrid.service.methods.live import live_methods
+
     try:
         stack.enter_context(writer_lock(store))
     except WriterBusyError:

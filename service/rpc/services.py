@@ -1,9 +1,11 @@
 """The table of services and their methods, the same over gRPC and in-process."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pricegrid import v1
-from pricegrid.service.erp_overlay.fallback import ErpFallback
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.methods.availability import AvailabilityService
 from pricegrid.service.methods.live import no_live_methods
@@ -11,6 +13,9 @@ from pricegrid.service.methods.pricing import PricingService
 from pricegrid.service.methods.quotes import QuoteService
 from pricegrid.service.methods.watch import Changes, PolledChanges, WatchService
 from pricegrid.service.rpc.call import Services, SnapshotSource
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.fallback import ErpFallback
 
 SERVICES = (
     v1.PRICING_SERVICE,
