@@ -87,6 +87,12 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "accept-loss": Command(
             "let servers go on without what a shared Redis lost", "pricegrid.service.cli.redis", "accept_loss"
         ),
+        "kernels": Command(
+            "build, check and list compiled kernels",
+            "pricegrid.service.cli.kernels",
+            "kernels",
+            intermixed=False,
+        ),
         "promise": Command(
             "when, from where and how much can be shipped", "pricegrid.service.cli.promise", "promise"
         ),
@@ -129,6 +135,9 @@ def _run(words: list[str]) -> int:
     )
     getattr(module, f"add_{command.name}_arguments")(parser)
     args = parser.parse_intermixed_args(words[1:]) if command.intermixed else parser.parse_args(words[1:])
+    from pricegrid.service.process.kernel_build import provide
+
+    provide(words[0], getattr(args, "store", None), os.environ, sys.stderr)
     return int(getattr(module, f"run_{command.name}")(args))
 
 
