@@ -1,5 +1,6 @@
 """The readable form of an explanation: what was considered, and how the price came about, step by step."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -41,7 +42,8 @@ def _print_layer(name: str, candidates: Sequence[Mapping[str, object]]) -> None:
         ((outcome, reason),) = verdicts
         books = [_text(candidate.get("book_id")) for candidate in candidates]
         more = f" and {len(books) - _BOOKS_SHOWN} more" if len(books) > _BOOKS_SHOWN else ""
-        print(f"  layer {name}: {outcome}, {reason}: {', '.join(books[:_BOOKS_SHOWN])}{more}")
+        text = f"layer {name}: {outcome}, {reason}: {', '.join(books[:_BOOKS_SHOWN])}{more}"
+        print(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="     "))
         return
     print(f"  layer {name}")
     for candidate in candidates:

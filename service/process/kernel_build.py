@@ -160,7 +160,7 @@ def provide(command: str, store: Path | None, environment: MutableMapping[str, s
     plan, there = read_plan(), kernels_in(Path(folder))
     lacking = {part for part in wanted if any(kernel not in there for kernel in plan[part])}
     if lacking and _can_write(Path(folder)):
-        with contextlib.suppress(OSError):  # no room for a store to work on
+        with contextlib.suppress(OSError, RuntimeError):
             compile_parts(_with_what_they_need(lacking), Progress(plan, there, out))
 
 
