@@ -4,6 +4,7 @@ A kernel is looked for among those that came with the installation, which may li
 among those that were compiled here. What is in neither is compiled, and kept if that can be.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -116,7 +117,9 @@ class KernelFile(IndexDataCacheFile):
         """The compiled kernel of this signature, None if it has to be compiled."""
         COMPILING.used.add(self._name)
         found = self._shipped.load(key) if self._shipped else None
-        found = super().load(key) if found is None else found
+        if found is None:
+            with contextlib.suppress(OSError):  # a folder that we may not read has none for us
+                found = super().load(key)
         if found is None:
             COMPILING.begin(self._name)
         return found
