@@ -21,6 +21,7 @@ from pricegrid.service.process.kernel_cache import (
     made_for,
     unusable_reason,
 )
+from pricegrid.service.process.kernel_parts import PARTS
 
 _PACKED = ".tar.xz"
 _COPY = re.compile(r"\.\d+$")
@@ -76,13 +77,14 @@ def _build(directory: Path, pack: Path | None, plan: Path | None) -> int:
     if pack is not None and not pack.name.endswith(_PACKED):
         raise UsageError(f"--pack {pack}: not a {_PACKED} file")
     folder = _own_folder(directory)
-    if plan is None:  # what kernels cost is only seen when they are compiled
+    if plan is None and not folder.exists():  # what kernels cost is only seen when they are compiled
         _take_over(folder)
-    progress = _run_all(folder, None)
-    _drop_unused(folder, progress.used)
+    made = _run_all(folder, None)
+    again = _run_all(folder, None) if made.costs else made
+    _drop_unused(folder, again.used)  # a compiled kernel has all that it calls in it
     (folder / MADE_FOR).write_text(json.dumps(made_for(), indent=1) + "\n", encoding="utf-8")
     if plan is not None:
-        plan.write_text(json.dumps(progress.costs, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        plan.write_text(json.dumps(made.costs, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"{folder}: {len(build.kernels_in(folder))} kernels, {_megabytes(folder)}")
     if pack is not None:
         with tarfile.open(pack, "w:xz", preset=9) as archive:
@@ -101,9 +103,9 @@ def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
 def _take_over(folder: Path) -> None:
     """Begins with the kernels that are there: the folder is named after their sources."""
     for known in (os.environ.get(SHIPPED_VARIABLE), os.environ["NUMBA_CACHE_DIR"]):
-        if known and Path(known) != folder and Path(known).is_dir():
-            unfinished = shutil.ignore_patterns("*.tmp.*")
-            shutil.copytree(known, folder, ignore=unfinished, dirs_exist_ok=True)
+        if known and Path(known).is_dir():
+            others = shutil.ignore_patterns("*.tmp.*", "*.done")
+            shutil.copytree(known, folder, ignore=others, dirs_exist_ok=True)
 
 
 def _drop_unused(folder: Path, used: set[str]) -> None:
@@ -117,9 +119,11 @@ def _run_all(folder: Path, shipped: Path | None) -> build.Progress:
     os.environ.pop(SHIPPED_VARIABLE, None)
     if shipped is not None:
         os.environ[SHIPPED_VARIABLE] = str(shipped)
-    there = build.kernels_in(shipped or folder)
-    progress = build.Progress(build.read_plan(), there, sys.stderr)
-    build.compile_parts(tuple(build.PARTS), progress)
+    nothing: dict[str, dict[str, float]] = {part: {} for part in PARTS}
+    progress = build.Progress(
+        build.read_plan() if shipped is None else nothing, build.kernels_in(folder), sys.stderr
+    )
+    build.compile_parts(tuple(PARTS), progress)
     return progress
 
 

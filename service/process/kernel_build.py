@@ -1,8 +1,7 @@
 """Compiles kernels ahead of whoever would wait for them: side by side in processes, saying how far it is.
 
-Every part works on a small made-up store as users would, so that each kernel is compiled for the types that it is
-called with. `kernel_plan.json` has the kernels of each part and the CPU seconds that they took once: what is left is
-told from it, and nothing else depends on it.
+`kernel_parts` says what is compiled. `kernel_plan.json` has the kernels of each part and the CPU seconds that they took
+once: whether any is lacking and how long the rest takes is told from it.
 """
 
 import contextlib
@@ -13,15 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, TextIO
 
-from pricegrid.service.process.kernel_cache import SHIPPED_VARIABLE, compile_reason
+from pricegrid.service.process.kernel_cache import SHIPPED_VARIABLE, compile_reason, made_for, unusable_reason
+from pricegrid.service.process.kernel_parts import PARTS
 
 PLAN_FILE: Final = Path(__file__).with_name("kernel_plan.json")
 Plan = Mapping[str, Mapping[str, float]]
@@ -31,88 +29,6 @@ _REDRAW_S: Final = 0.5
 _NUMBER: Final = re.compile(r"-\d+\.py\d+\w*$")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Kernels that are compiled in one process."""
-
-    run: Callable[[Path], None]
-    """Does what they are for, in the directory where part `load` has made a store."""
-    after: tuple[str, ...] = ("load",)
-    """Parts that make what this one needs, or kernels that both would compile."""
-
-
-def _load(directory: Path) -> None:
-    from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, generate
-    from pricegrid.loaders.publish import LoadJob, load
-    from pricegrid.loaders.report import Progress
-
-    dataset = generate(directory / "dataset", items=2 * ITEMS_MIN, customers=CUSTOMERS_MIN)
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        load(
-            LoadJob(dataset.directory, directory / "store", time_zone=dataset.time_zone),
-            progress=Progress(nowhere),
-        )
-
-
-def _load_again(directory: Path) -> None:
-    """What only a load over a running snapshot does: comparing, and laying changes over it."""
-    import polars as pl
-
-    from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, TIME_ZONE, generate
-    from pricegrid.loaders.publish import LoadJob, load
-    from pricegrid.loaders.report import Progress
-
-    store, changes = directory / "store", directory / "changes"
-    later = generate(
-        directory / "later", items=2 * ITEMS_MIN, customers=CUSTOMERS_MIN, as_of=date(2026, 1, 16)
-    )
-    changes.mkdir()
-    entries = pl.read_csv(later.directory / "price_entries.csv", infer_schema=False)
-    entries.head(20).write_csv(changes / "price_entries.csv")
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        for job in (
-            LoadJob(later.directory, store, time_zone=TIME_ZONE, check=True),
-            LoadJob(changes, store, time_zone=TIME_ZONE, delta=True, force=True),
-        ):
-            load(job, progress=Progress(nowhere))
-
-
-def _verify(directory: Path) -> None:
-    from pricegrid.pricing_engine.model import ExceptionPolicy
-    from pricegrid.service.process.bootstrap import open_snapshot_engines
-
-    open_snapshot_engines(directory / "store", None, ExceptionPolicy(), verify=True)
-
-
-def _warm(name: str) -> Callable[[Path], None]:
-    def run(directory: Path) -> None:
-        from pricegrid.pricing_engine.model import ExceptionPolicy
-        from pricegrid.service.process import warm_up
-        from pricegrid.service.process.bootstrap import open_snapshot_engines
-
-        loaded, _ = open_snapshot_engines(directory / "store", None, ExceptionPolicy(), verify=False)
-        getattr(warm_up, name)(loaded)
-
-    return run
-
-
-def _live(_: Path) -> None:
-    from pricegrid.service.process.warm_up import warm_live
-
-    warm_live()
-
-
-PARTS: Final[Mapping[str, Part]] = MappingProxyType(
-    {
-        "load": Part(_load, after=()),
-        "live": Part(_live, after=()),
-        "prices": Part(_warm("warm_prices")),
-        "availability": Part(_warm("warm_availability"), after=("load", "live")),
-        "verify": Part(_verify),
-        "fast_path": Part(_warm("warm_fast_path"), after=("prices", "availability")),
-        "load_again": Part(_load_again, after=("prices", "availability", "verify")),
-    }
-)
 _ANSWERING: Final = ("verify", "prices", "availability", "fast_path", "live")
 
 
@@ -151,17 +67,29 @@ def provide(command: str, store: Path | None, environment: MutableMapping[str, s
 
     What can't be done here is left to the command, which compiles what it comes across.
     """
-    folder = environment.get("NUMBA_CACHE_DIR")
-    if SHIPPED_VARIABLE in environment or folder is None:
-        return
     wanted = parts_of(command, store)
-    if not wanted:
+    if not wanted or SHIPPED_VARIABLE in environment or "NUMBA_CACHE_LOCATOR_CLASSES" not in environment:
         return
-    plan, there = read_plan(), kernels_in(Path(folder))
-    lacking = {part for part in wanted if any(kernel not in there for kernel in plan[part])}
-    if lacking and _can_write(Path(folder)):
+    folder = Path(environment["NUMBA_CACHE_DIR"])
+    if not unusable_reason(folder):  # `kernels build` made it
+        return
+    plan, there = read_plan(), kernels_in(folder)
+    lacking = [
+        part
+        for part in wanted
+        if not _done(folder, part).exists() and any(kernel not in there for kernel in plan[part])
+    ]
+    if lacking and _can_write(folder):
         with contextlib.suppress(OSError, RuntimeError):
             compile_parts(_with_what_they_need(lacking), Progress(plan, there, out))
+            for part in lacking:
+                _done(folder, part).touch()
+
+
+def _done(folder: Path, part: str) -> Path:
+    """A file that says that this part was run on the folder with this numba and this Python."""
+    versions = made_for()
+    return folder / f"{part}-numba{versions['numba']}-py{versions['python']}.done"
 
 
 def _can_write(folder: Path) -> bool:
