@@ -119,10 +119,9 @@ def _run_all(folder: Path, shipped: Path | None) -> build.Progress:
     os.environ.pop(SHIPPED_VARIABLE, None)
     if shipped is not None:
         os.environ[SHIPPED_VARIABLE] = str(shipped)
-    nothing: dict[str, dict[str, float]] = {part: {} for part in PARTS}
-    progress = build.Progress(
-        build.read_plan() if shipped is None else nothing, build.kernels_in(folder), sys.stderr
-    )
+    has_kernels = shipped is not None or bool(build.kernels_in(folder))
+    plan = {part: {} for part in PARTS} if has_kernels else build.read_plan()
+    progress = build.Progress(plan, set(), sys.stderr)
     build.compile_parts(tuple(PARTS), progress)
     return progress
 
