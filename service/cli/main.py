@@ -125,6 +125,14 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             runs=f"{_CLI}.parity",
             uses_kernels=True,
         ),
+        "kernels": Command(
+            _SHELL,
+            "build, check and list compiled kernels",
+            f"{_CLI}.kernels",
+            "kernels",
+            intermixed=False,
+            uses_kernels=True,
+        ),
         "completion": Command(
             _SHELL,
             "complete commands and options: for bash, zsh or fish",
@@ -223,9 +231,11 @@ def _run(words: list[str]) -> int:
     args = parser.parse_intermixed_args(words[1:]) if command.intermixed else parser.parse_args(words[1:])
     fill_in(args)
     if command.uses_kernels:
+        from pricegrid.service.process.kernel_build import provide
         from pricegrid.service.process.kernel_cache import use_kernel_cache
 
         use_kernel_cache(os.environ)
+        provide(words[0], getattr(args, "store", None), os.environ, sys.stderr)
     module = importlib.import_module(command.runs or command.module)
     return int(getattr(module, f"run_{command.name}")(args))
 
