@@ -72,9 +72,13 @@ local function set_state(epoch, known, entry)
   local size, notes = redis.call('HLEN', RECORD), redis.call('HLEN', NOTE)
   redis.call('SET', LIFE, table.concat({epoch, size, notes, whole(known), entry}, ' '))
 end
+-- Whether a healing goes on for this identity. A key of another type is no healing: the next claim deletes it.
+local function heals_for(identity)
+  return redis.call('TYPE', HEAL).ok == 'hash' and redis.call('HGET', HEAL, 'identity') == identity
+end
 -- Where a server writes while healing: into the healing it takes part in, or (given an epoch) into a whole state.
 local function target_of(epoch_or_identity, server, lease)
-  if redis.call('HGET', HEAL, 'identity') == epoch_or_identity then
+  if heals_for(epoch_or_identity) then
     redis.call('HSET', HEAL, 'p:' .. server, whole(now_us() + tonumber(lease)))
     return nil, tonumber(redis.call('HGET', HEAL, 'known')), redis.call('HGET', HEAL, 'entry')
   end
@@ -188,7 +192,7 @@ return {page[1], digests}
 
 # ARGV: identity, server, lease µs, entries to keep; for each record: field, stored form.
 _PUSH: Final = """
-if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then return {'again'} end
+if not heals_for(ARGV[1]) then return {'again'} end
 local _, known, before = target_of(ARGV[1], ARGV[2], ARGV[3])
 for at = 5, #ARGV, 2 do
   local field, stored = ARGV[at], ARGV[at + 1]
@@ -230,7 +234,7 @@ return {'done'}
 
 # ARGV: identity, server, entries to keep, '1' when a history may begin here.
 _FINISH: Final = """
-if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then return {'again'} end
+if not heals_for(ARGV[1]) then return {'again'} end
 redis.call('HDEL', HEAL, 'p:' .. ARGV[2])
 local now = now_us()
 local deadline = redis.call('HGET', HEAL, 'deadline')
@@ -265,7 +269,7 @@ return {'live', epoch, entry, known == 0 and 'new' or '', accepted or ''}
 # ARGV: identity, kind ('record' or 'note'); for each: field, its content. Deletes what can't be decoded; if the state
 # is whole, makes all servers heal.
 _DISCARD: Final = """
-if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then
+if not heals_for(ARGV[1]) then
   mark_damaged()
   return {'again'}
 end
@@ -278,6 +282,7 @@ return {'done'}
 
 # ARGV: who accepts the state as it is, and why. Returns the numbers of missing notes and records; empty: no healing.
 _ACCEPT: Final = """
+if redis.call('TYPE', HEAL).ok ~= 'hash' then return {} end
 local known, size = redis.call('HGET', HEAL, 'known'), redis.call('HGET', HEAL, 'size')
 if not known then return {} end
 redis.call('HSET', HEAL, 'accepted', ARGV[1])

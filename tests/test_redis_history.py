@@ -231,6 +231,23 @@ def test_foreign_entries_of_the_log_are_skipped_and_counted_once(tmp_path, entry
         assert sum("skipped" in record.message for record in caplog.records) == 2
 
 
+def test_a_note_that_cannot_be_read_comes_back_also_when_the_key_of_healings_is_no_hash(tmp_path):
+    with (
+        redis_server(tmp_path / "redis") as server,
+        stores(tmp_path, "one", address=server.address) as (one,),
+    ):
+        healthy(one)
+        made(one, Commit(notes=[b"told"]), set_to("x", b"1", 0))
+        digest, *_ = server.ask("HKEYS", "{pricegrid}:note")
+        server.ask("SET", "{pricegrid}:heal", "rubbish")
+        server.ask("HSET", "{pricegrid}:note", digest, "7")
+
+        with stores(tmp_path, "two", address=server.address) as (two,):
+            healthy(one, two)
+
+            assert sorted(notes_of(two)) == [b"told", b"x=1"]
+
+
 def test_an_entry_that_somebody_took_out_of_the_log_is_missed(tmp_path):
     with (
         redis_server(tmp_path / "redis") as server,
