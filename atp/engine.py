@@ -303,12 +303,6 @@ class AvailabilityEngine:
         is_kit[known] = start[items[known] + 1] > start[items[known]]
         return is_kit
 
-    def _footprint(self, item: int) -> list[int]:
-        """The base items a line draws on."""
-        return [
-            self.positions.integer("kit_component", k) for k in self.positions.span("kit_start", item)
-        ] or [item]
-
     def _check_again(
         self,
         ask: CheckAsk,

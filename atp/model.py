@@ -20,7 +20,6 @@ HORIZON_DAYS: Final = 90
 HORIZON_DAYS_MAX: Final = 730
 CALENDAR_EXTRA_DAYS: Final = 400
 """How far past the horizon working days are counted (handling, transit). A date beyond it is no promise."""
-HANDLING_DAYS_MAX: Final = 3_650
 STALE_AFTER_MIN: Final = 1_440
 NO_INSTANT: Final = INT64_MIN
 AS_OF_MIN_US: Final = 0

@@ -18,7 +18,6 @@ from pricegrid.loaders.validate.tables import validate_tables
 CLASSES = 10
 PARENT_GROUPS, GROUPS = 10, 100
 BREAKS = (10, 100)  # the further breaks of every fifth item
-LIST_ENTRIES_PER_5_ITEMS = 7
 SITES_PER_COMPANY, COMPANIES_PER_GROUP = 20, 25
 SEED = 20261123
 
@@ -74,7 +73,7 @@ def item_skus(size: Size) -> pl.Series:
 
 
 def raw_tables(size: Size, seed: int = SEED) -> Tables:
-    """The tables of design section 4, as an ERP's export would hold them."""
+    """The tables of docs/dataset.md, as an ERP's export would hold them."""
     rng = np.random.default_rng(seed)
     skus, customers = item_skus(size), customer_ids(size)
     classes, groups = _numbered("CLASS-", CLASSES, 2), _numbered("G", GROUPS, 3)

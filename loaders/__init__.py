@@ -1,1 +1,1 @@
-"""Nightly batch: tables of ERP exports in, an immutable snapshot out (design sections 4 and 7)."""
+"""Nightly batch: tables of ERP exports in, an immutable snapshot out (docs/dataset.md, docs/snapshot-format.md)."""

@@ -2,7 +2,6 @@
 
     LoadError
     ├── DatasetError            the dataset can't be read as a whole: whoever exports it
-    ├── PublishRefusedError     a gate refused the publish: the operator, who may use --force
     ├── LoaderBusyError         another load holds the store: wait
     └── SnapshotError
         ├── NoSnapshotError       the store has none, or not the one asked for: load first
@@ -19,10 +18,6 @@ class LoadError(Exception):
 
 class DatasetError(LoadError):
     """The dataset as a whole can't be used: missing directory, unknown table, missing required column."""
-
-
-class PublishRefusedError(LoadError):
-    """A gate refused the publish; the running snapshot stays."""
 
 
 class LoaderBusyError(LoadError):

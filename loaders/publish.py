@@ -1,4 +1,4 @@
-"""`pricegrid load`: read, validate, set rejects aside, compile, pass the gates, write, activate (design sections 4, 7).
+"""`pricegrid load`: read, validate, set rejects aside, compile, pass the gates, write, activate (docs/dataset.md).
 
 Whatever goes wrong before the last step, the running snapshot stays.
 """
@@ -24,6 +24,8 @@ from pricegrid.loaders.gates.gates import Decode, Gate, decode_running, gate_ite
 from pricegrid.loaders.gates.limits import DEFAULT_LIMITS, Limits
 from pricegrid.loaders.gates.running import Side, Tools, compare_delta, compare_full, open_running, open_side
 from pricegrid.loaders.gates.sample import Ask, choose
+from pricegrid.loaders.read.arguments import stated_dialect
+from pricegrid.loaders.read.dialect import NOTHING_STATED, Dialect
 from pricegrid.loaders.report import LoadReport, Progress
 from pricegrid.loaders.store.hashing import hash_file
 from pricegrid.loaders.store.kept import FreshTables, StoredTables
@@ -105,6 +107,10 @@ class LoadJob:
     """Do all but publish."""
     keep: int | None = None
     """Remove all snapshots but so many of the newest, once this one is published."""
+    dialect: Dialect = NOTHING_STATED
+    """How the files are written, as far as the operator says."""
+    own: frozenset[str] = frozenset()
+    """Tables whose files this product wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +197,7 @@ def _compile_full(
     job: LoadJob, functions: LoadFunctions, report: LoadReport, progress: Progress, now_us: int
 ) -> _Compiled:
     with progress.phase("read"):
-        raw = read_tables(job.dataset, lambda file: progress.say(f"  {file}"))
+        raw = read_tables(job.dataset, lambda file: progress.say(f"  {file}"), job.dialect, job.own)
     with progress.phase("validate"):
         dataset = validate_raw(raw, job.time_zone)
         del raw
@@ -233,7 +239,7 @@ def _compile_delta(
         raise DatasetError(f"--time-zone {job.time_zone} is not that of the running snapshot, {zone}")
     with progress.phase("read"):
         under = functions.delta_base(base.arrays)
-        dataset = read_delta(job.dataset, under.known_names, zone)
+        dataset = read_delta(job.dataset, under.known_names, zone, job.dialect)
     _take_rejects(job, dataset, report, progress)
     with progress.phase("hash"):
         manifest = {**base.manifest, **_manifest(dataset), "base_version": base.version}
@@ -362,6 +368,8 @@ def _run(
         frozenset(args.allow_absent),
         args.check,
         args.keep,
+        stated_dialect(args),
+        frozenset(extract.tables) if extract else frozenset(),
     )
     report = load(job, functions, clock=clock, progress=progress)
     if extract:

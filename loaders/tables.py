@@ -1,4 +1,4 @@
-"""The tables of a dataset, declared: columns, kinds, defaults, limits and keys (design section 4).
+"""The tables of a dataset, declared: columns, kinds, defaults, limits and keys (docs/dataset.md).
 
 A column's kind says how its text is read and how it is called once read:
 

@@ -20,7 +20,7 @@ class UnknownCustomerError(PricingError):
 
 
 class CurrencyRequiredError(PricingError):
-    """An empty customer id asks for what everyone gets, and then the currency must be named (design section 5)."""
+    """An empty customer id asks for what everyone gets: the currency must be named (docs/pricing.md, "Statuses")."""
 
     def __init__(self) -> None:
         super().__init__("currency is required when customer_id is empty")

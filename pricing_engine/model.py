@@ -2,7 +2,7 @@
 
 Prices are integers in 10^-6 of the currency unit (`..._micros`), quantities integers in 10^-6 of the unit, instants
 integers in microseconds since 1970-01-01T00:00Z (`..._us`), intervals half-open. Unit factors and exchange rates are
-exact fractions. Source of every rule: design sections 3 to 5.
+exact fractions. Source of every rule: docs/pricing.md.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ COST = "cost"  # the basis that is not a price book
 
 
 class LineStatus(IntEnum):
-    """Outcome of one line; failures in order of precedence (design section 5)."""
+    """Outcome of one line; failures in order of precedence (docs/pricing.md, "Statuses")."""
 
     OK = 0
     INVALID_QUANTITY = 1

@@ -29,6 +29,7 @@ from pricegrid.atp.rules.promising import OrderLine, Request, promise
 from pricegrid.atp.rules.reference import Moment, allocations_of, check_pair, demands_of
 from pricegrid.atp.rules.rows import Branch, Feed, Item, Pair, Rows, Stock
 from pricegrid.loaders.compile.positions import compile_positions
+from tests.written import READ_COLUMNS, check_declared
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 TODAY = day_number(NOON.date())
@@ -133,6 +134,7 @@ def frames_of(rows: Rows) -> dict[str, pl.DataFrame]:
     frames["feeds"] = _table("branch source as_of_us complete stale_after_min", feeds)
     kits = [(kit, part, int(need * MICROS)) for kit, parts in rows.kits.items() for part, need in parts]
     frames["kits"] = _table("kit_sku component_sku quantity_micros", kits)
+    check_declared({name: frame.columns for name, frame in frames.items()}, READ_COLUMNS)
     return frames
 
 

@@ -7,24 +7,27 @@ import mmap
 import os
 import struct
 import sys
+import time
 from pathlib import Path
 
 from pricegrid.service import clock
 
-
-def _open_clock():
-    with Path(os.environ["PRICEGRID_TEST_CLOCK"]).open("rb") as file:
-        return mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+_CLOCKS: list[mmap.mmap] = []
 
 
-_CLOCK = _open_clock()
+def use_clock(path: Path) -> None:
+    """From now on this process and those it forks take the time from that file."""
+    with path.open("rb") as file:
+        _CLOCKS[:] = [mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)]
 
 
 def now_us() -> int:
-    return struct.unpack("<q", _CLOCK[:8])[0]
+    return struct.unpack("<q", _CLOCKS[0][:8])[0] if _CLOCKS else time.time_ns() // 1_000
 
 
 clock.now_us = now_us
+if "PRICEGRID_TEST_CLOCK" in os.environ:
+    use_clock(Path(os.environ["PRICEGRID_TEST_CLOCK"]))
 
 if __name__ == "__main__":
     from pricegrid.service.cli.main import main

@@ -1,4 +1,5 @@
-"""Under `pytest -n` the kernels are compiled once: the first process does it, the others find them in the cache."""
+"""Tests are marked by what they need. Under `pytest -n` the kernels are compiled once: the first process does it, the
+others find them in the cache; the fast profile leaves them to be compiled as they are used, since it uses few."""
 
 import fcntl
 import os
@@ -8,15 +9,24 @@ from pathlib import Path
 import pytest
 
 from pricegrid.service.process.kernel_cache import use_kernel_cache
+from tests.profiles import FAST, needs
 
 use_kernel_cache(os.environ)  # before any kernel is imported
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if "PYTEST_XDIST_WORKER" not in os.environ or FAST:
         return
     from tests.warm_up import compile_kernels
 
     with (Path(tempfile.gettempdir()) / f"pricegrid-tests-{os.getuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         compile_kernels()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function):
+            for marker in needs(item.module):
+                item.add_marker(marker)

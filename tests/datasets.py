@@ -32,6 +32,7 @@ from pricegrid.pricing_engine.model import (
     RoundingMode,
     Windows,
 )
+from tests.written import check_declared
 
 Rows = dict[str, list[dict[str, str]]]
 
@@ -323,6 +324,7 @@ def as_frames(rows: Rows) -> dict[str, pl.DataFrame]:
     for table, records in rows.items():
         if records:
             columns = sorted({column for record in records for column in record})
+            check_declared({table: columns})
             frames[table] = pl.DataFrame(
                 {c: [record.get(c) or None for record in records] for c in columns},
                 schema=dict.fromkeys(columns, pl.Utf8),

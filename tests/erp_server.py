@@ -76,7 +76,7 @@ class Fault(Enum):
     HUGE = auto()
     """Ten megabytes."""
     HUGE_CHUNKED = auto()
-    """As many, and their number is not told."""
+    """As many rows, without their number."""
     HUGE_PACKED = auto()
     """As many, as some kilobytes of gzip."""
     REDIRECT = auto()
@@ -98,10 +98,9 @@ class SmallErp:
         self.rename = ""
         """A field of stock rows that tells something else."""
         self.calls: list[dict[str, Any]] = []
-        self.pings = 0
         self.released = threading.Event()
         self.holding = threading.Event()
-        """Set: price calls wait for `released` before they are answered."""
+        """While set, price calls wait for `released`."""
         self.held: set[str] = set()
         """Items; so do calls that ask one of them."""
         self.url = ""
@@ -178,7 +177,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/ping"):
-            self.erp.pings += 1
             self._misbehave() or self._send(200, b'{"ok": true}')
             return
         branch = self.path.split("/")[2].split("?")[0]

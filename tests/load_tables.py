@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from pricegrid.loaders.validate.tables import Dataset, validate_tables
+from tests.written import check_declared
 
 DISTRIBUTOR = {
     "product_groups": """
@@ -63,9 +64,9 @@ def loaded(
 ) -> Dataset:
     """The distributor's dataset with some tables replaced."""
     texts = {**DISTRIBUTOR, **(changes or {})}
-    return validate_tables(
-        {name: table(text) for name, text in texts.items() if name not in set(drop)}, time_zone
-    )
+    tables = {name: table(text) for name, text in texts.items() if name not in set(drop)}
+    check_declared({name: frame.columns for name, frame in tables.items()})
+    return validate_tables(tables, time_zone)
 
 
 def entries(*lines: str) -> dict[str, str]:

@@ -1,10 +1,11 @@
-"""An independent model of live availability: design rules A1, A2, A8, A9 and A10, with what they need of A3, A6, A12.
+"""An independent model of live availability: rules A1, A2, A8, A9 and A10, with what they need of A3, A6 and A12.
 
-It was written from the design alone, by someone who had not read the code that it judges, and it must stay so: when it
-and the product differ, the sentence of the design decides, never the product. Everything that was ever loaded, told or
-asked is kept, and every question is answered from all of that from scratch, in fractions. Nothing is fast.
+It was written from the rules alone (docs/availability.md), by someone who had not read the code that it judges, and it
+must stay so: when it and the product differ, the sentence of the rule decides, never the product. Everything that was
+ever loaded, told or asked is kept, and every question is answered from all of that from scratch, in fractions. Nothing
+is fast.
 
-Where the design leaves a choice, this is what a careful manager of a warehouse expects, an oversell never:
+Where a rule leaves a choice, this is what a careful manager of a warehouse expects, an oversell never:
 
 - Events of a stream are in the order of their numbers; their instants grow with the numbers (as a source's do).
 - What is allocated "when a reservation is made" goes by the instants of the events, not by when they arrived: only so

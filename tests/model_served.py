@@ -1,4 +1,4 @@
-"""A running server as a target of the independent model: two kinds of restart, its own clock, all over the wire."""
+"""A running server as a target of the independent model: two kinds of restart, its own clock, all over gRPC."""
 
 import contextlib
 import os
@@ -23,12 +23,13 @@ from pricegrid import (
 )
 from pricegrid.loaders.publish import compile_dataset
 from pricegrid.loaders.store.snapshot import activate, write_snapshot
-from pricegrid.loaders.validate.tables import validate_tables
 from tests.datasets import as_frames
+from tests.forked_server import running_forked
 from tests.model_steps import CUSTOMER
 from tests.model_targets import Refused, Reserved, Seen, us
 from tests.model_world import Ask, Pair, Tables, Told
 from tests.servers import DEADLINE_S, running, until
+from tests.written import accepted
 
 ENTRY = str(Path(__file__).with_name("clocked_server.py"))
 
@@ -40,8 +41,12 @@ def decimal(quantity: Fraction) -> Decimal:
 class Served:
     """A server with one worker and a writer over a store of its own."""
 
-    def __init__(self, directory: Path, tables: Tables, now: datetime) -> None:
+    late_s = 60.0
+    """How long a busy machine may keep its writer from a turn; answers say STALE meanwhile."""
+
+    def __init__(self, directory: Path, tables: Tables, now: datetime, *, is_forked: bool = False) -> None:
         self.store, self.clock = directory / "store", directory / "clock"
+        self.is_forked = is_forked
         self.restarts = 0
         self.set_clock(now)
         self._publish_snapshot(tables)
@@ -57,17 +62,19 @@ class Served:
 
     def _publish_snapshot(self, tables: Tables) -> None:
         raw = {name: [dict(row) for row in rows] for name, rows in tables.items()}
-        dataset = validate_tables(as_frames(raw), "UTC")
-        assert not any(frame.height for frame in dataset.rejects.values()), dataset.rejects
+        dataset = accepted(as_frames(raw))
         arrays = compile_dataset(dataset.frames, "UTC")
         self.version = write_snapshot(self.store, arrays, {"time_zone": "UTC"}, created_at=self.now)
         activate(self.store, self.version)
 
     def _start(self) -> None:
         self.stack = contextlib.ExitStack()
-        with clock_named(self.clock):
-            options = ("--workers", "1")
-            self.server = self.stack.enter_context(running(self.store, *options, entry=(ENTRY,)))
+        if self.is_forked:
+            self.server = self.stack.enter_context(running_forked(self.store, self.clock))
+        else:
+            with clock_named(self.clock):
+                options = ("--workers", "1")
+                self.server = self.stack.enter_context(running(self.store, *options, entry=(ENTRY,)))
         self.client = self.stack.enter_context(Client(self.server.address))
 
     def load(self, tables: Tables) -> None:

@@ -18,7 +18,7 @@ CUSTOMER = ""
 
 @dataclass(frozen=True)
 class Features:
-    """What the product under test has of what the design asks for; the rest is not tried."""
+    """What the product under test has of what the rules ask for; the rest is not tried."""
 
     order_lines: bool = False
     """Lines of an order are told apart in events and reservations."""

@@ -1,6 +1,6 @@
 """What the events and tables of the independent model say of a pair (A10): figures and lines of orders.
 
-See `model_availability`, to which this belongs: written from the design alone.
+See `model_availability`, to which this belongs: written from the rules alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

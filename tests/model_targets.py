@@ -20,7 +20,6 @@ from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
 from pricegrid.cache.embedded import EmbeddedStateCache
 from pricegrid.loaders.compile.positions import compile_positions
 from pricegrid.loaders.tables import TABLES
-from pricegrid.loaders.validate.tables import validate_tables
 from pricegrid.service.codec.events import encode_events
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.live.api import Release
@@ -30,6 +29,7 @@ from tests.atp_world import pair_answers
 from tests.datasets import as_frames
 from tests.model_steps import CUSTOMER, Features
 from tests.model_world import Ask, Pair, Tables, Told
+from tests.written import accepted
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Target(Protocol):
 
 
 def features() -> Features:
-    """What this product has of what the design asks for."""
+    """What this product has of what the rules ask for."""
     columns = {name: {column.name for column in spec.columns} for name, spec in TABLES.items()}
     told = {each.name for each in fields(Event)}
     asked = {each.name for each in fields(ReserveAsk)}
@@ -132,10 +132,7 @@ class InProcess:
         self._start()
 
     def _take(self, tables: Tables) -> None:
-        dataset = validate_tables(
-            as_frames({name: list(map(dict, rows)) for name, rows in tables.items()}), "UTC"
-        )
-        assert not any(frame.height for frame in dataset.rejects.values()), dataset.rejects
+        dataset = accepted(as_frames({name: list(map(dict, rows)) for name, rows in tables.items()}))
         self.arrays = compile_positions(dataset.frames, time_zone="UTC")
         self.loaded_us = self.now_us
         self.loads += 1

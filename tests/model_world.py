@@ -1,6 +1,6 @@
 """What the independent model of availability keeps: tables as loaded, events as told, reservations as asked.
 
-See `model_availability`, to which this belongs: written from the design alone.
+See `model_availability`, to which this belongs: written from the rules alone.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.datasets import Rows
 from tests.stores import stocked_rows
+from tests.written import COLUMNS, DELTA_COLUMNS, check_declared
 
 NOW = "2026-03-02T06:00:00Z"
 
@@ -31,7 +32,7 @@ def every_table() -> Rows:
     return rows
 
 
-def write(folder: Path, rows: Rows) -> Path:
+def write(folder: Path, rows: Rows, *, is_delta: bool = False) -> Path:
     """The rows as CSV files, and no others."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.iterdir():
@@ -40,6 +41,7 @@ def write(folder: Path, rows: Rows) -> Path:
         columns = list(
             dict.fromkeys(column for record in records or every_table()[name] for column in record)
         )
+        check_declared({name: columns}, DELTA_COLUMNS if is_delta else COLUMNS)
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="")
         writer.writeheader()

@@ -27,7 +27,6 @@ from functools import cache
 import numpy as np
 
 from pricegrid.loaders.compile.prices import compile_prices
-from pricegrid.loaders.validate.tables import validate_tables
 from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
 from pricegrid.pricing_engine.model import (
     MICROS,
@@ -40,6 +39,7 @@ from pricegrid.pricing_engine.model import (
 from pricegrid.pricing_engine.rules.explain import decimal_text, explanation, instant_text, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.datasets import Rows, as_frames, plain_data
+from tests.written import accepted
 
 SETTING = """
 group tools
@@ -221,7 +221,8 @@ def _add(rows: Rows, words: list[str]) -> None:
         rows["agreements"].append({column: given.get(column, "") for column in COLUMNS["agreements"].split()})
 
 
-def _policy(words: list[str]) -> ExceptionPolicy:
+def policy_of(words: list[str]) -> ExceptionPolicy:
+    """When a price is an exception, in the words of a table."""
     given = dict(word.split("=") for word in words)
     over = [each.split(":") for each in given.get("over", "").split(",") if each]
     flagged = frozenset(given.get("flagged", "").split(","))
@@ -243,7 +244,7 @@ def world(text: str) -> World:
         if words[:1] == ["zone"]:
             zone = words[1]
         elif words[:1] == ["policy"]:
-            policy = _policy(words[1:])
+            policy = policy_of(words[1:])
         elif words:
             _add(rows, words)
     if not rows["layers"]:
@@ -252,9 +253,7 @@ def world(text: str) -> World:
         _add(rows, ["customer", "nobody", "EUR"])
         _add(rows, ["agree", rows["price_books"][0]["book_id"], "for", "nobody"])
     rows["layers"] = [{**row, "mode": row["mode"] or "first"} for row in rows["layers"]]
-    loaded = validate_tables(as_frames(rows), zone)
-    rejected = {table: frame.rows() for table, frame in loaded.rejects.items() if len(frame)}
-    assert not rejected, rejected
+    loaded = accepted(as_frames(rows), zone)
     return World(PriceEngine(compile_prices(loaded.frames), policy), plain_data(rows, zone), policy)
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
-from pricegrid.service.codec import prices as wire
-from pricegrid.service.codec import quotes as wire_quote
+from pricegrid.service.codec import prices as codec
+from pricegrid.service.codec import quotes as quote_codec
 from pricegrid.service.codec.plain_writer import price_results, quote_results
 from pricegrid.service.codec.quotes import QuoteAvailability
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
+from pricegrid.service.rpc.call import ResponseHeader
 
 
 @pytest.fixture(name="judged")
@@ -29,19 +29,22 @@ def judge_answers(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         return both
 
     for module, judge in (
-        (wire, encode_price_lines),
-        (wire, encode_explain_price),
-        (wire_quote, encode_quote_lines),
+        (codec, encode_price_lines),
+        (codec, encode_explain_price),
+        (quote_codec, encode_quote_lines),
     ):
         monkeypatch.setattr(module, judge.__name__, judged(getattr(module, judge.__name__), judge))
     return answers
 
 
 def encode_price_lines(
-    engine: PriceEngine, answers: PriceAnswers, header: AnswerHeader, marks: Marks = NO_MARKS
+    engine: PriceEngine,
+    answers: PriceAnswers,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Writes a `PriceLinesResponse`."""
-    results = price_results(engine, answers, marks)
+    results = price_results(engine, answers, sources)
     return v1.PriceLinesResponse(
         results=results,
         currency=answers.currency,
@@ -56,11 +59,11 @@ def encode_explain_price(
     engine: PriceEngine,
     answers: PriceAnswers,
     document: dict[str, object],
-    header: AnswerHeader,
-    marks: Marks = NO_MARKS,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Writes an `ExplainPriceResponse`."""
-    results = price_results(engine, answers, marks)
+    results = price_results(engine, answers, sources)
     return v1.ExplainPriceResponse(
         result=results[0],
         explanation_json=json.dumps(document, ensure_ascii=False),
@@ -76,12 +79,12 @@ def encode_quote_lines(
     engine: PriceEngine,
     answers: PriceAnswers,
     availability: QuoteAvailability | None,
-    header: AnswerHeader,
-    marks: Marks = NO_MARKS,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""
     return v1.QuoteLinesResponse(
-        results=quote_results(engine, answers, availability, header.as_of_us, marks),
+        results=quote_results(engine, answers, availability, header.as_of_us, sources),
         currency=answers.currency,
         snapshot_version=header.snapshot_version,
         snapshot_age_ms=header.snapshot_age_ms,

@@ -7,12 +7,12 @@ Unless a dataset says otherwise it is one item X at MAIN (beside a branch B), in
 import json
 from collections.abc import Mapping
 from datetime import date, timedelta
-from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from pricegrid.service.cli.main import main
+from tests.written import write_tables
 
 TODAY = date(2026, 3, 2)
 NOON = "2026-03-02T12:00:00Z"
@@ -60,9 +60,7 @@ class Stores:
         key = tuple(sorted(tables.items()))
         if key not in self._made:
             dataset, store = (self._factory.mktemp(name) for name in ("dataset", "store"))
-            for name, content in tables.items():
-                if content:
-                    (Path(dataset) / f"{name}.csv").write_text(content.strip() + "\n", encoding="utf-8")
+            write_tables(dataset, tables)
             # of tables so small, one rejected row is much
             assert main(["load", str(dataset), "--store", str(store), "--max-reject-pct", "100"]) == 0
             self._made[key] = str(store)

@@ -68,7 +68,7 @@ def test_imports_point_inward(package):
 
 
 def test_the_domain_knows_no_binary_float():
-    """Money and quantities are integers and fractions there (design section 3)."""
+    """Money and quantities are integers and fractions there (docs/pricing.md, "Numbers and time")."""
     found = []
     for path in sources(*DOMAIN):
         for node in ast.walk(tree(path)):

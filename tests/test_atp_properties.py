@@ -1,6 +1,5 @@
 """Three promises about promises, by themselves: no reference to compare with, only what must always hold (A1, A2)."""
 
-import os
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,14 +10,17 @@ from pricegrid.atp.model import MICROS, CheckAsk, PromiseAsk, PromisePolicy
 from pricegrid.atp.rules.reference import Moment, pair_days
 from pricegrid.atp.rules.rows import Allocation, Branch, Demand, Receipt, Rows, Stock
 from tests.atp_world import TODAY, at, engine_of, line_columns, line_promises, q, world
+from tests.profiles import LONG, examples
 
-CASES = 5_000 if os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long" else 40
 BRANCHES = ("EAST", "WEST")
 SKUS = ("X", "Y", "KIT")
 FEW = st.sampled_from(range(13)).map(lambda units: units * MICROS)
 DAYS = st.sampled_from(range(-5, 15))
 SETTINGS = settings(
-    max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=CASES == 40
+    max_examples=examples(40, long=5_000),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=not LONG,
 )
 
 

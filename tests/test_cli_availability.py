@@ -6,6 +6,7 @@ import pytest
 
 from pricegrid.service.cli.main import main
 from tests.supply_stores import FEEDS, NOON, Asking, Stores, day, supply
+from tests.written import write_tables
 
 
 @pytest.fixture(scope="module")
@@ -240,15 +241,8 @@ def test_a_delta_of_prices_keeps_the_positions(ask, tmp_path):
         "price_entries": "book_id,sku,method,value\nL,X,net,2",
     }
     dataset, changes, store = (tmp_path / name for name in ("dataset", "changes", "store"))
-    for folder, tables in (
-        (dataset, supply(10, {5: 10}) | prices),
-        (changes, {"price_entries": prices["price_entries"].replace("2", "3")}),
-    ):
-        folder.mkdir()
-        for name, content in tables.items():
-            (folder / f"{name}.csv").write_text(
-                (content or "sku,branch,quantity,due_at") + "\n", encoding="utf-8"
-            )
+    write_tables(dataset, {**supply(10, {5: 10}), "demands": "sku,branch,quantity,due_at", **prices})
+    write_tables(changes, {"price_entries": prices["price_entries"].replace("2", "3")}, is_delta=True)
     assert main(["load", str(dataset), "--store", str(store)]) == 0
     assert main(["load", str(changes), "--store", str(store), "--delta"]) == 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pricegrid.service.cli.main import main
+from tests.written import write_tables
 
 TABLES = {
     "items": "sku,base_uom\nP,EA\nQ,EA\nMISSING,EA\nKIT,EA\nOUTER,EA\n",
@@ -22,9 +23,7 @@ TABLES = {
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("unknown")
-    (folder / "dataset").mkdir()
-    for name, text in TABLES.items():
-        (folder / "dataset" / f"{name}.csv").write_text(text)
+    write_tables(folder / "dataset", TABLES)
     assert (
         main(["load", str(folder / "dataset"), "--store", str(folder / "store"), "--max-reject-pct", "100"])
         == 0

@@ -12,6 +12,7 @@ import pytest
 from pricegrid.loaders.compile.prices import compile_prices
 from pricegrid.loaders.store.snapshot import activate, write_snapshot
 from pricegrid.loaders.validate.tables import read_dataset
+from tests.written import write_frames
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "examples" / "online_retail"
@@ -207,9 +208,7 @@ def test_the_engine_prices_some_items_of_the_real_invoices_as_the_books_say(
     build, replay, some_lines, tmp_path
 ):
     books = build.derive_books(some_lines)
-    for name, table in build.dataset_tables(some_lines, books).items():
-        table.write_csv(tmp_path / f"{name}.csv")
-    dataset = read_dataset(tmp_path, build.TIME_ZONE)
+    dataset = read_dataset(write_frames(tmp_path, build.dataset_tables(some_lines, books)), build.TIME_ZONE)
     store = tmp_path / "store"
     store.mkdir()
     version = write_snapshot(

@@ -1,4 +1,4 @@
-"""Two servers over one cache, in any order of events, reservations, time and restarts, beside a plain model.
+"""Two servers over one cache, in any order of events, reservations, time and restarts, compared with a simple model.
 
 On both implementations of the cache: SQLite, where they share the file, and a real Redis, where each has its mirror.
 `PRICEGRID_HYPOTHESIS_PROFILE=long` runs many more.
@@ -6,7 +6,6 @@ On both implementations of the cache: SQLite, where they share the file, and a r
 
 import contextlib
 import itertools
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,9 +26,9 @@ from pricegrid.service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy
 from tests.live_site import Site, event
+from tests.profiles import LONG
 from tests.redis_servers import RedisServer, redis_server, until
 
-LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 SERVERS = st.sampled_from([0, 1])
 UNITS = st.integers(1, 40)
 SOON_S = 3.0

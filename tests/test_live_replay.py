@@ -18,6 +18,7 @@ from pricegrid.service.live.api import Release
 from pricegrid.service.live.records import decode_reservation
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, event, new_site
+from tests.profiles import examples
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_loads_restarts_and_listings_write_nothing(site):
     assert place.cache.position() == written
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(examples(12)))
 def test_no_stored_state_ever_goes_back(tmp_path, seed):
     """Two hosts on one cache, any requests and allocations in any order, loads and restarts between."""
     chance = random.Random(seed)

@@ -18,6 +18,7 @@ from pricegrid import Client, FreshnessState, Line, PricegridError, ReserveLine
 from pricegrid.service.cli.main import main
 from tests.redis_servers import Proxy, redis_server
 from tests.servers import running, until
+from tests.written import write_tables
 
 LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"
 SHOPPERS, TRIES, KILLS, STOCK = (16, 6_250, 10, 40_000) if LONG else (4, 60, 2, 150)
@@ -33,15 +34,13 @@ FEEDS = "branch,source,as_of,complete\n" + "".join(
 def load(tmp_path):
     def load(on_hand: int, as_of: str = BEFORE) -> str:
         dataset, store = tmp_path / "dataset", tmp_path / "store"
-        dataset.mkdir(exist_ok=True)
         tables = {
             "items": "sku,base_uom\nX,EA\nY,EA",
             "branches": BRANCHES,
             "feeds": FEEDS,
             "stock": f"sku,branch,on_hand,as_of\nX,MAIN,{on_hand},{as_of}\nY,MAIN,{on_hand},{as_of}",
         }
-        for name, text in tables.items():
-            (dataset / f"{name}.csv").write_text(text.strip() + "\n")
+        write_tables(dataset, tables)
         assert main(["load", str(dataset), "--store", str(store), "--force"]) == 0
         return str(store)
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricegrid.loaders.errors import DatasetError
-from pricegrid.loaders.read.tables import find_tables, read_table
+from pricegrid.loaders.read.tables import Source, find_tables, read_table
 from pricegrid.loaders.tables import TABLES
 from pricegrid.loaders.validate.tables import read_dataset
 from tests.load_tables import rejected
+from tests.profiles import examples
 
 GROUPS = TABLES["product_groups"]
 ITEMS = TABLES["items"]
@@ -139,7 +140,7 @@ def test_text_after_a_closing_quote_is_rejected(write: Write) -> None:
 FIELD = st.text(st.sampled_from('ab ,"\n\ré€'), max_size=6).filter(lambda text: "\r" not in text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=6))
 def test_whatever_a_csv_writer_writes_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list
@@ -156,7 +157,7 @@ def test_whatever_a_csv_writer_writes_is_read_back(
     assert [tuple(v or "" for v in row) for row in raw.frame.rows()] == rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.binary(max_size=12), max_size=12))
 def test_any_bytes_are_read_or_set_apart_and_nothing_is_lost(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
@@ -181,12 +182,12 @@ def test_any_bytes_are_read_or_set_apart_and_nothing_is_lost(
         ("items.csv", b"\xef\xbb\xbf\n", "items.csv: is empty"),
         (
             "items.csv",
-            b"sku;base_uom\nA;EA\n",
-            "items.csv: required column sku, base_uom is missing; the header has sku;base",
+            b"sku:base_uom\nA:EA\n",
+            "items.csv: required column sku, base_uom is missing; the header has sku:base",
         ),
         ("items.csv", b"sku,base_uom,sku\n", 'items.csv: the header names column "sku" twice'),
         ("items.csv", b"sku,base_uom,\n", "items.csv: column 3 of the header has no name"),
-        ("items.csv", "sku,base_uom".encode("utf-16"), "items.csv: the header is not UTF-8"),
+        ("items.csv", b"sku,base_uom,\xff\n", "items.csv: the header is not UTF-8: say --encoding"),
         ("items.parquet", b"not parquet", "items.parquet: can't be read as Parquet"),
     ],
 )
@@ -264,8 +265,8 @@ def test_the_directory_is_checked(write: Write, tmp_path: Path) -> None:
     write("README.md", b"hello")
     write("items.csv", b"sku,base_uom\n")
     assert find_tables(tmp_path) == (
-        {"items": tmp_path / "items.csv"},
-        ["README.md: ignored, neither .csv, .csv.gz nor .parquet"],
+        {"items": Source(tmp_path / "items.csv")},
+        ["README.md: ignored, neither .csv, .csv.gz, .parquet nor .xlsx"],
     )
     write("items.parquet", b"")
     with pytest.raises(DatasetError, match=r"table items has two files, items.csv and items.parquet"):

@@ -19,11 +19,13 @@ from pricegrid.loaders.validate.tables import validate_delta, validate_tables
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.service.cli.main import main
 from tests.datasets import ZONES, Rows, as_frames, random_questions, random_rows
+from tests.profiles import examples
 from tests.test_price_rules_agree import _ask, _compiled
+from tests.written import accepted, write_tables
 
 
 def _entries(rows: Rows, zone: str) -> pl.DataFrame:
-    return validate_tables(as_frames(rows), zone).frames["price_entries"]
+    return accepted(as_frames(rows), zone).frames["price_entries"]
 
 
 def _split(rng: Random, rows: Rows, zone: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -46,13 +48,13 @@ def _split(rng: Random, rows: Rows, zone: str) -> tuple[pl.DataFrame, pl.DataFra
     return before, delta, after.filter(chosen != "deleted")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 @given(st.integers(0, 2**62))
 def test_a_delta_answers_as_a_full_load_does(seed: int) -> None:
     rng = Random(seed)
     zone = rng.choice(ZONES)
     rows = random_rows(rng)
-    frames = validate_tables(as_frames(rows), zone).frames
+    frames = accepted(as_frames(rows), zone).frames
     before, delta, after = _split(rng, rows, zone)
     arrays = compile_prices({**frames, "price_entries": before})
     half = len(delta) // 2
@@ -76,14 +78,14 @@ def test_a_delta_answers_as_a_full_load_does(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_entries_survive_compilation(seed: int) -> None:
     rng = Random(seed)
-    frames = validate_tables(as_frames(random_rows(rng)), "UTC").frames
+    frames = accepted(as_frames(random_rows(rng))).frames
     decoded = decode_entries(compile_prices(frames))
     expected = frames["price_entries"].select(decoded.columns)
     assert decoded.sort(decoded.columns).equals(expected.sort(decoded.columns))
 
 
 def test_a_deletion_that_matches_nothing_is_reported_not_dropped() -> None:
-    frames = validate_tables(as_frames(random_rows(Random(5))), "UTC").frames
+    frames = accepted(as_frames(random_rows(Random(5)))).frames
     arrays = compile_prices(frames)
     unknown = frames["price_entries"][:1].with_columns(
         min_quantity_micros=pl.lit(77_000_000, dtype=pl.Int64), deleted=pl.lit(value=True)
@@ -98,7 +100,7 @@ def test_a_delta_may_name_what_a_full_load_may_name() -> None:
     for seed in range(25):
         rng = Random(seed)
         tables = as_frames(random_rows(rng))
-        base = DeltaBase(compile_prices(validate_tables(tables).frames))
+        base = DeltaBase(compile_prices(accepted(tables).frames))
         entries = tables["price_entries"]
         wrong = {
             "sku": ["ZZZ", "A", "~"],
@@ -125,7 +127,7 @@ def test_a_delta_may_name_what_a_full_load_may_name() -> None:
     assert any("unknown unit of item" in reason or "unit that no item has" in reason for reason in rejected)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=examples(100), deadline=None, derandomize=True)
 @given(st.sets(st.text(max_size=5)), st.lists(st.text(max_size=5)))
 def test_names_are_found_in_a_snapshot_as_in_a_dataset(known: set[str], others: list[str]) -> None:
     names = sorted(known, key=str.encode)
@@ -137,14 +139,18 @@ def test_names_are_found_in_a_snapshot_as_in_a_dataset(known: set[str], others: 
 
 def test_a_delta_is_loaded_from_a_directory_and_rolled_back(tmp_path: Path, capsys) -> None:
     dataset, changes, store = tmp_path / "shop", tmp_path / "changes", tmp_path / "store"
-    dataset.mkdir()
-    changes.mkdir()
-    (dataset / "items.csv").write_text("sku,base_uom\nA,EA\nB,EA\nC,EA\n")
-    (dataset / "price_books.csv").write_text("book_id,layer,currency\nLIST,list,EUR\n")
-    (dataset / "price_entries.csv").write_text("book_id,sku,method,value\nLIST,A,net,1\nLIST,B,net,2\n")
-    (changes / "price_entries.csv").write_text(
-        "book_id,sku,price_class,method,value,deleted\nLIST,A,,net,1.5,\nLIST,B,,,,true\nLIST,C,,net,3,\nLIST,C,,net,,true\nLIST,X,,net,1,\nLIST,C,vip,net,1,\n"
-    )
+    shop = {
+        "items": "sku,base_uom\nA,EA\nB,EA\nC,EA",
+        "price_books": "book_id,layer,currency\nLIST,list,EUR",
+        "price_entries": "book_id,sku,method,value\nLIST,A,net,1\nLIST,B,net,2",
+    }
+    lines = [
+        "book_id,sku,price_class,method,value,deleted",
+        *("LIST,A,,net,1.5,", "LIST,B,,,,true", "LIST,C,,net,3,"),
+        *("LIST,C,,net,,true", "LIST,X,,net,1,", "LIST,C,vip,net,1,"),
+    ]
+    write_tables(dataset, shop)
+    write_tables(changes, {"price_entries": "\n".join(lines)}, is_delta=True)
 
     assert main(["load", str(dataset), "--store", str(store)]) == 0
     limits = ["--max-reject-pct", "70", "--max-vanished-pct", "50"]

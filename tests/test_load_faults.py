@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pricegrid.loaders.read.tables import CELL_BYTES_MAX
-from pricegrid.loaders.read.tables import tables as read
+from pricegrid.loaders.read import csv_files as read
+from pricegrid.loaders.read.raw import CELL_BYTES_MAX
 from pricegrid.loaders.store.reject_files import neutralised, write_rejects
 from pricegrid.loaders.validate.tables import read_dataset
 from pricegrid.service.cli.main import main
 from tests.load_tables import DISTRIBUTOR, loaded, table
 from tests.night_shop import every_table, write
+from tests.written import write_frames
 
 Spoken = pytest.CaptureFixture[str]
 
@@ -25,9 +26,7 @@ Spoken = pytest.CaptureFixture[str]
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
-    folder.mkdir()
-    for name, text in DISTRIBUTOR.items():
-        table(text).write_csv(folder / f"{name}.csv")
+    write_frames(folder, {name: table(text) for name, text in DISTRIBUTOR.items()})
     return folder
 
 

@@ -94,6 +94,7 @@ def _inodes(store: Path, version: str) -> set[int]:
     return {file.stat().st_ino for file in files if file.name != "manifest.json"}
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("table", TABLES)
 def test_a_spoilt_table_is_refused_and_named_and_published_when_told(
@@ -167,7 +168,7 @@ def test_a_first_load_that_rejects_much_is_refused(night: Night) -> None:
 
 def test_a_delta_that_deletes_much_or_loses_sampled_prices_is_refused(night: Night) -> None:
     delta = [{"book_id": "LIST", "sku": f"S{number}", "deleted": "true"} for number in range(2, 8)]
-    folder = write(night.folder / "delta", {"price_entries": delta})
+    folder = write(night.folder / "delta", {"price_entries": delta}, is_delta=True)
     words = ("load", str(folder), "--store", str(night.store), "--delta")
 
     assert night.run(*words) == 1

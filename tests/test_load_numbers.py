@@ -15,6 +15,7 @@ from pricegrid.loaders.tables import Kind
 from pricegrid.loaders.validate.tables import validate_tables
 from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
 from tests.load_tables import DISTRIBUTOR, entries, loaded, rejected, table
+from tests.profiles import examples
 
 INT64_MAX = 2**63 - 1
 
@@ -98,7 +99,7 @@ def test_what_is_no_exact_decimal_is_rejected_with_its_reason(text: str, reason:
     assert reason in rejects[0][1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.integers(-(2**63), INT64_MAX), st.integers(0, 5))
 def test_every_int64_survives_as_text(micros: int, zeros: int) -> None:
     text = f"{Decimal(micros).scaleb(-6):f}"
@@ -300,7 +301,7 @@ def test_a_rate_that_is_no_exact_fraction_is_rejected(rate: str, reason: str) ->
     assert reason in why
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.integers(1, 10**19), st.integers(1, 10**19))
 def test_every_factor_is_read_exactly_or_rejected(over: int, under: int) -> None:
     texts = [f"{Decimal(each).scaleb(-12):f}" for each in (over, under)]

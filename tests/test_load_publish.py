@@ -20,6 +20,7 @@ from pricegrid.loaders.validate.references import KnownNames
 from pricegrid.loaders.validate.tables import read_delta, validate_delta
 from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
 from tests.load_tables import DISTRIBUTOR, entries, rejected, table
+from tests.written import write_frames
 
 MONDAY = datetime(2026, 3, 2, 4, 5, 6, tzinfo=UTC)
 
@@ -52,11 +53,8 @@ class Operator:
         self._now = MONDAY
 
     def write(self, changes: Mapping[str, str] | None = None) -> Path:
-        dataset = self.folder / "dataset"
-        dataset.mkdir(exist_ok=True)
-        for name, text in {**DISTRIBUTOR, **(changes or {})}.items():
-            table(text).write_csv(dataset / f"{name}.csv")
-        return dataset
+        texts = {**DISTRIBUTOR, **(changes or {})}
+        return write_frames(self.folder / "dataset", {name: table(text) for name, text in texts.items()})
 
     def load(self, *options: str, dataset: Path | None = None) -> int:
         parser = argparse.ArgumentParser()

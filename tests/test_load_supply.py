@@ -1,4 +1,4 @@
-"""The tables behind availability: branches, lanes, stock, receipts, demands, kits (design section 4, A5, A6, A11)."""
+"""The tables behind availability: branches, lanes, stock, receipts, demands, kits (docs/dataset.md, A5, A6, A11)."""
 
 from datetime import UTC, date, datetime
 

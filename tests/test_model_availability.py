@@ -1,6 +1,7 @@
 """Live availability against the independent model: random worlds, step by step, everything compared after each.
 
-`PRICEGRID_LONG_TESTS=1` runs 300 worlds of 60 steps, in this process and on a running server with a clock of its own.
+`PRICEGRID_LONG_TESTS=1` runs 300 worlds of 60 steps, in this process and on a running server with a clock of its own,
+whose processes are then forked (`tests.forked_server`); in the short form they are started as users start them.
 A failure prints the seed and the number of the world, and the least that shows it.
 """
 
@@ -11,6 +12,7 @@ from fractions import Fraction
 
 import pytest
 
+from tests import profiles
 from tests.model_availability import Model
 from tests.model_run import first_difference, shrunk, told
 from tests.model_served import Served
@@ -30,11 +32,9 @@ from tests.model_steps import (
 from tests.model_targets import InProcess, features
 from tests.model_world import Ask, Asked, Told
 
-LONG = (
-    os.environ.get("PRICEGRID_LONG_TESTS") == "1" or os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
-)
+LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1" or profiles.LONG
 SEED = 20_260_302
-WORLDS, SERVED_WORLDS, STEPS = (300, 300, 60) if LONG else (10, 1, 60)
+WORLDS, SERVED_WORLDS, STEPS = (300, 300, 60) if LONG else (profiles.examples(10), 1, 60)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def served(tmp_path):
     def make(script, now):
         directory = tmp_path / str(next(numbers))
         directory.mkdir()
-        return Served(directory, script.tables, now)
+        return Served(directory, script.tables, now, is_forked=LONG)
 
     return make
 
@@ -154,7 +154,7 @@ def test_loads_and_restarts_never_take_back(in_process, what):
     assert difference is None, difference
 
 
-# ---- the model itself gives the design's own examples
+# ---- the model itself gives the examples of the rules
 
 
 def model_of(**tables) -> Model:

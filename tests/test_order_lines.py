@@ -17,6 +17,7 @@ from pricegrid.atp.rules.rows import Allocation, Demand, Stock
 from pricegrid.atp.rules.streams import Base, Stream, figures_of
 from tests.atp_world import at, q
 from tests.live_site import event
+from tests.profiles import examples
 
 ORDERS = st.sampled_from(["", "SO-1", "SO-2", "SO-3"])
 LINES = st.sampled_from(["", "1", "2"])
@@ -50,7 +51,7 @@ def histories(draw) -> tuple[Base, list[Event]]:
     return Base(rows, at(0), at(0, 6), at(0, 6), ships_by_decrease=ships), events
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(histories(), st.randoms(use_true_random=False), st.booleans())
 def test_what_is_kept_by_order_and_folded_says_what_all_events_at_once_say(history, chance, folds):
     base, events = history
@@ -75,7 +76,7 @@ def test_what_is_kept_by_order_and_folded_says_what_all_events_at_once_say(histo
         )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(histories(), st.data())
 def test_what_is_cleared_after_orders_were_folded_is_what_it_is_without(history, data):
     base, events = history

@@ -16,12 +16,13 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.engine import PriceEngine
 from tests.datasets import as_frames, random_questions, random_rows
 from tests.test_price_rules_agree import POLICY, _ask
+from tests.written import accepted
 
 unchecked, checked = kn.price_batch, kn.price_batch_checked
 for seed in range(60):
     rng = Random(seed)
     rows = random_rows(rng)
-    engine = PriceEngine(compile_prices(validate_tables(as_frames(rows), "UTC").frames), POLICY)
+    engine = PriceEngine(compile_prices(accepted(as_frames(rows)).frames), POLICY)
     for question in random_questions(rng, "UTC", 10):
         if question.customer_id or question.currency:
             kn.price_batch = unchecked

@@ -10,6 +10,7 @@ from pricegrid.loaders.errors import DatasetError
 from pricegrid.loaders.validate.tables import read_dataset
 from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
 from pricegrid.pricing_engine.model import MICROS
+from tests.written import write_tables
 
 TABLES = {
     "items": "sku,base_uom\nA,EA\nB,EA\n",
@@ -24,8 +25,7 @@ TABLES = {
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory) -> PriceEngine:
     folder = tmp_path_factory.mktemp("explained")
-    for name, text in TABLES.items():
-        (folder / f"{name}.csv").write_text(text)
+    write_tables(folder, TABLES)
     return PriceEngine(compile_prices(read_dataset(folder).frames))
 
 
@@ -95,8 +95,7 @@ MERGED = {
 def test_a_class_that_wins_by_its_break_is_said_to_and_not_to_lose_by_hierarchy(
     tmp_path, ladder, expected
 ) -> None:
-    for name, text in MERGED.items():
-        (tmp_path / f"{name}.csv").write_text(text.format(ladder))
+    write_tables(tmp_path, {name: text.format(ladder) for name, text in MERGED.items()})
     engine = PriceEngine(compile_prices(read_dataset(tmp_path).frames))
     ask = PriceAsk("C", "", "", 0, [b"A"], np.array([50 * MICROS]), [b"BOX"])
 
@@ -114,8 +113,7 @@ def test_both_unit_forms_and_every_window_that_compete_are_told(tmp_path) -> Non
         "layers": "layer,rank,mode\nL,1,lowest\n",
         "price_entries": f"{entries}OWN,A,net,30,,BOX,\n",
     }
-    for name, text in tables.items():
-        (tmp_path / f"{name}.csv").write_text(text)
+    write_tables(tmp_path, tables)
     engine = PriceEngine(compile_prices(read_dataset(tmp_path).frames))
     ask = PriceAsk("C", "", "", 0, [b"A"], np.array([MICROS]), [b"BOX"])
 
@@ -142,8 +140,7 @@ def test_what_an_entry_lacks_is_said(tmp_path, row, reason) -> None:
     layers, books = TABLES["layers"] + "FIRST,0\n", TABLES["price_books"] + "FOREIGN,FIRST,USD,,,\n"
     entries = f"book_id,sku,min_quantity,method,value,basis\n{row}\nSTRICT,A,5,net,7,\nLAST,,,net,3,\n"
     tables = {**TABLES, "layers": layers, "price_books": books, "price_entries": entries}
-    for name, text in tables.items():
-        (tmp_path / f"{name}.csv").write_text(text)
+    write_tables(tmp_path, tables)
     engine = PriceEngine(compile_prices(read_dataset(tmp_path).frames))
 
     assert _reasons(engine, "A", 1)[row.split(",")[0]].endswith(reason)

@@ -1,6 +1,5 @@
 """The compiled engine, the explanation and the plain reference give the same answer, whatever the dataset."""
 
-import os
 from dataclasses import replace
 from random import Random
 
@@ -9,16 +8,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pricegrid.loaders.compile.prices import compile_prices
-from pricegrid.loaders.validate.tables import validate_tables
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
 from pricegrid.pricing_engine.rules.explain import decimal_text, instant_text, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from pricegrid.pricing_engine.rules.resolution import Resolution
 from tests.datasets import ZONES, as_frames, plain_data, random_questions, random_rows
+from tests.profiles import LONG, examples
+from tests.written import accepted
 
 QUESTIONS = 20
-LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 POLICY = ExceptionPolicy(
     extended_price_above_micros={"EUR": 100_000_000},
     grace_us=40 * 86_400_000_000,
@@ -82,23 +81,22 @@ def _plain(resolution: Resolution) -> dict[str, object]:
     }
 
 
-def _of_any_dataset(examples: int) -> settings:
+def _of_any_dataset(count: int) -> settings:
     return settings(
-        max_examples=examples,
+        max_examples=count,
         deadline=None,
         derandomize=not LONG,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
 
-@_of_any_dataset(6_000 if LONG else 120)
+@_of_any_dataset(examples(120, long=6_000))
 @given(st.integers(0, 2**62))
 def test_the_engine_the_explanation_and_the_reference_agree(seed: int) -> None:
     rng = Random(seed)
     zone = rng.choice(ZONES)
     rows = random_rows(rng)
-    loaded = validate_tables(as_frames(rows), zone)
-    assert {table: frame.rows() for table, frame in loaded.rejects.items() if len(frame)} == {}
+    loaded = accepted(as_frames(rows), zone)
     data = plain_data(rows, zone)
     engine = PriceEngine(compile_prices(loaded.frames), POLICY)
     for question in random_questions(rng, zone, QUESTIONS):
@@ -117,7 +115,7 @@ def test_the_engine_the_explanation_and_the_reference_agree(seed: int) -> None:
             ), question
 
 
-@_of_any_dataset(2_000 if LONG else 80)
+@_of_any_dataset(examples(80, long=2_000))
 @given(st.integers(0, 2**62))
 def test_many_lines_of_a_request_agree_too(seed: int) -> None:
     """What a request works out once for all its lines (stack, product groups) is right for each of them."""
@@ -125,7 +123,7 @@ def test_many_lines_of_a_request_agree_too(seed: int) -> None:
     zone, rows = rng.choice(ZONES), random_rows(rng)
     data = plain_data(rows, zone)
     policy = rng.choice([POLICY, ExceptionPolicy()])
-    engine = PriceEngine(compile_prices(validate_tables(as_frames(rows), zone).frames), policy)
+    engine = PriceEngine(compile_prices(accepted(as_frames(rows), zone).frames), policy)
     questions = list(random_questions(rng, zone, QUESTIONS))
     for head in (each for each in questions[:4] if each.customer_id or each.currency):
         texts = rng.choices(questions, k=rng.randint(1, 40))

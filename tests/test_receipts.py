@@ -9,6 +9,7 @@ from pricegrid.atp.rules.receipts import net_receipts, receipts_of
 from pricegrid.atp.rules.rows import Receipt
 from pricegrid.loaders.compile.positions import compile_positions
 from tests.atp_world import at, frames_of, q, world
+from tests.profiles import examples
 
 
 def order(units: int, line: str | None = None, ref: str = "PO", days: int = 5) -> Receipt:
@@ -101,7 +102,7 @@ def test_nothing_is_ever_promised_beyond_what_was_ordered_and_not_received(order
     assert comes_in(*events) == ordered - received
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     st.lists(
         st.builds(

@@ -6,7 +6,6 @@ anybody's help.
 """
 
 import itertools
-import os
 import tempfile
 from pathlib import Path
 
@@ -31,9 +30,9 @@ from pricegrid.cache.redis_store import RedisStateCache
 from pricegrid.service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
 from tests.live_site import Site, event
+from tests.profiles import LONG
 from tests.redis_servers import RedisServer, redis_server, until
 
-LONG = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE") == "long"
 QUICK = {
     "poll_s": 0.02, "heal_window_s": 0.15, "heal_lease_s": 1.0, "retry_first_s": 0.02, "retry_max_s": 0.1,
     "refresh_budget_s": 5.0, "tell_budget_s": 5.0, "commit_budget_s": 5.0,
@@ -74,7 +73,7 @@ class Damaged(RuleBasedStateMachine):
         return self.on_hand - sum(self.held.values())
 
     def _asked(self, call):
-        """Asks until it is answered, as callers do: what is refused may be asked again."""
+        """Retries refused requests, as callers do."""
         answers: list[object] = []
 
         def is_answered() -> bool:

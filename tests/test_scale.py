@@ -12,11 +12,11 @@ import pytest
 
 from bench import datasets as data
 from pricegrid.loaders.compile.prices import compile_prices
-from pricegrid.loaders.validate.tables import validate_tables
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
 from pricegrid.pricing_engine.kernels.stack import STACK_ATTACHMENT, gather_stack
 from pricegrid.pricing_engine.model import MICROS, LineStatus
+from tests.written import accepted
 
 CELL_ARRAYS = ("cell_value", "cell_entry", "cell_low", "cell_directory", "cell_ranks", "ladders", "records")
 BYTES_PER_ENTRY_MAX = 32  # one break is 18.5 with its entry number; a further break is a row of 16
@@ -63,9 +63,7 @@ def shop(books, agreements, entries, customers=1):
         "agreements": agreements,
         "price_entries": pl.concat(entries).with_columns(method=pl.lit("net")),
     }
-    dataset = validate_tables(tables)
-    assert not dataset.rejects
-    return compile_prices(dataset.frames)
+    return compile_prices(accepted(tables).frames)
 
 
 def ask(customer, skus, quantity=1):

@@ -1,7 +1,7 @@
 """What comes in: receipts and the ship notices that are parts of orders (A12), from rows and from events.
 
 An order counts max(0, ordered - what its notices say - what of it was received). A notice is a receipt that says which
-order it `supersedes`; its own line, where it has one, is that order's line. What the rules are, where the design leaves
+order it `supersedes`; its own line, where it has one, is that order's line. What the rules are, where A12 leaves
 a choice, so that nothing is promised twice:
 
 - A notice that falls, by a delta or by a lower set, was received: its goods are on hand, or will be. The order stays

@@ -7,7 +7,6 @@ components (A6). Demands are stored net of what is allocated for the same order 
 
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 
 import numpy as np
 import polars as pl
@@ -25,6 +24,7 @@ from pricegrid.atp.arrays.positions import (
 )
 from pricegrid.atp.model import INT64_MAX, MICROS, NO_INSTANT, day_number
 from pricegrid.loaders.compile.feeds import feed_columns
+from pricegrid.loaders.compile.kits import open_kits
 from pricegrid.loaders.compile.net_demands import net_of_allocations
 from pricegrid.loaders.compile.net_receipts import net_column
 
@@ -164,7 +164,7 @@ class _Compiler:
             "reference", *(receipts[name] for name in ("reference", "line", "supersedes"))
         )
         self.calendar = _Names("calendar", self.frames["calendars"]["calendar"])
-        self.kits = _open_kits(self.frames["kits"])
+        self.kits = open_kits(self.frames["kits"])
 
     def names_arrays(self) -> Arrays:
         arrays: Arrays = {}
@@ -291,30 +291,6 @@ def _lane_columns(c: _Compiler) -> Arrays:
         "lane_from": origin[order],
         "lane_transit_days": transit[order],
     }
-
-
-def _open_kits(kits: pl.DataFrame) -> dict[str, dict[str, Fraction]]:
-    """Each kit's base components, kits in kits opened, equal ones added; ValueError for a cycle (A6)."""
-    direct: dict[str, list[tuple[str, Fraction]]] = {}
-    for kit, component, micros in kits.iter_rows():
-        direct.setdefault(kit, []).append((component, Fraction(micros, MICROS)))
-    opened: dict[str, dict[str, Fraction]] = {}
-
-    def open_kit(kit: str, above: tuple[str, ...]) -> dict[str, Fraction]:
-        if kit in above:
-            raise ValueError(f"kit {kit} contains itself")
-        if kit not in opened:
-            needs: dict[str, Fraction] = {}
-            for component, quantity in direct[kit]:
-                inner = (
-                    open_kit(component, (*above, kit)) if component in direct else {component: Fraction(1)}
-                )
-                for base, need in inner.items():
-                    needs[base] = needs.get(base, Fraction(0)) + need * quantity
-            opened[kit] = needs
-        return opened[kit]
-
-    return {kit: open_kit(kit, ()) for kit in direct}
 
 
 def _kit_columns(c: _Compiler) -> Arrays:

@@ -1,4 +1,4 @@
-"""Dates and instants of the input to int64 microseconds since the epoch, UTC (design section 3, P10).
+"""Dates and instants of the input to int64 microseconds since the epoch, UTC (P10).
 
 A date means its first instant in the declared zone, as `valid_to` the first instant of the next day. Only distinct
 values are converted, one at a time through zoneinfo, so that changes of the clock are exact.

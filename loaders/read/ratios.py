@@ -1,4 +1,4 @@
-"""Unit factors and exchange rates as exact fractions in lowest terms (design section 3)."""
+"""Unit factors and exchange rates as exact fractions in lowest terms (docs/pricing.md, "Numbers and time")."""
 
 from collections.abc import Mapping
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The snapshot store: immutable directories of arrays, and one pointer to the one that is served (design section 7).
+"""The snapshot store (docs/snapshot-format.md): immutable directories of arrays, a pointer to the one that is served.
 
     STORE/snapshots/VERSION/manifest.json, NAME.npy ..., kept_...
     STORE/current            the version that is served, replaced atomically

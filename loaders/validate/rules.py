@@ -1,4 +1,4 @@
-"""What a single row must satisfy beyond the form of its columns (design sections 4 and 5), table by table."""
+"""What a single row must satisfy beyond the form of its columns (docs/dataset.md, docs/pricing.md), table by table."""
 
 from collections.abc import Callable, Mapping
 from functools import cache

@@ -90,7 +90,7 @@ _LIMITS = {
 def json_rows(
     lines: Sequence[pricegrid.Line], result: pricegrid.AvailabilityResult
 ) -> Iterator[dict[str, object]]:
-    """The rows of `availability --json`, per line and branch, in the order of design section 9."""
+    """The rows of `availability --json`, per line and branch, in the order of docs/api.md, "The command"."""
     for line, found in zip(lines, result.lines, strict=True):
         for pair in found.branches:
             row: dict[str, object] = {

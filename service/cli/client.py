@@ -128,9 +128,11 @@ def _await_server(address: str, wait_s: float) -> None:
 
 @contextlib.contextmanager
 def _store_client(args: argparse.Namespace, **settings: Any) -> Iterator[pricegrid.Client]:
+    from pricegrid.service.process.kernel_build import provide
     from pricegrid.service.process.kernel_cache import use_kernel_cache
 
     use_kernel_cache(os.environ)
+    provide("quote", args.store, os.environ, sys.stderr)
     from pricegrid.erp.protocol import ErpConfigError
     from pricegrid.pricing_engine.model import ExceptionPolicy
     from pricegrid.service.rpc.in_process import store_client

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from pricegrid.erp.control import ErpControl
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.service.cli.flags import add_flag_arguments, clear_flag, list_flags, set_flag
 from pricegrid.service.cli.text import UsageError, print_json_list, print_table
 from pricegrid.service.clock import instant_of_us, instant_text, now_us
@@ -113,7 +113,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _invalidate(args: argparse.Namespace) -> int:
-    ErpControl(args.store).invalidate(args.customer, args.sku, now_us())
+    OperatorFlags(args.store).invalidate(args.customer, args.sku, now_us())
     _say(args, {"invalidated": True}, "what was kept until now is not used any more")
     return 0
 
@@ -253,7 +253,7 @@ def _gateway(config: Path, store: Path, letters: DeadLetterFile) -> Iterator[Erp
     patient = replace(settings.limits, timeout_ms=int(REPLAY_TIMEOUT_S * 1000))
     settings = replace(settings, limits=patient)
     cache = open_value_cache(store / CACHE_FOLDER)
-    void = ErpControl(store).read().is_invalidated
+    void = OperatorFlags(store).read().is_invalidated
     gateway = ErpGateway(settings, cache, letters, NoErpMetrics(), now_us, invalidated=void)
     try:
         gateway.start()

@@ -100,6 +100,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "dead_letters",
             intermixed=False,
         ),
+        "inspect": Command(
+            _LOAD, "what is in a file, a dataset or a store", f"{_CLI}.inspect", "inspect", uses_kernels=True
+        ),
         "erp": Command(
             _ERP,
             "check the ERP, flag exceptions, and look after its kept and refused answers",
@@ -120,6 +123,14 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             f"{_CLI}.parity_options",
             "parity",
             runs=f"{_CLI}.parity",
+            uses_kernels=True,
+        ),
+        "kernels": Command(
+            _SHELL,
+            "build, check and list compiled kernels",
+            f"{_CLI}.kernels",
+            "kernels",
+            intermixed=False,
             uses_kernels=True,
         ),
         "completion": Command(
@@ -220,9 +231,11 @@ def _run(words: list[str]) -> int:
     args = parser.parse_intermixed_args(words[1:]) if command.intermixed else parser.parse_args(words[1:])
     fill_in(args)
     if command.uses_kernels:
+        from pricegrid.service.process.kernel_build import provide
         from pricegrid.service.process.kernel_cache import use_kernel_cache
 
         use_kernel_cache(os.environ)
+        provide(words[0], getattr(args, "store", None), os.environ, sys.stderr)
     module = importlib.import_module(command.runs or command.module)
     return int(getattr(module, f"run_{command.name}")(args))
 

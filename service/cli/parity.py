@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from pricegrid.cache.memory import MemoryValueCache
-from pricegrid.erp.control import ErpControl
 from pricegrid.erp.dead_letters import DeadLetterFile
 from pricegrid.erp.gateway import ErpGateway
 from pricegrid.erp.mastering import NO_MASTERING, Mastering
 from pricegrid.erp.observe import NoErpMetrics
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import BookParity, Mismatch, ParityFile, ParitySampler, make_sample
 from pricegrid.erp.protocol import ErpConfigError, ErpError
 from pricegrid.erp.settings import read_settings
@@ -75,7 +75,7 @@ def _parity(args: argparse.Namespace) -> int:
         asked = _compare_now(args, loaded, arrays, file)
     books = {book: parity for (_, book), parity in file.books(loaded.version).items()}
     mismatches = file.mismatches(loaded.version)
-    flagged = ErpControl(args.store).read().flagged("book", loaded.version)
+    flagged = OperatorFlags(args.store).read().flagged("book", loaded.version)
     explained = [(each, _explanation(loaded, each)) for each in mismatches]
     if args.json:
         print_json_list(
@@ -93,7 +93,7 @@ def _compare_now(args: argparse.Namespace, loaded: Any, arrays: Mapping[str, Any
     settings = read_settings(args.erp_config)
     settings = replace(settings, limits=replace(settings.limits, timeout_ms=TIMEOUT_MS))
     gateway = ErpGateway(settings, MemoryValueCache(), DeadLetterFile(args.store), NoErpMetrics(), now_us)
-    sampler = ParitySampler(settings.parity, gateway, file, ErpControl(args.store), NoErpMetrics(), now_us)
+    sampler = ParitySampler(settings.parity, gateway, file, OperatorFlags(args.store), NoErpMetrics(), now_us)
     gateway.start()
     try:
         by_customer: dict[tuple[str, str], list[AskedLine]] = {}

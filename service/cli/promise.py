@@ -106,7 +106,7 @@ def run_promise(args: argparse.Namespace) -> int:
 def json_rows(
     lines: Sequence[pricegrid.Line], result: pricegrid.PromiseResult
 ) -> Iterator[dict[str, object]]:
-    """The rows of `promise --json`, in the order of design section 9."""
+    """The rows of `promise --json`, in the order of docs/api.md, "The command"."""
     for line, found in zip(lines, result.lines, strict=True):
         row: dict[str, object] = {
             "sku": line.sku,

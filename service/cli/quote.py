@@ -91,7 +91,7 @@ def _explain(args: argparse.Namespace) -> int:
 
 
 def json_rows(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) -> Iterator[dict[str, object]]:
-    """The rows of `quote --json`, in the order of design section 9."""
+    """The rows of `quote --json`, in the order of docs/api.md, "The command"."""
     for line, quoted in zip(lines, result.lines, strict=True):
         price, free = quoted.price, quoted.availability
         yield {

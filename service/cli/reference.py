@@ -25,8 +25,8 @@ _HEAD = f"""\
   their row. In a file or a pipe a table has all columns and a line a row. `--json` prints all there is.
 - **Completion.** `eval "$(pricegrid completion bash)"`, the same with `zsh`, or `pricegrid completion fish | source`.
 - **Small questions.** `quote` and `explain` with `--store` answer up to {PAIRS_MAX} lines times branches by the
-  references, in plain Python: quicker than importing numba and fetching kernels. More are the kernels'. Tests hold
-  the answers equal; `bench/commands.py` measures what commands cost, as ratios to a start of Python.
+  references, in plain Python: that is quicker than importing numba and fetching kernels. More lines go to the kernels.
+  Tests hold the answers equal; `bench/commands.py` measures what commands cost, as ratios to a start of Python.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -43,7 +44,8 @@ def _print_layer(name: str, candidates: Sequence[Mapping[str, object]]) -> None:
         ((outcome, reason),) = verdicts
         books = [_text(candidate.get("book_id")) for candidate in candidates]
         more = f" and {len(books) - _BOOKS_SHOWN} more" if len(books) > _BOOKS_SHOWN else ""
-        print(f"  layer {name}: {outcome}, {reason}: {', '.join(books[:_BOOKS_SHOWN])}{more}")
+        text = f"layer {name}: {outcome}, {reason}: {', '.join(books[:_BOOKS_SHOWN])}{more}"
+        print(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="     "))
         return
     print(f"  layer {name}")
     for candidate in candidates:

@@ -10,7 +10,7 @@ from pricegrid.atp.model import AvailabilityStatus
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus
 from pricegrid.service.codec.availability import day_text, freshness_messages
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
 
 if TYPE_CHECKING:
     from pricegrid.service.codec.quotes import QuoteAvailability
@@ -23,10 +23,10 @@ def quote_results(
     answers: PriceAnswers,
     availability: "QuoteAvailability | None",
     as_of_us: int,
-    marks: Marks = NO_MARKS,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> list[v1.QuoteLineResult]:
     """The lines of a quote as messages, in order."""
-    prices = price_results(engine, answers, marks)
+    prices = price_results(engine, answers, sources)
     free: Sequence[v1.QuoteAvailability | None] = [None] * len(prices)
     if availability is not None:
         free = _availability(availability, as_of_us)
@@ -59,7 +59,7 @@ def _availability(availability: "QuoteAvailability", as_of_us: int) -> list[v1.Q
 
 
 def price_results(
-    engine: PriceEngine, answers: PriceAnswers, marks: Marks = NO_MARKS
+    engine: PriceEngine, answers: PriceAnswers, sources: PriceSources = NO_PRICE_SOURCES
 ) -> list[v1.PriceLineResult]:
     """The answers as messages, in line order."""
     books = {book: engine.book_id(book) for book in set(answers.book.tolist()) if book >= 0}
@@ -107,12 +107,12 @@ def price_results(
         elif status == LineStatus.BELOW_MINIMUM:
             result.minimum_quantity_micros = minimum
         results.append(result)
-    _mark(results, marks)
+    _mark(results, sources)
     return results
 
 
-def _mark(results: Sequence[v1.PriceLineResult], marks: Marks) -> None:
-    """Writes the marks into encoded lines."""
-    for line, mark in marks.items():
+def _mark(results: Sequence[v1.PriceLineResult], sources: PriceSources) -> None:
+    """Writes the sources into encoded lines."""
+    for line, mark in sources.items():
         results[line].source = mark.source
         results[line].source_age_ms = mark.age_ms

@@ -1,4 +1,4 @@
-"""Composition root: joins the snapshot store and the engines to something that answers."""
+"""Composition root: opens snapshots of the store and builds the engines over them."""
 
 import contextlib
 import mmap
@@ -28,11 +28,11 @@ def open_snapshot_engines(
 ) -> tuple[LoadedSnapshot, Mapping[str, np.ndarray]]:
     """Both engines over a snapshot of the store (None: the active one), and its arrays.
 
-    With `verify` its files are compared with their hashes, and what is in them with what kernels take for granted.
+    With `verify`, checks the hashes of its files, and everything in its arrays that kernels rely on.
 
     Raises:
-        NoSnapshotError: the store has none, or not that one.
-        SnapshotError: it can't be used; the text says which file is wrong.
+        NoSnapshotError: the store has no snapshot, or not this one.
+        SnapshotError: it can't be used; the text names the damaged file.
 
     """
     snapshot = open_snapshot(store, version, verify=verify)
@@ -80,15 +80,15 @@ def _engines(
 ) -> LoadedSnapshot:
     version, made_us = snapshot.version, created_at_us(snapshot.version)
     prices = PriceEngine(arrays, policy=policy, by_reference=by_reference)
-    availability = lane = None
+    availability = fast_path = None
     if any(name.startswith(_POSITIONS) for name in arrays):
         from pricegrid.atp.engine import AvailabilityEngine
 
         availability = AvailabilityEngine(arrays, by_reference=by_reference)
     if not by_reference:
-        from pricegrid.service.fast_path.path import Lane
+        from pricegrid.service.fast_path.path import FastPath
 
-        lane = Lane(version, made_us, prices, availability)
+        fast_path = FastPath(version, made_us, prices, availability)
     return LoadedSnapshot(
         version=version,
         created_at_us=made_us,
@@ -96,12 +96,12 @@ def _engines(
         time_zone=str(snapshot.manifest.get("time_zone", "UTC")),
         availability=availability,
         branch_of=CustomerBranches(arrays),
-        lane=lane,
+        fast_path=fast_path,
     )
 
 
 class CustomerBranches:
-    """The branch of each customer, from the arrays of the price side."""
+    """The branch of each customer, from the arrays of the price engine."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._customers = Names(arrays["customer_bytes"], arrays["customer_offsets"])
@@ -109,7 +109,7 @@ class CustomerBranches:
         self._rows = arrays["customers"]
 
     def __call__(self, customer_id: str) -> str:
-        """The branch of a customer, '' for none, and for no such customer."""
+        """The branch of a customer, '' for none and for an unknown customer."""
         customer = self._customers.find(customer_id) if customer_id else -1
         branch = int(self._rows[customer, CUSTOMER_BRANCH]) if customer >= 0 else -1
         return self._branches[branch] if branch >= 0 else ""
@@ -118,8 +118,7 @@ class CustomerBranches:
 def load_snapshot(
     store: Path, version: str | None, policy: ExceptionPolicy, *, verify: bool = True
 ) -> LoadedSnapshot:
-    """A snapshot ready to answer: mapped, its pages read in, its kernels compiled. Raises as
-    `open_snapshot_engines`."""
+    """A snapshot ready to serve: mapped, its pages read, its kernels compiled. Raises as `open_snapshot_engines`."""
     from pricegrid.service.process.warm_up import warm
 
     loaded, arrays = open_snapshot_engines(store, version, policy, verify=verify)
@@ -129,7 +128,7 @@ def load_snapshot(
 
 
 def check_snapshot(store: Path, version: str | None, policy: ExceptionPolicy) -> str:
-    """Checks that a snapshot (None: the active one) is whole and answers, and compiles what answers; its version.
+    """Verifies a snapshot (None: the active one), compiles its kernels and runs them once; returns its version.
 
     Raises as `open_snapshot_engines`.
     """
@@ -141,9 +140,9 @@ def check_snapshot(store: Path, version: str | None, policy: ExceptionPolicy) ->
 
 
 def populate(arrays: Mapping[str, np.ndarray]) -> None:
-    """Maps every page of memory-mapped arrays now, as well as the system can: the first requests needn't.
+    """Populates the page tables of memory-mapped arrays, so that the first requests don't take page faults.
 
-    In large pages where the system has them of files: a lookup then seldom waits for the page tables as well.
+    With huge pages where the kernel supports them for files: lookups then rarely miss the TLB.
     """
     import ctypes
 
@@ -157,7 +156,7 @@ def populate(arrays: Mapping[str, np.ndarray]) -> None:
         if isinstance(base, mmap.mmap) and id(base) not in seen:
             seen.add(id(base))
             whole = np.frombuffer(base, np.uint8)
-            # not by `mmap.madvise`, which keeps every other thread waiting while files are read
+            # Not `mmap.madvise`, which holds the GIL while files are read.
             for advice in (mmap.MADV_HUGEPAGE, _MADV_POPULATE_READ):
                 madvise(whole.ctypes.data, len(whole), advice)
 
@@ -165,7 +164,7 @@ def populate(arrays: Mapping[str, np.ndarray]) -> None:
 def version_opener(
     store: Path, policy: ExceptionPolicy, is_verified: Callable[[str], bool]
 ) -> Callable[[str], LoadedSnapshot]:
-    """Opens a snapshot that a request names; hashes are checked unless `is_verified` says it was done."""
+    """A function that opens a snapshot named by a request; it checks hashes unless `is_verified`."""
     return refusing_unknown(
         lambda version: open_snapshot_engines(store, version, policy, verify=not is_verified(version))[0]
     )

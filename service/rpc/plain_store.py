@@ -93,7 +93,7 @@ def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]
     import numpy as np
 
     from pricegrid import Client, v1
-    from pricegrid.erp.control import ErpControl
+    from pricegrid.erp.operator_flags import OperatorFlags
     from pricegrid.service.clock import now_us
     from pricegrid.service.erp_overlay.flags import Flagging
     from pricegrid.service.methods.pricing import PricingService
@@ -107,7 +107,7 @@ def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]
         shown(plain_snapshot(store, None, policy)),
         refusing_unknown(lambda version: shown(plain_snapshot(store, version, policy))),
     )
-    flagging = Flagging(ErpControl(store))
+    flagging = Flagging(OperatorFlags(store))
     pricing = PricingService(holder, now_us, flagging=flagging)
     quotes = QuoteService(holder, now_us, flagging=flagging)
     offered = {
@@ -123,6 +123,6 @@ def _shown_live(store: Path) -> Callable[[LoadedSnapshot], LoadedSnapshot]:
     """What joins a snapshot with the live positions that a server shows."""
     if live_state(store) is not LiveState.FOLLOWED:
         return lambda loaded: loaded
-    from pricegrid.service.live.reader import LookingReader, reading
+    from pricegrid.service.live.reader import OnDemandReader, reading
 
-    return lambda loaded: reading(store, loaded, LookingReader)
+    return lambda loaded: reading(store, loaded, OnDemandReader)

@@ -1,4 +1,4 @@
-"""Which services there are and what answers each method: the same over gRPC and in-process."""
+"""The table of services and their methods, the same over gRPC and in-process."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ def services(
 ) -> Services:
     """All services over a source of snapshots.
 
-    `live` are the methods that change live state (`live_methods` where that is in this process, those of a
-    `WriterLink` where it is in another; None: they refuse), `changes` says when availability is another one (None: when
-    another snapshot is active), `erp` answers what the snapshot can't answer alone, `flagging` says what operators
-    flagged where there is no ERP.
+    `live`: the methods that change live state, from `live_methods` or a `WriterLink`; None: they refuse. `changes`:
+    when availability may have changed; None: when another snapshot becomes active. `erp`: for exceptions and unknown
+    stock. `flagging`: operator flags where there is no ERP.
     """
     pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging)
     availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None)

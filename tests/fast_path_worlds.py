@@ -8,16 +8,16 @@ import numpy as np
 
 from pricegrid import v1
 from pricegrid.atp.engine import AvailabilityEngine
-from pricegrid.erp.control import ControlState, Flag
+from pricegrid.erp.operator_flags import Flag, FlagSet
 from pricegrid.loaders.publish import compile_dataset
 from pricegrid.loaders.read.instants import day_start_us
-from pricegrid.loaders.validate.tables import validate_tables
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
-from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.process.bootstrap import CustomerBranches
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
+from tests.written import accepted
 
 VERSION = "20180101T000000Z-0123abcd"
 BRANCHES = ("north", "south", "west")
@@ -31,7 +31,7 @@ def stocked(rng: Random, rows: Rows) -> Rows:
         return [(sku, branch) for sku in SKUS for branch in BRANCHES if rng.random() < share]
 
     rows["branches"] = [
-        {"branch": name, "time_zone": rng.choice([*ZONES, ""]), "order_cutoff": rng.choice(["", "", "14:30"])}
+        {"branch": name, "time_zone": rng.choice([*ZONES, ""]), "cutoff": rng.choice(["", "", "14:30"])}
         for name in BRANCHES
     ]
     rows["feeds"] = [
@@ -57,15 +57,18 @@ def stocked(rng: Random, rows: Rows) -> Rows:
     return rows
 
 
-def random_snapshot(seed: int) -> tuple[LoadedSnapshot, str]:
-    """A loaded dataset and its time zone."""
+def random_snapshot(seed: int, without: tuple[str, str] | None = None) -> tuple[LoadedSnapshot, str]:
+    """A loaded dataset, but for one (table, column), and its time zone."""
     rng = Random(seed)
     zone, rows = rng.choice(ZONES), random_rows(rng)
     if rng.random() < 0.8:
         rows = stocked(rng, rows)
+    if without:
+        table, column = without
+        rows[table] = [{**row, column: ""} for row in rows.get(table, ())]
     arrays = {
         name: np.asarray(array)
-        for name, array in compile_dataset(validate_tables(as_frames(rows), zone).frames, zone).items()
+        for name, array in compile_dataset(accepted(as_frames(rows), zone).frames, zone).items()
     }
     policy = ExceptionPolicy(
         extended_price_above_micros={"EUR": rng.choice([1_000_000, 10**12])},
@@ -76,9 +79,9 @@ def random_snapshot(seed: int) -> tuple[LoadedSnapshot, str]:
     prices = PriceEngine(arrays, policy=policy)
     availability = AvailabilityEngine(arrays) if "branches" in rows else None
     made_us = day_start_us(date(2018, 1, 1), ZoneInfo("UTC"))
-    lane = Lane(VERSION, made_us, prices, availability)
+    fast_path = FastPath(VERSION, made_us, prices, availability)
     branch_of = CustomerBranches(arrays)
-    return LoadedSnapshot(VERSION, made_us, prices, zone, availability, branch_of, lane), zone
+    return LoadedSnapshot(VERSION, made_us, prices, zone, availability, branch_of, fast_path), zone
 
 
 def padded(rng: Random, name: str) -> str:
@@ -86,13 +89,13 @@ def padded(rng: Random, name: str) -> str:
     return rng.choice(["", " ", "\t "]) + name + rng.choice(["", " "]) if rng.random() < 0.01 else name
 
 
-def random_flags(rng: Random) -> ControlState:
+def random_flags(rng: Random) -> FlagSet:
     """What operators flagged: mostly nothing."""
     names = [("customer", name) for name in (*CUSTOMERS, "nobody")] + [
         ("sku", name) for name in (*SKUS, "nothing")
     ]
     chosen = rng.sample(names, rng.randint(1, 3)) if rng.random() < 0.3 else []
-    return ControlState(
+    return FlagSet(
         tuple(Flag(kind, name, 0, "", rng.choice([None, None, VERSION, "another"])) for kind, name in chosen)
     )
 
