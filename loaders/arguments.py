@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from pricegrid.loaders.gates.limits import DEFAULT_LIMITS, SAMPLE_MOVE_PCT
+from pricegrid.loaders.read.arguments import add_dialect_arguments
 from pricegrid.loaders.tables import TABLES
 
 ROWS_SHOWN = 1_000
@@ -72,12 +73,13 @@ def _add_gate_arguments(parser: argparse.ArgumentParser) -> None:
 def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `pricegrid load`."""
     parser.add_argument(
-        "dataset", type=Path, metavar="DATASET", help="directory of NAME.csv, .csv.gz or .parquet"
+        "dataset", type=Path, metavar="DATASET", help="directory of NAME.csv, .csv.gz, .parquet or .xlsx"
     )
     parser.add_argument("--store", type=Path, required=True, metavar="DIR", help="snapshot store")
     parser.add_argument(
         "--time-zone", default="UTC", metavar="ZONE", help="zone of business dates (default UTC)"
     )
+    add_dialect_arguments(parser)
     _add_gate_arguments(parser)
     parser.add_argument(
         "--check",
