@@ -5,6 +5,7 @@ once: whether any is lacking and how long the rest takes is told from it.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -69,6 +70,8 @@ def provide(command: str, store: Path | None, environment: MutableMapping[str, s
     """
     wanted = parts_of(command, store)
     if not wanted or SHIPPED_VARIABLE in environment or "NUMBA_CACHE_LOCATOR_CLASSES" not in environment:
+        return
+    if importlib.util.find_spec("numba") is None:  # the client alone
         return
     folder = Path(environment["NUMBA_CACHE_DIR"])
     if not unusable_reason(folder):  # `kernels build` made it
