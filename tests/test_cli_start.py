@@ -189,11 +189,21 @@ def test_each_shell_gets_its_script(shell, capsys):
 # ---- tables
 
 
-def printed(header, rows, right=()):
-    out = io.StringIO()
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def printed(header, rows, right=(), out=None):
+    out = out or Terminal()
     with contextlib.redirect_stdout(out):
         text.print_table(header, rows, right)
     return out.getvalue().splitlines()
+
+
+@pytest.fixture(autouse=True)
+def a_terminal_of_100_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
 
 
 def test_a_table_that_fits_stays_as_it_is():
@@ -211,9 +221,15 @@ def test_a_wide_table_tells_the_rest_under_each_row():
 
     lines = printed(header, [row, row])
 
-    assert max(map(len, lines)) <= text.TABLE_COLUMNS
+    assert max(map(len, lines)) <= 100
     assert all(cell in " ".join(lines) for cell in row)
     assert f"c29 {row[29]}" in lines[-1]
+
+
+def test_for_another_program_a_table_has_all_columns_and_a_line_a_row():
+    lines = printed(["SKU", "-" * 90, "B"], [["x", "-", "b" * 60]], out=io.StringIO())
+
+    assert [line.split() for line in lines] == [["SKU", "-" * 90, "B"], ["x", "-", "b" * 60]]
 
 
 def test_a_confidence_is_a_decimal():

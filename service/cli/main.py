@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -200,9 +200,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in SERVER_PACKAGES:
             raise
+        without = "without --address " if COMMANDS[words[0]].group in _BRIEF else ""
         print(
-            f"pricegrid: {words[0]} works here with --address alone, or needs the server's packages "
-            f"({missing} is missing): pip install 'pricegrid[server]'",
+            f"pricegrid: {words[0]} {without}needs the server's packages ({missing} is missing): "
+            "pip install 'pricegrid[server]'",
             file=sys.stderr,
         )
         return 1
@@ -231,6 +232,7 @@ def _run(words: list[str]) -> int:
     args = parser.parse_intermixed_args(words[1:]) if command.intermixed else parser.parse_args(words[1:])
     fill_in(args)
     if command.uses_kernels:
+        _require_server()
         from pricegrid.service.process.kernel_build import provide
         from pricegrid.service.process.kernel_cache import use_kernel_cache
 
@@ -238,6 +240,13 @@ def _run(words: list[str]) -> int:
         provide(words[0], getattr(args, "store", None), os.environ, sys.stderr)
     module = importlib.import_module(command.runs or command.module)
     return int(getattr(module, f"run_{command.name}")(args))
+
+
+def _require_server() -> None:
+    """Raises ModuleNotFoundError before anything is begun that it would end."""
+    for package in ("numpy", "numba"):
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def command_parser(name: str) -> Parser:

@@ -21,8 +21,8 @@ _HEAD = f"""\
   `--store DIR` answers from a store without a server, and takes `pip install 'pricegrid[server]'`. What neither option
   says is taken from `{ADDRESS_VARIABLE}`, then from `{STORE_VARIABLE}`.
 - **Waiting.** `--wait S` waits so long for a server that only starts.
-- **Output.** Tables fit the terminal, or 100 columns: a wider one leaves out what is empty in all rows, and its last
-  columns stand under their row. `--json` prints all there is.
+- **Output.** Tables fit the terminal: a wider one leaves out what is empty in all rows, and its last columns stand
+  under their row. In a file or a pipe a table has all columns and a line a row. `--json` prints all there is.
 - **Completion.** `eval "$(pricegrid completion bash)"`, the same with `zsh`, or `pricegrid completion fish | source`.
 - **Small questions.** `quote` and `explain` with `--store` answer up to {PAIRS_MAX} lines times branches by the
   references, in plain Python: that is quicker than importing numba and fetching kernels. More lines go to the kernels.

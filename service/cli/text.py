@@ -20,8 +20,8 @@ from pricegrid.service.limits import LIST_MAX
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DECIMAL_TEXT_MAX = 64
 _MICRO = Decimal("0.000001")
-TABLE_COLUMNS = 100
-"""Of a table that is not printed on a wider terminal."""
+TABLE_COLUMNS_MIN = 60
+"""What a table takes of a terminal that is narrower."""
 
 
 class UsageError(Exception):
@@ -152,10 +152,10 @@ def print_json_list(rows: Iterable[object]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
-    """A table that fits the terminal, or 100 columns; the columns numbered in `right` end flush.
+    """A table that fits the terminal; the columns numbered in `right` end flush.
 
     Where it is too wide, columns that say nothing of any row go first; then the last ones stand under their row, each
-    value with its name.
+    value with its name. What goes to a file or another program has all columns, and a line a row.
     """
     table = [tuple(header), *(tuple(row) for row in rows)]
     flush_right = set(right)
@@ -194,7 +194,7 @@ def _width(table: Sequence[Sequence[str]], places: Sequence[int]) -> int:
 
 
 def _room() -> int:
-    """Columns that a table may have: those of the terminal if it is a wide one."""
+    """How many columns a table may take."""
     if not sys.stdout.isatty():
-        return TABLE_COLUMNS
-    return max(TABLE_COLUMNS, shutil.get_terminal_size().columns)
+        return sys.maxsize
+    return max(TABLE_COLUMNS_MIN, shutil.get_terminal_size().columns)
