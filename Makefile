@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
+RUN := .venv/.set-up-run
 
 TRYTON := .tryton/.set-up
 PEERS := .bench/.set-up
@@ -11,17 +12,20 @@ NODE := examples/node/node_modules/.set-up
 PRODUCT := atp bench cache erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
 FAST := not slow and not server and not redis and not tryton
 
-.PHONY: demo help test test-fast coverage lint dead-code lint-protos bench bench-check bench-kernels protos lock clean tryton node
+.PHONY: demo wheel help test test-fast coverage lint dead-code lint-protos bench bench-check bench-commands bench-kernels docs protos lock clean tryton node
 
 ##@ Use it
 
-demo: $(STAMP) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
+demo: $(RUN) ## make up a distributor, load it, serve it, price a basket; goes on serving on a terminal
 	$(BIN)/pricegrid demo
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "%s%s\n", between, substr($$0, 5); between = "\n" } \
 	  /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+wheel: $(STAMP) ## source distribution and wheels in dist/, one of them with compiled kernels
+	deploy/wheel.sh
 
 ##@ Change it
 
@@ -57,18 +61,28 @@ bench: $(STAMP) $(PEERS) ## measures; results in bench/results, tables and plots
 bench-check: $(STAMP) ## a profile of a minute; fails if a ratio is far out of line
 	$(BIN)/python bench/check.py
 
+bench-commands: $(STAMP) ## what commands cost, as ratios to a start of Python
+	$(BIN)/python bench/commands.py --check
+
 bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
 	$(BIN)/python -m pytest -q -p no:xdist bench/test_kernels.py
 
 ##@ Make what is committed
 
+docs: $(STAMP) ## writes docs/cli.md from the parsers of the command
+	$(BIN)/python -m pricegrid.service.cli.reference
+
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh
 
-lock: $(STAMP) ## works out the lock files again: requirements.lock from pyproject.toml, Tryton's and bench's from their own lists
+lock: $(STAMP) ## works out the lock files again: requirements.lock and requirements-run.lock from pyproject.toml, Tryton's and bench's from their own lists
 	$(BIN)/pip-compile --quiet --extra server --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --extra server --build-deps-for editable --constraint requirements.lock \
+	  --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	  --output-file requirements-run.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file examples/tryton/requirements.lock examples/tryton/requirements.in
@@ -83,14 +97,25 @@ tryton: $(TRYTON) ## Tryton, the ERP of the tests, in an environment of its own
 node: $(NODE) ## the packages of examples/node, which its tests need; takes Node.js 18 or later with npm
 
 clean: ## removes what was set up and made
-	rm -rf .venv .tryton .bench examples/node/node_modules .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .tryton .bench examples/node/node_modules .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+
+# What running needs and no more; pip is not quiet, but shortened to a line a package, so that one sees it work.
+$(RUN): SHELL := bash
+$(RUN): requirements-run.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
+	@echo "installing $$(grep -c '^[^ #].*==' requirements-run.lock) packages into .venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
+	  -r requirements-run.lock | sed -un 's/^Collecting \([^ ]*\).*/  \1/p; s/^Installing collected.*/unpacking them/p'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@touch $@ $(RUN)
 
 $(TRYTON): examples/tryton/requirements.lock
 	test -x .tryton/bin/python || $(PYTHON) -m venv .tryton

@@ -1,18 +1,21 @@
 """`AvailabilityEngine`: questions in, dense arrays out. The compiled kernels answer; step functions of kits and units,
 and what leaves int64 on the way are answered by the reference."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.decode import decode_lanes, decode_rows
 from pricegrid.atp.arrays.pair_rows import reservation_number
-from pricegrid.atp.arrays.parts import merge_parts
+from pricegrid.atp.arrays.parts import merge_parts, no_parts
 from pricegrid.atp.arrays.positions import Positions
 from pricegrid.atp.arrays.windows import Windows
 from pricegrid.atp.kernels import availability as kernel
+from pricegrid.atp.lines import Lines
 from pricegrid.atp.model import (
     INT64_MAX,
     NO_INSTANT,
@@ -28,24 +31,35 @@ from pricegrid.atp.model import (
     Steps,
     TooComplexError,
 )
-from pricegrid.atp.orders import Lines, Orders
 from pricegrid.atp.rules.explain import explain_pair
 from pricegrid.atp.rules.limited import Terms, whole_limit, with_check_limits, with_promise_limits
 from pricegrid.atp.rules.promising import OrderLine, Request, promise
 from pricegrid.atp.rules.reference import USUAL_SUPPLY, Moment, check_pair
 from pricegrid.atp.rules.rows import Rows
 
+if TYPE_CHECKING:
+    from pricegrid.atp.orders import Orders
+
 REFERENCE_PAIRS_MAX: Final = 1_000
 """Lines times branches of one promise that the reference may answer: about a millisecond each."""
 
 
 class AvailabilityEngine:
-    """Answers over one snapshot's arrays. Threads may share it; it keeps nothing of a question but day windows."""
+    """Answers over one snapshot's arrays. Threads may share it; it keeps nothing of a question but day windows.
 
-    def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        self.positions = Positions(arrays)
+    With `by_reference` the reference answers every pair: the same answers, for a few pairs without compiled kernels; no
+    step functions then.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.generic]], *, by_reference: bool = False) -> None:
+        self._by_reference = by_reference
+        self.positions = _PlainPositions(arrays) if by_reference else Positions(arrays)
         self.windows = Windows(self.positions)
-        self._orders = Orders(self.positions, self.windows, self._factor)
+        self._orders: Orders | None = None
+        if not by_reference:
+            from pricegrid.atp.orders import Orders
+
+            self._orders = Orders(self.positions, self.windows, self._factor)
         self._uom_of = {name: ordinal for ordinal, name in enumerate(self.positions.uoms.all())}
         self._branch_of = {name: ordinal for ordinal, name in enumerate(self.positions.branches.all())}
         self._destination_of = {name: i for i, name in enumerate(self.positions.destinations.all())}
@@ -76,19 +90,22 @@ class AvailabilityEngine:
         dropped = np.zeros(results, dtype=np.int32)
         fresh = np.full((results, 3), Freshness.UNKNOWN, dtype=np.uint8)
         as_of = np.full((results, 3), NO_INSTANT, dtype=np.int64)
-        kernel.check_lines(
-            self.positions.tables,
-            supply,
-            lines.item,
-            lines.numerator,
-            lines.denominator,
-            lines.is_unit_asked,
-            status,
-            atp,
-            dropped,
-            fresh,
-            as_of,
-        )
+        if self._by_reference:
+            status[status == AvailabilityStatus.OK] = kernel.RECHECK
+        else:
+            kernel.check_lines(
+                self.positions.tables,
+                supply,
+                lines.item,
+                lines.numerator,
+                lines.denominator,
+                lines.is_unit_asked,
+                status,
+                atp,
+                dropped,
+                fresh,
+                as_of,
+            )
         steps, again = None, status == kernel.RECHECK
         if ask.projected:
             again |= np.repeat(self._has_slow_steps(ask, lines), len(branches)) & (
@@ -126,7 +143,10 @@ class AvailabilityEngine:
         lines, origins = self._resolve(ask), self._origins(ask)
         if not origins or -1 in origins:
             lines.status[lines.status == AvailabilityStatus.OK] = AvailabilityStatus.UNKNOWN_BRANCH
-        answers = self._orders.promise(ask, lines, origins)
+        if self._orders is None:
+            answers = self._nothing_promised(ask, lines)
+        else:
+            answers = self._orders.promise(ask, lines, origins)
         again = np.flatnonzero(answers.status == kernel.RECHECK)
         if not len(again):
             return self._limited(answers, ask, lines, origins)
@@ -134,6 +154,14 @@ class AvailabilityEngine:
             again = np.arange(len(answers.status))  # a line at fault keeps all others from being complete
         found = self._promise_again(ask, again, lines, tuple(origins))
         return self._limited(merge_parts(answers, found, self.ordinals), ask, lines, origins)
+
+    def _nothing_promised(self, ask: PromiseAsk, lines: Lines) -> PromiseAnswers:
+        """Answers in which the reference has yet to promise whatever can be."""
+        status = lines.status.copy()
+        asked = np.asarray(ask.quantities_micros, dtype=np.int64)
+        requested = np.where(status == AvailabilityStatus.INVALID_QUANTITY, 0, asked)
+        status[status == AvailabilityStatus.OK] = kernel.RECHECK
+        return no_parts(status, requested, requested.copy())
 
     def _limited(
         self, answers: PromiseAnswers, ask: PromiseAsk, lines: Lines, origins: Iterable[int]
@@ -346,6 +374,14 @@ class AvailabilityEngine:
     def _use_lanes(self, rows: Rows, request: Request, ask: PromiseAsk) -> None:
         request.branches, request.ship_to = (), ask.ship_to.decode()
         decode_lanes(self.positions, rows, self._destination_of[ask.ship_to], request.ship_to)
+
+
+class _PlainPositions(Positions):
+    """Without the look at every offset that kernels need, which check no bounds: NumPy does, and their file's hash says
+    that they are as they were written."""
+
+    def _check_lengths(self) -> None:
+        pass
 
 
 def _text(name: bytes) -> str:

@@ -4,7 +4,6 @@ What is bounded here is the work of one request: the pairs it may touch, and the
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,6 +18,7 @@ from pricegrid.atp.kernels.ledger import empty_ledger, lay_out_pairs, nothing_ta
 from pricegrid.atp.kernels.offers import Ages, Offers, judge_lines, open_kits
 from pricegrid.atp.kernels.promise import FULL, Desk, Parts, Picks, Rules, promise_complete, promise_lines
 from pricegrid.atp.kernels.sourcing import LABELS_MAX, TOO_COMPLEX, Plan, Slots, day_room
+from pricegrid.atp.lines import Lines
 from pricegrid.atp.model import AvailabilityStatus, PromiseAnswers, PromiseAsk, TooComplexError
 
 PROMISE_PAIRS_MAX: Final = 250_000
@@ -28,17 +28,6 @@ EFFORT_MAX: Final = 200_000_000
 
 Factor = Callable[[int, bytes], tuple[int, int] | None]
 """(item, unit) to base units in one of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Lines with their names resolved: status so far, item ordinal, exact factor of the asked unit."""
-
-    status: NDArray[np.uint8]
-    item: NDArray[np.int32]
-    numerator: NDArray[np.int64]
-    denominator: NDArray[np.int64]
-    is_unit_asked: NDArray[np.bool_]
 
 
 class Orders:

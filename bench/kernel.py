@@ -25,7 +25,7 @@ from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
 from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.model import MICROS
-from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.methods.pricing import Caller, PricingService
 from pricegrid.service.process.snapshots import LoadedSnapshot
 
@@ -122,7 +122,7 @@ class One:
 
     def __init__(self, engine: PriceEngine) -> None:
         version = "20260101T000000Z-00000000"
-        self._loaded = LoadedSnapshot(version, 0, engine, "UTC", lane=Lane(version, 0, engine, None))
+        self._loaded = LoadedSnapshot(version, 0, engine, "UTC", fast_path=FastPath(version, 0, engine, None))
 
     def get(self, version: str) -> LoadedSnapshot:  # noqa: ARG002 -- the protocol's
         """It, whatever the version."""

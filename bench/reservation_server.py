@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pricegrid.service.process.kernel_cache import use_kernel_cache
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 
 use_kernel_cache(os.environ)  # before any kernel is imported
 
@@ -22,24 +22,24 @@ from pricegrid.cache.redis_options import RedisOptions  # noqa: E402
 from pricegrid.service.limits import WRITER_THREADS  # noqa: E402
 from pricegrid.service.live.writer_link import build_writer_server  # noqa: E402
 from pricegrid.service.rpc.call import Mutation  # noqa: E402
-from pricegrid.service.rpc.handlers import Handlers, Lanes  # noqa: E402
+from pricegrid.service.rpc.handlers import Handlers, ThreadPools  # noqa: E402
 from pricegrid.service.rpc.metrics import NoMetrics  # noqa: E402
 from tests.redis_servers import HOST  # noqa: E402
 
 
 def floor(options: RedisOptions, socket: Path) -> grpc.Server:
     """As `build_writer_server` builds it, with nothing behind but the script."""
-    lanes = Lanes(mutation_threads=WRITER_THREADS)
-    server = grpc.server(lanes.mutations)
+    pools = ThreadPools(mutation_threads=WRITER_THREADS)
+    server = grpc.server(pools.mutations)
     run = empty_script(options)
     canned = v1.ReserveResponse(reservation=v1.Reservation(reservation_id="R0")).SerializeToString()
 
-    def answer(_: bytes, __: object) -> Answered:
+    def answer(_: bytes, __: object) -> Response:
         run()
-        return Answered(canned)
+        return Response(canned)
 
     offered = {v1.AVAILABILITY_SERVICE: dict.fromkeys(("Reserve", "ConfirmReservation"), Mutation(answer))}
-    Handlers(offered, NoMetrics(), lanes.mutations.waiting, lanes=lanes).register(server)
+    Handlers(offered, NoMetrics(), pools.mutations.waiting, pools=pools).register(server)
     server.add_insecure_port(f"unix:{socket}")
     return server
 

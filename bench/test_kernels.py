@@ -66,13 +66,13 @@ def test_np_take(benchmark: BenchmarkFixture, lines: int) -> None:
 def test_quote_bytes_to_bytes(
     benchmark: BenchmarkFixture, loaded: LoadedSnapshot, questions: kernel.Questions, lines: int
 ) -> None:
-    lane = loaded.lane
+    fast_path = loaded.fast_path
     branches = data.branch_names(getattr(data, SIZE))[:1]
     raws = [kernel.quote_bytes(questions.ask(lines, "mixed"), branches) for _ in range(REQUESTS)]
-    assert lane is not None
+    assert fast_path is not None
     asked = QUOTE, data.AS_OF_US, ""
-    assert lane.answer(raws[0], *asked) is not None
-    run(benchmark, [lambda raw=raw: lane.answer(raw, *asked) for raw in raws])
+    assert fast_path.answer(raws[0], *asked) is not None
+    run(benchmark, [lambda raw=raw: fast_path.answer(raw, *asked) for raw in raws])
 
 
 @pytest.mark.parametrize("lines", LINES)

@@ -1,1 +1,1 @@
-"""What several servers and restarts share: one small protocol, embedded (SQLite) or Redis."""
+"""State shared by servers and across restarts: one small protocol, implemented by SQLite (embedded) and by Redis."""

@@ -1,4 +1,4 @@
-"""One SQLite file: opened, checked, written in transactions, its errors in the words of this package."""
+"""One SQLite file: opened, checked, written in transactions, its errors translated into those of this package."""
 
 import contextlib
 import errno
@@ -19,16 +19,16 @@ from pricegrid.cache.protocol import (
 )
 
 BUSY_TIMEOUT_S: Final = 5.0
-"""How long a writer waits for the writer of another process."""
+"""How long to wait for the lock of another process."""
 SQLITE_IOERR_SHMSIZE: Final = 10 | 19 << 8
 CHECKED_BYTES_MAX: Final = 1 << 30
 """Larger files are checked as they are read, not when they are opened."""
 
 REWRITTEN_BYTES_MAX: Final = 128 << 20
-"""Larger files of a release that never gave pages back stay as they are."""
+"""Larger files without auto-vacuum, of an earlier release, are not converted."""
 SHRUNK_PAGES_MIN: Final = 256
 SHRUNK_PAGES: Final = 1000
-"""At a time: what a step writes fits into the room that is kept back."""
+"""Pages released per step: what a step writes fits into the disk reserve."""
 SHRUNK_STEPS_MAX: Final = 50
 _INCREMENTAL: Final = 2
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
@@ -42,7 +42,7 @@ class Database:
     def __init__(
         self, path: Path, schema: str, application: int, *, busy_timeout_s: float = BUSY_TIMEOUT_S
     ) -> None:
-        """`schema` creates what a new file holds; `application` (31 bits) marks files as ours, and of this release."""
+        """`schema` creates the tables of a new file; `application` (31 bits) identifies the file format."""
         self.path = path
         self._durable: bool | None = None
         with self.errors():
@@ -61,17 +61,17 @@ class Database:
         found = self._pragma("application_id")
         if found not in {0, application} or (found == 0 and self._pragma("schema_version")):
             raise CacheCorruptError(
-                f"{self.path}: not a file of this release (mark {found}, not {application})"
+                f"{self.path}: not a file of this release (application_id {found}, not {application})"
             )
         if found == 0:
             self._sqlite.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        # What is deleted is not written once more, which a full disk could not bear.
+        # Do not overwrite deleted content where that needs extra writes, for which a full disk has no room.
         self._sqlite.execute("PRAGMA secure_delete=FAST")
         while True:
             try:
                 self._sqlite.execute("PRAGMA journal_mode=WAL")
             except sqlite3.OperationalError as error:
-                # Changing the journal does not wait for its turn by itself, unlike all else.
+                # Unlike other statements, a change of the journal mode does not wait for the lock.
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
                     raise
                 time.sleep(0.01)
@@ -103,16 +103,16 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """What SQLite or the file system say, as an error of this package that names the file."""
+        """Translates errors of SQLite and the file system into those of this package, with the name of the file."""
         try:
             yield
         except sqlite3.Error as error:
-            raise self._told(error) from error
+            raise self._translated(error) from error
         except OSError as error:
             kind = DiskFullError if error.errno == errno.ENOSPC else CacheUnavailableError
             raise kind(f"{self.path}: {error}") from error
 
-    def _told(self, error: sqlite3.Error) -> CacheError:
+    def _translated(self, error: sqlite3.Error) -> CacheError:
         code = getattr(error, "sqlite_errorcode", 0)
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         text = f"{self.path}: {error} ({name})"
@@ -122,8 +122,8 @@ class Database:
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
-        """All that is written inside, or nothing. Durable: on the disk at its end; otherwise it survives the end of
-        the process, and the next durable one puts it on the disk as well."""
+        """A write transaction. A durable one is on disk at its end; another survives the end of the process only, until
+        the next durable one."""
         with self.errors():
             if durable is not self._durable:
                 self._sqlite.execute(f"PRAGMA synchronous={_SYNCED[durable]}")
@@ -138,7 +138,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All that is read inside is of one instant."""
+        """A read transaction: all reads inside see the same instant."""
         with self.errors():
             self._sqlite.execute("BEGIN")
             try:
@@ -152,8 +152,8 @@ class Database:
         except sqlite3.Error as error:
             self._roll_back()
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
-                # All of it may be in the write-ahead log by now: a crash before the next commit would bring it up.
-                raise CommitUnknownError(f"{self._told(error)}") from error
+                # The transaction may be in the write-ahead log: after a crash before the next commit it would count.
+                raise CommitUnknownError(f"{self._translated(error)}") from error
             raise
 
     def _roll_back(self) -> None:
@@ -161,17 +161,17 @@ class Database:
             self._sqlite.execute("ROLLBACK")
 
     def shrink(self) -> None:
-        """Give the disk back what was deleted, when it is worth it: some at a time, so that a full one can bear it."""
+        """Return free pages to the file system if there are many; in steps, so that it works on a full disk."""
         with self.errors():
             for _ in range(SHRUNK_STEPS_MAX):
                 if self._pragma("freelist_count") < SHRUNK_PAGES_MIN:
                     return
-                # One statement, run to its end: `execute` stops after its first page.
+                # `execute` would stop after the first page.
                 self._sqlite.executescript(f"PRAGMA incremental_vacuum({SHRUNK_PAGES})")
                 self._sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """What a query answers."""
+        """The rows of a query."""
         with self.errors():
             return self._sqlite.execute(sql, parameters).fetchall()
 
@@ -180,14 +180,14 @@ class Database:
         return self._sqlite.execute(sql, parameters).fetchone()
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """One statement, inside a transaction."""
+        """Run one statement; inside a transaction."""
         return self._sqlite.execute(sql, parameters)
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """One statement for many rows, inside a transaction."""
+        """Run one statement for many rows; inside a transaction."""
         self._sqlite.executemany(sql, rows)
 
     def close(self) -> None:
-        """End; the last process to close the file folds its write-ahead log into it."""
+        """Close the file; the last process to do so checkpoints the write-ahead log."""
         with self.errors():
             self._sqlite.close()

@@ -1,4 +1,4 @@
-"""The state cache in one SQLite file of the store: shared by the processes of one host, and by no one else."""
+"""The state cache in one SQLite file of the store, shared by the processes of one host only."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ from pricegrid.cache.protocol import (
 
 
 class EmbeddedStateCache:
-    """Records and their log in `directory`/state.sqlite, which is made when it is missing.
+    """Records and their log in `directory`/state.sqlite, which is created if it does not exist.
 
-    A call of `commit` is one transaction and one fsync. Nothing is deferred here: a full disk or a failing one raises
-    for every commit of the call.
+    A call of `commit` is one transaction and one fsync. Nothing is deferred: when the disk is full or fails, all
+    commits of the call fail.
     """
 
     def __init__(self, directory: Path, *, conditional: Collection[str] = ()) -> None:
@@ -30,7 +30,7 @@ class EmbeddedStateCache:
         self._conditional = frozenset(conditional)
 
     def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
-        """Make several commits; see `StateCache.commit`."""
+        """See `StateCache.commit`."""
         refuse_blind_puts(commits, self._conditional)
         if is_freeing(commits):
             return self._ledger.freeing(lambda: self._all_made(commits))
@@ -41,10 +41,10 @@ class EmbeddedStateCache:
             return [self._made(commit) for commit in commits]
 
     def _made(self, commit: Commit) -> Committed | Conflict:
-        standing: dict[Key, Row] = {key: self._ledger.row(field_of(key)) for key in commit.expected}
-        if any(standing[key][1] != version for key, version in commit.expected.items()):
-            return Conflict({key: row[1] for key, row in standing.items()})
-        written = {key: (field, version + 1, value) for key, (field, version, value) in standing.items()}
+        current: dict[Key, Row] = {key: self._ledger.row(field_of(key)) for key in commit.expected}
+        if any(current[key][1] != version for key, version in commit.expected.items()):
+            return Conflict({key: row[1] for key, row in current.items()})
+        written = {key: (field, version + 1, value) for key, (field, version, value) in current.items()}
         for put in commit.puts:
             key = (put.space, put.name)
             if key in written:
@@ -65,7 +65,7 @@ class EmbeddedStateCache:
         return self._ledger.changes(after, limit)
 
     def waiting(self) -> Iterator[Sequence[bytes]]:
-        """None: nothing is ever deferred."""
+        """Empty: nothing is ever deferred."""
         return iter(())
 
     def position(self) -> str:
@@ -77,11 +77,11 @@ class EmbeddedStateCache:
         return self._ledger.get(keys)
 
     def scan(self, space: str) -> Iterator[Record]:
-        """Every record of a space that has a value, by name."""
+        """All records of a space that have a value, by name."""
         return self._ledger.scan(space)
 
     def trim(self, before: str) -> int:
-        """Forget the notes of changes up to and including a position; how many changes went."""
+        """Delete the log up to and including a position; returns the number of changes."""
         return self._ledger.trim(before)
 
     @property
@@ -90,5 +90,5 @@ class EmbeddedStateCache:
         return Health.OK
 
     def close(self) -> None:
-        """End; what was committed stays."""
+        """Close the file."""
         self._ledger.close()

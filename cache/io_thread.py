@@ -1,7 +1,7 @@
-"""The thread that talks to Redis. Callers hand it work and wait on a future for as long as they care to.
+"""The thread that talks to Redis. Callers submit work and wait on a future as long as they like.
 
-Who gives up takes nothing away from the work: if it has begun it goes on and its result is dropped. Work that has not
-begun yet when its caller leaves is never begun.
+A caller that gives up does not interrupt work that has begun; its result is dropped. Work that has not begun is
+cancelled.
 """
 
 import logging
@@ -19,20 +19,20 @@ logger = logging.getLogger(__name__)
 PAUSE_AFTER_ERROR_S: Final = 0.5
 
 
-class Abandoned(Exception):  # noqa: N818 - it is no error of the work
-    """The caller's budget was over."""
+class Abandoned(Exception):  # noqa: N818 - it is not an error of the work
+    """The caller's time budget ran out."""
 
     def __init__(self, *, begun: bool) -> None:
         super().__init__("begun" if begun else "not begun")
         self.begun = begun
-        """Whether the work goes on, and may still have its effect."""
+        """Whether the work goes on, and may still take effect."""
 
 
 class IoThread:
-    """One thread that does work in the order it is handed over, and `idle` in between."""
+    """One thread that does work in the order of submission, and calls `idle` in between."""
 
     def __init__(self, name: str, idle: Callable[[], float]) -> None:
-        """`idle` does what is due by itself and says in how many seconds it wants to be called again."""
+        """`idle` does periodic work and returns in how many seconds to call it again."""
         self._idle = idle
         self._work: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._wake = threading.Condition()
@@ -43,7 +43,7 @@ class IoThread:
         self._thread.start()
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Hand work over."""
+        """Submit work."""
         future: Future[T] = Future()
         with self._wake:
             if self._closed:
@@ -53,7 +53,7 @@ class IoThread:
         return future
 
     def call(self, work: Callable[[], T], budget_s: float) -> T:
-        """The result of work, or Abandoned."""
+        """The result of work; raises Abandoned after the budget."""
         future = self.submit(work)
         try:
             return future.result(budget_s)
@@ -79,7 +79,7 @@ class IoThread:
                 if self._closed and not self._work:
                     return
                 item = self._work.popleft() if self._work else None
-            # Callers come first, but must not starve what keeps the state in step.
+            # Callers come first, but must not starve the periodic work.
             if item is None or time.monotonic() > self._idle_at_s + PAUSE_AFTER_ERROR_S:
                 self._do_idle()
             if item is not None:
@@ -92,10 +92,10 @@ class IoThread:
         try:
             pause_s = self._idle()
         except Exception:
-            logger.exception("the connection to Redis met an error that it does not know")
+            logger.exception("unexpected error in the I/O thread")
             pause_s = PAUSE_AFTER_ERROR_S
         with self._wake:
-            # Woken while it was at it: what that was about may have been too late for this round.
+            # If woken meanwhile, run again: the reason may have come too late for this run.
             self._idle_at_s = 0.0 if self._woken else time.monotonic() + pause_s
 
     @staticmethod
@@ -104,11 +104,11 @@ class IoThread:
             return
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is the caller's
+        except BaseException as error:  # noqa: BLE001 - passed on to the caller
             future.set_exception(error)
 
     def close(self, timeout_s: float) -> bool:
-        """Finish what was handed over, for a bounded time; whether it was finished."""
+        """Finish the submitted work; returns whether that was possible in time."""
         with self._wake:
             self._closed = True
             self._wake.notify()

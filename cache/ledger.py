@@ -1,4 +1,4 @@
-"""The records and the log of changes as they lie in the SQLite file: what the embedded store and the mirror share."""
+"""The records and the log of changes in the SQLite file, for the embedded cache and the mirror."""
 
 import contextlib
 import zlib
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 FILE: Final = "state.sqlite"
 SCAN_ROWS: Final = 1000
-"""Rows a scan fetches at a time: no read transaction stays open between two."""
+"""Rows that a scan fetches at a time; no read transaction stays open in between."""
 FORMAT: Final = 0x50475301
-"""'PGS' and the number of the format below."""
+"""'PGS' and the version of the format below."""
 
 # `at` is the position of the record's last change. The log of a mirror has changes whose notes are lost (complete 0)
-# and says what Redis calls each. `pending`, `pending_record` and `sync` are the mirror's (mirror.py).
+# and the id of each change in Redis (entry). `pending`, `pending_record` and `sync` belong to the mirror (mirror.py).
 SCHEMA: Final = """
 CREATE TABLE record (
   field BLOB PRIMARY KEY, version INTEGER NOT NULL, value BLOB, at INTEGER NOT NULL, checksum INTEGER NOT NULL
@@ -48,7 +48,7 @@ Row = tuple[bytes, int, bytes | None]
 
 
 def checksum(*parts: bytes) -> int:
-    """Of what is stored, to notice a bit that flipped on its way: SQLite itself would not."""
+    """A CRC of stored bytes, to detect bit flips, which SQLite itself does not."""
     crc = 0
     for part in parts:
         crc = zlib.crc32(part, crc)
@@ -56,12 +56,12 @@ def checksum(*parts: bytes) -> int:
 
 
 def row_checksum(field: bytes, version: int, value: bytes | None) -> int:
-    """Of a record."""
+    """The checksum of a record."""
     return checksum(field, b"%d-" % version if value is None else b"%d:" % version, value or b"")
 
 
 class Ledger:
-    """Records and log of one file. Whoever writes does it inside `database.transaction`."""
+    """The records and log of one file. Writing methods must be called inside `database.transaction`."""
 
     def __init__(self, directory: Path) -> None:
         self.room = ReserveRoom(directory)
@@ -75,20 +75,20 @@ class Ledger:
             self.room.keep()
 
     def freeing(self, work: Callable[[], T]) -> T:
-        """Do what only deletes, on a full disk too, and give back what that frees."""
+        """Do work that only deletes, which works on a full disk too, and return the freed space to the disk."""
         try:
             done = work()
         except DiskFullError:
             if not self.room.give_back():
                 raise
             done = work()
-        with contextlib.suppress(CacheUnavailableError):  # it is done; the next one may shrink the file
+        with contextlib.suppress(CacheUnavailableError):  # the work is done; the next one may shrink the file
             self.database.shrink()
         self.room.keep()
         return done
 
     def strip(self, deleted: Mapping[int, Collection[bytes]]) -> None:
-        """Let changes forget the values of records that are deleted since: by position, the fields."""
+        """Remove the values of deleted records from the log; `deleted` are the fields by position of the change."""
         for position, fields in deleted.items():
             found = self.database.row("SELECT records, notes FROM log WHERE position = ?", (position,))
             if found is None:
@@ -104,7 +104,7 @@ class Ledger:
             )
 
     def written_at(self, field: bytes) -> int:
-        """The position of the last change of a record that has a value; 0 for another."""
+        """The position of the last change of a record; 0 if it has no value."""
         found = self.database.row("SELECT at FROM record WHERE field = ? AND value IS NOT NULL", (field,))
         return found[0] if found else 0
 
@@ -114,7 +114,7 @@ class Ledger:
         return field, version, value
 
     def version(self, field: bytes) -> int:
-        """Of a record; 0 when it was never written."""
+        """The version of a record; 0 when it was never written."""
         found = self.database.row("SELECT version FROM record WHERE field = ?", (field,))
         return found[0] if found else 0
 
@@ -133,8 +133,8 @@ class Ledger:
         entry: str = "",
         written: Sequence[Row] | None = None,
     ) -> int:
-        """Log a change, and set its records (or those `written`) to what it says; its position. `entry` is what Redis
-        calls it."""
+        """Append a change to the log and write its records, or only those in `written`; returns its position. `entry`
+        is the id of the change in Redis."""
         packed = pack_records(records)
         cursor = self.database.run(
             "INSERT INTO log (complete, records, notes, checksum, entry) VALUES (?, ?, ?, ?, ?)",
@@ -173,7 +173,7 @@ class Ledger:
             after, comparison = rows[-1][0], ">"
 
     def position(self) -> str:
-        """Of the newest change, trimmed or not."""
+        """The position of the newest change, trimmed or not."""
         rows = self.database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'log'")
         return str(rows[0][0]) if rows and rows[0][0] else START
 
@@ -206,8 +206,8 @@ class Ledger:
         return Change(str(position), shown(unpack_records(records)), parted(notes), bool(complete))
 
     def _trimmed(self, begin: int, last: int, limit: int) -> list[Change]:
-        """What became of the changes after `begin` up to `last`, which are gone: the records that are still as they
-        left them, by position. The last one always comes, so that nobody misses that something is missing."""
+        """Stand-ins for the trimmed changes after `begin` up to `last`: the records that have not changed since, by
+        position. The one at `last` is always included, so that a follower notices the gap."""
         grouped: dict[int, list[Row]] = {}
         bound = self.database.rows(
             "SELECT at FROM (SELECT DISTINCT at FROM record WHERE at > ? AND at <= ? ORDER BY at LIMIT ?)"
@@ -225,17 +225,17 @@ class Ledger:
         return [Change(str(at), shown(rows), (), complete=False) for at, rows in sorted(grouped.items())]
 
     def trim(self, before: str) -> int:
-        """Forget changes up to a position."""
+        """Delete the log up to and including a position; returns the number of changes."""
         with self.database.transaction(durable=False):
             return self.database.run("DELETE FROM log WHERE position <= ?", (_number(before),)).rowcount
 
     def close(self) -> None:
-        """End."""
+        """Close the file."""
         self.database.close()
 
 
 def shown(rows: Iterable[Row]) -> list[Record]:
-    """Rows as the protocol shows them; records of this package's own are not among them."""
+    """Rows as records of the protocol, without internal ones."""
     return [Record(*key_of(field), version, value) for field, version, value in rows if field[:1] != b"~"]
 
 

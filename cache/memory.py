@@ -1,4 +1,4 @@
-"""Values of this process alone: the cache that needs nothing, and forgets with its process."""
+"""A value cache in the memory of one process."""
 
 import threading
 from collections import OrderedDict
@@ -11,7 +11,7 @@ VALUES_MAX: Final = 100_000
 
 
 class MemoryValueCache:
-    """See `cache.protocol.ValueCache`. The values not asked for the longest go first."""
+    """See `cache.protocol.ValueCache`. Evicts the least recently used values."""
 
     def __init__(self, values_max: int = VALUES_MAX) -> None:
         self._values: OrderedDict[tuple[str, str], Value] = OrderedDict()

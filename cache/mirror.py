@@ -1,15 +1,15 @@
-"""What one host knows of a Redis, in the file of the embedded store: everything seen, and what is still to be told.
+"""A host's copy of the state in Redis, in the file of the embedded cache, and the outbox of commits not yet sent.
 
-- `record` and `log` hold what Redis confirmed, in the order of its log. Positions handed out are those of this file:
-  they survive whatever becomes of Redis' own log.
-- `note` says where in `log` the notes of the history lie, by their digest: what Redis lost is brought back from here.
-- `pending` is the outbox: unconditional commits in the order they were made here, numbered. Its numbers are told to
-  Redis as versions of the record ('~told', this mirror), by the script that makes the commit: telling twice changes
-  nothing, and when that record comes back in the log the outbox is cleared up to it.
-- `sync` says how far the log was read: `life`, the state of Redis that it belongs to, and `entry`, its last entry read;
-  and `known`, how many notes the history has (KNOWN in redis_scripts.py).
+- `record` and `log` hold what Redis has confirmed, in the order of its log. Positions are those of this file, so they
+  stay valid whatever happens to Redis' own log.
+- `note` holds the position in `log` of the notes of the history, by digest: what Redis loses is restored from here.
+- `pending` is the outbox: unconditional commits, numbered in the order they were made here. The script that makes such
+  a commit in Redis writes its number as the version of the record ('~told', this mirror). This makes sending
+  idempotent, and when that record comes back in the log the outbox is cleared up to it.
+- `sync` says how far Redis' log was read: `life`, the epoch it belongs to, and `entry`, the last entry read; and
+  `known`, the number of notes of the history (KNOWN in redis_scripts.py).
 
-The processes of a host share the file. Each reads Redis for itself; what another has already brought is passed over.
+The processes of a host share the file. Each reads Redis itself; entries that another has already added are skipped.
 """
 
 import heapq
@@ -23,19 +23,19 @@ from pricegrid.cache.coding import digest_of, field_of, joined, key_of, pack_rec
 from pricegrid.cache.ledger import Ledger, Row
 from pricegrid.cache.protocol import Change, Commit, Key, Put, Record
 
-TOLD: Final = b"~told\0"
+ACKED: Final = b"~told\0"
 RECORDS_A_CHANGE: Final = 1000
 ENTRIES_SEARCHED: Final = 10_000
 WAITING_READ: Final = 200
 
-Place = tuple[str, str]
-"""(life, entry)"""
+LogPosition = tuple[str, str]
+"""(epoch, entry)"""
 _NOTE: Final = "CREATE TABLE note (digest BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID"
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A commit still to be told."""
+    """A commit in the outbox."""
 
     number: int
     commit: Commit
@@ -51,25 +51,25 @@ class Entry:
     how: str
     """'' for a commit; 'push', 'replay', 'life': see redis_scripts.py."""
     after: str
-    """The entry before it."""
+    """The id of the entry before it."""
     known: int
-    """How many notes the history has with it."""
+    """The number of notes in the history after it."""
 
 
 @dataclass(slots=True)
-class Taken:
-    """What became of entries that were handed to the mirror."""
+class Ingested:
+    """The result of ingesting entries."""
 
     current: bool
-    """False: the mirror belongs to another life by now, nothing was taken."""
+    """False: the mirror has moved to another epoch, and nothing was ingested."""
     positions: dict[str, str]
-    """Of those that joined the log here."""
+    """The positions of the entries that were appended to the log here."""
     replaced: int = 0
-    """Records of which Redis had another value under the same version: two servers went separate ways."""
+    """Records for which Redis had another value under the same version: two histories had diverged."""
 
 
 class Mirror:
-    """The file, on one connection: one thread at a time."""
+    """One connection to the file, for one thread at a time."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory)
@@ -77,7 +77,7 @@ class Mirror:
         with self.database.transaction(durable=True):
             self.database.run("INSERT OR IGNORE INTO sync VALUES ('id', ?)", (uuid.uuid4().hex,))
             self._index()
-        self.told_field: Final = TOLD + self._kept("id").encode()
+        self.acked_field: Final = ACKED + self._kept("id").encode()
 
     def _kept(self, name: str) -> str:
         rows = self.database.rows("SELECT value FROM sync WHERE name = ?", (name,))
@@ -90,7 +90,7 @@ class Mirror:
         )
 
     def _index(self) -> None:
-        """Name the notes that the file got without Redis, or by a release that kept no history there."""
+        """Index the notes that the file got without Redis, or from a release without a history."""
         is_new = not self.database.row("SELECT 1 FROM sqlite_master WHERE name = 'note'")
         if is_new:
             self.database.run(_NOTE)
@@ -100,7 +100,7 @@ class Mirror:
         ):
             self._name(notes, position)
         if is_new and self.database.row("SELECT 1 FROM log WHERE NOT complete LIMIT 1"):
-            # Notes went by that nobody kept: the history is more than what is here.
+            # Some notes were not kept: the history is longer than what is here.
             self._keep("known", str(self._notes() + 1))
 
     def _notes(self) -> int:
@@ -114,16 +114,16 @@ class Mirror:
         return bool(self.database.rows("SELECT 1 FROM note WHERE digest = ?", (digest,)))
 
     def known(self) -> int:
-        """How many notes the history has, as far as was heard here."""
+        """The number of notes of the history, as far as known here."""
         return int(self._kept("known") or 0)
 
-    def place(self) -> Place:
-        """How far the log of Redis was read."""
+    def read_position(self) -> LogPosition:
+        """How far Redis' log was read."""
         with self.database.snapshot():
             return self._kept("life"), self._kept("entry")
 
     def get(self, keys: Sequence[Key]) -> list[Record]:
-        """The records of some keys, with the values that are still to be told."""
+        """The records of some keys, including values that are still in the outbox."""
         found = []
         for record in self.ledger.get(keys):
             waiting = self.database.rows(
@@ -135,7 +135,7 @@ class Mirror:
         return found
 
     def scan(self, space: str) -> Iterator[Record]:
-        """The records of a space, with the values that are still to be told."""
+        """The records of a space, including values that are still in the outbox."""
         begin, end = space.encode() + b"\0", space.encode() + b"\1"
         waiting = {
             key_of(field)[1]: value
@@ -143,20 +143,20 @@ class Mirror:
                 "SELECT field, value FROM pending_record WHERE field >= ? AND field < ?", (begin, end)
             )
         }
-        standing = (record for record in self.ledger.scan(space) if record.name not in waiting)
+        current = (record for record in self.ledger.scan(space) if record.name not in waiting)
         overlaid = (
             record
             for record in self.get([(space, name) for name in sorted(waiting)])
             if record.value is not None
         )
-        return heapq.merge(standing, overlaid, key=lambda record: record.name.encode())
+        return heapq.merge(current, overlaid, key=lambda record: record.name.encode())
 
     def changes(self, after: str, limit: int) -> list[Change]:
         """The next changes after a position."""
         return self.ledger.changes(after, limit)
 
     def enqueue(self, commits: Iterable[Commit], *, durable: bool) -> list[int]:
-        """Put unconditional commits into the outbox; their numbers."""
+        """Add unconditional commits to the outbox; returns their numbers."""
         numbers = []
         with self.database.transaction(durable=durable):
             for commit in commits:
@@ -204,54 +204,54 @@ class Mirror:
         ]
 
     def clear(self) -> None:
-        """Empty the outbox as far as it is known to have been told."""
-        told = self.ledger.version(self.told_field)
-        if self.pending(told, 1):
+        """Clear the outbox as far as Redis has acknowledged it."""
+        acked = self.ledger.version(self.acked_field)
+        if self.pending(acked, 1):
             with self.database.transaction(durable=False):
-                self._clear([(self.told_field, told, None)])
+                self._clear([(self.acked_field, acked, None)])
 
     def harden(self) -> None:
-        """Put on the disk what was written without waiting for it."""
+        """Make earlier non-durable writes durable."""
         with self.database.transaction(durable=True):
             self.database.run("UPDATE sync SET value = value WHERE name = 'id'")
 
-    def take(self, life: str, entries: Sequence[Entry]) -> Taken:
-        """Join entries of the log, in their order, to the log here, and set the records to what they say."""
-        taken = Taken(current=True, positions={})
+    def ingest(self, epoch: str, entries: Sequence[Entry]) -> Ingested:
+        """Append entries of Redis' log, in their order, to the log here, and write their records."""
+        ingested = Ingested(current=True, positions={})
         if not entries:
-            return taken
+            return ingested
         with self.database.transaction(durable=False):
-            standing_life, read = self._kept("life"), self._kept("entry")
-            if standing_life != life:
-                taken.current = False
-                return taken
+            current, read = self._kept("life"), self._kept("entry")
+            if current != epoch:
+                ingested.current = False
+                return ingested
             for entry in entries:
                 if ordered(entry.entry) > ordered(read):
-                    self._take(entry, taken)
+                    self._ingest(entry, ingested)
                     read = entry.entry
             self._keep("entry", read)
             self._keep("known", str(max(self.known(), entries[-1].known)))
-        return taken
+        return ingested
 
-    def _take(self, entry: Entry, taken: Taken) -> None:
+    def _ingest(self, entry: Entry, ingested: Ingested) -> None:
         newer: list[Row] = []
-        told_again = False
+        repeated = False
         for row in entry.records:
             _, version, value = self.ledger.row(row[0])
             if row[1] > version:
                 newer.append(row)
             elif row[1] == version and row[2] != value:
                 newer.append(row)
-                taken.replaced += 1
+                ingested.replaced += 1
             else:
-                told_again = told_again or row[0].startswith(TOLD)
+                repeated = repeated or row[0].startswith(ACKED)
         notes = entry.notes
-        if notes and (entry.how or told_again) and self.has_notes(digest_of(notes)):
+        if notes and (entry.how or repeated) and self.has_notes(digest_of(notes)):
             notes = b""
-        if not newer and not notes and (entry.how or told_again):
+        if not newer and not notes and (entry.how or repeated):
             return
         position = self.ledger.append(
-            newer if entry.how == "life" or told_again else entry.records,
+            newer if entry.how == "life" or repeated else entry.records,
             notes,
             complete=entry.how != "push",
             entry=entry.entry,
@@ -259,18 +259,18 @@ class Mirror:
         )
         if notes:
             self._name(notes, position)
-        taken.positions[entry.entry] = str(position)
+        ingested.positions[entry.entry] = str(position)
         self._clear(newer)
 
     def _clear(self, rows: Iterable[Row]) -> None:
-        """Empty the outbox up to what Redis says it was told."""
+        """Clear the outbox up to the number that Redis has acknowledged."""
         for field, version, _ in rows:
-            if field == self.told_field:
+            if field == self.acked_field:
                 self.database.run("DELETE FROM pending WHERE seq <= ?", (version,))
                 self.database.run("DELETE FROM pending_record WHERE seq <= ?", (version,))
 
     def position_of(self, entry: str) -> str | None:
-        """Where an entry of Redis' log stands in the log here, when another process brought it."""
+        """The position here of an entry of Redis' log, which another process may have appended."""
         rows = self.database.rows(
             "SELECT position, entry FROM log ORDER BY position DESC LIMIT ?", (ENTRIES_SEARCHED,)
         )
@@ -279,23 +279,23 @@ class Mirror:
     def adopt(
         self,
         before: str,
-        place: Place,
+        position: LogPosition,
         rows: Iterable[Row],
         notes: Iterable[bytes] = (),
         *,
         known: int = 0,
         gap: bool,
     ) -> int:
-        """Set records to what Redis has, take in notes of its history that are not here, and go on reading its log
-        from a place; how many of the records Redis had in an older version, or in another value of the same. With a
-        `gap`, changes were missed, whatever the records say.
+        """Take records and missing notes from Redis, and continue to read its log from `position`. Returns for how many
+        records Redis had an older version, or another value of the same version. `gap`: changes were missed, even if
+        the records do not show it.
 
-        Nothing is done when another process of the host did it since the life here was `before`.
+        Does nothing if another process of the host has done it since the epoch here was `before`.
         """
         lost = 0
         with self.database.transaction(durable=False):
-            standing = self._kept("life")
-            if standing not in {before, place[0]} or (standing == place[0] != before):
+            current = self._kept("life")
+            if current not in {before, position[0]} or (current == position[0] != before):
                 return 0
             for blob in notes:
                 if not self.has_notes(digest_of(blob)):
@@ -311,8 +311,8 @@ class Mirror:
                     batch = []
             if batch or gap:
                 self._adopt(batch)
-            self._keep("life", place[0])
-            self._keep("entry", place[1])
+            self._keep("life", position[0])
+            self._keep("entry", position[1])
             self._keep("known", str(max(self.known(), known)))
         return lost
 
@@ -321,11 +321,11 @@ class Mirror:
         self._clear(rows)
 
     def close(self) -> None:
-        """End."""
+        """Close the file."""
         self.ledger.close()
 
 
 def ordered(entry: str) -> tuple[int, int]:
-    """An entry of a Redis stream as what it is compared by."""
+    """The sort key of the id of a Redis stream entry."""
     milliseconds, _, count = (entry or "0-0").partition("-")
     return int(milliseconds), int(count or 0)

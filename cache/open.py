@@ -1,4 +1,4 @@
-"""Opens the cache that the options ask for."""
+"""Opens the cache that the options select."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,15 +13,15 @@ from pricegrid.cache.values import EmbeddedValueCache, RedisValueCache
 def open_state_cache(
     directory: Path, redis: RedisOptions | str | None = None, *, conditional: Collection[str] = ()
 ) -> StateCache:
-    """The state cache in a directory of the store, shared through a Redis when one is given; `conditional` are the
-    spaces whose records rise by conditional commits alone."""
+    """The state cache in a directory of the store, shared through a Redis if one is given; `conditional` are the spaces
+    whose records may be changed by conditional commits only."""
     if redis is None:
         return EmbeddedStateCache(directory, conditional=conditional)
     return RedisStateCache(_options(redis), directory, conditional=conditional)
 
 
 def open_value_cache(directory: Path, redis: RedisOptions | str | None = None) -> ValueCache:
-    """The value cache in a directory of the store, or in a Redis when one is given."""
+    """The value cache in a directory of the store, or in a Redis if one is given."""
     return EmbeddedValueCache(directory) if redis is None else RedisValueCache(_options(redis))
 
 

@@ -1,19 +1,19 @@
 """The protocol of the cache: versioned records, a log of their changes, and values that expire.
 
     CacheError
-    ├── CacheUnavailableError      what was asked for was not done; trying again later may help
-    │   ├── DiskFullError          there is no room for it
-    │   └── CommitUnknownError     ... or it was done: the answer did not come; the records tell
-    ├── BlindPutError              a mistake of the caller; nothing was changed
-    └── CacheCorruptError          what is stored is damaged or of another release: an operator has to act
+    ├── CacheUnavailableError      the operation was not done; retrying later may help
+    │   ├── DiskFullError          the disk is full
+    │   └── CommitUnknownError     the commit may have been made; the records tell
+    ├── BlindPutError              a programming error of the caller; nothing was changed
+    └── CacheCorruptError          stored data is damaged or of another release: an operator has to act
 
-Two implementations hold it: `cache.embedded` (SQLite in the store, the workers of one host) and `cache.redis_store`
-(shared by hosts). The domain decides what the bytes mean; the cache decides nothing but which commit came first.
+There are two implementations: `cache.embedded` (SQLite in the store, for one host) and `cache.redis_store` (shared by
+hosts). The cache does not interpret the bytes; it only decides which commit comes first.
 
-A *record* is a value under (space, name) with a version that only grows. A *commit* is atomic: either every expected
-version was met, then all its records are written and its notes are logged as one change, or nothing happens and the
-caller is told the versions that stand. The *log* is all changes in one order; who follows it from a position sees
-every commit exactly once and in that order.
+A *record* is a value under (space, name) with a version that only grows. A *commit* is atomic: if every expected
+version matches, all its records are written and its notes are logged as one change; otherwise nothing happens and the
+caller gets the current versions. The *log* has all changes in one order; a follower that reads it from a position sees
+every commit exactly once, in that order.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,8 +25,8 @@ START: Final = ""
 """The position before the first change of a log."""
 
 Key = tuple[str, str]
-"""(space, name): 'reservation', 'pair', 'dead_letter', 'offset', 'snapshot', ... A space has no NUL and does not begin
-with '~'."""
+"""(space, name): 'reservation', 'pair', 'dead_letter', 'offset', 'snapshot', ... A space does not contain NUL and does
+not begin with '~'."""
 
 
 class CacheError(Exception):
@@ -34,53 +34,53 @@ class CacheError(Exception):
 
 
 class CacheUnavailableError(CacheError):
-    """Nothing can be promised to be shared now; nothing was changed. The text says what was tried."""
+    """The shared side is unavailable; nothing was changed. The text says what was tried."""
 
 
 class DiskFullError(CacheUnavailableError):
-    """There is no room for it. Commits that only delete are made all the same, in room that is kept back for them."""
+    """The disk is full. Commits that only delete still work, in a reserve on the disk."""
 
 
 class CommitUnknownError(CacheUnavailableError):
-    """The commits were sent, or written, and no word came back in time: each was made in full or not at all.
+    """The commits were sent or written, but not confirmed in time: each was made in full or not at all.
 
-    Asking again with the same expected versions is safe: a commit that was made turns it into a Conflict.
+    Retrying with the same expected versions is safe: if the commit was made, the retry is a Conflict.
     """
 
 
 class BlindPutError(CacheError, ValueError):
-    """A put into a conditional space that expects nothing: what is stored there must never go back."""
+    """A put into a conditional space without an expected version: it could overwrite a newer value."""
 
 
 class CacheCorruptError(CacheError):
-    """What is stored is not what this release wrote; the text names the file or the key."""
+    """Stored data is not in the format of this release; the text names the file or the key."""
 
 
 class Health(Enum):
-    """Whether the shared side can be relied on."""
+    """The state of the shared side. Conditional commits are accepted only in OK."""
 
     OK = "OK"
     HEALING = "HEALING"
-    """It lost something or is new: servers are bringing back what they hold; conditional commits are refused."""
+    """It lost something or is new: servers are restoring it."""
     UNREACHABLE = "UNREACHABLE"
     UNSAFE = "UNSAFE"
-    """It may drop what it holds when its memory is full: conditional commits are refused until it is told not to."""
+    """It may evict keys when its memory is full, until an operator reconfigures it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A value as it is stored; version 0 means that there is none."""
+    """A stored value; version 0 means that it was never written."""
 
     space: str
     name: str
     version: int
     value: bytes | None
-    """None: deleted, or only its version counts."""
+    """None: deleted, or only the version is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write a value; None deletes it, its version stays known."""
+    """Write a value; None deletes it but keeps its version."""
 
     space: str
     name: str
@@ -89,48 +89,48 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Everything of it or nothing."""
+    """An atomic change: all of it is made or nothing."""
 
     expected: Mapping[Key, int] = field(default_factory=dict)
-    """The version that each of these must have (0: never written). All of them are raised by one, put or not."""
+    """The version that each of these records must have (0: never written). Each is incremented, put or not."""
     puts: Sequence[Put] = ()
-    """A key that is not expected is overwritten whatever its version (see `BlindPutError`). Of several puts of one key
-    the last counts."""
+    """A key without an expected version is overwritten (see `BlindPutError`). Of several puts of one key the last one
+    counts."""
     notes: Sequence[bytes] = ()
-    """Logged in order with the records; not kept as records themselves. All notes ever made are the history: whoever
-    joins gets them, in any order; those of one commit that are made again are not told again."""
+    """Logged in order together with the records, but not stored as records. All notes ever made are the history, which
+    a joining host gets in any order. Repeating the notes of a commit has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """It is done, and survives the end of any process."""
+    """The commit is made, and survives the end of any process."""
 
     position: str
-    """Of its change in the log. START when it was deferred: see `StateCache.commit`."""
+    """Of its change in the log; START if it was deferred (see `StateCache.commit`)."""
     versions: Mapping[Key, int]
-    """The versions that the expected and put keys have now; empty when it was deferred."""
+    """The new versions of the expected and put keys; empty if it was deferred."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Somebody else was first; nothing was changed."""
+    """An expected version did not match; nothing was changed."""
 
     versions: Mapping[Key, int]
-    """The versions that the expected keys have."""
+    """The current versions of the expected keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One commit as followers see it."""
+    """One commit as followers of the log see it."""
 
     position: str
     records: Sequence[Record]
-    """The expected and put keys as they were after it."""
+    """The expected and put records after the commit."""
     notes: Sequence[bytes]
     complete: bool = True
-    """False: it stands for changes that are no longer known one by one (trimmed here, or lost by Redis). The records
-    are what became of them. Their notes have come before as changes of their own, in any order; of changes trimmed here
-    they are gone."""
+    """False: it replaces changes that are no longer known one by one (trimmed here, or lost by Redis); the records are
+    their outcome. Their notes came before as changes of their own, in any order; those of changes trimmed here are
+    gone."""
 
 
 def is_freeing(commits: Sequence[Commit]) -> bool:
@@ -148,68 +148,68 @@ def refuse_blind_puts(commits: Sequence[Commit], conditional: Collection[str]) -
 
 
 class StateCache(Protocol):
-    """Records and their log. Used by one thread at a time; `health` by any.
+    """Records and their log. For one thread at a time; `health` may be read by any thread.
 
-    Spaces may be declared conditional when a cache is opened: a version there rises by a conditional commit alone, so
-    that nobody who has not seen the newest value can write an older one over it.
+    Spaces may be declared conditional when a cache is opened: their records can be changed by conditional commits only,
+    so that nobody can overwrite a newer value without having seen it.
     """
 
     def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
-        """Make several commits, each atomic by itself, in order, made durable together.
+        """Make several commits in order, each of them atomic, and all durable together.
 
-        A commit that expects nothing is never refused for want of the shared side: it is kept here, told to the others
-        once they can be reached, in order and once, and answered with position START. It joins the log (also of this
-        host) when it has been told; `get` and `scan` show its values at once.
+        An unconditional commit never fails because the shared side is unavailable: it is deferred, which means stored
+        in the outbox, sent in order and once as soon as possible, and answered with position START. It enters the log,
+        also on this host, when it has been sent; `get` and `scan` return its values at once.
 
-        One that expects something raises CacheUnavailableError (and then none of the conditional ones of this call was
-        made, while the others were kept), or CommitUnknownError when that can't be told.
+        For a conditional commit this raises CacheUnavailableError (then none of the conditional commits of the call was
+        made, while the others were stored), or CommitUnknownError when it is unknown whether they were made.
         """
         ...
 
     def changes(self, after: str, limit: int) -> list[Change]:
         """The next changes after a position, oldest first; changes made through this object are among them.
 
-        A position stays good for ever on the host that gave it out. Versions tell which of two records is newer: a
-        change may repeat what an incomplete one before it has already brought.
+        A position stays valid forever on the host that returned it. Versions tell which of two records is newer: a
+        change may repeat what an incomplete one before it already had.
         """
         ...
 
     def waiting(self) -> Iterator[Sequence[bytes]]:
-        """The notes of commits that were deferred and are not in the log yet, in the order they were made."""
+        """The notes of deferred commits that are not in the log yet, in the order they were made."""
         ...
 
     def position(self) -> str:
-        """The position of the newest change. To load everything: take it, `scan`, then follow the changes after it."""
+        """The position of the newest change. To load everything: read it, `scan`, then follow the changes after it."""
         ...
 
     def get(self, keys: Sequence[Key]) -> list[Record]:
-        """The records of some keys, in their order, as far as they are known here."""
+        """The records of some keys, in their order, as far as known on this host."""
         ...
 
     def scan(self, space: str) -> Iterator[Record]:
-        """Every record of a space that has a value, by name. Each is as it is when reached: not one instant."""
+        """All records of a space that have a value, by name. Not a snapshot: each is read when it is reached."""
         ...
 
     def trim(self, before: str) -> int:
-        """Forget the notes of changes up to and including a position; how many changes went.
+        """Delete the log up to and including a position; returns the number of changes.
 
-        Who follows from further back then gets those changes as incomplete ones.
+        A follower that is further behind gets those changes as incomplete ones.
         """
         ...
 
     @property
     def health(self) -> Health:
-        """OK for the embedded one; of the shared side otherwise. Never waits."""
+        """The state of the shared side; always OK for the embedded cache. Never blocks."""
         ...
 
     def close(self) -> None:
-        """End; what was committed stays."""
+        """Close the cache."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value that expires. It carries whose it is and which key it was stored under: both are compared on read."""
+    """A value that expires. It includes its owner and key, which are compared when it is read."""
 
     owner: str
     """The customer it belongs to; '' for everyone."""
@@ -217,24 +217,24 @@ class Value:
     value: bytes
     stored_at_us: int
     expires_us: int
-    """Not valid from this instant on (half-open)."""
+    """Invalid from this instant on (half-open)."""
 
 
 class ValueCache(Protocol):
-    """Values that expire, written through. Safe to use by many threads; nothing here ever waits past its budget."""
+    """Values that expire, written through. Safe to use from many threads; no method blocks beyond its budget."""
 
     def get(self, owner: str, keys: Sequence[str], now_us: int) -> list[Value | None]:
-        """What is known, or could be fetched within the budget; None for absent, expired or not the owner's."""
+        """The values that are known or fetched within the budget; None: absent, expired, or another owner's."""
         ...
 
     def put(self, values: Sequence[Value]) -> None:
-        """Remember here at once, and pass on in the background."""
+        """Store here at once, and write through in the background."""
         ...
 
     def drop(self, owner: str, keys: Sequence[str]) -> None:
-        """Forget here at once, and pass on in the background: the next `get` finds none."""
+        """Delete here at once, and write through in the background: the next `get` finds nothing."""
         ...
 
     def close(self) -> None:
-        """End, passing on what is still open for a bounded time."""
+        """Close, after writing through what is pending for a bounded time."""
         ...

@@ -1,4 +1,4 @@
-"""What a Redis has laid beside what a mirror has: what is newer here, what is newer there, which notes either lacks."""
+"""Compares the state in Redis with the mirror: which records are newer on which side, which notes each side lacks."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -9,10 +9,9 @@ from pricegrid.cache.mirror import Mirror
 
 PAGE: Final = 500
 QUIET_CHANGES: Final = 1000
-"""What Redis lost is the end of the log: so many changes in a row without any of it, and the search ends."""
+"""Redis loses the end of the log: the search for lost changes stops after this many in a row that are not lost."""
 REPLAYED_BYTES_MAX: Final = 64 << 20
-"""Longer ends of the log are not made again change by change: their records are brought, and their notes by themselves.
-"""
+"""A longer end of the log is not replayed change by change: its records are pushed and its notes sent separately."""
 
 _TABLES: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS remote (field BLOB PRIMARY KEY, version INTEGER, value BLOB) WITHOUT ROWID",
@@ -38,8 +37,8 @@ _NOTES_BEHIND: Final = (
 )
 
 
-class Survey:
-    """Temporary tables on the mirror's connection."""
+class Reconciliation:
+    """A comparison, in temporary tables on the mirror's connection."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._database = mirror.database
@@ -48,19 +47,19 @@ class Survey:
                 self._database.run(statement)
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Records that Redis has."""
+        """Add records of Redis."""
         with self._database.transaction(durable=False):
             self._database.run_many("INSERT OR REPLACE INTO remote VALUES (?, ?, ?)", rows)
 
     def add_notes(self, digests: Iterable[bytes]) -> None:
-        """Notes that Redis has, by digest."""
+        """Add digests of notes that Redis has."""
         with self._database.transaction(durable=False):
             self._database.run_many(
                 "INSERT OR IGNORE INTO remote_note VALUES (?, NULL)", ((digest,) for digest in digests)
             )
 
     def fetched(self, notes: Iterable[tuple[bytes, bytes]]) -> None:
-        """Notes that are not here, as Redis has them."""
+        """Add notes of Redis that the mirror lacks, as (digest, notes)."""
         with self._database.transaction(durable=False):
             self._database.run_many("INSERT OR REPLACE INTO remote_note VALUES (?, ?)", notes)
 
@@ -69,25 +68,25 @@ class Survey:
         return found[0] if found else 0
 
     def has(self, field: bytes, version: int) -> bool:
-        """Whether Redis has a record in this version."""
+        """Whether Redis has this version of a record."""
         return self._version(field) == version
 
     def ahead(self) -> list[Row]:
-        """Records that are newer here, or have the same version and another value."""
+        """Records that are newer in the mirror, or have the same version and another value."""
         return self._database.rows(_AHEAD)
 
     def behind(self) -> list[Row]:
-        """Records that are newer in Redis, as it has them."""
+        """Records that are newer in Redis."""
         return self._database.rows(_BEHIND)
 
     def notes_ahead(self) -> Iterator[bytes]:
-        """Notes that Redis does not have, oldest first; those trimmed here can't be brought."""
+        """Notes that Redis lacks, oldest first, as far as the mirror has not trimmed them."""
         for (position,) in self._database.rows(_NOTES_AHEAD):
             for (notes,) in self._database.rows("SELECT notes FROM log WHERE position = ?", (position,)):
                 yield notes
 
     def notes_behind(self) -> list[bytes]:
-        """Digests of notes that are not here."""
+        """Digests of notes that the mirror lacks."""
         return [digest for (digest,) in self._database.rows(_NOTES_BEHIND)]
 
     def notes(self) -> Iterator[bytes]:
@@ -97,16 +96,16 @@ class Survey:
             yield self._database.row("SELECT notes FROM remote_note WHERE digest = ?", key)[0]
 
     def lost_changes(self) -> Iterator[tuple[list[Row], bytes]]:
-        """Records and notes of changes here that Redis does not have and that follow on what it has, in order."""
+        """(records, notes) of the mirror's changes that Redis lacks and that follow on its state, in order."""
         reached: dict[bytes, int] = {}
         for rows, notes in self._newest_ahead():
             before = [reached.get(field) or self._version(field) for field, _, _ in rows]
-            if all(version == standing + 1 for (_, version, _), standing in zip(rows, before, strict=True)):
+            if all(version == current + 1 for (_, version, _), current in zip(rows, before, strict=True)):
                 reached.update((field, version) for field, version, _ in rows)
                 yield rows, notes
 
     def _newest_ahead(self) -> list[tuple[list[Row], bytes]]:
-        """Changes at the end of the log that have a record newer than Redis', oldest first."""
+        """Changes at the end of the log with a record that is newer than in Redis, oldest first."""
         found: list[tuple[list[Row], bytes]] = []
         quiet = size = 0
         position = 1 << 62
@@ -129,5 +128,5 @@ class Survey:
 
 
 def is_whole(digest: bytes, notes: bytes | None) -> bool:
-    """Whether notes are what they are called."""
+    """Whether notes match their digest."""
     return notes is not None and digest_of(notes) == digest

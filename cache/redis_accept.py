@@ -1,4 +1,4 @@
-"""The word of an operator that what a Redis has left is all there is: see docs/redis.md, "What is missing for good"."""
+"""Lets an operator accept that data missing in Redis is lost: see docs/redis.md, "What is missing for good"."""
 
 import json
 from datetime import UTC, datetime
@@ -10,18 +10,19 @@ from pricegrid.cache.redis_scripts import ACCEPT, key_named
 
 
 def accept(options: RedisOptions, by: str, reason: str) -> tuple[int, int] | None:
-    """Let a healing end that waits for something: how many messages and records are given up, None when none waits.
+    """End a healing that waits for missing data. Returns how many messages and records are given up, None when no
+    healing waits.
 
-    The next server to ask ends it, and writes a record of the space `audit` with this word. Raises
-    CacheUnavailableError when Redis can't be asked.
+    The next server to ask ends the healing, and writes a record to the space `audit`. Raises CacheUnavailableError when
+    Redis is unreachable.
     """
-    said = {"by": by, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    word = {"by": by, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     link = Link(options)
     key = key_named(options.prefix, "life")
     try:
         link.server(key)
         _, reply = link.run(
-            key, [("SCRIPT", "LOAD", ACCEPT.source), (*ACCEPT.head(options.prefix), json.dumps(said))]
+            key, [("SCRIPT", "LOAD", ACCEPT.source), (*ACCEPT.head(options.prefix), json.dumps(word))]
         )
     finally:
         link.close()

@@ -1,10 +1,10 @@
-"""Commands to Redis over connections of one thread: found, opened, given up for good at the first doubt.
+"""Commands to Redis over connections of one thread, which are closed at the first doubt.
 
-redis-py's clients hand connections round in a pool. Whoever gives up on a command there (a time-out, a cancelled task,
-an exception in the middle) can leave its reply on the connection, to be read as the answer to the next command of
-somebody else. Here a connection belongs to one thread, commands go out and replies are read in one place
-(`Node.exchange`), and whatever keeps that place from reading every reply to its end closes the connection. Callers with
-less patience wait on a future instead (`io_thread.py`): they leave, the command does not notice.
+redis-py's clients share connections through a pool. A caller that gives up on a command (a timeout, a cancelled task,
+an exception in the middle) can leave its reply on the connection, to be read as the reply to somebody else's next
+command. Here a connection belongs to one thread, commands are sent and replies are read in one place (`Node.call`),
+and the connection is closed if that place can't read every reply to its end. Callers with less patience wait on a
+future (`io_thread.py`): they may leave without affecting the command.
 """
 
 import random
@@ -30,27 +30,27 @@ Clock = Callable[[], float]
 
 
 class LinkError(CacheUnavailableError):
-    """Redis could not be asked, or did not answer."""
+    """Redis is unreachable, or did not reply."""
 
     def __init__(self, text: str, *, sent: bool) -> None:
         super().__init__(text)
         self.sent = sent
-        """Whether the commands may have reached Redis, and may yet be carried out."""
+        """Whether the commands may have reached Redis, and may still take effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server says of itself. Another process, or the same after it became a replica, says something else."""
+    """The identity of a server. It differs for another process, and after a server has been a replica."""
 
     run_id: str
     replication_id: str
     primary: bool
     policy: str | None = field(default=None, compare=False)
-    """What it does when its memory is full: "" when that has no limit, None when it does not say."""
+    """`maxmemory-policy`: "" when memory has no limit, None when unknown."""
 
     @property
     def identity(self) -> str:
-        """Of this primary, as long as it is one."""
+        """Identifies this primary, as long as it is one."""
         return f"{self.run_id}:{self.replication_id}"
 
     @classmethod
@@ -58,19 +58,19 @@ class Server:
         """From the replies to INFO."""
         for text in texts:
             if not isinstance(text, bytes):
-                raise redis.ConnectionError(f"it does not say who it is: {text}")
+                raise redis.ConnectionError(f"INFO failed: {text}")
         lines = b"\n".join(texts).decode("utf-8", "replace").splitlines()
-        said = dict(line.split(":", 1) for line in lines if ":" in line)
+        info = dict(line.split(":", 1) for line in lines if ":" in line)
         return cls(
-            said.get("run_id", ""),
-            said.get("master_replid", ""),
-            said.get("role") == "master",
-            policy_of(said.get("maxmemory"), said.get("maxmemory_policy")),
+            info.get("run_id", ""),
+            info.get("master_replid", ""),
+            info.get("role") == "master",
+            policy_of(info.get("maxmemory"), info.get("maxmemory_policy")),
         )
 
 
 def policy_of(limit: str | None, policy: str | None) -> str | None:
-    """What a server does when its memory is full, from its own words: see `Server.policy`."""
+    """`Server.policy` from the values of `maxmemory` and `maxmemory-policy`."""
     return "" if limit == "0" else policy or None
 
 
@@ -78,7 +78,7 @@ INFO: Final[Sequence[Command]] = (("INFO", "server"), ("INFO", "replication"), (
 
 
 class Node:
-    """A connection to one address, opened when needed, with pauses after failures."""
+    """A connection to one address, opened on demand, with a backoff after failures."""
 
     def __init__(
         self,
@@ -98,22 +98,22 @@ class Node:
 
     @property
     def retry_in_s(self) -> float:
-        """How long until it may be tried again."""
+        """Seconds until the next attempt is allowed."""
         return max(0.0, self._retry_at_s - self._clock())
 
     def server(self) -> Server:
-        """Who answers on this connection."""
+        """The server at the other end of this connection."""
         return self._connect()[1]
 
     def _connect(self) -> tuple[Connection, Server]:
         if self._live is not None:
             return self._live
         if self.retry_in_s:
-            raise LinkError(f"{self._named()}: failed just now, pausing", sent=False)
+            raise LinkError(f"{self._named()}: failed just now, backing off", sent=False)
         connection = self._new()
         try:
             connection.connect()
-            said = () if self._sentinel else _exchange(connection, INFO, self._deadline_s(), self._clock)
+            replies = () if self._sentinel else _call(connection, INFO, self._deadline_s(), self._clock)
         except (RedisError, OSError) as error:
             connection.disconnect()
             self._failed()
@@ -121,7 +121,7 @@ class Node:
         except BaseException:
             connection.disconnect()
             raise
-        self._live, self._failures = (connection, Server.from_info(*said)), 0
+        self._live, self._failures = (connection, Server.from_info(*replies)), 0
         return self._live
 
     def _new(self) -> Connection:
@@ -148,11 +148,11 @@ class Node:
         arguments |= {name: str(path) for name, path in files.items() if path}
         return SSLConnection(**arguments)
 
-    def exchange(self, commands: Sequence[Command], timeout_s: float | None = None) -> list[Any]:
-        """The replies to commands, error replies among them. Anything else that goes wrong ends the connection."""
+    def call(self, commands: Sequence[Command], timeout_s: float | None = None) -> list[Any]:
+        """Sends commands and returns their replies, error replies included. Any other error closes the connection."""
         connection, _ = self._connect()
         try:
-            return _exchange(connection, commands, self._deadline_s(timeout_s), self._clock)
+            return _call(connection, commands, self._deadline_s(timeout_s), self._clock)
         except (RedisError, OSError) as error:
             self._failed()
             raise LinkError(f"{self._named()}: {error}", sent=True) from error
@@ -173,19 +173,17 @@ class Node:
         self._retry_at_s = self._clock() + pause_s * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
     def close(self) -> None:
-        """End the connection; the next use opens another."""
+        """Close the connection; the next use opens another."""
         live, self._live = self._live, None
         if live is not None:
             live[0].disconnect()
 
 
-def _exchange(
-    connection: Connection, commands: Sequence[Command], deadline_s: float, clock: Clock
-) -> list[Any]:
+def _call(connection: Connection, commands: Sequence[Command], deadline_s: float, clock: Clock) -> list[Any]:
     connection.send_packed_command(connection.pack_commands(commands), check_health=False)
     replies: list[Any] = []
     for _ in commands:
-        # Each read has the socket's time-out; a server that drips must not get it once for every reply.
+        # The deadline is for all replies: a slow server must not get the full timeout for each of them.
         left_s = deadline_s - clock()
         if left_s <= 0:
             raise redis.TimeoutError("the replies took too long")
@@ -197,7 +195,7 @@ def _exchange(
 
 
 class Link:
-    """Commands by key, to whichever node holds it now. For one thread."""
+    """Sends commands to the node that holds their key. For one thread."""
 
     def __init__(self, options: RedisOptions, *, clock: Clock = time.monotonic) -> None:
         self.options = options
@@ -208,7 +206,7 @@ class Link:
         self._slots: dict[int, Address] = {}
 
     def server(self, key: str) -> Server:
-        """Who answers for a key. Raises when it is not a primary."""
+        """The server that holds a key. Raises LinkError when it is not a primary."""
         node = self._node(key)
         try:
             server = node.server()
@@ -221,27 +219,27 @@ class Link:
         return server
 
     def run(self, key: str, commands: Sequence[Command], timeout_s: float | None = None) -> list[Any]:
-        """The replies to commands that concern the slot of one key. Error replies are among them, except those that
-        say that this is the wrong node: then the right one is asked, or LinkError raised."""
+        """The replies to commands for the slot of one key, error replies included. A redirection is followed; raises
+        LinkError when that fails."""
         for _ in range(REDIRECTS_MAX):
             node = self._node(key)
             try:
-                replies = node.exchange(commands, timeout_s)
+                replies = node.call(commands, timeout_s)
             except LinkError:
                 self._forget(node)
                 raise
             elsewhere = [reply for reply in replies if isinstance(reply, (AskError, ReadOnlyError))]
             if not elsewhere:
                 return replies
-            self._learn(key, node, elsewhere[0])
+            self._redirect(key, node, elsewhere[0])
             if not all(
                 isinstance(r, (AskError, ExecAbortError, ReadOnlyError)) or r == b"OK" for r in replies
             ):
                 raise LinkError(f"{self.options}: the slot moved in the middle: {elsewhere[0]}", sent=True)
-        raise LinkError(f"{self.options}: sent from node to node", sent=False)
+        raise LinkError(f"{self.options}: too many redirections", sent=False)
 
     def run_each(self, items: Sequence[tuple[str, Command]]) -> list[Any]:
-        """The replies to single commands, each with the key that it concerns: one exchange a node."""
+        """The replies to single commands, each given with its key; one call per node."""
         replies: list[Any] = [None] * len(items)
         by_node: dict[Address, tuple[Node, list[int]]] = {}
         for index, (key, _) in enumerate(items):
@@ -249,16 +247,16 @@ class Link:
             by_node.setdefault(node.address, (node, []))[1].append(index)
         for node, indices in by_node.values():
             try:
-                said = node.exchange([items[index][1] for index in indices])
+                own = node.call([items[index][1] for index in indices])
             except LinkError:
                 self._forget(node)
                 raise
-            for index, reply in zip(indices, said, strict=True):
+            for index, reply in zip(indices, own, strict=True):
                 moved = isinstance(reply, (AskError, ReadOnlyError))
                 replies[index] = self.run(items[index][0], [items[index][1]])[0] if moved else reply
         return replies
 
-    def _learn(self, key: str, node: Node, reply: ResponseError) -> None:
+    def _redirect(self, key: str, node: Node, reply: ResponseError) -> None:
         if isinstance(reply, MovedError):
             self._slots[key_slot(key.encode())] = (reply.host or node.address[0], reply.port)
             return
@@ -266,7 +264,7 @@ class Link:
         raise LinkError(f"{self.options}: {reply}", sent=False)
 
     def _forget(self, node: Node) -> None:
-        """Look anew for the holder of what this node held."""
+        """Find the holder of this node's keys again."""
         node.close()
         self._primary = None
         self._slots = {slot: address for slot, address in self._slots.items() if address != node.address}
@@ -294,7 +292,7 @@ class Link:
         question = ("SENTINEL", "get-master-addr-by-name", self.options.service)
         for sentinel in self._sentinels:
             try:
-                (reply,) = sentinel.exchange([question], self.options.connect_timeout_s)
+                (reply,) = sentinel.call([question], self.options.connect_timeout_s)
             except LinkError as error:
                 problems.append(str(error))
             else:
@@ -307,7 +305,7 @@ class Link:
         problems: list[str] = []
         for address in dict.fromkeys((*self._nodes, *self.options.nodes)):
             try:
-                (reply,) = self._at(address).exchange([("CLUSTER", "SLOTS")], self.options.connect_timeout_s)
+                (reply,) = self._at(address).call([("CLUSTER", "SLOTS")], self.options.connect_timeout_s)
             except LinkError as error:
                 problems.append(str(error))
                 continue
@@ -323,11 +321,11 @@ class Link:
 
     @property
     def retry_in_s(self) -> float:
-        """How long until something may be tried again."""
+        """Seconds until the next attempt is allowed."""
         waiting = [node.retry_in_s for node in (*self._nodes.values(), *self._sentinels)]
         return min((pause for pause in waiting if pause), default=self.options.retry_first_s)
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for node in (*self._nodes.values(), *self._sentinels):
             node.close()

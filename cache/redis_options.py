@@ -1,4 +1,4 @@
-"""Where Redis is and how it is used: one value, checked when it is made, whose text never shows a secret."""
+"""The options of a Redis: one value, validated when it is made, whose text never shows a secret."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -12,31 +12,31 @@ Address = tuple[str, int]
 PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 LOG_CHANGES_MIN: Final = 1000
-"""More than one call of `commit` sends at once: whoever made commits must find them in the log."""
+"""Greater than what one call of `commit` sends at once, so that it finds its commits in the log."""
 
 
 class Layout(Enum):
     """How the primary is found."""
 
     STANDALONE = "standalone"
-    """At a fixed address (which may be a load balancer's)."""
+    """At a fixed address, which may be a load balancer's."""
     SENTINEL = "sentinel"
     """Sentinels are asked which server is the primary."""
     CLUSTER = "cluster"
-    """A slot of the cluster says which node holds a key. All state lies in one slot; values spread."""
+    """The slot of a key determines its node. All state is in one slot; values are spread over the slots."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisOptions:
-    """What is needed to use a Redis. Times are in seconds."""
+    """Where a Redis is and how to use it. Times are in seconds."""
 
     nodes: Sequence[Address]
     """Host and port of the server, of the sentinels, or of some nodes of the cluster."""
     layout: Layout = Layout.STANDALONE
     service: str = ""
-    """What the sentinels call the primary."""
+    """The sentinels' name of the primary."""
     database: int = 0
-    """Not in a cluster, which has one only."""
+    """Not for a cluster, which has only one."""
     username: str = ""
     password: str = field(default="", repr=False)
     sentinel_username: str = ""
@@ -44,47 +44,47 @@ class RedisOptions:
     tls: bool = False
     """For sentinels too."""
     tls_ca_file: Path | None = None
-    """Whose certificates are believed; by default the system's."""
+    """The trusted certificate authorities; by default the system's."""
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
-    """Our own certificate and its key, where the server asks for one."""
+    """The client certificate and its key, if the server requires one."""
     prefix: str = "pricegrid"
-    """Begins every key; two prices worlds in one Redis have two."""
+    """The prefix of every key; each installation that shares a Redis needs one of its own."""
 
     connect_timeout_s: float = 0.5
     command_timeout_s: float = 2.0
-    """A connection that stays silent longer is closed and never used again."""
+    """A connection that is silent for longer is closed."""
     commit_budget_s: float = 2.5
     """How long a caller waits for a conditional commit."""
     tell_budget_s: float = 0.25
-    """How long a caller waits for an unconditional one, before it is answered as deferred."""
+    """How long a caller waits for an unconditional commit, before it is deferred."""
     refresh_budget_s: float = 0.05
-    """How long `changes` waits for what Redis has, before it answers from the mirror."""
+    """How long `changes` waits for Redis, before it answers from the mirror."""
     value_budget_s: float = 0.02
     """How long a read of values waits for Redis."""
     retry_first_s: float = 0.05
     retry_max_s: float = 0.5
-    """Pauses between attempts to connect, doubled from the first to the last; each is shortened at random, at most by
+    """The first and the longest pause between attempts to connect; it doubles, and is shortened at random by up to a
     half."""
     poll_s: float = 0.1
-    """How often others' changes and the health of the shared side are looked at when nobody asks."""
+    """How often to read others' changes and the health of the shared side when there are no calls."""
 
     heal_window_s: float = 1.5
-    """How long the servers have to come and bring what they hold, when Redis restarted, failed over or was flushed."""
+    """How long servers have to restore the state after Redis restarted, failed over or was flushed."""
     heal_lease_s: float = 1.5
-    """How long healing waits for a server that began to bring its state and has fallen silent."""
+    """How long healing waits for a server that has begun to restore state and is silent."""
     wait_replicas: int = 0
-    """A conditional commit is acknowledged only when so many replicas have it. With 1 or more, no failover loses it
-    and a primary cut off from its replicas acknowledges nothing."""
+    """A conditional commit is acknowledged only when this many replicas have it. With 1 or more, no failover loses it,
+    and a primary that is cut off from its replicas acknowledges nothing."""
     wait_timeout_s: float = 0.5
     may_begin: int = 1
-    """0: this host never begins a history. It waits, and grants nothing, where Redis is empty and no server that is
-    there knows of any. For every host but the first."""
+    """0: this host never begins a history. While Redis is empty and no connected server has any state, it waits and
+    grants nothing. Set it on every host but the first."""
     any_eviction: int = 0
-    """1: use a server that does not say what it does when its memory is full. One that says that it evicts is refused
-    all the same."""
+    """1: accept a server that does not report its maxmemory-policy. One that reports an evicting policy is always
+    refused."""
     log_changes_max: int = 100_000
-    """Changes that Redis keeps in its log (approximately); who is further behind reads the records again."""
+    """The approximate length of Redis' log in changes; a host that is further behind reads all records again."""
 
     def __post_init__(self) -> None:
         self._check_parts()
@@ -92,7 +92,7 @@ class RedisOptions:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0")
         if self.retry_max_s < self.retry_first_s or self.retry_max_s >= self.heal_window_s:
-            # A server that pauses longer than the window could come too late to bring back what only it knows.
+            # A server that backs off longer than the window could come too late to restore what only it has.
             raise ValueError("retry_max_s must lie between retry_first_s and heal_window_s")
         if self.wait_timeout_s >= self.command_timeout_s:
             raise ValueError("wait_timeout_s must be below command_timeout_s")
@@ -120,7 +120,7 @@ class RedisOptions:
             raise ValueError("the prefix is empty or has a brace in it")
 
     def __str__(self) -> str:
-        """Where it is, for messages: no user, no password."""
+        """The URL for messages, without user and password."""
         scheme = ("rediss" if self.tls else "redis") + {"standalone": ""}.get(
             self.layout.value, "+" + self.layout.value
         )
@@ -129,14 +129,14 @@ class RedisOptions:
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> "RedisOptions":
-        """Options from a URL; those given by name count before the URL's.
+        """Options from a URL; those given by name take precedence.
 
         redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// with TLS
         redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/SERVICE[/DATABASE], rediss+sentinel://
         redis+cluster://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...], rediss+cluster://
 
-        After a question mark any option above by its name, and `password_file`, `sentinel_password_file`: the first
-        line of a file, so that no secret need stand on a command line.
+        The query may set any option above by its name, and `password_file` and `sentinel_password_file`: the first line
+        of a file, to keep secrets off the command line.
         """
         parts = urlsplit(url)
         scheme, _, layout = parts.scheme.partition("+")
@@ -156,12 +156,12 @@ class RedisOptions:
         if path:
             found["database"] = _number("database", path.pop(0), int)
         if path:
-            raise ValueError("the path of the Redis URL has more steps than it can mean")
+            raise ValueError("the path of the Redis URL has too many parts")
         found.update(_queried(dict(parse_qsl(parts.query, keep_blank_values=True))))
         return cls(**{**found, **options})
 
     def with_options(self, **options: Any) -> "RedisOptions":
-        """The same with some options replaced."""
+        """A copy with some options replaced."""
         return replace(self, **options)
 
 
@@ -185,7 +185,7 @@ def _number(name: str, text: str, kind: type[int] | type[float]) -> Any:
 
 
 def _queried(query: dict[str, str]) -> dict[str, Any]:
-    """Options from the query of a URL, each by the type of the field."""
+    """Options from the query of a URL, converted to the types of the fields."""
     kinds: dict[str, Any] = {f.name: f.type for f in fields(RedisOptions)}
     found: dict[str, Any] = {}
     for name, text in query.items():

@@ -1,25 +1,26 @@
-"""What runs inside Redis. Each script is atomic there; all keys of a store share one hash tag, so one node has them.
+"""The Lua scripts that run inside Redis, each atomically. All keys of a store share one hash tag, so one node has them.
 
-    {PREFIX}:life    "LIFE SIZE NOTES KNOWN ENTRY": LIFE is "IDENTITY@DEADLINE" of the server whose state is whole and
-                     of the healing that made it so; SIZE and NOTES are the lengths of the two hashes; KNOWN counts the
-                     notes of the history; ENTRY is the last of the log. When anything disagrees, commits are refused
+    {PREFIX}:life    "EPOCH SIZE NOTES KNOWN ENTRY". EPOCH, the fencing token, is "IDENTITY@DEADLINE" of the Redis
+                     process and of the healing that made the state whole; SIZE and NOTES are the lengths of the two
+                     hashes; KNOWN is the number of notes in the history; ENTRY is the last entry of the log. Unless all
+                     of them match, commits are refused
     {PREFIX}:record  hash: field -> stored form (coding.py)
     {PREFIX}:note    hash: digest -> notes of one commit (coding.py): the history, which only grows
-    {PREFIX}:log     stream: p the entry before it, r records, n notes, k KNOWN after it, h how it came to be there when
-                     it is no plain commit
-    {PREFIX}:heal    hash, while healing: identity, deadline (µs of Redis' clock), entry, known and size (what there
-                     must be at least), p:SERVER -> end of its lease (µs), accepted -> by whom less was accepted
+    {PREFIX}:log     stream: p the entry before it, r records, n notes, k KNOWN after it, h its origin if it is not a
+                     commit ('push', 'replay', 'life')
+    {PREFIX}:heal    hash, while healing: identity, deadline (µs of Redis' clock), entry, known and size (the required
+                     minimum), p:SERVER -> end of its lease (µs), accepted -> who accepted less than that
 
-Versions are compared as strings where equality is meant and as numbers below 10¹⁵ where order is. Nothing here reads a
-value: quantities never become Lua's doubles.
+Versions are compared as strings for equality, and as numbers below 10¹⁵ for order. No script reads a value, so
+quantities never become Lua's doubles.
 """
 
 import hashlib
 from typing import Any, Final
 
 _COMMON: Final = """
--- KNOWN is a count of notes plus so much for every time that an operator accepted a history that lacks some.
-local EPOCH = 1000000000
+-- KNOWN is the number of notes, plus this step for every time that an operator accepted an incomplete history.
+local ACCEPTED_STEP = 1000000000
 local LIFE, RECORD, NOTE, LOG, HEAL = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local function version(stored)
   if not stored then return '0' end
@@ -31,71 +32,71 @@ local function now_us()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000000 + tonumber(t[2])
 end
-local function said()
+local function read_state()
   return string.match(redis.call('GET', LIFE) or '', '^(%S+) (%d+) (%d+) (%d+) (%S+)$')
 end
--- Make every server heal, and keep in mind what there must be.
-local function spoil()
-  local life, size, notes, known, entry = said()
-  if life then redis.call('SET', LIFE, table.concat({'damaged', size, notes, known, entry}, ' ')) end
+-- Make all servers heal, and keep the required minimum of records and notes.
+local function mark_damaged()
+  local epoch, size, notes, known, entry = read_state()
+  if epoch then redis.call('SET', LIFE, table.concat({'damaged', size, notes, known, entry}, ' ')) end
 end
--- The life of a state that is all there, KNOWN and ENTRY; nil when a key is gone or somebody else wrote to it.
-local function standing()
-  local life, size, notes, known, entry = said()
-  if not life or redis.call('HLEN', RECORD) ~= tonumber(size) or redis.call('HLEN', NOTE) ~= tonumber(notes)
+-- EPOCH, KNOWN and ENTRY of a whole state; nil when a key is missing or was changed by somebody else.
+local function whole_state()
+  local epoch, size, notes, known, entry = read_state()
+  if not epoch or redis.call('HLEN', RECORD) ~= tonumber(size) or redis.call('HLEN', NOTE) ~= tonumber(notes)
     or redis.call('XLEN', LOG) == 0 then return nil end
-  return life, tonumber(known), entry
+  return epoch, tonumber(known), entry
 end
 local blob, writes = {}, {}
 local function write(field, stored)
   writes[#writes + 1] = {field, stored}
   blob[#blob + 1] = struct.pack('<I4', #field) .. field .. struct.pack('<I4', #stored) .. stored
 end
--- One entry of the log, then what it says: a log that takes no entry leaves everything as it was.
+-- Append an entry to the log, then write its records: if the log takes no entry, nothing changes.
 local function append(kept, before, known, how, notes, digest, is_healing)
   local is_new = notes ~= '' and redis.call('HEXISTS', NOTE, digest) == 0
-  -- What comes back in a healing is counted at its end.
+  -- Notes that are restored in a healing are counted at its end.
   if is_new and not is_healing then known = known + 1 end
   local entry = redis.pcall('XADD', LOG, 'MAXLEN', '~', kept, '*', 'p', before, 'r', table.concat(blob), 'n', notes,
     'k', whole(known), 'h', how)
   if type(entry) == 'table' then
     if not string.find(entry.err, 'item') then error(entry.err) end
-    spoil() -- its last number is taken
+    mark_damaged() -- the stream's last id is used up
     return nil
   end
   for _, one in ipairs(writes) do redis.call('HSET', RECORD, one[1], one[2]) end
   if is_new then redis.call('HSET', NOTE, digest, notes) end
   return entry, known
 end
-local function stand(life, known, entry)
+local function set_state(epoch, known, entry)
   local size, notes = redis.call('HLEN', RECORD), redis.call('HLEN', NOTE)
-  redis.call('SET', LIFE, table.concat({life, size, notes, whole(known), entry}, ' '))
+  redis.call('SET', LIFE, table.concat({epoch, size, notes, whole(known), entry}, ' '))
 end
--- Where a healing server writes: into the healing that it is part of, or (given a life) into a state that is whole.
-local function place(standing_or_identity, server, lease)
-  if redis.call('HGET', HEAL, 'identity') == standing_or_identity then
+-- Where a server writes while healing: into the healing it takes part in, or (given an epoch) into a whole state.
+local function target_of(epoch_or_identity, server, lease)
+  if redis.call('HGET', HEAL, 'identity') == epoch_or_identity then
     redis.call('HSET', HEAL, 'p:' .. server, whole(now_us() + tonumber(lease)))
     return nil, tonumber(redis.call('HGET', HEAL, 'known')), redis.call('HGET', HEAL, 'entry')
   end
-  local life, known, entry = standing()
-  if life ~= standing_or_identity then return false end
-  return life, known, entry
+  local epoch, known, entry = whole_state()
+  if epoch ~= epoch_or_identity then return false end
+  return epoch, known, entry
 end
-local function placed(life, known, entry)
-  if life then stand(life, known, entry) else redis.call('HSET', HEAL, 'entry', entry) end
+local function advance(epoch, known, entry)
+  if epoch then set_state(epoch, known, entry) else redis.call('HSET', HEAL, 'entry', entry) end
 end
 """
 
-# ARGV life, entries kept, notes, their digest, field and number of the told one ('' for none), how many are expected,
-# then for each: field, version, new stored form (or only its version: the value stays); then for each put that expects
-# nothing: field, stored form without its version, '1' when it must not go over a record that exists.
+# ARGV: epoch, entries to keep, notes, their digest, field and number of the outbox ('' for none), number of expected
+# records; for each of them: field, version, new stored form (or only its version: the value stays); then for each other
+# put: field, stored form without its version, '1' when it must not overwrite an existing record.
 _COMMIT: Final = """
-local life, known, before = standing()
-if life ~= ARGV[1] then return {'fenced'} end
-local told, number, expected = ARGV[5], ARGV[6], tonumber(ARGV[7])
-local function damaged() spoil() return {'fenced'} end
-if told ~= '' then
-  local last = version(redis.call('HGET', RECORD, told))
+local epoch, known, before = whole_state()
+if epoch ~= ARGV[1] then return {'fenced'} end
+local outbox, number, expected = ARGV[5], ARGV[6], tonumber(ARGV[7])
+local function damaged() mark_damaged() return {'fenced'} end
+if outbox ~= '' then
+  local last = version(redis.call('HGET', RECORD, outbox))
   if not last then return damaged() end
   if tonumber(last) >= tonumber(number) then return {'told'} end
 end
@@ -128,36 +129,36 @@ for at = puts, #ARGV, 3 do
     write(ARGV[at], versions[#versions] .. ARGV[at + 1])
   end
 end
-if told ~= '' then write(told, number .. '-') end
+if outbox ~= '' then write(outbox, number .. '-') end
 local entry
 entry, known = append(ARGV[2], before, known, '', ARGV[3], ARGV[4])
 if not entry then return {'fenced'} end
-stand(life, known, entry)
+set_state(epoch, known, entry)
 return {'done', entry, versions}
 """
 
-# Life, KNOWN and ENTRY of a state that is whole; nothing of one that is not.
-_STANDING: Final = """
-local life, known, entry = standing()
-if not life then return {} end
-return {life, whole(known), entry}
+# EPOCH, KNOWN and ENTRY of a whole state; empty if it is not whole.
+_WHOLE_STATE: Final = """
+local epoch, known, entry = whole_state()
+if not epoch then return {} end
+return {epoch, whole(known), entry}
 """
 
-# ARGV identity, server, window µs, lease µs, KNOWN. Also what makes a state fit to be healed: a key of another type, or
-# a log that takes no more entries, is not ours.
+# ARGV: identity, server, window µs, lease µs, KNOWN. Also deletes what prevents healing: keys of another type, and a
+# log that takes no more entries.
 _CLAIM: Final = """
 for at, kind in ipairs({'string', 'hash', 'hash', 'stream', 'hash'}) do
   local found = redis.call('TYPE', KEYS[at]).ok
   if found ~= 'none' and found ~= kind then redis.call('DEL', KEYS[at]) end
 end
-local life, _, before = standing()
-if life and string.sub(life, 1, #ARGV[1] + 1) == ARGV[1] .. '@' then return {'live', life, before} end
+local epoch, _, before = whole_state()
+if epoch and string.sub(epoch, 1, #ARGV[1] + 1) == ARGV[1] .. '@' then return {'live', epoch, before} end
 local now = now_us()
 local deadline = redis.call('HGET', HEAL, 'deadline')
 local function at_least(name, number)
   if tonumber(number) > tonumber(redis.call('HGET', HEAL, name) or '-1') then redis.call('HSET', HEAL, name, number) end
 end
-local _, size, _, known = said()
+local _, size, _, known = read_state()
 size, known = size or redis.call('HGET', HEAL, 'size') or '0', known or redis.call('HGET', HEAL, 'known') or '0'
 if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] or not deadline or not redis.call('HGET', HEAL, 'entry') then
   local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
@@ -177,7 +178,7 @@ redis.call('HSET', HEAL, 'p:' .. ARGV[2], whole(now + tonumber(ARGV[4])))
 return {'healing', ARGV[1] .. '@' .. deadline, redis.call('HGET', HEAL, 'entry')}
 """
 
-# ARGV cursor, count: a page of the digests of NOTE.
+# ARGV: cursor, count. Returns a page of the digests of NOTE.
 _DIGESTS: Final = """
 local page = redis.call('HSCAN', NOTE, ARGV[1], 'COUNT', ARGV[2])
 local digests = {}
@@ -185,10 +186,10 @@ for at = 1, #page[2], 2 do digests[#digests + 1] = page[2][at] end
 return {page[1], digests}
 """
 
-# ARGV identity, server, lease µs, entries kept, then for each: field, stored form.
+# ARGV: identity, server, lease µs, entries to keep; for each record: field, stored form.
 _PUSH: Final = """
 if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then return {'again'} end
-local _, known, before = place(ARGV[1], ARGV[2], ARGV[3])
+local _, known, before = target_of(ARGV[1], ARGV[2], ARGV[3])
 for at = 5, #ARGV, 2 do
   local field, stored = ARGV[at], ARGV[at + 1]
   local last = version(redis.call('HGET', RECORD, field)) or '0'
@@ -198,16 +199,16 @@ if #blob > 0 then
   local entry
   entry, known = append(ARGV[4], before, known, 'push', '', '', true)
   if not entry then return {'again'} end
-  placed(nil, known, entry)
+  advance(nil, known, entry)
 end
 return {'done'}
 """
 
-# ARGV identity (or, when Redis is live, its life), server, lease µs, entries kept, notes, their digest, then for each
-# record of one change: field, stored form. It is made again where it follows on what stands.
+# ARGV: identity (or the epoch, when the state is whole), server, lease µs, entries to keep, notes, their digest; for
+# each record of one change: field, stored form. The change is repeated if it follows on the current versions.
 _REPLAY: Final = """
-local life, known, before = place(ARGV[1], ARGV[2], ARGV[3])
-if life == false then return {'again'} end
+local epoch, known, before = target_of(ARGV[1], ARGV[2], ARGV[3])
+if epoch == false then return {'again'} end
 local present = true
 for at = 7, #ARGV, 2 do
   if redis.call('HGET', RECORD, ARGV[at]) ~= ARGV[at + 1] then present = false end
@@ -221,13 +222,13 @@ if not present then
   for at = 7, #ARGV, 2 do write(ARGV[at], ARGV[at + 1]) end
 end
 local entry
-entry, known = append(ARGV[4], before, known, 'replay', ARGV[5], ARGV[6], not life)
+entry, known = append(ARGV[4], before, known, 'replay', ARGV[5], ARGV[6], not epoch)
 if not entry then return {'again'} end
-placed(life, known, entry)
+advance(epoch, known, entry)
 return {'done'}
 """
 
-# ARGV identity, server, entries kept, '1' when a history may begin here.
+# ARGV: identity, server, entries to keep, '1' when a history may begin here.
 _FINISH: Final = """
 if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then return {'again'} end
 redis.call('HDEL', HEAL, 'p:' .. ARGV[2])
@@ -240,13 +241,13 @@ for at = 1, #all, 2 do
 end
 local known, held = tonumber(redis.call('HGET', HEAL, 'known')), redis.call('HLEN', NOTE)
 local accepted = redis.call('HGET', HEAL, 'accepted')
-local count = known % EPOCH
+local count = known % ACCEPTED_STEP
 local lacking = math.max(0, tonumber(redis.call('HGET', HEAL, 'size')) - redis.call('HLEN', RECORD))
 if lacking + math.max(0, count - held) > 0 and not accepted then
   return {'incomplete', whole(math.max(0, count - held)), whole(lacking)}
 end
 if held < count then
-  known = known - count + EPOCH + held
+  known = known - count + ACCEPTED_STEP + held
 elseif held > count then
   known = known - count + held
 end
@@ -255,17 +256,17 @@ if accepted then write('audit\\0history ' .. whole(now), '1:' .. accepted) end
 local entry
 entry, known = append(ARGV[3], redis.call('HGET', HEAL, 'entry'), known, 'life', '', '', true)
 if not entry then redis.call('DEL', HEAL) return {'again'} end
-local life = ARGV[1] .. '@' .. deadline
-stand(life, known, entry)
+local epoch = ARGV[1] .. '@' .. deadline
+set_state(epoch, known, entry)
 redis.call('DEL', HEAL)
-return {'live', life, entry, known == 0 and 'new' or '', accepted or ''}
+return {'live', epoch, entry, known == 0 and 'new' or '', accepted or ''}
 """
 
-# ARGV identity, kind ('record' or 'note'), then for each: field, what it was found to hold. Takes away what can't be
-# read; in a state that is whole it makes every server heal.
+# ARGV: identity, kind ('record' or 'note'); for each: field, its content. Deletes what can't be decoded; if the state
+# is whole, makes all servers heal.
 _DISCARD: Final = """
 if redis.call('HGET', HEAL, 'identity') ~= ARGV[1] then
-  spoil()
+  mark_damaged()
   return {'again'}
 end
 local key = ARGV[2] == 'note' and NOTE or RECORD
@@ -275,23 +276,23 @@ end
 return {'done'}
 """
 
-# ARGV by whom and why: the state is accepted as it is. How many notes and records it lacks; nothing: no healing is on.
+# ARGV: who accepts the state as it is, and why. Returns the numbers of missing notes and records; empty: no healing.
 _ACCEPT: Final = """
 local known, size = redis.call('HGET', HEAL, 'known'), redis.call('HGET', HEAL, 'size')
 if not known then return {} end
 redis.call('HSET', HEAL, 'accepted', ARGV[1])
-return {math.max(0, tonumber(known) % EPOCH - redis.call('HLEN', NOTE)),
+return {math.max(0, tonumber(known) % ACCEPTED_STEP - redis.call('HLEN', NOTE)),
   math.max(0, tonumber(size) - redis.call('HLEN', RECORD))}
 """
 
 
 class Script:
-    """A script and the keys it works on."""
+    """A script and its keys."""
 
     def __init__(self, source: str, *keys: str) -> None:
         self.source = source
         self._keys = keys
-        self._sha = hashlib.sha1(source.encode()).hexdigest()  # noqa: S324 - Redis' choice
+        self._sha = hashlib.sha1(source.encode()).hexdigest()  # noqa: S324 - Redis identifies scripts by SHA-1
 
     def head(self, prefix: str) -> tuple[Any, ...]:
         """The command that runs it, up to its arguments."""
@@ -308,7 +309,7 @@ def _script(source: str) -> Script:
 
 
 COMMIT: Final = _script(_COMMIT)
-STANDING: Final = _script(_STANDING)
+WHOLE_STATE: Final = _script(_WHOLE_STATE)
 CLAIM: Final = _script(_CLAIM)
 DIGESTS: Final = _script(_DIGESTS)
 PUSH: Final = _script(_PUSH)
@@ -316,6 +317,6 @@ REPLAY: Final = _script(_REPLAY)
 FINISH: Final = _script(_FINISH)
 DISCARD: Final = _script(_DISCARD)
 ACCEPT: Final = _script(_ACCEPT)
-SCRIPTS: Final = (COMMIT, STANDING, CLAIM, DIGESTS, PUSH, REPLAY, FINISH, DISCARD, ACCEPT)
+SCRIPTS: Final = (COMMIT, WHOLE_STATE, CLAIM, DIGESTS, PUSH, REPLAY, FINISH, DISCARD, ACCEPT)
 EMPTY: Final = Script("return 1", "life")
-"""Does nothing: what a commit is measured against."""
+"""Does nothing: the baseline of benchmarks."""

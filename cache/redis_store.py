@@ -1,4 +1,4 @@
-"""The state cache shared by hosts: commits are made in Redis, everything seen is kept in a mirror on this host.
+"""The state cache shared by hosts: commits are made in Redis, and a mirror on this host has a copy of everything.
 
     caller's thread                      I/O thread (redis_agent.py)          Redis
     commit ── outbox (mirror) ──▶ queue ──▶ MULTI, scripts, EXEC, XRANGE ──▶ compares, writes, logs
@@ -6,8 +6,8 @@
        └──────────── future ◀─────────────────┘
     get, scan, changes ──▶ mirror
 
-A commit is acknowledged when the mirror has it as well: whatever Redis loses, this host brings back (healing.py). Reads
-never need Redis. docs/redis.md has the guarantees and what they rest on.
+A commit is acknowledged when the mirror has it too, so this host can restore whatever Redis loses (healing.py). Reads
+never need Redis. docs/redis.md describes the guarantees and their assumptions.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ DEFERRED: Final = Committed(START, {})
 
 
 class RedisStateCache:
-    """Records and their log in a Redis, mirrored in `directory`/state.sqlite. Open it after a fork, not before."""
+    """Records and their log in Redis, mirrored in `directory`/state.sqlite. Open it after a fork, not before."""
 
     def __init__(self, options: RedisOptions, directory: Path, *, conditional: Collection[str] = ()) -> None:
         self._options = options
@@ -49,7 +49,7 @@ class RedisStateCache:
         self._io = IoThread("redis-state", self._agent.idle)
 
     def commit(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
-        """Make several commits; see `StateCache.commit`."""
+        """See `StateCache.commit`."""
         refuse_blind_puts(commits, self._conditional)
         reachable = self.health is Health.OK
         free = [commit for commit in commits if not commit.expected]
@@ -58,7 +58,7 @@ class RedisStateCache:
         orders = [Order(commit, 0 if commit.expected else next(numbered)) for commit in commits]
         try:
             if not reachable:
-                raise CacheUnavailableError(f"{self._options}: {self._agent.said}")
+                raise CacheUnavailableError(f"{self._options}: {self._agent.reason}")
             outcomes = self._made(orders, conditional=len(free) < len(commits))
         except CacheUnavailableError:
             if numbers and reachable:
@@ -84,9 +84,9 @@ class RedisStateCache:
             raise (CommitUnknownError if error.sent else CacheUnavailableError)(str(error)) from error
 
     def changes(self, after: str, limit: int) -> list[Change]:
-        """The next changes after a position, with what Redis has by now if it says so within the budget."""
+        """The next changes after a position, including the newest of Redis if it replies within the budget."""
         if self.health is Health.OK:
-            # Past the budget it is read in the background.
+            # Beyond the budget they are read in the background.
             with contextlib.suppress(Abandoned):
                 self._io.call(self._agent.refresh, self._options.refresh_budget_s)
         return self._mirror.changes(after, limit)
@@ -104,36 +104,36 @@ class RedisStateCache:
         return self._mirror.get(keys)
 
     def scan(self, space: str) -> Iterator[Record]:
-        """Every record of a space that has a value, from the mirror."""
+        """All records of a space that have a value, from the mirror."""
         return self._mirror.scan(space)
 
     def trim(self, before: str) -> int:
-        """Forget the notes of changes on this host. Redis' own log is bounded by `log_changes_max`."""
+        """Delete the log on this host. Redis' own log is bounded by `log_changes_max`."""
         return self._mirror.ledger.trim(before)
 
     @property
     def health(self) -> Health:
-        """Of the shared side, as last seen."""
+        """The state of the shared side, as last seen."""
         return self._agent.health
 
     @property
     def trouble(self) -> str:
-        """Why health is not OK, for people; '' when it is."""
-        return self._agent.said
+        """Why health is not OK, as a message; '' when it is."""
+        return self._agent.reason
 
     @property
     def lost(self) -> int:
-        """Records that were acknowledged here and had to be given up since this object was made. Anything but 0 means
-        that two primaries took commits at the same time, or that this host came too late: see docs/redis.md."""
+        """Records that were acknowledged here and then lost, since this object was made. Anything but 0 means that two
+        primaries accepted commits at the same time, or that this host joined a healing too late: see docs/redis.md."""
         return self._agent.lost
 
     @property
     def damaged(self) -> int:
-        """Entries, records and notes in Redis that this host could not read and passed over: others write there."""
+        """Entries, records and notes in Redis that this host could not decode and skipped."""
         return self._agent.damaged
 
     def close(self) -> None:
-        """End, within the time that a command may take; what waits in the outbox is told by the next to open it."""
+        """Close, within the time of one command; the next process to open the mirror sends the outbox."""
         if self._io.close(self._options.command_timeout_s + self._options.connect_timeout_s):
             self._agent.close()
         self._mirror.close()

@@ -1,4 +1,4 @@
-"""Room on the disk that is kept back, so that a full one can be freed: a file that is given up when it is needed."""
+"""A reserve of disk space, so that data can be deleted on a full disk: a file that is removed when it is needed."""
 
 import contextlib
 import logging
@@ -13,14 +13,14 @@ _log = logging.getLogger(__name__)
 
 
 class ReserveRoom:
-    """A file beside the database that holds nothing."""
+    """A preallocated file beside the database."""
 
     def __init__(self, directory: Path, size: int = BYTES) -> None:
         self._path = directory / FILE
         self._size = size
 
     def keep(self) -> bool:
-        """Take the room, if it is not taken yet and there is enough on the disk; whether it is there."""
+        """Create the reserve unless it exists; returns whether it exists."""
         with contextlib.suppress(OSError):
             if self._path.stat().st_size >= self._size:
                 return True
@@ -31,18 +31,18 @@ class ReserveRoom:
             temporary.replace(self._path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            _log.error("no room can be kept back in %s: %s", self._path.parent, error)
+            _log.error("no disk space can be reserved in %s: %s", self._path.parent, error)
             return False
         return True
 
     def give_back(self) -> bool:
-        """Give the room to whoever writes next; False: there was none."""
+        """Release the reserve for the next write; False: there was none."""
         try:
             self._path.unlink()
         except OSError:
             return False
         _log.error(
-            "the disk that holds %s is full: the room kept back is given to what frees some",
+            "the disk of %s is full: the reserve is released to free some space",
             self._path.parent,
         )
         return True

@@ -1,8 +1,8 @@
-"""A consumer of a Redis stream in a group: entries are handed out, applied by the caller, then acknowledged.
+"""A consumer of a Redis stream in a group: it delivers entries, which the caller applies and then acknowledges.
 
-Every entry is handed out at least once. It comes again when it was not acknowledged: after a lost connection, from a
-consumer of the group that died (XAUTOCLAIM), after a failover that lost acknowledgements, and from its beginning when
-the group itself was lost. Whoever applies it must know what was applied before: sequences do (A10).
+Delivery is at least once. An entry that was not acknowledged is delivered again: after a lost connection, from a
+consumer of the group that died (XAUTOCLAIM), after a failover that lost acknowledgements; and all entries are when the
+group itself was lost. The caller must recognise duplicates, which sequence numbers do (A10).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from pricegrid.cache.redis_link import Link, LinkError
 from pricegrid.cache.redis_options import RedisOptions
 
 CLAIM_IDLE_MS: Final = 30_000
-"""Entries that a consumer has held so long without acknowledging them are another's."""
+"""Entries that a consumer has not acknowledged for this long may be claimed by another."""
 
 StreamEntry = tuple[str, Mapping[bytes, bytes]]
 """(stream id, fields)"""
@@ -34,7 +34,7 @@ class EventStream:
         after: str = "0",
         claim_idle_ms: int = CLAIM_IDLE_MS,
     ) -> None:
-        """`after`: the id of the last entry that was applied, where a group that does not exist yet begins."""
+        """`after`: the id of the last applied entry, after which a new group begins."""
         self._options = options
         self._link = Link(options)
         self._stream, self._group, self._consumer = stream, group, consumer
@@ -47,8 +47,9 @@ class EventStream:
         """The highest id acknowledged so far."""
 
     def read(self, limit: int, wait_s: float = 0.0) -> list[StreamEntry]:
-        """The next entries, oldest first: what this consumer was given before and did not acknowledge, what a dead one
-        left, then new ones, for which it waits. CacheUnavailableError when Redis can't be asked: call again."""
+        """The next entries, oldest first: those delivered to this consumer before and not acknowledged, those of dead
+        consumers, then new ones, for which it waits. Raises CacheUnavailableError when Redis is unreachable; call
+        again."""
         try:
             return self._read(limit, min(wait_s, self._options.command_timeout_s / 2))
         except LinkError:
@@ -62,7 +63,7 @@ class EventStream:
                 self._own_after = own[-1][0]
                 return [entry for entry in own if entry[1]]
             self._own_read = True
-        # In turns: entries that nobody gets done must not keep the new ones from being read.
+        # Alternate, so that entries that always fail do not block new ones.
         self._claimed_last = not self._claimed_last
         claimed = self._claimed(limit) if self._claimed_last else []
         return claimed or self._group_read(limit, ">", wait_s)
@@ -89,7 +90,7 @@ class EventStream:
         return _entries(reply[1])
 
     def _asked(self, command: Sequence[Any]) -> Any:
-        """A reply, the group being made when there is none."""
+        """The reply to a command; creates the group if it does not exist."""
         (reply,) = self._link.run(self._stream, [command])
         if isinstance(reply, ResponseError) and str(reply).startswith("NOGROUP"):
             self._make_group()
@@ -103,7 +104,7 @@ class EventStream:
         known = (
             isinstance(newest, list) and newest and ordered(newest[0][0].decode()) >= ordered(self.last_id)
         )
-        # A stream that ends before what we have seen is another one: its ids say nothing about ours.
+        # A stream that ends before the last applied entry is a new one: begin at its start.
         begin = self.last_id if known else "0"
         (reply,) = self._link.run(
             self._stream, [("XGROUP", "CREATE", self._stream, self._group, begin, "MKSTREAM")]
@@ -112,7 +113,7 @@ class EventStream:
             raise LinkError(f"{self._options}: {reply}", sent=True)
 
     def acknowledge(self, ids: Sequence[str]) -> None:
-        """These were applied, and what came of it is safe. CacheUnavailableError: they will come again."""
+        """Acknowledge entries whose effects are durable. Raises CacheUnavailableError: they will be delivered again."""
         if not ids:
             return
         (reply,) = self._link.run(self._stream, [("XACK", self._stream, self._group, *ids)])
@@ -121,12 +122,12 @@ class EventStream:
         self.last_id = max(self.last_id, *ids, key=ordered)
 
     def close(self) -> None:
-        """End; what was not acknowledged comes again."""
+        """Close the connection; entries that were not acknowledged will be delivered again."""
         self._link.close()
 
 
 def _entries(reply: Sequence[Any]) -> list[StreamEntry]:
-    # Redis 6 hands out a claimed entry that was deleted meanwhile as nil, a pending one without fields.
+    # Redis 6 returns a claimed entry that was deleted meanwhile as nil, and a pending one without fields.
     return [
         (entry[0].decode(), dict(zip(entry[1][::2], entry[1][1::2], strict=True)) if entry[1] else {})
         for entry in reply

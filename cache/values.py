@@ -1,7 +1,7 @@
-"""Values that expire, remembered in memory and written through: to SQLite for one host, to Redis for several.
+"""Values that expire, cached in memory and written through: to SQLite for one host, to Redis for several.
 
-What is stored is the value together with its owner and its key, and both are compared with what was asked for: an
-answer that belongs to somebody else, however it came, is counted and never given out.
+A value is stored together with its owner and key, and both are compared when it is read: a value of another owner is
+counted and never returned, however it got there.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from pricegrid.cache.redis_link import Link, LinkError
 from pricegrid.cache.redis_options import RedisOptions
 
 ENTRIES_MAX: Final = 100_000
-"""Values remembered in memory, and changes held back while the store can't be reached; the oldest go first."""
+"""Values in memory, and pending writes while the store is unreachable; the oldest are evicted."""
 FRESH_US: Final = 5_000_000
-"""How long what was read from Redis is believed without asking again while Redis answers: others may replace it."""
+"""How long a value that was read from Redis is used without reading it again: others may replace it."""
 CLOSE_S: Final = 2.0
 IDLE_S: Final = 3600.0
 RETRY_S: Final = 0.2
@@ -40,36 +40,36 @@ Name = tuple[str, str]
 
 
 def payload_of(value: Value) -> bytes:
-    """A value as it is stored, with whose it is."""
+    """Encodes a value with its owner and key."""
     instants = (str(value.stored_at_us).encode(), str(value.expires_us).encode())
     return joined((value.owner.encode(), value.key.encode(), value.value, *instants))
 
 
 def value_from(payload: bytes) -> Value:
-    """Back from the bytes."""
+    """Decodes a value."""
     try:
         owner, key, value, stored_at, expires = parted(payload)
         return Value(owner.decode(), key.decode(), value, int(stored_at), int(expires))
     except ValueError as error:
-        raise CacheCorruptError(f"a value is stored in a way this release does not write: {error}") from error
+        raise CacheCorruptError(f"a value is not in the format of this release: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     value: Value | None
-    """None: dropped."""
+    """None: deleted."""
     read_us: int
     stamp: int
-    """Of the last write here: what was asked for before it must not replace it."""
+    """Of the last write here: a read that began before it must not replace it."""
 
 
 class _Remembered:
-    """What both caches have: memory, what is still to be passed on, and the comparison. Guarded by `lock`."""
+    """What both caches share: memory, pending writes, and the comparison of owner and key. Guarded by `lock`."""
 
     def __init__(self, entries_max: int) -> None:
         self.lock = threading.Lock()
         self.mismatches = 0
-        """Stored values that were another owner's or another key's, or damaged."""
+        """Stored values that were damaged, or of another owner or key."""
         self._entries_max = entries_max
         self._memory: OrderedDict[Name, _Held] = OrderedDict()
         self._pending: OrderedDict[Name, Value | None] = OrderedDict()
@@ -92,7 +92,7 @@ class _Remembered:
             self._memory.popitem(last=False)
 
     def _compared(self, name: Name, payload: bytes | None) -> Value | None:
-        """What was stored, if it is what was asked for."""
+        """The decoded value, if its owner and key match."""
         if payload is None:
             return None
         with contextlib.suppress(CacheCorruptError):
@@ -103,7 +103,7 @@ class _Remembered:
         return None
 
     def _taken(self) -> dict[Name, Value | None]:
-        """What is to be passed on now."""
+        """The pending writes."""
         with self.lock:
             return dict(self._pending)
 
@@ -119,7 +119,7 @@ def _valid(value: Value | None, now_us: int) -> Value | None:
 
 
 class EmbeddedValueCache(_Remembered):
-    """Values in `directory`/values.sqlite, shared by the processes of a host. A damaged file is made anew."""
+    """Values in `directory`/values.sqlite, shared by the processes of a host. A damaged file is replaced."""
 
     def __init__(self, directory: Path, *, entries_max: int = ENTRIES_MAX) -> None:
         super().__init__(entries_max)
@@ -135,11 +135,11 @@ class EmbeddedValueCache(_Remembered):
         self._io = IoThread("values", self._pass_on)
 
     def _data_version(self) -> int:
-        """Changes when anybody else wrote to the file."""
+        """Changes when another process has written to the file."""
         return int(self._reading.rows("PRAGMA data_version")[0][0])
 
     def get(self, owner: str, keys: Sequence[str], now_us: int) -> list[Value | None]:
-        """What is known; see `ValueCache.get`."""
+        """See `ValueCache.get`."""
         with self.lock:
             with contextlib.suppress(CacheError):
                 seen = self._data_version()
@@ -163,12 +163,12 @@ class EmbeddedValueCache(_Remembered):
         return value
 
     def put(self, values: Sequence[Value]) -> None:
-        """Remember at once, and pass on in the background."""
+        """See `ValueCache.put`."""
         self._write(((value.owner, value.key), value) for value in values)
         self._io.wake()
 
     def drop(self, owner: str, keys: Sequence[str]) -> None:
-        """Forget at once, and pass on in the background."""
+        """See `ValueCache.drop`."""
         self._write(((owner, key), None) for key in keys)
         self._io.wake()
 
@@ -196,7 +196,7 @@ class EmbeddedValueCache(_Remembered):
         return IDLE_S
 
     def close(self) -> None:
-        """End, passing on what is still open for a bounded time."""
+        """See `ValueCache.close`."""
         with contextlib.suppress(Abandoned):
             self._io.call(self._pass_on, CLOSE_S)
         if self._io.close(CLOSE_S):
@@ -206,7 +206,7 @@ class EmbeddedValueCache(_Remembered):
 
 
 class RedisValueCache(_Remembered):
-    """Values in Redis, shared by hosts; in a cluster they spread over its nodes. Safe to use by many threads."""
+    """Values in Redis, shared by hosts; in a cluster they spread over its nodes. Safe to use from many threads."""
 
     def __init__(self, options: RedisOptions, *, entries_max: int = ENTRIES_MAX) -> None:
         super().__init__(entries_max)
@@ -216,11 +216,11 @@ class RedisValueCache(_Remembered):
         self._io = IoThread("redis-values", self._pass_on)
 
     def key_named(self, owner: str, key: str) -> str:
-        """The key in Redis; the length says where the owner ends."""
+        """The key in Redis; it includes the length of the owner to be unambiguous."""
         return f"{self._options.prefix}:value:{len(owner)}:{owner}:{key}"
 
     def get(self, owner: str, keys: Sequence[str], now_us: int) -> list[Value | None]:
-        """What is known, or can be fetched within `value_budget_s`; see `ValueCache.get`."""
+        """The known values, and those that can be fetched within `value_budget_s`; see `ValueCache.get`."""
         names = [(owner, key) for key in keys]
         with self.lock:
             asked = [name for name in names if not self._believed(name, now_us)]
@@ -245,7 +245,7 @@ class RedisValueCache(_Remembered):
     def _fetch_within_budget(self, names: Sequence[Name], now_us: int, stamp: int) -> None:
         reading = self._reading
         if reading is not None and not reading.done():
-            return  # Redis owes an answer that somebody else has stopped waiting for: no use in queueing up.
+            return  # an abandoned read still waits for Redis: do not queue up behind it
         with contextlib.suppress(Abandoned, TimeoutError, LinkError):
             future = self._io.submit(lambda: self._fetch(names, now_us, stamp))
             try:
@@ -269,12 +269,12 @@ class RedisValueCache(_Remembered):
                     del self._memory[name]
 
     def put(self, values: Sequence[Value]) -> None:
-        """Remember at once, and pass on in the background."""
+        """See `ValueCache.put`."""
         self._write(((value.owner, value.key), value) for value in values)
         self._io.wake()
 
     def drop(self, owner: str, keys: Sequence[str]) -> None:
-        """Forget at once, and pass on in the background."""
+        """See `ValueCache.drop`."""
         self._write(((owner, key), None) for key in keys)
         self._io.wake()
 
@@ -294,12 +294,12 @@ class RedisValueCache(_Remembered):
         key = self.key_named(*name)
         if value is None:
             return key, ("DEL", key)
-        # Redis' own expiry only tidies up: `expires_us` decides.
+        # Redis' own expiry is for cleaning up only: `expires_us` decides.
         kept_ms = max(1, -(-(value.expires_us - value.stored_at_us) // 1000))
         return key, ("SET", key, payload_of(value), "PX", kept_ms)
 
     def close(self) -> None:
-        """End, passing on what is still open for a bounded time."""
+        """See `ValueCache.close`."""
         with contextlib.suppress(Abandoned):
             self._io.call(self._pass_on, CLOSE_S)
         if self._io.close(CLOSE_S):

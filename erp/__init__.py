@@ -1,1 +1,1 @@
-"""ERPs asked in real time for exceptions, and read at night: one protocol, adapters behind it, a guard around them."""
+"""ERPs, asked in real time for exceptions and extracted at night: a protocol, its adapters, and a guard around them."""

@@ -1,4 +1,4 @@
-"""From a configuration to its adapter."""
+"""Makes the adapter that a configuration selects."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,7 @@ from pricegrid.erp.settings import ErpSettings, read_settings
 
 
 def make_adapter(settings: ErpSettings) -> ErpAdapter:
-    """The adapter that the configuration names; inside the event loop that will use it. Raises ErpConfigError."""
+    """The adapter that the configuration names. Call it in the event loop that will use it. Raises ErpConfigError."""
     if settings.adapter == "tryton":
         from pricegrid.erp.tryton import TrytonAdapter
 
@@ -19,7 +19,7 @@ def make_adapter(settings: ErpSettings) -> ErpAdapter:
 
 
 def check_config(path: Path) -> ErpSettings:
-    """Reads a configuration with its adapter's part; raises ErpConfigError. Asks nothing."""
+    """Reads and validates a configuration including its adapter's part; raises ErpConfigError. Makes no calls."""
     settings = read_settings(path)
 
     async def make() -> None:

@@ -1,7 +1,7 @@
-"""Validated answers as values of the cache, and back: keys, lifetimes, and what is compared when one is read.
+"""The answer cache: encodes validated answers as cache values, with their keys and lifetimes, and decodes them.
 
-A value lives until it is too old to be the last known answer, or until its `valid_until`; inside it stands until
-when it is fresh, and what it answers: read back, it must answer exactly what is asked.
+A value expires when it is too old to serve as the last known answer, or at its `valid_until`. It includes the question
+and the instant until which it is fresh; a value that was read is used only if it answers exactly that question.
 """
 
 import json
@@ -18,12 +18,12 @@ from pricegrid.pricing_engine.model import PriceQuestion
 
 _SECOND_US = 1_000_000
 FORMAT = 1
-"""Of the bytes; a value of another format counts as none."""
+"""The version of the encoding; values of another version are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What the cache has."""
+class CachedAnswer:
+    """A cached answer."""
 
     asked_at_us: int
     fresh_until_us: int
@@ -32,21 +32,21 @@ class Kept:
 
 
 def price_key(erp: str, question: PriceQuestion, zone: ZoneInfo) -> str:
-    """Everything a price depends on but the customer, who is the owner. Returns pay what sales do."""
+    """Everything a price depends on except the customer, who is the owner. Returns have the prices of sales."""
     day = business_date(question.as_of_us, zone).isoformat()
     quantity = abs(question.quantity_micros)
     return json.dumps(["erp-price", erp, question.sku, question.uom, quantity, question.currency, day])
 
 
 def stock_key(erp: str, question: StockQuestion) -> str:
-    """Of the stock of an item at a branch."""
+    """The key of the stock of an item at a branch."""
     return json.dumps(["erp-stock", erp, question.sku, question.branch])
 
 
 def price_value(
     key: str, question: PriceQuestion, price: ValidPrice, settings: CacheSettings, now_us: int
 ) -> Value | None:
-    """None: it may not be kept, its `valid_until` is over (a question about the past)."""
+    """Encodes a price; None when its `valid_until` has passed (a question about the past)."""
     fresh_until_us = min(now_us + settings.ttl_s * _SECOND_US, price.valid_until_us)
     lifetime_s = max(settings.ttl_s, settings.last_known_s)
     expires_us = min(now_us + lifetime_s * _SECOND_US, price.valid_until_us)
@@ -67,8 +67,8 @@ def price_value(
     return Value(question.customer_id, key, json.dumps(document).encode(), now_us, expires_us)
 
 
-def kept_price(value: Value | None, question: PriceQuestion) -> Kept | None:
-    """The kept answer to a question."""
+def cached_price(value: Value | None, question: PriceQuestion) -> CachedAnswer | None:
+    """Decodes a price; None unless it answers the question."""
     document = _document(value)
     asked = {
         "customer_id": question.customer_id,
@@ -77,16 +77,16 @@ def kept_price(value: Value | None, question: PriceQuestion) -> Kept | None:
         "currency": question.currency,
         "quantity_micros": abs(question.quantity_micros),
     }
-    if document is None or any(document.get(name) != told for name, told in asked.items()):
+    if document is None or any(document.get(name) != expected for name, expected in asked.items()):
         return None
     if document["valid_until_us"] <= question.as_of_us:
-        return None  # of an earlier hour of the same day, and over at the one asked about
+        return None  # cached earlier that day, and no longer valid at the instant of the question
     price = ValidPrice(document["unit_price_micros"], document["valid_until_us"])
-    return Kept(document["asked_at_us"], document["fresh_until_us"], price=price)
+    return CachedAnswer(document["asked_at_us"], document["fresh_until_us"], price=price)
 
 
 def stock_value(question: StockQuestion, stock: ValidStock, settings: ErpSettings, now_us: int) -> Value:
-    """Stock as a value; it belongs to nobody in particular."""
+    """Encodes stock, which has no owner."""
     cache = settings.cache
     lifetime_s = max(cache.stock_ttl_s, cache.last_known_s)
     document = {
@@ -102,13 +102,13 @@ def stock_value(question: StockQuestion, stock: ValidStock, settings: ErpSetting
     return Value("", key, json.dumps(document).encode(), now_us, now_us + lifetime_s * _SECOND_US)
 
 
-def kept_stock(value: Value | None, question: StockQuestion) -> Kept | None:
-    """The kept answer to a question."""
+def cached_stock(value: Value | None, question: StockQuestion) -> CachedAnswer | None:
+    """Decodes stock; None unless it answers the question."""
     document = _document(value)
     if document is None or (document.get("sku"), document.get("branch")) != (question.sku, question.branch):
         return None
     stock = ValidStock(document["on_hand_micros"], document["available_micros"])
-    return Kept(document["asked_at_us"], document["fresh_until_us"], stock=stock)
+    return CachedAnswer(document["asked_at_us"], document["fresh_until_us"], stock=stock)
 
 
 def _document(value: Value | None) -> dict[str, Any] | None:

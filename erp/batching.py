@@ -1,22 +1,22 @@
-"""Which questions go together: those that share what a call says once, an item once a call."""
+"""Groups questions into calls: questions with equal keys share a call, and no item occurs twice in one."""
 
 from collections.abc import Hashable, Sequence
 
 
 def batches_of(keys: Sequence[Hashable], skus: Sequence[str], lines_max: int) -> list[list[int]]:
-    """Places, in calls of one key and at most `lines_max` lines each, in which no item is asked twice.
+    """The indices of the questions in each call. A call has one key, at most `lines_max` lines, and no item twice.
 
-    An item's n-th line of a key goes into one of its n-th calls, so the time grows with the lines only.
+    The n-th line of an item and key goes into one of the key's n-th calls, so the time is linear in the lines.
     """
     times: dict[tuple[Hashable, str], int] = {}
     open_batches: dict[tuple[Hashable, int], list[int]] = {}
     batches: list[list[int]] = []
-    for place, asked in enumerate(zip(keys, skus, strict=True)):
+    for index, asked in enumerate(zip(keys, skus, strict=True)):
         before = times.get(asked, 0)
         times[asked] = before + 1
         batch = open_batches.get((asked[0], before))
         if batch is None or len(batch) >= lines_max:
             batch = open_batches[asked[0], before] = []
             batches.append(batch)
-        batch.append(place)
+        batch.append(index)
     return batches

@@ -1,7 +1,7 @@
-"""The circuit breaker: closed, open after failures in a row, half open once a probe was answered.
+"""The circuit breaker: closed, open after consecutive failures, half open after a successful probe.
 
-Own code of a page: pybreaker wraps calls of threads and lets a caller be the probe; here calls are coroutines, a
-time-out weighs more than an error, and nobody's request is spent on finding out that the ERP still hangs.
+Why not pybreaker: it wraps blocking calls and uses a caller's request as the probe. Here calls are coroutines, one
+timeout weighs more than one error, and no request is spent on finding out that the ERP still hangs.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pricegrid.erp.protocol import CircuitOpenError
 
 
 class Breaker:
-    """Decides whether the ERP is asked. Used by one event loop, so nothing here is locked."""
+    """Decides whether to call the ERP. Used by one event loop, so it needs no locks."""
 
     def __init__(self, failures_max: int, changed: Callable[[BreakerState], None]) -> None:
         self._failures_max = failures_max
@@ -20,19 +20,20 @@ class Breaker:
         self._trial_running = False
         self.state = BreakerState.CLOSED
         self.trials_failed = 0
-        """Trials in a row that failed after an answered probe."""
+        """Consecutive trials that failed after a successful probe."""
 
     def enter(self) -> bool:
-        """Asks to make a call: whether it is the trial of a half-open breaker. Raises CircuitOpenError."""
+        """Call it before a call of the ERP; returns whether that is the trial of a half-open breaker. Raises
+        CircuitOpenError."""
         if self.state is BreakerState.CLOSED:
             return False
         if self.state is BreakerState.OPEN or self._trial_running:
-            raise CircuitOpenError("the ERP did not answer lately; it is being probed")
+            raise CircuitOpenError("the circuit breaker is open; the ERP is being probed")
         self._trial_running = True
         return True
 
     def succeeded(self, *, trial: bool) -> None:
-        """A call was answered."""
+        """Note that a call succeeded."""
         self._failures = 0
         if trial:
             self._trial_running = False
@@ -40,7 +41,7 @@ class Breaker:
             self._become(BreakerState.CLOSED)
 
     def failed(self, *, trial: bool, alone: bool = False) -> None:
-        """A call failed; `alone`: that is enough to open."""
+        """Note that a call failed; `alone`: this failure alone opens the breaker."""
         self._failures += 1
         if trial:
             self._trial_running = False
@@ -50,12 +51,12 @@ class Breaker:
             self._become(BreakerState.OPEN)
 
     def abandoned(self, *, trial: bool) -> None:
-        """A call ended without saying anything of the ERP."""
+        """Note that a call ended without telling anything about the ERP."""
         if trial:
             self._trial_running = False
 
     def probe_answered(self) -> None:
-        """The ERP answers again: one call may try."""
+        """Note that a probe succeeded: one call may try."""
         if self.state is BreakerState.OPEN:
             self._become(BreakerState.HALF_OPEN)
 

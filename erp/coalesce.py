@@ -1,6 +1,7 @@
-"""Equal questions at once make one call, and questions that a call can answer together go together.
+"""Coalesces concurrent equal questions into one call, and batches questions that one call can answer.
 
-Who asks what is already being asked waits for that answer. A call goes on when its caller has left: its answer is kept.
+A question equal to one in flight waits for that answer. A call continues after its caller has left, and its answer is
+cached.
 """
 
 import asyncio
@@ -28,20 +29,20 @@ A = TypeVar("A")
 _log = logging.getLogger(__name__)
 
 WORTH_ASKING_S: Final = 0.02
-"""Left of a deadline, for asking again after another caller's shorter one ended the call."""
+"""The least time left for a repeated call, after a shared call was ended by another caller's shorter deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer."""
+    """A question without an answer."""
 
     error: ErpError
     deadline_s: float
-    """Of the call that failed."""
+    """Of the failed call."""
 
 
 class Coalescer(Generic[Q, R, A]):
-    """Asks questions Q, each known by a key, whose replies R are settled to answers A. In one event loop."""
+    """Asks questions Q, identified by a key, and validates their replies R to answers A. For one event loop."""
 
     def __init__(
         self,
@@ -49,13 +50,13 @@ class Coalescer(Generic[Q, R, A]):
         metrics: ErpMetrics,
         batches: Callable[[Sequence[Q]], list[list[int]]],
         ask: Callable[[Sequence[Q], float], Awaitable[list[R]]],
-        settle: Callable[[Q, R | ErpAnswerError], A],
+        validate: Callable[[Q, R | ErpAnswerError], A],
     ) -> None:
         self._guard = guard
         self._metrics = metrics
         self._batches = batches
         self._ask = ask
-        self._settle = settle
+        self._validate = validate
         self._under_way: dict[Hashable, asyncio.Future[A | Failure]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -66,12 +67,12 @@ class Coalescer(Generic[Q, R, A]):
         now_s: Callable[[], float],
         answered: list[A | Failure | None],
     ) -> None:
-        """Fills `answered`, one place for each question, as answers come: a caller who leaves in the midst has those
-        that were in time. In the end those that did not come before the deadline are failures."""
+        """Fills `answered`, which has one element per question, as answers arrive: a caller that leaves early has those
+        that arrived in time. At the end, questions without an answer before the deadline are failures."""
         await self._once(questions, range(len(questions)), deadline_s, now_s, answered)
         again = [
-            place
-            for place, answer in enumerate(answered)
+            index
+            for index, answer in enumerate(answered)
             if isinstance(answer, Failure)
             and isinstance(answer.error, ErpTimeoutError)
             and answer.deadline_s < deadline_s
@@ -82,36 +83,36 @@ class Coalescer(Generic[Q, R, A]):
     async def _once(
         self,
         questions: Sequence[tuple[Hashable, Q]],
-        places: Sequence[int],
+        indices: Sequence[int],
         deadline_s: float,
         now_s: Callable[[], float],
         answered: list[A | Failure | None],
     ) -> None:
-        if not places:
+        if not indices:
             return
         loop = asyncio.get_running_loop()
         futures = []
         mine: list[tuple[Hashable, Q]] = []
-        for place in places:
-            key, question = questions[place]
+        for index in indices:
+            key, question = questions[index]
             future = self._under_way.get(key)
             if future is None:
                 future = self._under_way[key] = loop.create_future()
                 mine.append((key, question))
-            future.add_done_callback(partial(_put, answered, place))
+            future.add_done_callback(partial(_put, answered, index))
             futures.append(future)
-        if joined := len(places) - len(mine):
+        if joined := len(indices) - len(mine):
             self._metrics.coalesced(joined)
         for batch in self._batches([question for _, question in mine]) if mine else ():
-            self._start([mine[place] for place in batch], deadline_s)
+            self._start([mine[index] for index in batch], deadline_s)
         await asyncio.wait(futures, timeout=max(0.0, deadline_s - now_s()))
         late = Failure(ErpTimeoutError("no answer before the caller's deadline"), deadline_s)
-        for place, future in zip(places, futures, strict=True):
-            answered[place] = future.result() if future.done() else late
+        for index, future in zip(indices, futures, strict=True):
+            answered[index] = future.result() if future.done() else late
 
     def _start(self, batch: list[tuple[Hashable, Q]], deadline_s: float) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(batch, deadline_s))
-        self._tasks.add(task)  # the loop itself holds tasks weakly
+        self._tasks.add(task)  # the event loop has only weak references to tasks
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, batch: list[tuple[Hashable, Q]], deadline_s: float) -> None:
@@ -120,7 +121,7 @@ class Coalescer(Generic[Q, R, A]):
         except asyncio.CancelledError:
             self._fail(batch, ErpUnavailableError("the gateway is closing"), deadline_s)
             raise
-        except Exception as error:  # noqa: BLE001 -- whoever waits must hear of it, and the loop goes on
+        except Exception as error:  # noqa: BLE001 -- the waiting callers must get it, and the loop goes on
             _log.exception("the ERP's answer could not be handled")
             self._fail(batch, ErpAnswerError(Refusal.SCHEMA, repr(error)), deadline_s)
         else:
@@ -144,27 +145,27 @@ class Coalescer(Generic[Q, R, A]):
                 message = f"{len(replies)} answers to {len(questions)} questions"
                 raise ErpAnswerError(Refusal.SCHEMA, message)
         except ErpAnswerError as error:
-            return [self._settle(question, error) for question in questions]
+            return [self._validate(question, error) for question in questions]
         except ErpRefusedError as error:
             return await self._halves(questions, deadline_s, error)
         except ErpError as error:
             return [Failure(error, deadline_s)] * len(questions)
-        return [self._settle(question, reply) for question, reply in zip(questions, replies, strict=True)]
+        return [self._validate(question, reply) for question, reply in zip(questions, replies, strict=True)]
 
     async def _read(self, questions: list[Q], until_s: float) -> list[R]:
-        """Asks; an answer that breaks its adapter is one that can't be used, and counts against the ERP as such."""
+        """Calls the adapter; an exception in it counts as an unusable answer of the ERP."""
         try:
             return await self._ask(questions, until_s)
         except (ErpError, TimeoutError):
             raise
         except Exception as error:
-            _log.exception("the ERP's answer could not be read")
-            raise ErpAnswerError(Refusal.SCHEMA, f"the answer can't be read: {error!r}") from error
+            _log.exception("the ERP's answer could not be decoded")
+            raise ErpAnswerError(Refusal.SCHEMA, f"the answer can't be decoded: {error!r}") from error
 
     async def _halves(
         self, questions: list[Q], deadline_s: float, error: ErpRefusedError
     ) -> list[A | Failure]:
-        """One bad line does not spoil the others: what was refused together is asked in halves, within the budget."""
+        """Splits a refused batch in halves, within the retry budget, so that one bad line does not spoil the others."""
         if len(questions) == 1 or not self._guard.may_repeat():
             return [Failure(error, deadline_s)] * len(questions)
         middle = len(questions) // 2
@@ -174,11 +175,11 @@ class Coalescer(Generic[Q, R, A]):
         return [*first, *await self._call(questions[middle:], deadline_s, first=False)]
 
     async def close(self) -> None:
-        """Gives up what is under way."""
+        """Cancels the calls in flight."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _put(answered: list[A | Failure | None], place: int, future: "asyncio.Future[A | Failure]") -> None:
-    answered[place] = future.result()
+def _put(answered: list[A | Failure | None], index: int, future: "asyncio.Future[A | Failure]") -> None:
+    answered[index] = future.result()

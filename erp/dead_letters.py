@@ -1,7 +1,7 @@
-"""Refused answers, kept with their reason to be looked at and asked again.
+"""Dead letters of the ERP: refused answers, stored with the reason for inspection and replay.
 
-The record is what the dead-letter queue of inventory events takes: a source, a reason and a JSON payload. Whoever
-keeps them implements `DeadLetterSink`; `DeadLetterFile` does, in one SQLite file of the store for the workers.
+A letter has the form of an inventory event's: a source, a reason and a JSON payload. `DeadLetterSink` is the interface
+of a store for them; `DeadLetterFile` implements it for workers with an SQLite file of the store.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 SOURCE: Final = "erp"
 KEPT_MAX: Final = 10_000
-"""Of the file; the oldest go first."""
+"""Letters in the file; beyond, the oldest are deleted."""
 PAYLOAD_BYTES_MAX: Final = 16_384
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS dead_letters (
@@ -32,29 +32,29 @@ class DeadLetter:
     """A `Refusal`."""
     message: str
     payload: dict[str, Any]
-    """JSON-able: `kind` (`price` or `stock`), `erp`, `question`, `matrix_price`, `answer`. Enough to ask again."""
+    """For JSON: `kind` (`price` or `stock`), `erp`, `question`, `matrix_price`, `answer`; enough for a replay."""
     at_us: int
     source: str = SOURCE
 
     @property
     def letter_id(self) -> str:
-        """The same for the same question refused for the same reason: it counts, it does not pile up."""
+        """Equal for equal questions with equal reasons, which are counted in one letter."""
         asked = {key: self.payload.get(key) for key in ("kind", "erp", "question")}
         text = json.dumps([self.source, self.reason, asked], sort_keys=True)
         return sha256(text.encode()).hexdigest()[:16]
 
 
 class DeadLetterSink(Protocol):
-    """Where refused answers go."""
+    """Stores refused answers."""
 
     def __call__(self, letter: DeadLetter) -> None:
-        """Keeps it. Must not raise, and must not wait for long."""
+        """Store a letter. Must not block for long."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KeptLetter:
-    """A letter of the file."""
+    """A stored letter."""
 
     letter_id: str
     reason: str
@@ -89,7 +89,7 @@ class DeadLetterFile:
             )
 
     def letters(self) -> list[KeptLetter]:
-        """All, the oldest first."""
+        """All letters, oldest first."""
         if not self._path.exists():
             return []
         with self._open() as db:
@@ -104,7 +104,7 @@ class DeadLetterFile:
         return found
 
     def drop(self, letter_id: str) -> bool:
-        """Forgets one; whether it was there."""
+        """Deletes a letter; returns whether it existed."""
         with self._open() as db:
             return db.execute("DELETE FROM dead_letters WHERE id = ?", (letter_id,)).rowcount > 0
 

@@ -1,4 +1,4 @@
-"""An old and a new ERP asked the same, and where they disagree: for the months in which both run."""
+"""Asks an old and a new ERP the same questions and compares their prices, for the months in which both run."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ BATCH_TIMEOUT_S: Final = 30.0
 
 
 class Verdict(StrEnum):
-    """How two ERPs stand to one question."""
+    """How the answers of two ERPs compare."""
 
     EQUAL = "EQUAL"
     DIFFERENT = "DIFFERENT"
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One question, and what both say; None where there is no price."""
+    """One question and both prices; None where there is no price."""
 
     question: PriceQuestion
     verdict: Verdict
@@ -43,13 +43,13 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class DualRun:
-    """The report."""
+    """The report of a comparison."""
 
     first: str
     second: str
     lines: Sequence[Compared]
     owner: str | None
-    """Who owns prices by the mastering table: whose price is right where they differ. None: it does not say."""
+    """The owner of prices in the mastering table, whose price is right where they differ. None: not specified."""
 
     @property
     def counts(self) -> Counter[Verdict]:
@@ -64,7 +64,7 @@ async def dual_run(
     mastering: Mastering,
     validation: ValidationSettings,
 ) -> DualRun:
-    """Asks both, both at once, a batch after the other each."""
+    """Asks both ERPs concurrently, each one batch at a time."""
     one, other = await asyncio.gather(_ask(first, questions, validation), _ask(second, questions, validation))
     lines = [
         _compare(question, mine, theirs) for question, mine, theirs in zip(questions, one, other, strict=True)
@@ -72,23 +72,23 @@ async def dual_run(
     return DualRun(first.name, second.name, lines, mastering.owner("prices"))
 
 
-Told = int | None | str
-"""A price in micros, None for none, or why there is no answer."""
+PriceOrReason = int | None | str
+"""A price in micros, None for no price, or why there is no answer."""
 
 
 async def _ask(
     adapter: ErpAdapter, questions: Sequence[PriceQuestion], validation: ValidationSettings
-) -> list[Told]:
-    found: list[Told] = ["not asked"] * len(questions)
-    for places in adapter.price_batches(questions):
-        batch = [questions[place] for place in places]
+) -> list[PriceOrReason]:
+    found: list[PriceOrReason] = ["not asked"] * len(questions)
+    for indices in adapter.price_batches(questions):
+        batch = [questions[index] for index in indices]
         replies: Sequence[PriceReply | LineFailure | str]
         try:
             replies = await adapter.prices(batch, monotonic() + BATCH_TIMEOUT_S)
         except ErpError as error:
             replies = [f"{adapter.name}: {error}"] * len(batch)
-        for place, question, reply in zip(places, batch, replies, strict=True):
-            found[place] = reply if isinstance(reply, str) else _price(adapter, question, reply, validation)
+        for index, question, reply in zip(indices, batch, replies, strict=True):
+            found[index] = reply if isinstance(reply, str) else _price(adapter, question, reply, validation)
     return found
 
 
@@ -97,17 +97,17 @@ def _price(
     question: PriceQuestion,
     reply: PriceReply | LineFailure,
     validation: ValidationSettings,
-) -> Told:
+) -> PriceOrReason:
     try:
         return valid_price(PriceCheck(question), reply, validation).unit_price_micros
     except RefusedError as error:
         return f"{adapter.name}: {error.reason}: {error}"
 
 
-def _compare(question: PriceQuestion, mine: Told, theirs: Told) -> Compared:
+def _compare(question: PriceQuestion, mine: PriceOrReason, theirs: PriceOrReason) -> Compared:
     if isinstance(mine, str) or isinstance(theirs, str):
-        why = "; ".join(told for told in (mine, theirs) if isinstance(told, str))
-        first, second = (None if isinstance(told, str) else told for told in (mine, theirs))
+        why = "; ".join(found for found in (mine, theirs) if isinstance(found, str))
+        first, second = (None if isinstance(found, str) else found for found in (mine, theirs))
         return Compared(question, Verdict.UNANSWERED, first, second, why)
     verdict = Verdict.EQUAL
     if mine != theirs:

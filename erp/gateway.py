@@ -1,10 +1,10 @@
-"""The ERP as the rest of the process sees it: questions in, validated answers out, within a deadline, from any thread.
+"""The gateway to the ERP: takes questions from any thread and returns validated answers within a deadline.
 
     caller's thread ──cache──▶ fresh? ──no──▶ event loop: coalesce ▶ guard ▶ adapter ▶ validate ▶ cache, dead letters
                         └────────────── last known, when no answer comes ──────────────┘
 
-An answer is kept until its `fresh_until`, and beyond as the last known one; never past its `valid_until`. What was
-refused is never kept. Every part that waits waits in the loop, so a caller leaves when its deadline comes.
+A cached answer is used until its `fresh_until`; later, and never beyond its `valid_until`, it serves as the last known
+one. Refused answers are never cached. All waiting is done in the event loop, so a caller always leaves at its deadline.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from typing import Any, Final, TypeVar
 from pricegrid.cache.protocol import Value, ValueCache
 from pricegrid.erp.adapters import make_adapter
 from pricegrid.erp.answer_cache import (
-    Kept,
-    kept_price,
-    kept_stock,
+    CachedAnswer,
+    cached_price,
+    cached_stock,
     price_key,
     price_value,
     stock_key,
@@ -55,42 +55,42 @@ from pricegrid.pricing_engine.model import MICROS
 _log = logging.getLogger(__name__)
 
 LETTER_PAUSE_US: Final = 10_000_000
-"""Between two letters of the same question and reason."""
+"""The least time between two letters with the same question and reason."""
 LETTERS_REMEMBERED_MAX: Final = 10_000
 LETTERS_WAITING_MAX: Final = 1_000
-LOOKING_S: Final = 0.02
-"""For looking up what is kept, at least: a caller in a hurry gets that too."""
-LOOK_KEYS: Final = 256
-"""Of one look; between two the deadline is looked at."""
+LOOKUP_MIN_S: Final = 0.02
+"""The least time for cache lookups, also for a caller with a short deadline."""
+LOOKUP_KEYS: Final = 256
+"""Keys per cache lookup; the deadline is checked between lookups."""
 ASKED_MAX: Final = 10_000
-"""Lines or pairs of a request that the ERP is asked; no limit on calls lets more through before the deadline."""
+"""Lines or pairs per request for which the ERP is asked; the limits of calls allow no more within a deadline."""
 _START_TIMEOUT_S: Final = 30.0
 _MINUTE_US: Final = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The ERP's word on one line."""
+    """The ERP's answer for one line."""
 
     result: LineResult
-    """ERP: validated now. ERP_CACHED: kept and fresh. LAST_KNOWN: kept, and the ERP does not answer."""
+    """ERP: received now. ERP_CACHED: cached and fresh. LAST_KNOWN: cached, no longer fresh, and the ERP is down."""
     asked_at_us: int
-    """When the ERP said so."""
+    """When the ERP was asked."""
     price: ValidPrice | None = None
     stock: ValidStock | None = None
 
 
 R = TypeVar("R")
-Told = tuple[R, int]
-"""A reply, and when it was asked, in microseconds."""
+TimedReply = tuple[R, int]
+"""(reply, when it was requested in microseconds)"""
 
 Invalidated = Callable[[str, str, int], bool]
-"""Whether what was kept of a customer and item at an instant is not to be used any more."""
+"""Whether an answer for a customer and item that was cached at an instant is invalidated."""
 
 
-def looking_until_s(deadline_s: float) -> float:
-    """Until when lines are prepared and looked up, of the monotonic clock: ten thousand take half a second."""
-    return max(deadline_s, monotonic() + LOOKING_S)
+def lookup_deadline_s(deadline_s: float) -> float:
+    """When to stop preparing and looking up lines, on the monotonic clock: ten thousand take half a second."""
+    return max(deadline_s, monotonic() + LOOKUP_MIN_S)
 
 
 def _nothing(_: str, __: str, ___: int) -> bool:
@@ -98,7 +98,7 @@ def _nothing(_: str, __: str, ___: int) -> bool:
 
 
 class ErpGateway:
-    """One ERP with its guard, of one process. `start` before use; all questions may come from any thread."""
+    """One ERP with its guard, in one process. Call `start` before use; questions may come from any thread."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class ErpGateway:
         self._writing = threading.BoundedSemaphore(LETTERS_WAITING_MAX)
 
     def start(self) -> None:
-        """Makes the adapter; raises ErpConfigError. The ERP need not be there."""
+        """Makes the adapter; raises ErpConfigError. The ERP need not be up."""
         self._thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result(_START_TIMEOUT_S)
@@ -136,7 +136,7 @@ class ErpGateway:
             raise
 
     def close(self) -> None:
-        """Gives up what is under way and ends connections."""
+        """Cancels the calls in flight and closes connections."""
         asyncio.run_coroutine_threadsafe(self._tear_down(), self._loop).result(_START_TIMEOUT_S)
         self._end()
 
@@ -148,39 +148,39 @@ class ErpGateway:
 
     @property
     def state(self) -> BreakerState:
-        """Of the breaker."""
+        """The state of the circuit breaker."""
         return self._guard.state
 
     @property
     def asking(self) -> int:
-        """Requests that wait for the ERP now."""
+        """The number of requests that wait for the ERP."""
         return self._asking
 
     @property
     def has_room(self) -> bool:
-        """Whether a question of little importance would be in nobody's way."""
+        """Whether a low-priority question would not delay others."""
         return self._guard.has_room
 
     def prices(self, checks: Sequence[PriceCheck], deadline_s: float) -> list[Answer | None]:
-        """The ERP's prices, in order; None where there is none to be used. Never later than the deadline."""
-        kept = self._kept_prices(checks, looking_until_s(deadline_s))
+        """The ERP's prices, in order; None where there is no usable one. Returns at the deadline at the latest."""
+        cached = self._cached_prices(checks, lookup_deadline_s(deadline_s))
         return self._answers(
-            kept,
-            lambda places, found: self._prices.answers(
-                [(self._same(checks[p]), checks[p]) for p in places], deadline_s, monotonic, found
+            cached,
+            lambda indices, found: self._prices.answers(
+                [(self._same(checks[p]), checks[p]) for p in indices], deadline_s, monotonic, found
             ),
             deadline_s,
         )
 
     def stock(self, questions: Sequence[StockQuestion], deadline_s: float) -> list[Answer | None]:
-        """The ERP's stock, as `prices`; all None where this ERP tells none."""
+        """The ERP's stock, as `prices`; all None if this ERP has no stock interface."""
         if not self._adapter.stock_batches(questions[:1]):
             return [None] * len(questions)
-        kept = self._kept_stock(questions, looking_until_s(deadline_s))
+        cached = self._cached_stock(questions, lookup_deadline_s(deadline_s))
         return self._answers(
-            kept,
-            lambda places, found: self._stock.answers(
-                [((questions[p].sku, questions[p].branch), questions[p]) for p in places],
+            cached,
+            lambda indices, found: self._stock.answers(
+                [((questions[p].sku, questions[p].branch), questions[p]) for p in indices],
                 deadline_s,
                 monotonic,
                 found,
@@ -189,7 +189,7 @@ class ErpGateway:
         )
 
     def compare(self, checks: Sequence[PriceCheck], deadline_s: float) -> list[Answer | None]:
-        """As `prices`, asked whatever is kept, and without the band: to find out how far apart both are."""
+        """As `prices`, but without the cache and the band check, to compare the ERP's prices with ours."""
         bare = [PriceCheck(check.question, None, check.valid_until_us) for check in checks]
         asked = self._ask(
             len(bare),
@@ -205,37 +205,37 @@ class ErpGateway:
         ]
 
     def _answers(
-        self, kept: list[Kept | None], ask: Callable[[list[int], list[Any]], Any], deadline_s: float
+        self, cached: list[CachedAnswer | None], ask: Callable[[list[int], list[Any]], Any], deadline_s: float
     ) -> list[Answer | None]:
         now_us = self._now_us()
-        answers: list[Answer | None] = [None] * len(kept)
+        answers: list[Answer | None] = [None] * len(cached)
         asked: list[int] = []
-        for place, each in enumerate(kept):
+        for index, each in enumerate(cached):
             if each is not None and now_us < each.fresh_until_us:
-                answers[place] = _of(LineResult.ERP_CACHED, each)
+                answers[index] = _of(LineResult.ERP_CACHED, each)
                 self._metrics.line(LineResult.ERP_CACHED)
             else:
-                asked.append(place)
+                asked.append(index)
         del asked[ASKED_MAX:]
         if not asked:
             return answers
         found = self._ask(len(asked), lambda filled: ask(asked, filled), deadline_s)
         now_us = self._now_us()
-        for place, each in zip(asked, found, strict=True):
-            last = kept[place]
+        for index, each in zip(asked, found, strict=True):
+            last = cached[index]
             if isinstance(each, ValidPrice):
-                answers[place] = Answer(LineResult.ERP, now_us, price=each)
+                answers[index] = Answer(LineResult.ERP, now_us, price=each)
             elif isinstance(each, ValidStock):
-                answers[place] = Answer(LineResult.ERP, now_us, stock=each)
+                answers[index] = Answer(LineResult.ERP, now_us, stock=each)
             elif last is not None:
-                answers[place] = _of(LineResult.LAST_KNOWN, last)
-            answer = answers[place]
+                answers[index] = _of(LineResult.LAST_KNOWN, last)
+            answer = answers[index]
             unanswered = LineResult.REFUSED if isinstance(each, RefusedError) else LineResult.UNAVAILABLE
             self._metrics.line(answer.result if answer else unanswered)
         return answers
 
     def _ask(self, lines: int, ask: Callable[[list[Any]], Any], deadline_s: float) -> list[Any]:
-        """Runs a question of so many lines in the loop, which fills a list; None where no answer comes in time."""
+        """Runs a question with that many lines in the event loop; returns the answers, None where none came in time."""
         found: list[Any] = [None] * lines
         if deadline_s <= monotonic():
             self._metrics.turned_away(Turned.DEADLINE)
@@ -253,8 +253,8 @@ class ErpGateway:
             try:
                 asking.result(max(0.0, deadline_s - monotonic()))
             except concurrent.futures.TimeoutError:
-                asking.cancel()  # the lines that were answered until now are used
-            except Exception:  # noqa: BLE001 -- the other lines of the request are answered whatever happens here
+                asking.cancel()  # the answers that have arrived are used
+            except Exception:  # noqa: BLE001 -- the other lines of the request must be answered
                 _log.exception("the ERP could not be asked")
             return list(found)
         finally:
@@ -268,15 +268,15 @@ class ErpGateway:
     async def _set_up(self) -> None:
         self._adapter = adapter = self._make(self.settings)
         self._guard = guard = Guard(self.settings.limits, adapter.ping, self._metrics)
-        self._prices = Coalescer[PriceCheck, Told[PriceReply | LineFailure], ValidPrice | RefusedError](
-            guard, self._metrics, self._price_batches, self._ask_prices, self._settle_price
+        self._prices = Coalescer[PriceCheck, TimedReply[PriceReply | LineFailure], ValidPrice | RefusedError](
+            guard, self._metrics, self._price_batches, self._ask_prices, self._validate_price
         )
-        self._comparing = Coalescer[PriceCheck, Told[PriceReply | LineFailure], ValidPrice | RefusedError](
-            guard, self._metrics, self._price_batches, self._ask_prices, self._settle_comparison
-        )
-        self._stock = Coalescer[StockQuestion, Told[StockReply | LineFailure], ValidStock | RefusedError](
-            guard, self._metrics, adapter.stock_batches, self._ask_stock, self._settle_stock
-        )
+        self._comparing = Coalescer[
+            PriceCheck, TimedReply[PriceReply | LineFailure], ValidPrice | RefusedError
+        ](guard, self._metrics, self._price_batches, self._ask_prices, self._validate_comparison)
+        self._stock = Coalescer[
+            StockQuestion, TimedReply[StockReply | LineFailure], ValidStock | RefusedError
+        ](guard, self._metrics, adapter.stock_batches, self._ask_stock, self._validate_stock)
 
     async def _tear_down(self) -> None:
         await self._guard.close()
@@ -289,48 +289,48 @@ class ErpGateway:
 
     async def _ask_prices(
         self, checks: Sequence[PriceCheck], deadline_s: float
-    ) -> list[Told[PriceReply | LineFailure]]:
+    ) -> list[TimedReply[PriceReply | LineFailure]]:
         asked_at_us = self._now_us()
         replies = await self._adapter.prices([check.question for check in checks], deadline_s)
         return [(reply, asked_at_us) for reply in replies]
 
     async def _ask_stock(
         self, questions: Sequence[StockQuestion], deadline_s: float
-    ) -> list[Told[StockReply | LineFailure]]:
+    ) -> list[TimedReply[StockReply | LineFailure]]:
         asked_at_us = self._now_us()
         replies = await self._adapter.stock(questions, deadline_s)
         return [(reply, asked_at_us) for reply in replies]
 
-    def _settle_price(
-        self, check: PriceCheck, told: Told[PriceReply | LineFailure] | ErpAnswerError
+    def _validate_price(
+        self, check: PriceCheck, timed: TimedReply[PriceReply | LineFailure] | ErpAnswerError
     ) -> ValidPrice | RefusedError:
-        """Validates and keeps; or dead-letters."""
-        reply, asked_at_us = self._parted(told)
+        """Validates a reply; caches it, or makes it a dead letter."""
+        reply, asked_at_us = self._reply_of(timed)
         try:
             price = valid_price(check, _line(reply), self.settings.validation)
         except RefusedError as error:
             self._refuse(_price_payload(self._adapter.name, check, reply, self._now_us()), error)
             return error
-        kept = price_value(self._price_key(check), check.question, price, self.settings.cache, asked_at_us)
-        if kept is not None:
-            self._cache.put([kept])
+        cached = price_value(self._price_key(check), check.question, price, self.settings.cache, asked_at_us)
+        if cached is not None:
+            self._cache.put([cached])
         return price
 
-    def _settle_comparison(
-        self, check: PriceCheck, told: Told[PriceReply | LineFailure] | ErpAnswerError
+    def _validate_comparison(
+        self, check: PriceCheck, timed: TimedReply[PriceReply | LineFailure] | ErpAnswerError
     ) -> ValidPrice | RefusedError:
-        """Validates; what is compared is neither kept nor dead-lettered."""
-        reply, _ = self._parted(told)
+        """Validates a reply for a comparison, which is neither cached nor made a dead letter."""
+        reply, _ = self._reply_of(timed)
         try:
             return valid_price(check, _line(reply), self.settings.validation)
         except RefusedError as error:
             self._metrics.refused(error.reason)
             return error
 
-    def _settle_stock(
-        self, question: StockQuestion, told: Told[StockReply | LineFailure] | ErpAnswerError
+    def _validate_stock(
+        self, question: StockQuestion, timed: TimedReply[StockReply | LineFailure] | ErpAnswerError
     ) -> ValidStock | RefusedError:
-        reply, asked_at_us = self._parted(told)
+        reply, asked_at_us = self._reply_of(timed)
         try:
             stock = valid_stock(question, _line(reply))
         except RefusedError as error:
@@ -346,10 +346,10 @@ class ErpGateway:
         self._cache.put([stock_value(question, stock, self.settings, asked_at_us)])
         return stock
 
-    def _parted(self, told: Told[R] | ErpAnswerError) -> tuple[R | ErpAnswerError, int]:
-        """What came, and when it was asked: an answer is as old as its question, or an invalidation that comes while
-        the ERP works would leave out the answer it is about."""
-        return (told, self._now_us()) if isinstance(told, ErpAnswerError) else told
+    def _reply_of(self, timed: TimedReply[R] | ErpAnswerError) -> tuple[R | ErpAnswerError, int]:
+        """(reply, when it was requested). An answer is as old as its question; otherwise an invalidation that comes
+        while the ERP works would miss that answer."""
+        return (timed, self._now_us()) if isinstance(timed, ErpAnswerError) else timed
 
     def _refuse(self, payload: dict[str, Any], error: RefusedError) -> None:
         self._metrics.refused(error.reason)
@@ -363,66 +363,70 @@ class ErpGateway:
         while len(self._letters) > LETTERS_REMEMBERED_MAX:
             self._letters.popitem(last=False)
         if not self._writing.acquire(blocking=False):
-            _log.error("dead letter dropped, too many wait: %s: %s", letter.reason, letter.message)
+            _log.error("dead letter dropped, too many are pending: %s: %s", letter.reason, letter.message)
             return
         self._writer.submit(self._write, letter)
 
     def _write(self, letter: DeadLetter) -> None:
         try:
             self._dead_letters(letter)
-        except Exception:  # noqa: BLE001 -- a full disk must not end the writer
+        except Exception:  # noqa: BLE001 -- a full disk must not end the thread
             _log.exception("dead letter lost: %s: %s", letter.reason, letter.message)
         finally:
             self._writing.release()
 
     def _same(self, check: PriceCheck) -> Hashable:
-        """What equal questions have in common: one answer is right for all of them, and validated alike."""
+        """The key of equal questions: one answer, validated once, serves all of them."""
         key = self._price_key(check)
         return check.question.customer_id, key, check.matrix_price_micros, check.valid_until_us
 
     def _price_key(self, check: PriceCheck) -> str:
         return price_key(self._adapter.name, check.question, self._adapter.time_zone)
 
-    def _kept_prices(self, checks: Sequence[PriceCheck], until_s: float) -> list[Kept | None]:
-        """In looks of many keys each; lines for which no time is left count as not kept."""
-        kept: list[Kept | None] = [None] * len(checks)
-        places: dict[str, list[int]] = {}
-        for place, check in enumerate(checks):
-            places.setdefault(check.question.customer_id, []).append(place)
-        for customer_id, all_of_them in places.items():
-            for start in range(0, len(all_of_them), LOOK_KEYS):
+    def _cached_prices(self, checks: Sequence[PriceCheck], until_s: float) -> list[CachedAnswer | None]:
+        """Looks up many keys at a time; lines for which no time is left count as not cached."""
+        cached: list[CachedAnswer | None] = [None] * len(checks)
+        indices: dict[str, list[int]] = {}
+        for index, check in enumerate(checks):
+            indices.setdefault(check.question.customer_id, []).append(index)
+        for customer_id, all_of_them in indices.items():
+            for start in range(0, len(all_of_them), LOOKUP_KEYS):
                 if monotonic() >= until_s:
-                    return kept
-                own = all_of_them[start : start + LOOK_KEYS]
-                keys = [self._price_key(checks[place]) for place in own]
-                for place, value in zip(own, self._cache.get(customer_id, keys, self._now_us()), strict=True):
-                    question = checks[place].question
-                    kept[place] = self._still(kept_price(value, question), value, customer_id, question.sku)
-        return kept
+                    return cached
+                own = all_of_them[start : start + LOOKUP_KEYS]
+                keys = [self._price_key(checks[index]) for index in own]
+                for index, value in zip(own, self._cache.get(customer_id, keys, self._now_us()), strict=True):
+                    question = checks[index].question
+                    cached[index] = self._still(
+                        cached_price(value, question), value, customer_id, question.sku
+                    )
+        return cached
 
-    def _kept_stock(self, questions: Sequence[StockQuestion], until_s: float) -> list[Kept | None]:
-        kept: list[Kept | None] = []
-        while len(kept) < len(questions) and monotonic() < until_s:
-            own = questions[len(kept) : len(kept) + LOOK_KEYS]
+    def _cached_stock(self, questions: Sequence[StockQuestion], until_s: float) -> list[CachedAnswer | None]:
+        cached: list[CachedAnswer | None] = []
+        while len(cached) < len(questions) and monotonic() < until_s:
+            own = questions[len(cached) : len(cached) + LOOKUP_KEYS]
             keys = [stock_key(self._adapter.name, question) for question in own]
-            kept += [
-                self._still(kept_stock(value, question), value, "", question.sku)
+            cached += [
+                self._still(cached_stock(value, question), value, "", question.sku)
                 for question, value in zip(own, self._cache.get("", keys, self._now_us()), strict=True)
             ]
-        return kept + [None] * (len(questions) - len(kept))
+        return cached + [None] * (len(questions) - len(cached))
 
-    def _still(self, kept: Kept | None, value: Value | None, customer_id: str, sku: str) -> Kept | None:
-        if kept is None or value is None or self._invalidated(customer_id, sku, value.stored_at_us):
+    def _still(
+        self, cached: CachedAnswer | None, value: Value | None, customer_id: str, sku: str
+    ) -> CachedAnswer | None:
+        if cached is None or value is None or self._invalidated(customer_id, sku, value.stored_at_us):
             return None
-        return kept
+        return cached
 
 
-def _of(result: LineResult, kept: Kept) -> Answer:
-    return Answer(result, kept.asked_at_us, kept.price, kept.stock)
+def _of(result: LineResult, cached: CachedAnswer) -> Answer:
+    return Answer(result, cached.asked_at_us, cached.price, cached.stock)
 
 
 def _line(reply: Any) -> Any:
-    """A failure of the whole answer as that of each line."""
+    """Turns a failure of the whole answer into a failure of the line."""
     return LineFailure(reply.reason, str(reply)) if isinstance(reply, ErpAnswerError) else reply
 
 

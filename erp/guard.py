@@ -1,6 +1,6 @@
-"""What stands between callers and the ERP: deadline, breaker, rate limit, bulkhead, retries (docs/erp.md).
+"""Guards the ERP and its callers: deadline, circuit breaker, rate limit, bulkhead, retries (docs/erp.md).
 
-One call passes them in that order. Its time is what is left of the caller's deadline, and `timeout_ms` at most.
+A call passes them in that order. It may take what is left of the caller's deadline, and `timeout_ms` at most.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TELLING_MS: Final = 100
-"""A call that was given less says nothing of the ERP when it times out."""
+"""A timeout shorter than this tells nothing about the ERP."""
 PROBE_SLOWER_MAX: Final = 2
-"""Failed trials make probes twice as rare, so often: an ERP that is right again is asked within ten seconds."""
+"""How many times failed trials double the interval of probes: a recovered ERP is noticed within ten seconds."""
 
 
 class Guard:
-    """Makes calls of one ERP. Made and used inside one event loop."""
+    """Makes the calls of one ERP. Made and used in one event loop."""
 
     def __init__(
         self,
@@ -61,25 +61,25 @@ class Guard:
 
     @property
     def state(self) -> BreakerState:
-        """Of the breaker."""
+        """The state of the circuit breaker."""
         return self._breaker.state
 
     @property
     def has_room(self) -> bool:
-        """Whether a call of little importance would be in nobody's way."""
+        """Whether a low-priority call would not delay others."""
         return self._breaker.state is BreakerState.CLOSED and self._bulkhead.has_room
 
     def may_repeat(self) -> bool:
-        """Whether the retry budget has a call left, which is then taken."""
+        """Takes a call from the retry budget; returns whether there was one."""
         return self._settings.retries_max > 0 and self._budget.take()
 
     async def call(
         self, work: Callable[[float], Awaitable[T]], deadline_s: float, *, first: bool = True
     ) -> T:
-        """Makes a call; `work` gets the deadline of this attempt. Raises `ErpError`.
+        """Makes a call; `work` gets the deadline of the attempt. Raises `ErpError`.
 
-        Only failures of which the ERP may recover at once are retried, not time-outs: what is left of the deadline
-        belongs to the caller.
+        Retries only failures from which the ERP may recover at once. Timeouts are not retried, because the rest of the
+        deadline belongs to the caller.
         """
         retries = 0
         while True:
@@ -99,7 +99,7 @@ class Guard:
     async def _attempt(self, work: Callable[[float], Awaitable[T]], deadline_s: float, *, first: bool) -> T:
         if self._clock() >= deadline_s:
             self._metrics.turned_away(Turned.DEADLINE)
-            raise ErpTimeoutError("the deadline passed before the ERP was asked")
+            raise ErpTimeoutError("the deadline passed before the call")
         try:
             trial = self._breaker.enter()
         except CircuitOpenError:
@@ -107,8 +107,8 @@ class Guard:
             raise
         try:
             await self._limited(self._rate.wait(deadline_s), Turned.RATE)
-            place = self._bulkhead.place(deadline_s)
-            await self._limited(place.__aenter__(), Turned.BULKHEAD)
+            slot = self._bulkhead.slot(deadline_s)
+            await self._limited(slot.__aenter__(), Turned.BULKHEAD)
         except BaseException:
             self._breaker.abandoned(trial=trial)
             raise
@@ -117,7 +117,7 @@ class Guard:
                 self._budget.first_call()
             return await self._measured(work, deadline_s, trial=trial)
         finally:
-            await place.__aexit__(None, None, None)
+            await slot.__aexit__(None, None, None)
 
     async def _limited(self, waiting: Awaitable[None], why: Turned) -> None:
         try:
@@ -173,7 +173,7 @@ class Guard:
                     await self._ping(self._clock() + timeout_s)
             except (ErpError, TimeoutError):
                 self._metrics.probed(answered=False)
-            except Exception:  # noqa: BLE001 -- whatever is wrong with an answer, an ERP that mends is found again
+            except Exception:  # noqa: BLE001 -- whatever is wrong with the answer, probing goes on
                 _log.exception("the ERP could not be probed")
                 self._metrics.probed(answered=False)
             else:

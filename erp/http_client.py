@@ -1,7 +1,7 @@
-"""JSON over HTTP as an ERP is spoken to: one deadline for the whole exchange, a size limit, no redirects, decimals.
+"""A client for JSON over HTTP, with one deadline for the whole call, a size limit, no redirects, and exact decimals.
 
-aiohttp, because its `total` timeout covers connecting, headers and a body that comes a byte a second, and because it is
-released every few weeks; httpx, the usual other choice, times out single reads only and had its last release in 2024.
+It uses aiohttp, whose `total` timeout covers connecting, headers and a body that trickles in, and which is released
+every few weeks. httpx, the common alternative, has timeouts for single reads only and had its last release in 2024.
 """
 
 import json
@@ -32,7 +32,7 @@ _UNAUTHORISED: Final = (401, 403)
 
 
 class JsonClient:
-    """Exchanges JSON with one server. Made and used inside one event loop."""
+    """Calls one server. Made and used in one event loop."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class JsonClient:
             connector=aiohttp.TCPConnector(limit=connections_max, ssl=context),
             cookie_jar=aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar(),
             headers=headers,
-            trust_env=False,  # a proxy of the environment would see prices
+            trust_env=False,  # a proxy from the environment would see prices
         )
 
     async def close(self) -> None:
-        """Ends connections."""
+        """Closes the connections."""
         await self._session.close()
 
     async def __aenter__(self) -> Self:
@@ -64,7 +64,7 @@ class JsonClient:
     ) -> None:
         await self.close()
 
-    async def exchange(
+    async def call(
         self,
         method: str,
         url: str,
@@ -74,11 +74,11 @@ class JsonClient:
         headers: Mapping[str, str] | None = None,
         may_be_empty: bool = False,
     ) -> Any:
-        """The decoded answer. Raises ErpTimeoutError, ErpUnavailableError, ErpBusyError, ErpRefusedError (401 and 403:
-        UnauthorisedError) and ErpAnswerError."""
+        """Makes a call and returns the decoded answer. Raises ErpTimeoutError, ErpUnavailableError, ErpBusyError,
+        ErpRefusedError (UnauthorisedError for 401 and 403) and ErpAnswerError."""
         left_s = deadline_s - monotonic()
         if left_s <= 0:
-            raise ErpTimeoutError("the deadline passed before the ERP was asked")
+            raise ErpTimeoutError("the deadline passed before the call")
         sent = {"Accept": "application/json", **(headers or {})}
         data = None
         if body is not None:
@@ -87,7 +87,7 @@ class JsonClient:
         try:
             async with self._session.request(
                 method,
-                URL(url, encoded=True),  # quoted already: requoted, a quoted & of a value would part it
+                URL(url, encoded=True),  # already quoted; quoting again would break a quoted &
                 data=data,
                 headers=sent,
                 allow_redirects=False,
@@ -96,10 +96,10 @@ class JsonClient:
                 _check_status(response)
                 raw = await self._read(response)
         except TimeoutError:
-            raise ErpTimeoutError(f"no whole answer within {left_s:.3f} s") from None
+            raise ErpTimeoutError(f"no complete answer within {left_s:.3f} s") from None
         except aiohttp.ClientError as error:
             raise ErpUnavailableError(f"{type(error).__name__}: {error}") from None
-        except (OSError, ValueError) as error:  # ValueError: a URL or header that is none
+        except (OSError, ValueError) as error:  # ValueError: an invalid URL or header
             raise ErpUnavailableError(f"{type(error).__name__}: {error}") from None
         return None if may_be_empty and not raw.strip() else decode(raw)
 
@@ -137,19 +137,19 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
 
 
 def decode(raw: bytes) -> Any:
-    """JSON whose numbers with a point are decimals; NaN and infinity are refused. Raises ErpAnswerError."""
+    """Decodes JSON with fractions as decimals; refuses NaN and infinity. Raises ErpAnswerError."""
     try:
         return json.loads(raw, parse_float=Decimal, parse_constant=_refuse_constant)
     except (UnicodeDecodeError, ValueError, RecursionError, InvalidOperation) as error:
-        raise ErpAnswerError(Refusal.SCHEMA, f"no JSON: {error}", _text(raw)) from None
+        raise ErpAnswerError(Refusal.SCHEMA, f"not JSON: {error}", _text(raw)) from None
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ErpAnswerError(Refusal.NOT_A_NUMBER, f"{name} in place of a number")
+    raise ErpAnswerError(Refusal.NOT_A_NUMBER, f"{name} is not a number")
 
 
 def encode(value: object) -> str:
-    """JSON in which a decimal is a number to its last digit: no binary float on the way."""
+    """Encodes JSON with decimals as exact numbers, without a binary float on the way."""
     match value:
         case Decimal():
             return f"{value:f}"

@@ -1,7 +1,7 @@
-"""Any ERP with a JSON interface over HTTP (OData and the like), described in a TOML file: see docs/erp.md.
+"""The adapter for ERPs with a JSON interface over HTTP (OData and the like), mapped by a TOML file: see docs/erp.md.
 
-`examples/erp` has mappings of two ERPs. A mapping says for prices, stock and each table: the URL, the body, where
-the rows of the answer are, and which member of a row is what.
+`examples/erp` has mappings for two ERPs. For prices, stock and each table a mapping has the URL, the body, the path to
+the rows of the answer, and the paths to the members of a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ _PRICE_FIELDS: Final = (
 )
 _STOCK_FIELDS: Final = ("sku", "branch", "on_hand", "available", "committed")
 _OPTIONAL: Final = frozenset({"min_quantity", "valid_from", "valid_until"})
-"""Members that may be missing from a row: there is no such limit then."""
+"""Members that may be missing from a row, which means no limit."""
 PAGES_MAX: Final = 100_000
 
 Values = dict[str, Any]
@@ -61,35 +61,35 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How one kind of question is asked and its answer read."""
+    """How to ask one kind of question and read its answer."""
 
     path: str
     """After `base_url`."""
     method: str = "GET"
     body: Mapping[str, Any] | None = None
     line: Mapping[str, Any] | None = None
-    """Of a body that asks many lines: one of them."""
+    """The template of a line, for a body with many lines."""
     lines: str = ""
-    """Where those stand in the body."""
+    """The path of the lines in the body."""
     rows: str = ""
-    """Where the rows are in the answer; a table there counts as one row."""
+    """The path of the rows in the answer; an object there counts as one row."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """What a row says, by our name for it: paths into the row."""
+    """Paths into a row, by our names."""
     absent: str = "failure"
-    """What an answer without a row means: `failure` or `no_price`."""
+    """The meaning of an answer without a row: `failure` or `no_price`."""
     next: str = ""
-    """Of a table: where the answer has the URL of the next page."""
+    """For tables: the path of the URL of the next page."""
     constants: Mapping[str, str] = field(default_factory=dict)
-    """Of a table: columns with the same text in every row."""
+    """For tables: columns with the same text in every row."""
 
     @property
     def shared(self) -> set[str]:
-        """What is said once for all lines of a call."""
+        """The values that all lines of a call share."""
         return placeholders(self.path) | placeholders(self.body)
 
     @classmethod
     def read(cls, section: Section, values: Sequence[str], fields: Sequence[str] | None) -> "Endpoint":
-        """Reads the table; `fields` None takes any column. Raises ErpConfigError."""
+        """Reads the table; `fields` None allows any column. Raises ErpConfigError."""
         endpoint = cls(
             path=section.text("path"),
             method=section.word("method", ("GET", "POST", "PUT"), "GET"),
@@ -129,7 +129,7 @@ class HttpJsonSettings:
     ping: str
     headers: Mapping[str, str]
     uoms: Mapping[str, str | int] | None
-    """The ERP's names of our units; None: the same, else one that is not there is not asked."""
+    """The ERP's names of our units; None: the same names. Lines with an unmapped unit are not asked."""
     ca_file: str | None
 
     @classmethod
@@ -180,7 +180,7 @@ def _uoms(section: Section) -> Mapping[str, str | int] | None:
 
 
 class HttpJsonAdapter:
-    """See `erp.protocol.ErpAdapter`. Made inside the event loop that uses it."""
+    """See `erp.protocol.ErpAdapter`. Made in the event loop that uses it."""
 
     def __init__(self, settings: ErpSettings) -> None:
         self.name = settings.name
@@ -196,11 +196,11 @@ class HttpJsonAdapter:
         self._login = Login(self._settings.login, self._settings.base_url, self._client)
 
     def price_batches(self, questions: Sequence[PriceQuestion]) -> list[list[int]]:
-        """Questions that share all that a call says once."""
+        """Questions with equal values of everything that the lines of a call share."""
         return self._batches(self._settings.prices, [self._price_values(q) for q in questions])
 
     def stock_batches(self, questions: Sequence[StockQuestion]) -> list[list[int]]:
-        """As `price_batches`; empty where the mapping has no stock."""
+        """As `price_batches`; empty if the mapping has no stock."""
         endpoint = self._settings.stock
         return self._batches(endpoint, [self._stock_values(q) for q in questions]) if endpoint else []
 
@@ -260,7 +260,7 @@ class HttpJsonAdapter:
             body = body or {}
             put_at(body, endpoint.lines, [fill_body(endpoint.line, each) for each in values])
         url = self._settings.base_url + fill_url(endpoint.path, common)
-        return rows_of(endpoint, await self._login.exchange(endpoint.method, url, body, deadline_s))
+        return rows_of(endpoint, await self._login.call(endpoint.method, url, body, deadline_s))
 
     def _price(self, question: PriceQuestion, rows: Sequence[Any]) -> PriceReply | LineFailure:
         endpoint, zone = self._settings.prices, self._settings.time_zone
@@ -281,24 +281,24 @@ class HttpJsonAdapter:
         except _UnreadableError as error:
             return LineFailure(error.reason, str(error))
 
-    def _our_uom(self, question: PriceQuestion, told: str | None) -> str | None:
-        return question.uom if told == text_of(self._uom(question)) else told
+    def _our_uom(self, question: PriceQuestion, echoed: str | None) -> str | None:
+        return question.uom if echoed == text_of(self._uom(question)) else echoed
 
     async def extract(self, as_of_us: int, deadline_s: float) -> Extract:
-        """Reads every mapped table, page after page."""
+        """Reads every mapped table, page by page."""
         tables = {
             name: await self._table(endpoint, deadline_s) for name, endpoint in self._settings.tables.items()
         }
         if not tables:
             raise ErpConfigError(f"{self.name} has no [http_json.tables]: nothing to extract")
-        del as_of_us  # rows carry the ERP's own instants
+        del as_of_us  # rows have the ERP's own instants
         return Extract(tables, self._settings.time_zone.key)
 
     async def _table(self, endpoint: Endpoint, deadline_s: float) -> list[dict[str, str]]:
         found: list[dict[str, str]] = []
         url = self._settings.base_url + fill_url(endpoint.path, {})
         for _ in range(PAGES_MAX):
-            answer = await self._login.exchange(endpoint.method, url, endpoint.body, deadline_s)
+            answer = await self._login.call(endpoint.method, url, endpoint.body, deadline_s)
             for row in rows_of(endpoint, answer):
                 texts = {}
                 for column, path in endpoint.fields.items():
@@ -315,17 +315,17 @@ class HttpJsonAdapter:
 
     async def ping(self, deadline_s: float) -> None:
         """GETs the `ping` path."""
-        await self._login.exchange(
+        await self._login.call(
             "GET", self._settings.base_url + fill_url(self._settings.ping, {}), None, deadline_s
         )
 
     async def close(self) -> None:
-        """Ends connections."""
+        """Closes the connections."""
         await self._client.close()
 
 
 class _UnreadableError(Exception):
-    """A row that is not what the mapping says."""
+    """A row does not match the mapping."""
 
     def __init__(self, reason: Refusal, message: str) -> None:
         super().__init__(message)
@@ -344,7 +344,7 @@ def rows_of(endpoint: Endpoint, answer: Any) -> list[Any]:
 
 
 def _member(endpoint: Endpoint, row: Any, name: str) -> Any:
-    """A member of a row, None where it is not mapped; raises _UnreadableError where it is not there."""
+    """A member of a row, None if it is not mapped; raises _UnreadableError if it is missing."""
     if name not in endpoint.fields:
         return None
     value = at_path(row, endpoint.fields[name])
@@ -373,7 +373,7 @@ def _number(endpoint: Endpoint, row: Any, name: str) -> Decimal | None:
 
 
 def _until_us(text: str, zone: ZoneInfo) -> int:
-    """A date, inclusive, or an instant, from which on another price may hold; without an offset it is local."""
+    """When a price ends: after a date, or at an instant, which is local time without an offset."""
     try:
         if len(text) == 10:
             return first_instant_us(date.fromisoformat(text) + timedelta(days=1), zone)
@@ -384,9 +384,9 @@ def _until_us(text: str, zone: ZoneInfo) -> int:
 
 
 def _price_row(endpoint: Endpoint, question: PriceQuestion, rows: Sequence[Any], day: date, uom: str) -> Any:
-    """The row that answers: of the item and unit, valid on the day, with the highest break that is reached.
+    """The row with the answer: of the item and unit, valid on the day, with the highest break that is reached.
 
-    Where none is of the item, the first is taken: its validation says what is wrong with it.
+    If no row is of the item, the first row is returned, and its validation reports what is wrong with it.
     """
     mine = [row for row in rows if _echo(endpoint, row, "sku") in {None, question.sku}]
     if not mine:

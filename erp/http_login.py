@@ -1,4 +1,4 @@
-"""How the HTTP/JSON adapter says who it is: a token, basic authentication, or a session that a login opens."""
+"""The authentication of the HTTP/JSON adapter: a token, basic authentication, or a session with a login."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ from pricegrid.erp.settings import Secret, Section
 from pricegrid.erp.templates import check_template, fill_body
 
 LOGIN_PAUSE_S: Final = 5.0
-"""Between two logins: an ERP that refuses every session is not asked twice as often."""
+"""The least time between two logins, so that an ERP that refuses every session does not get twice the calls."""
 _KINDS: Final = ("none", "token", "basic", "session")
 
 
@@ -23,15 +23,15 @@ class LoginSettings:
 
     kind: str = "none"
     header: str = "Authorization"
-    """Of a token."""
+    """The header of a token."""
     prefix: str = "Bearer "
     user: str = ""
     secret: Secret | None = None
     """The token or the password."""
     path: str = ""
-    """Of a session's login, POSTed to."""
+    """The path of a session's login, called by POST."""
     body: Mapping[str, Any] | None = None
-    """Of it: {user} and {password}."""
+    """The body of the login, with {user} and {password}."""
 
     @classmethod
     def read(cls, section: Section) -> "LoginSettings":
@@ -56,7 +56,7 @@ class LoginSettings:
 
 
 class Login:
-    """Headers for requests, and a session where the ERP wants one; its cookie is kept by the client."""
+    """Authenticates calls by headers or by a session, whose cookie the client keeps."""
 
     def __init__(self, settings: LoginSettings, base_url: str, client: JsonClient) -> None:
         self._settings = settings
@@ -66,18 +66,18 @@ class Login:
         self._sessions = 0
         self._login_at_s = float("-inf")
 
-    async def exchange(self, method: str, url: str, body: object | None, deadline_s: float) -> Any:
-        """As `JsonClient.exchange`, logged in; a session that has ended is renewed once."""
+    async def call(self, method: str, url: str, body: object | None, deadline_s: float) -> Any:
+        """As `JsonClient.call`, authenticated; an expired session is renewed once."""
         sessions = await self._session(0, deadline_s)
         try:
-            return await self._client.exchange(
+            return await self._client.call(
                 method, url, deadline_s=deadline_s, body=body, headers=self._headers()
             )
         except UnauthorisedError:
             if self._settings.kind != "session":
                 raise
             await self._session(sessions, deadline_s)
-            return await self._client.exchange(method, url, deadline_s=deadline_s, body=body)
+            return await self._client.call(method, url, deadline_s=deadline_s, body=body)
 
     def _headers(self) -> dict[str, str]:
         settings = self._settings
@@ -91,7 +91,7 @@ class Login:
         return {}
 
     async def _session(self, ended: int, deadline_s: float) -> int:
-        """Opens a session if there is none after the one that has ended; its number."""
+        """Opens a session unless there is one newer than `ended`; returns its number."""
         settings = self._settings
         if settings.kind != "session":
             return 0
@@ -99,17 +99,15 @@ class Login:
             if self._sessions > ended:
                 return self._sessions
             if monotonic() - self._login_at_s < LOGIN_PAUSE_S:
-                raise ErpUnavailableError("the session was refused, and the last login was a moment ago")
+                raise ErpUnavailableError("the session was refused just after a login")
             self._login_at_s = monotonic()
             password = settings.secret.value if settings.secret else ""
             body = fill_body(settings.body, {"user": settings.user, "password": password})
             url = self._base_url + settings.path
             try:
-                await self._client.exchange("POST", url, deadline_s=deadline_s, body=body, may_be_empty=True)
+                await self._client.call("POST", url, deadline_s=deadline_s, body=body, may_be_empty=True)
             except (ErpUnavailableError, asyncio.CancelledError) as error:
-                if not isinstance(
-                    error, ErpBusyError
-                ):  # nobody refused it: a caller in a hurry keeps no other out
+                if not isinstance(error, ErpBusyError):  # not refused: let the next caller log in at once
                     self._login_at_s = float("-inf")
                 raise
             self._sessions += 1

@@ -1,4 +1,4 @@
-"""Business dates of an ERP, and the instants they begin at."""
+"""Business dates of an ERP, and the instants at which they begin."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -11,13 +11,13 @@ _MAX_US: Final = (datetime(9999, 12, 30, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 def business_date(instant_us: int, zone: ZoneInfo) -> date:
-    """The date of an instant in a zone; beyond the calendar, its first or last day."""
+    """The date of an instant in a zone, clamped to the calendar's first and last day."""
     instant = _EPOCH + min(max(instant_us, _MIN_US), _MAX_US) * _MICROSECOND
     return instant.astimezone(zone).date()
 
 
 def first_instant_us(day: date, zone: ZoneInfo) -> int:
-    """When a date begins in a zone; a midnight that a change of the clock leaves out begins with the change."""
+    """When a date begins in a zone; if a clock change skips midnight, at the clock change."""
     return (datetime.combine(day, time.min, zone).astimezone(UTC) - _EPOCH) // _MICROSECOND
 
 

@@ -1,4 +1,4 @@
-"""How much the ERP is asked: calls a second, calls at once, and calls made again."""
+"""Limits on the calls of the ERP: rate, concurrency and retries."""
 
 import asyncio
 import contextlib
@@ -8,10 +8,10 @@ from pricegrid.erp.protocol import ErpBusyError
 
 
 class RateLimit:
-    """So many calls a second, with a burst after a pause: a token bucket.
+    """A token bucket: calls per second, with a burst after a pause.
 
-    Own code, because the wait must be known beforehand: who would wait beyond their deadline is refused at once
-    (aiolimiter waits, whatever the deadline).
+    Why not aiolimiter: the wait must be known beforehand, so that a caller that would wait beyond its deadline is
+    refused at once.
     """
 
     def __init__(self, calls_per_s: int, burst: int, clock: Callable[[], float]) -> None:
@@ -22,23 +22,23 @@ class RateLimit:
         self._at_s = clock()
 
     async def wait(self, deadline_s: float) -> None:
-        """Waits for a turn. Raises ErpBusyError when it would come after the deadline."""
+        """Waits for a token. Raises ErpBusyError if there will be none before the deadline."""
         now_s = self._clock()
         self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._calls_per_s)
         self._at_s = now_s
         pause_s = max(0.0, (1.0 - self._tokens) / self._calls_per_s)
         if now_s + pause_s >= deadline_s:
-            raise ErpBusyError("the rate limit leaves no turn before the deadline")
-        self._tokens -= 1.0  # below 0: turns that are given away already
+            raise ErpBusyError("the rate limit allows no call before the deadline")
+        self._tokens -= 1.0  # below 0: tokens that waiting callers have reserved
         if pause_s:
             await asyncio.sleep(pause_s)
 
 
 class Bulkhead:
-    """So many calls at once, and so many that wait for a place."""
+    """Limits the concurrent calls, and those that wait for a slot."""
 
     def __init__(self, concurrent_max: int, waiting_max: int, clock: Callable[[], float]) -> None:
-        self._places = asyncio.Semaphore(concurrent_max)
+        self._slots = asyncio.Semaphore(concurrent_max)
         self._concurrent_max = concurrent_max
         self._waiting_max = waiting_max
         self._clock = clock
@@ -47,20 +47,20 @@ class Bulkhead:
 
     @property
     def has_room(self) -> bool:
-        """Whether a call of little importance would be in nobody's way."""
+        """Whether a low-priority call would not delay others."""
         return not self._waiting and self.running * 2 < self._concurrent_max
 
     @contextlib.asynccontextmanager
-    async def place(self, deadline_s: float) -> AsyncIterator[None]:
-        """Holds a place. Raises ErpBusyError when too many wait, or none comes free in time."""
-        if self._places.locked() and self._waiting >= self._waiting_max:
+    async def slot(self, deadline_s: float) -> AsyncIterator[None]:
+        """Holds a slot. Raises ErpBusyError if too many calls wait, or if none becomes free in time."""
+        if self._slots.locked() and self._waiting >= self._waiting_max:
             raise ErpBusyError("too many calls wait for the ERP")
         self._waiting += 1
         try:
             async with asyncio.timeout(max(0.0, deadline_s - self._clock())):
-                await self._places.acquire()
+                await self._slots.acquire()
         except TimeoutError:
-            raise ErpBusyError("no place came free before the deadline") from None
+            raise ErpBusyError("no slot became free before the deadline") from None
         finally:
             self._waiting -= 1
         self.running += 1
@@ -68,11 +68,11 @@ class Bulkhead:
             yield
         finally:
             self.running -= 1
-            self._places.release()
+            self._slots.release()
 
 
 class RetryBudget:
-    """Retries as a share of first calls: a storm is amplified by that share at most, however long it lasts."""
+    """Limits retries to a share of first calls, which bounds the amplification of an overload."""
 
     def __init__(self, retry_pct: int, saved_max: int = 10) -> None:
         self._retry_pct = retry_pct
@@ -80,11 +80,11 @@ class RetryBudget:
         self._saved = 0
 
     def first_call(self) -> None:
-        """A call was made for the first time."""
+        """Note the first attempt of a call."""
         self._saved = min(self._saved_max, self._saved + self._retry_pct)
 
     def take(self) -> bool:
-        """Whether a call may be made again; it then counts."""
+        """Takes a retry from the budget; returns whether there was one."""
         if self._saved < 100:
             return False
         self._saved -= 100

@@ -1,7 +1,7 @@
-"""Which ERP owns which entity, while an old and a new one run side by side.
+"""The mastering table: which ERP owns which entity, while an old and a new one run in parallel.
 
-A TOML file: `default = "old"`, then a table of owners by entity, `[owners]` with `prices = "new"`. An entity is one of
-those below or a table of the dataset; a table named itself beats the entity it belongs to.
+It is a TOML file with `default = "old"` and a table `[owners]`, for example `prices = "new"`. The keys are the entities
+below or tables of the dataset; the key of a table takes precedence over that of its entity.
 """
 
 import tomllib
@@ -23,7 +23,7 @@ ENTITIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "moves": ("receipts", "demands"),
     }
 )
-"""Entities, and the tables of a dataset that hold them."""
+"""The entities, with their tables of a dataset."""
 
 _ENTITY_OF: Final = MappingProxyType({table: name for name, tables in ENTITIES.items() for table in tables})
 
@@ -33,12 +33,12 @@ class Mastering:
     """Owners by entity or table."""
 
     default: str | None = None
-    """Of what is not named; None: whoever has it."""
+    """The owner of all other entities; None: any ERP that has them."""
     owners: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "Mastering":
-        """Reads the file; raises ErpConfigError, which names the field."""
+        """Reads the file; raises ErpConfigError, whose text names the field."""
         try:
             members = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -52,18 +52,18 @@ class Mastering:
         for entity, owner in owners.items():
             if entity not in ENTITIES and entity not in _ENTITY_OF:
                 known = ", ".join((*ENTITIES, *_ENTITY_OF))
-                raise ErpConfigError(f"{path}: owners.{entity} is no entity; there are {known}")
+                raise ErpConfigError(f"{path}: owners.{entity} is not an entity; there are {known}")
             if not isinstance(owner, str) or not owner:
                 raise ErpConfigError(f"{path}: owners.{entity} must be the name of an ERP")
         return cls(default, owners)
 
     def owner(self, table: str) -> str | None:
-        """Who owns a table or entity; None: nobody in particular."""
+        """The owner of a table or entity; None: not specified."""
         entity = _ENTITY_OF.get(table, table)
         return self.owners.get(table) or self.owners.get(entity) or self.default
 
     def takes(self, table: str, erp: str) -> bool:
-        """Whether a table is read from that ERP."""
+        """Whether to read a table from that ERP."""
         return self.owner(table) in {None, erp}
 
 

@@ -1,4 +1,4 @@
-"""What is counted of an ERP; `service.erp_overlay.metrics` counts it for Prometheus."""
+"""The metrics of an ERP as an interface; `service.erp_overlay.metrics` implements it for Prometheus."""
 
 from enum import StrEnum
 from typing import Protocol
@@ -14,10 +14,10 @@ class CallOutcome(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
     BUSY = "BUSY"
     ANSWER = "ANSWER"
-    """It answered what can't be used as a whole."""
+    """The answer as a whole is unusable."""
     REFUSED = "REFUSED"
     ABANDONED = "ABANDONED"
-    """The caller's deadline was too short to say anything of the ERP."""
+    """The caller's deadline was too short to tell anything about the ERP."""
 
 
 class Turned(StrEnum):
@@ -27,23 +27,23 @@ class Turned(StrEnum):
     BULKHEAD = "BULKHEAD"
     RATE = "RATE"
     REQUESTS = "REQUESTS"
-    """Too many requests wait for the ERP already."""
+    """Too many requests wait for the ERP."""
     DEADLINE = "DEADLINE"
 
 
 class LineResult(StrEnum):
-    """What became of one line that the ERP should answer."""
+    """The result of one line for the ERP."""
 
     ERP = "ERP"
     ERP_CACHED = "ERP_CACHED"
     LAST_KNOWN = "LAST_KNOWN"
     REFUSED = "REFUSED"
-    """Answered, and the answer was refused."""
+    """The ERP's answer was refused."""
     UNAVAILABLE = "UNAVAILABLE"
 
 
 class BreakerState(StrEnum):
-    """Of the circuit breaker."""
+    """The state of the circuit breaker."""
 
     CLOSED = "CLOSED"
     HALF_OPEN = "HALF_OPEN"
@@ -51,22 +51,22 @@ class BreakerState(StrEnum):
 
 
 class ErpMetrics(Protocol):
-    """Counters. Every method may be called by any thread."""
+    """Counters. All methods are safe to call from any thread."""
 
     def called(self, outcome: CallOutcome, seconds: float) -> None:
-        """One call ended."""
+        """A call ended."""
 
     def turned_away(self, why: Turned) -> None:
         """A call was not made."""
 
     def retried(self) -> None:
-        """A call is made again."""
+        """A call is retried."""
 
     def coalesced(self, lines: int) -> None:
-        """Lines that wait for the answer to an equal question."""
+        """Lines share the call of an equal question."""
 
     def breaker(self, state: BreakerState) -> None:
-        """The breaker changed."""
+        """The circuit breaker changed its state."""
 
     def probed(self, *, answered: bool) -> None:
         """A probe ended."""
@@ -75,7 +75,7 @@ class ErpMetrics(Protocol):
         """An answer was refused."""
 
     def line(self, result: LineResult) -> None:
-        """A line was answered, or not."""
+        """A line got this result."""
 
     def compared(self, book_id: str, *, equal: bool) -> None:
         """An ordinary price was compared with the ERP's."""

@@ -1,9 +1,9 @@
-"""Proof, all day, that ordinary prices equal the ERP's: a small sample is asked from the ERP in the background.
+"""Parity: compares a small sample of ordinary prices with the ERP's in the background, all day.
 
-    request ──offer──▶ bounded queue ──thread: so many a second──▶ gateway.compare ──▶ metrics, STORE/erp-parity.sqlite
+    request ──offer──▶ bounded queue ──thread, rate-limited──▶ gateway.compare ──▶ metrics, STORE/erp-parity.sqlite
 
-Comparing never stands in anybody's way: the queue drops what is too much, and nothing is asked while callers use the
-ERP. When the mismatches of a book pass the limit, the book is flagged until the next load.
+Comparisons never delay requests: a full queue drops samples, and no comparison is made while requests use the ERP. When
+the mismatches of a book exceed the limit, the book is flagged until the next load.
 """
 
 import json
@@ -20,9 +20,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from pricegrid.erp.control import ErpControl, Flag
 from pricegrid.erp.gateway import ErpGateway
 from pricegrid.erp.observe import ErpMetrics
+from pricegrid.erp.operator_flags import Flag, OperatorFlags
 from pricegrid.erp.settings import ParitySettings
 from pricegrid.erp.validation import PriceCheck
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
@@ -32,15 +32,15 @@ _log = logging.getLogger(__name__)
 
 WAITING_MAX: Final = 1_000
 MISMATCHES_MAX: Final = 10_000
-"""Kept in the file; the oldest go first."""
+"""Mismatches in the file; beyond, the oldest are deleted."""
 COMPARE_TIMEOUT_S: Final = 2.0
 FRESH_US: Final = 5_000_000
-"""Only questions about now are compared: an `as_of` this far from it is not."""
+"""Only questions about now are compared: `as_of` may be this far from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One line on which an ordinary price and the ERP's differ."""
+    """A line whose ordinary price differs from the ERP's."""
 
     snapshot_version: str
     book_id: str
@@ -60,25 +60,25 @@ class Mismatch:
 
 @dataclass(slots=True)
 class BookParity:
-    """How often a book's prices were compared, and differed."""
+    """The numbers of comparisons and mismatches of a book."""
 
     checked: int = 0
     mismatched: int = 0
 
     @property
     def mismatch_pct(self) -> Decimal:
-        """Mismatches in percent of checks."""
+        """Mismatches in percent of comparisons."""
         return Decimal(100 * self.mismatched) / max(1, self.checked)
 
 
 class ParityFile:
-    """What was compared, in `STORE/erp-parity.sqlite`, by all processes of a host."""
+    """The comparisons of all processes of a host, in `STORE/erp-parity.sqlite`."""
 
     def __init__(self, store: Path) -> None:
         self._path = store / "erp-parity.sqlite"
 
     def add(self, version: str, book_id: str, mismatch: Mismatch | None) -> BookParity:
-        """Counts one comparison; how the book stands in that snapshot."""
+        """Counts one comparison; returns the numbers of the book in that snapshot."""
         with self._open() as db:
             row = db.execute(
                 "INSERT INTO books VALUES (?, ?, 1, ?) ON CONFLICT (version, book) DO UPDATE SET "
@@ -96,7 +96,7 @@ class ParityFile:
         return BookParity(*row)
 
     def books(self, version: str | None = None) -> Mapping[tuple[str, str], BookParity]:
-        """By snapshot version and book; of one version, or all."""
+        """The numbers by snapshot version and book, of one version or all."""
         if not self._path.exists():
             return {}
         with self._open() as db:
@@ -108,7 +108,7 @@ class ParityFile:
         return {(each[0], each[1]): BookParity(each[2], each[3]) for each in rows}
 
     def mismatches(self, version: str | None = None) -> list[Mismatch]:
-        """The lines that differed, the oldest first."""
+        """The mismatches, oldest first."""
         if not self._path.exists():
             return []
         with self._open() as db:
@@ -137,13 +137,13 @@ class SampledEngine(Protocol):
     """What the sampler needs of a price engine."""
 
     def book_id(self, book: int) -> str:
-        """By ordinal."""
+        """The id of a book, by ordinal."""
 
     def entry_id(self, entry: int) -> str:
-        """By ordinal."""
+        """The id of an entry, by ordinal."""
 
     def base_uom(self, sku: str) -> str:
-        """Of an item."""
+        """The base unit of an item."""
 
 
 class SampledSnapshot(Protocol):
@@ -151,7 +151,7 @@ class SampledSnapshot(Protocol):
 
     @property
     def version(self) -> str:
-        """Its version."""
+        """The snapshot's version."""
 
     @property
     def engine(self) -> Any:
@@ -160,7 +160,7 @@ class SampledSnapshot(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One ordinary answer to be compared."""
+    """An ordinary answer to compare."""
 
     version: str
     book_id: str
@@ -169,7 +169,7 @@ class Sample:
 
 
 def make_sample(loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers, line: int) -> Sample:
-    """One answered line, ready to be compared."""
+    """The sample of an answered line."""
     engine: SampledEngine = loaded.engine
     sku = ask.skus[line].decode()
     question = PriceQuestion(
@@ -192,12 +192,12 @@ def make_sample(loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers, l
 
 @dataclass(slots=True)
 class ParitySampler:
-    """Samples ordinary answers and compares them. `offer` may be called by any thread and never waits."""
+    """Samples ordinary answers and compares them. `offer` is safe to call from any thread and never blocks."""
 
     settings: ParitySettings
     gateway: ErpGateway
     file: ParityFile
-    control: ErpControl
+    flags: OperatorFlags
     metrics: ErpMetrics
     now_us: Callable[[], int]
     chance: Callable[[], float] = random.random
@@ -206,22 +206,22 @@ class ParitySampler:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Starts to compare."""
+        """Starts the thread."""
         self._thread = threading.Thread(target=self._run, name="erp-parity", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stops; what waits is not compared."""
+        """Stops; samples in the queue are dropped."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
 
     def is_due(self, lines: int) -> bool:
-        """Draws whether a request is to be sampled: each of its lines with the configured chance, one at most."""
+        """Draws whether to sample a request: one of its lines, with the configured probability per line."""
         return self.chance() < self.settings.sample_per_million / MICROS * lines
 
     def offer(self, loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
-        """Takes one line of a request that is due, if it is an ordinary one."""
+        """Samples a random line of a request that is due, if that line is ordinary."""
         if abs(ask.as_of_us - self.now_us()) > FRESH_US:
             return
         line = int(self.chance() * len(ask.skus))
@@ -244,11 +244,11 @@ class ParitySampler:
                 continue
             try:
                 self.compare([sample])
-            except Exception:  # noqa: BLE001 -- whatever is wrong with one, the next is compared
+            except Exception:  # noqa: BLE001 -- whatever is wrong with one sample, the next is compared
                 _log.exception("a price could not be compared with the ERP")
 
     def compare(self, samples: Sequence[Sample]) -> None:
-        """Compares samples now; what the ERP does not answer counts as not compared."""
+        """Compares samples now; those that the ERP does not answer are not counted."""
         found = self.gateway.compare([each.check for each in samples], monotonic() + COMPARE_TIMEOUT_S)
         for sample, answer in zip(samples, found, strict=True):
             if answer is None or answer.price is None:
@@ -266,9 +266,7 @@ class ParitySampler:
             return
         reason = f"{book.mismatched} of {book.checked} prices differ from the ERP's"
         flag = Flag("book", sample.book_id, self.now_us(), reason, sample.version)
-        if sample.book_id not in self.control.read().flagged("book", sample.version) and self.control.flag(
-            flag
-        ):
+        if sample.book_id not in self.flags.read().flagged("book", sample.version) and self.flags.flag(flag):
             _log.error("book %s: %s; its prices are exceptions until the next load", sample.book_id, reason)
 
 

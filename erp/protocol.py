@@ -1,17 +1,17 @@
-"""What an ERP is asked and what it answers, whichever it is; and everything that can go wrong, in one tree.
+"""The interface of an ERP adapter: questions, replies, and one tree of errors.
 
     ErpError
-    ├── ErpConfigError          the operator mends the configuration; the text names the field
+    ├── ErpConfigError          the configuration is invalid; the text names the field
     ├── ErpUnavailableError     no answer now: refused connection, server error, local limit reached
-    │   ├── ErpTimeoutError     not within the deadline
+    │   ├── ErpTimeoutError     no answer within the deadline
     │   ├── ErpBusyError        our own bulkhead or rate limit, or the ERP's (HTTP 429)
-    │   └── CircuitOpenError    lately it did not answer, so it was not asked
-    ├── ErpAnswerError          it answered what can't be used as a whole: schema, size, redirect
-    └── ErpRefusedError         it understood and refused: rights, a malformed question
-        └── UnauthorisedError   it does not know us: credentials, or a session that has ended
+    │   └── CircuitOpenError    not called, because it did not answer recently
+    ├── ErpAnswerError          the answer as a whole is unusable: schema, size, redirect
+    └── ErpRefusedError         the ERP refused the call: permissions, a malformed question
+        └── UnauthorisedError   it did not authenticate us: wrong credentials, or an expired session
 
 Instants are microseconds since the epoch (`..._us`), deadlines seconds of the monotonic clock (`deadline_s`),
-quantities 10^-6 units (`..._micros`). Prices and quantities of answers are exact decimals, as the ERP wrote them.
+quantities 10^-6 units (`..._micros`). Prices and quantities of replies are exact decimals, as the ERP wrote them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,41 +28,41 @@ class Refusal(StrEnum):
     """Why an answer was not used; a value never changes its meaning."""
 
     SCHEMA = "SCHEMA"
-    """It is not what the adapter expects: no JSON, a member missing or of another type, another count of lines."""
+    """Not what the adapter expects: not JSON, a member missing or of a wrong type, a wrong number of lines."""
     SIZE = "SIZE"
-    """More bytes than an answer may have."""
+    """Too many bytes."""
     REDIRECT = "REDIRECT"
-    """It points elsewhere: followed, it could be anybody's answer."""
+    """A redirect: the answer could come from anyone."""
     NOT_A_NUMBER = "NOT_A_NUMBER"
     SIGN = "SIGN"
     """Below 0, or 0 where a price of 0 is not allowed."""
     PRECISION = "PRECISION"
-    """Finer than 10^-6: it could not be carried exactly."""
+    """Finer than 10^-6, so it can't be represented exactly."""
     RANGE = "RANGE"
-    """Beyond 64 bits of 10^-6, extended by the quantity too."""
+    """Beyond 64 bits of 10^-6, by itself or multiplied by the quantity."""
     CURRENCY = "CURRENCY"
     UNIT = "UNIT"
     OTHER_ITEM = "OTHER_ITEM"
     OTHER_CUSTOMER = "OTHER_CUSTOMER"
     OTHER_BRANCH = "OTHER_BRANCH"
     NOT_ECHOED = "NOT_ECHOED"
-    """It does not say what it is an answer to, and the configuration demands it."""
+    """It does not echo what the configuration requires."""
     BAND = "BAND"
-    """Too far from the price of the matrices."""
+    """Too far from the matrix price."""
     NO_PRICE = "NO_PRICE"
-    """It has no price where the matrices have one."""
+    """It has no price although there is a matrix price."""
 
 
 class ErpError(Exception):
-    """Root of what can go wrong with an ERP."""
+    """Root of the errors of an ERP."""
 
 
 class ErpConfigError(ErpError):
-    """The configuration can't be used; the text names the file and the field."""
+    """The configuration is invalid; the text names the file and the field."""
 
 
 class ErpUnavailableError(ErpError):
-    """No answer now; the question may be asked again."""
+    """No answer now; the question may be retried."""
 
 
 class ErpTimeoutError(ErpUnavailableError):
@@ -70,48 +70,48 @@ class ErpTimeoutError(ErpUnavailableError):
 
 
 class ErpBusyError(ErpUnavailableError):
-    """A limit is reached, ours or the ERP's: it was not asked, or sent us away. Not to be retried."""
+    """A limit was reached, ours or the ERP's. Not to be retried."""
 
 
 class CircuitOpenError(ErpUnavailableError):
-    """Lately the ERP did not answer; it was not asked, and is probed in the background."""
+    """The circuit breaker is open: the ERP was not called, and is probed in the background."""
 
 
 class ErpAnswerError(ErpError):
-    """An answer that can't be used as a whole."""
+    """The answer as a whole is unusable."""
 
     def __init__(self, reason: Refusal, message: str, excerpt: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.excerpt = excerpt
-        """The beginning of what came."""
+        """The beginning of the answer."""
 
 
 class ErpRefusedError(ErpError):
-    """The ERP refused the question; asking again changes nothing."""
+    """The ERP refused the question; retrying does not help."""
 
 
 class UnauthorisedError(ErpRefusedError):
-    """The ERP does not know us, or not any more."""
+    """The ERP did not authenticate us, or the session has expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceReply:
-    """What an ERP says to one price question. None in an echo: this ERP does not say it."""
+    """The reply to one price question. An echoed member is None if the ERP does not echo it."""
 
     sku: str | None
     customer_id: str | None
     uom: str | None
     currency: str | None
     unit_price: Decimal | None
-    """For one unit asked; None: the ERP has no price. May be anything a decimal can be: see `erp.validation`."""
+    """Per requested unit; None: the ERP has no price. Any decimal: it is not validated yet (`erp.validation`)."""
     valid_until_us: int | None = None
-    """From then on the price may be another; None: not said."""
+    """When the price may change; None: not specified."""
 
 
 @dataclass(frozen=True, slots=True)
 class StockQuestion:
-    """How much of an item there is at a branch, in the item's base unit, now (`as_of_us`)."""
+    """The stock of an item at a branch, in the item's base unit, now (`as_of_us`)."""
 
     sku: str
     branch: str
@@ -120,19 +120,19 @@ class StockQuestion:
 
 @dataclass(frozen=True, slots=True)
 class StockReply:
-    """What an ERP says to one stock question, in the base unit; None in an echo as in `PriceReply`."""
+    """The reply to one stock question, in the base unit; echoed members as in `PriceReply`."""
 
     sku: str | None
     branch: str | None
     on_hand: Decimal
-    """Physically there, signed."""
+    """The physical stock, signed."""
     available: Decimal
     """The lowest balance from today to the horizon by the ERP's own open moves, signed (A2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineFailure:
-    """One line of a batch that the ERP could not answer, or whose answer can't be read."""
+    """One line of a batch that the ERP could not answer, or whose answer can't be decoded."""
 
     reason: Refusal
     message: str
@@ -146,14 +146,14 @@ class Extract:
     time_zone: str
     """Of the ERP's business dates."""
     remarks: Sequence[str] = field(default_factory=tuple)
-    """What could not be carried over exactly, and what was done instead."""
+    """What could not be extracted exactly, and what was done instead."""
 
 
 class ErpAdapter(Protocol):
-    """One ERP. Used by one event loop; calls may overlap.
+    """One ERP. Used by one event loop; calls may be concurrent.
 
-    Questions carry explicit names: `uom` and `currency` are never ''. An empty `customer_id` asks for what everyone
-    pays. A reply is for the question of the same place.
+    Questions have explicit names: `uom` and `currency` are never ''. An empty `customer_id` asks for the list price.
+    Replies are in the order of the questions.
     """
 
     name: str
@@ -162,27 +162,27 @@ class ErpAdapter(Protocol):
     """Of its business dates."""
 
     def price_batches(self, questions: Sequence[PriceQuestion]) -> list[list[int]]:
-        """Places of questions that one call may answer together; every place once."""
+        """The indices of the questions that one call may answer together; every index once."""
         ...
 
     async def prices(
         self, questions: Sequence[PriceQuestion], deadline_s: float
     ) -> list[PriceReply | LineFailure]:
-        """One batch, one call. Raises `ErpError`."""
+        """Asks one batch in one call. Raises `ErpError`."""
         ...
 
     def stock_batches(self, questions: Sequence[StockQuestion]) -> list[list[int]]:
-        """As `price_batches`; empty when this ERP tells no stock."""
+        """As `price_batches`; empty when this ERP has no stock interface."""
         ...
 
     async def stock(
         self, questions: Sequence[StockQuestion], deadline_s: float
     ) -> list[StockReply | LineFailure]:
-        """One batch, one call. Raises `ErpError`."""
+        """Asks one batch in one call. Raises `ErpError`."""
         ...
 
     async def extract(self, as_of_us: int, deadline_s: float) -> Extract:
-        """All tables that this ERP can fill, as they are now, `as_of_us`. Raises `ErpError`."""
+        """All tables that this ERP provides, as of now (`as_of_us`). Raises `ErpError`."""
         ...
 
     async def ping(self, deadline_s: float) -> None:
@@ -190,5 +190,5 @@ class ErpAdapter(Protocol):
         ...
 
     async def close(self) -> None:
-        """Ends connections."""
+        """Closes the connections."""
         ...

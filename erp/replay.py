@@ -1,4 +1,4 @@
-"""A refused answer asked again: from the payload of a dead letter to an answer that is kept, or refused once more."""
+"""Replays dead letters: asks their questions again."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -12,18 +12,18 @@ from pricegrid.pricing_engine.model import MICROS, PriceQuestion
 
 
 class ReplayError(Exception):
-    """The payload is none of an ERP's; the text says what is wrong with it."""
+    """The payload is not that of an ERP's dead letter; the text says what is wrong with it."""
 
 
 Refreshed = Callable[[PriceCheck], PriceCheck]
-"""A check with what the matrices say now: since the letter they may have been mended, or have another end."""
+"""Updates a check with the current matrix price, which may have changed since the letter."""
 
 
 def replay(
     gateway: ErpGateway, payload: Mapping[str, Any], now_us: int, deadline_s: float, refreshed: Refreshed
 ) -> Answer | None:
-    """Asks the question of a dead letter again. A validated answer is kept in the cache as any other; None: there is
-    still none. Raises ReplayError."""
+    """Asks the question of a dead letter again. A validated answer is cached like any other. Returns None if there is
+    still no usable answer. Raises ReplayError."""
     try:
         asked = payload["question"]
         if payload["kind"] == "stock":
@@ -32,7 +32,7 @@ def replay(
             check = refreshed(_check(asked, payload.get("matrix_price"), now_us))
             found = gateway.prices([check], deadline_s)
     except (KeyError, TypeError, InvalidOperation) as error:
-        raise ReplayError(f"the payload is no question to an ERP: {error!r}") from None
+        raise ReplayError(f"the payload is not a question to an ERP: {error!r}") from None
     answer = found[0]
     return None if answer is None or answer.result is LineResult.LAST_KNOWN else answer
 

@@ -1,7 +1,7 @@
-"""The configuration of an ERP, a TOML file, as values that are whole or not there (docs/erp.md lists every field).
+"""The configuration of an ERP, read from a TOML file and validated (docs/erp.md lists every field).
 
-Durations carry their unit; defaults are meant to be left alone. Secrets come from the environment or from a file of
-their own, never from this one.
+Durations have their unit in the name; the defaults suit most installations. Secrets come from the environment or from
+a file of their own, never from this one.
 """
 
 import os
@@ -22,7 +22,7 @@ _NUMBER_MAX: Final = 10**9
 
 
 class Section:
-    """One table of the file: reads members with their kind and limits; `done` refuses what nobody read."""
+    """One table of the file: reads members by type and limits; `done` refuses members that were not read."""
 
     def __init__(self, members: Mapping[str, Any], path: str) -> None:
         self._members = dict(members)
@@ -30,7 +30,7 @@ class Section:
         self._read: set[str] = set()
 
     def name(self, key: str) -> str:
-        """The member as messages call it."""
+        """The full name of a member, for messages."""
         return f"{self._path}.{key}" if self._path else key
 
     def _take(self, key: str) -> Any:
@@ -49,7 +49,7 @@ class Section:
         return value
 
     def optional(self, key: str) -> str | None:
-        """A text, or None where there is none."""
+        """A text, or None if absent."""
         return self.text(key) if key in self._members else None
 
     def word(self, key: str, words: Iterable[str], default: str | None = None) -> str:
@@ -102,7 +102,7 @@ class Section:
         return value
 
     def table(self, key: str) -> Mapping[str, Any] | None:
-        """A table of anything, None where there is none."""
+        """A table, None if absent."""
         value = self._take(key)
         if value is not None and not isinstance(value, Mapping):
             raise ErpConfigError(f"{self.name(key)} must be a table")
@@ -113,19 +113,19 @@ class Section:
         return tuple(self._members)
 
     def section(self, key: str) -> "Section":
-        """A table inside; an empty one where there is none."""
+        """A nested table, empty if absent."""
         value = self._take(key)
         if value is not None and not isinstance(value, Mapping):
             raise ErpConfigError(f"{self.name(key)} must be a table")
         return Section(value or {}, self.name(key))
 
     def secret(self, key: str) -> "Secret | None":
-        """`KEY_env` or `KEY_file`, of which one at most; the value itself is refused."""
+        """A secret from `KEY_env` or `KEY_file`, of which at most one may be set; the value itself is refused."""
         if key in self._members:
-            raise ErpConfigError(f"{self.name(key)} may not stand in here: use {key}_env or {key}_file")
+            raise ErpConfigError(f"{self.name(key)} is not allowed in this file: use {key}_env or {key}_file")
         variable, path = self.optional(f"{key}_env"), self.optional(f"{key}_file")
         if variable and path:
-            raise ErpConfigError(f"{self.name(key)}_env and {key}_file: one of them is enough")
+            raise ErpConfigError(f"{self.name(key)}_env and {key}_file are both set: set only one of them")
         if variable:
             value = os.environ.get(variable, "")
             if not value:
@@ -139,7 +139,7 @@ class Section:
         return None
 
     def zone(self, key: str) -> ZoneInfo:
-        """An IANA time zone, UTC where none is said."""
+        """An IANA time zone, UTC if absent."""
         name = self.text(key, "UTC")
         try:
             return ZoneInfo(name)
@@ -147,7 +147,7 @@ class Section:
             raise ErpConfigError(f"{self.name(key)}: there is no time zone {name!r}") from None
 
     def done(self) -> None:
-        """Refuses members that nobody knows."""
+        """Refuses unknown members."""
         unknown = sorted(self._members.keys() - self._read)
         if unknown:
             known = ", ".join(sorted(self._read))
@@ -156,7 +156,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A password or token that is not printed by accident."""
+    """A password or token that is masked when printed."""
 
     value: str = field(repr=False)
 
@@ -166,30 +166,30 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
-    """`[limits]`: what protects the ERP from us and our callers from the ERP."""
+    """`[limits]`: protects the ERP from overload, and callers from a slow ERP."""
 
     timeout_ms: int = 800
-    """Longest wait for one call, whatever the caller's deadline."""
+    """The longest time of one call, whatever the caller's deadline."""
     request_wait_ms: int = 1500
-    """Longest wait of one request for all its calls, whatever its deadline."""
+    """The longest time that one request waits for all its calls, whatever its deadline."""
     concurrent_max: int = 4
-    """Calls under way at once, of each serving process."""
+    """Concurrent calls of each worker."""
     waiting_max: int = 64
-    """Calls that wait for one of those places; the next is refused at once."""
+    """Calls that may wait for a slot; beyond, they are refused at once."""
     requests_max: int = 4
-    """Requests of one process that may wait for the ERP at once; those beyond are answered without it."""
+    """Requests of each worker that may wait for the ERP; beyond, they are answered without it."""
     calls_per_s: int = 50
     burst: int = 20
-    """Calls at once after a pause."""
+    """Calls that may be made at once after a pause."""
     failures_max: int = 3
-    """Failed calls in a row that open the breaker; one that timed out opens it alone."""
+    """Consecutive failed calls that open the circuit breaker; a single timeout opens it too."""
     probe_ms: int = 1000
-    """Between two probes of an ERP that did not answer; each is moved at random by up to a quarter."""
+    """The interval of probes while the breaker is open, with a random jitter of up to a quarter."""
     retry_pct: int = 20
-    """Retries as a share of first calls; the storm that an ERP in trouble sees is larger by this at most."""
+    """Retries in percent of first calls; bounds the extra load on an ERP in trouble."""
     retries_max: int = 1
     backoff_ms: int = 50
-    """Mean wait before a retry; the real one is random between a half and three halves of it."""
+    """The mean wait before a retry; the actual one is random, between 50 % and 150 % of it."""
     answer_bytes_max: int = 1_048_576
 
     def __post_init__(self) -> None:
@@ -199,29 +199,29 @@ class GuardSettings:
 
 @dataclass(frozen=True, slots=True)
 class ValidationSettings:
-    """`[validation]`: what an answer must hold before it is used."""
+    """`[validation]`: the conditions for using an answer."""
 
     band_pct: Decimal = Decimal(50)
-    """How far a price may be from that of the matrices, in percent of the latter."""
+    """The greatest deviation from the matrix price, in percent of the latter."""
     unit_price_max: Mapping[str, Decimal] = field(default_factory=dict)
-    """The highest unit price of a currency that is believed, also where the matrices have none."""
+    """The highest accepted unit price by currency, also without a matrix price."""
     zero_allowed: bool = False
     echo_customer: bool = False
-    """Refuse answers that do not say for which customer they are; one that names another is always refused."""
+    """Refuse answers that do not echo the customer; one that echoes another is always refused."""
     echo_currency: bool = False
-    """The same of the currency."""
+    """The same for the currency."""
     echo_uom: bool = False
-    """The same of the unit."""
+    """The same for the unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """`[cache]`: how long validated answers are kept."""
+    """`[cache]`: how long validated answers are cached."""
 
     ttl_s: int = 300
-    """A price answers again without the ERP for so long, never beyond its `valid_until`."""
+    """How long a cached price is fresh; never beyond its `valid_until`."""
     last_known_s: int = 86_400
-    """And, marked with its age, while the ERP does not answer; never beyond its `valid_until` either."""
+    """How long a price serves as the last known one while the ERP is down; never beyond its `valid_until`."""
     stock_ttl_s: int = 30
 
 
@@ -230,24 +230,24 @@ class ParitySettings:
     """`[parity]`: ordinary answers compared with the ERP in the background."""
 
     sample_per_million: int = 1000
-    """Of ordinary lines; 0 switches it off."""
+    """The share of ordinary lines that is compared; 0 disables parity."""
     checks_per_s: int = 2
-    """Questions to the ERP, of each serving process."""
+    """Questions to the ERP by each worker."""
     mismatch_pct_max: Decimal = Decimal(100)
-    """Mismatches of a book, in percent of its checks, above which its prices are exceptions; 100: never."""
+    """A book with more mismatches than this, in percent of its checks, is flagged; 100: never."""
     checks_min: int = 20
-    """Checks of a book before that limit counts."""
+    """The checks of a book before that limit applies."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErpSettings:
-    """The whole file."""
+    """The whole configuration."""
 
     adapter: str
     """`tryton` or `http_json`."""
     name: str
     source: Section
-    """The adapter's own table, read by the adapter."""
+    """The adapter's own table, which the adapter reads."""
     limits: GuardSettings = field(default_factory=GuardSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
@@ -258,7 +258,7 @@ ADAPTERS: Final = ("tryton", "http_json")
 
 
 def read_settings(path: Path) -> ErpSettings:
-    """Reads a configuration file; raises ErpConfigError, which names the file and the field."""
+    """Reads a configuration file; raises ErpConfigError, whose text names the file and the field."""
     try:
         members = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
@@ -304,7 +304,7 @@ _GUARD_POSITIVE = frozenset(
 def _integers(
     section: Section, kind: Callable[..., Any], at_least_one: frozenset[str] = frozenset()
 ) -> dict[str, int]:
-    """The members of a dataclass of whole numbers."""
+    """The members of a dataclass of integers."""
     values = {
         each.name: section.integer(each.name, int(str(each.default)), low=int(each.name in at_least_one))
         for each in fields(kind)  # type: ignore[arg-type]

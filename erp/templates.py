@@ -1,8 +1,8 @@
 """URL and body templates of the HTTP/JSON adapter, and paths into JSON.
 
 A placeholder is `{name}` or `{name|form}`. In a URL its value is percent-encoded; the form `odata` first makes it an
-OData string literal (`O'Brien` is `'O''Brien'`), `odata_list` makes `{skus}` a list of those. In a body a text that is
-one placeholder only becomes the value itself: `"{quantity}"` is sent as a number.
+OData string literal (`O'Brien` becomes `'O''Brien'`), `odata_list` makes `{skus}` a list of literals. In a body, a text
+that consists of one placeholder is replaced by the value itself: `"{quantity}"` is sent as a number.
 """
 
 import re
@@ -20,7 +20,7 @@ Value = str | int | Decimal | list[str]
 
 
 def placeholders(template: object) -> set[str]:
-    """The names in a template: a text, or texts anywhere in tables and lists."""
+    """The names of the placeholders in a template, which is a text, or tables and lists with texts."""
     if isinstance(template, str):
         return {match.group(1) for match in _PLACEHOLDER.finditer(template)}
     if isinstance(template, Mapping):
@@ -31,7 +31,7 @@ def placeholders(template: object) -> set[str]:
 
 
 def check_template(where: str, template: object, known: Iterable[str]) -> None:
-    """Refuses names and forms that do not exist; raises ErpConfigError."""
+    """Refuses unknown names and forms; raises ErpConfigError."""
     allowed = set(known)
     for name in sorted(placeholders(template)):
         if name not in allowed:
@@ -43,7 +43,7 @@ def check_template(where: str, template: object, known: Iterable[str]) -> None:
 
 
 def fill_url(template: str, values: Mapping[str, Value]) -> str:
-    """A URL; whatever a value holds, it stays one part of it."""
+    """Fills a URL; values are quoted, so each stays one component."""
 
     def one(match: re.Match[str]) -> str:
         value, form = values[match.group(1)], match.group(2)
@@ -61,12 +61,12 @@ def fill_url(template: str, values: Mapping[str, Value]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """What stands in the template itself: blanks and the like are quoted, its own separators stay."""
+    """Quotes the text of the template itself, for example blanks, but not its separators."""
     return quote(text, safe="/?&=$'(),:@%;+~!*-._[]")
 
 
 def fill_body(template: Any, values: Mapping[str, Value]) -> Any:
-    """A body; texts that are one placeholder become its value."""
+    """Fills a body; a text that is one placeholder becomes its value."""
     if isinstance(template, Mapping):
         return {key: fill_body(each, values) for key, each in template.items()}
     if isinstance(template, list):
@@ -80,7 +80,7 @@ def fill_body(template: Any, values: Mapping[str, Value]) -> Any:
 
 
 def text_of(value: object) -> str:
-    """A value as text: decimals without an exponent."""
+    """A value as text, decimals without an exponent."""
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, bool):
@@ -96,9 +96,9 @@ MISSING: Final = object()
 
 
 def at_path(document: Any, path: str) -> Any:
-    """What is at `a.b.0.c` of a document, MISSING if there is nothing; '' is the document.
+    """The value at the path `a.b.0.c` of a document, MISSING if there is none; the path '' is the document itself.
 
-    A member whose own name has points, such as OData's `@odata.nextLink`, is found before the path is taken apart.
+    A member whose name is the whole path is found first, such as OData's `@odata.nextLink`.
     """
     if not path:
         return document
@@ -113,7 +113,7 @@ def at_path(document: Any, path: str) -> Any:
 
 
 def put_at(document: dict[str, Any], path: str, value: object) -> None:
-    """Sets what is at `a.b` of a document, making the tables above."""
+    """Sets the value at the path `a.b` of a document, creating the tables on the way."""
     *above, last = path.split(".")
     for step in above:
         document = document.setdefault(step, {})

@@ -1,8 +1,8 @@
-"""Tryton as the ERP: prices and stock in real time; `erp.tryton_extract` reads the tables at night.
+"""The Tryton adapter: prices and stock in real time; `erp.tryton_extract` reads the tables at night.
 
-One call of `product.product.read` answers the price of many items for one customer, quantity, unit, currency and date,
-so questions are batched by those. Tryton echoes the item and, looked up beside it, the customer; it has no echo of
-currency and unit, which are asked for by id.
+One call of `product.product.read` returns the prices of many items for one customer, quantity, unit, currency and date,
+so questions are batched by these. Tryton echoes the item; the customer is looked up separately. It does not echo
+currency and unit, which are passed by id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from pricegrid.erp.protocol import (
     StockReply,
 )
 from pricegrid.erp.settings import ErpSettings
-from pricegrid.erp.tryton_rpc import TrytonRpc, TrytonSettings, records, wire
+from pricegrid.erp.tryton_rpc import TrytonRpc, TrytonSettings, encode_date, records
 from pricegrid.erp.tryton_stock import OpenMove, lowest_balance, open_moves, quantities
 from pricegrid.pricing_engine.model import MICROS, PriceQuestion
 
@@ -48,7 +48,7 @@ class _Customer:
 
 @dataclass(slots=True)
 class _Names:
-    """Ids by name, as they were at `read_at_s`; items come when they are first asked for."""
+    """Ids by name as of `read_at_s`; items are added when they are first requested."""
 
     read_at_s: float
     uoms: Mapping[tuple[int, str], int]
@@ -61,7 +61,7 @@ class _Names:
 
 
 class TrytonAdapter:
-    """See `erp.protocol.ErpAdapter`. Made inside the event loop that uses it."""
+    """See `erp.protocol.ErpAdapter`. Made in the event loop that uses it."""
 
     def __init__(self, settings: ErpSettings) -> None:
         self.name = settings.name
@@ -76,7 +76,7 @@ class TrytonAdapter:
         self._known: _Names | None = None
 
     def price_batches(self, questions: Sequence[PriceQuestion]) -> list[list[int]]:
-        """By customer, quantity, unit, currency and date; an item once a batch."""
+        """By customer, quantity, unit, currency and date, with no item twice in a batch."""
         keys = [self._price_key(question) for question in questions]
         return batches_of(keys, [question.sku for question in questions], self._settings.batch_lines_max)
 
@@ -97,8 +97,8 @@ class TrytonAdapter:
             failure = LineFailure(Refusal.OTHER_CUSTOMER, f"Tryton has no customer {first.customer_id}")
             return [failure] * len(questions)
         asked = {
-            place: (item, uom)
-            for place, question in enumerate(questions)
+            index: (item, uom)
+            for index, question in enumerate(questions)
             if (item := items.get(question.sku)) is not None
             and (uom := names.uoms.get((item.uom_category, question.uom))) is not None
         }
@@ -112,8 +112,8 @@ class TrytonAdapter:
                 "price_list": customer.price_list,
                 "quantity": Decimal(abs(first.quantity_micros)) / MICROS,
                 "currency": currency,
-                "date": wire(day),
-                "sale_date": wire(day),
+                "date": encode_date(day),
+                "sale_date": encode_date(day),
                 "company": self._rpc.company,
                 "uom": uom,
             }
@@ -125,9 +125,9 @@ class TrytonAdapter:
         until_us = first_instant_us(day + timedelta(days=1), self._settings.time_zone)
         return [
             self._reply(
-                question, asked.get(place), found, known_currency=currency is not None, until_us=until_us
+                question, asked.get(index), found, known_currency=currency is not None, until_us=until_us
             )
-            for place, question in enumerate(questions)
+            for index, question in enumerate(questions)
         ]
 
     @staticmethod
@@ -161,20 +161,20 @@ class TrytonAdapter:
         )
 
     def stock_batches(self, questions: Sequence[StockQuestion]) -> list[list[int]]:
-        """By warehouse: several in one call would be summed."""
+        """By warehouse, because Tryton adds up the warehouses of a call."""
         batches: dict[tuple[str, int], list[int]] = {}
         counts: dict[str, int] = {}
-        for place, question in enumerate(questions):
+        for index, question in enumerate(questions):
             number = counts.get(question.branch, 0)
             counts[question.branch] = number + 1
             key = (question.branch, number // self._settings.batch_lines_max)
-            batches.setdefault(key, []).append(place)
+            batches.setdefault(key, []).append(index)
         return list(batches.values())
 
     async def stock(
         self, questions: Sequence[StockQuestion], deadline_s: float
     ) -> list[StockReply | LineFailure]:
-        """On-hand of today, and the lowest balance by the open moves of the days looked ahead."""
+        """Today's on-hand quantity, and the lowest balance after the open moves of the next `stock_days`."""
         names = await self._names(deadline_s)
         items = await self._items(names, [question.sku for question in questions], deadline_s)
         branch = questions[0].branch
@@ -206,11 +206,11 @@ class TrytonAdapter:
         return await extract(self._rpc, self._settings, as_of_us, deadline_s)
 
     async def ping(self, deadline_s: float) -> None:
-        """Reads a currency: a session, the database and the server must work."""
+        """Counts currencies, which needs a session, the database and the server."""
         await self._rpc.model(deadline_s, "currency.currency", "search_count", [])
 
     async def close(self) -> None:
-        """Ends connections; the session ends by itself."""
+        """Closes the connections; the session expires by itself."""
         await self._client.close()
 
     async def _names(self, deadline_s: float) -> _Names:
@@ -251,7 +251,7 @@ class TrytonAdapter:
         return names.items
 
     async def _customer(self, names: _Names, customer_id: str, deadline_s: float) -> _Customer | None:
-        """Asked each time: another price list of a customer must show as soon as another price does."""
+        """Read each time, so that a change of a customer's price list takes effect as soon as a change of a price."""
         if customer_id == _ANONYMOUS:
             return _Customer(None, names.default_price_list)
         rows = await self._rpc.rows(

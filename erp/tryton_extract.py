@@ -1,7 +1,8 @@
 """The nightly extract of Tryton: items, units, customers, price lists, exchange rates, stock and open moves as tables.
 
-Every price list becomes a price book, every customer an agreement with theirs; customers without one get list prices.
-An item that some list prices in a way no dataset can hold gets `price_source` `erp`: its prices are asked when needed.
+Every price list becomes a price book, and every customer gets an agreement with its book, or with that of list prices.
+An item that a list prices in a way that a dataset can't represent gets `price_source` `erp`: its prices are requested
+in real time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,13 +29,13 @@ LAYER: Final = "price_list"
 LIST_BOOK: Final = "LIST"
 _FACTOR_MAX: Final = 9_000_000_000_000
 _RATE_DENOMINATOR_MAX: Final = 1000
-"""An inch is 0.0254 m exactly; its rate, 39.370078740157, is a rounded number and no ratio for a table."""
+"""An inch is exactly 0.0254 m; its rate, 39.370078740157, is rounded and not a ratio for a table."""
 Row = dict[str, str]
 Rows = list[dict[str, Any]]
 
 
 class _Reading:
-    """The records of one extract, and the tables made of them."""
+    """Reads the records of one extract and makes the tables."""
 
     def __init__(self, rpc: TrytonRpc, settings: TrytonSettings, as_of_us: int, deadline_s: float) -> None:
         self._rpc = rpc
@@ -112,7 +113,7 @@ class _Reading:
         return str(self._uoms[record][self._settings.uom])
 
     async def _read_money(self) -> tuple[str, int | None]:
-        """Fills the exchange rates; the company's currency, and the price list of those who have none."""
+        """Fills the exchange rates; returns (the company's currency, the default price list)."""
         companies = await self._rows("company.company", ["currency"], [["id", "=", self._rpc.company]])
         self._currencies = {row["id"]: row["code"] for row in await self._rows("currency.currency", ["code"])}
         own = companies[0]["currency"]
@@ -306,7 +307,7 @@ class _Reading:
 
 
 async def extract(rpc: TrytonRpc, settings: TrytonSettings, as_of_us: int, deadline_s: float) -> Extract:
-    """Reads all tables as they are now. Raises `ErpError`."""
+    """Reads all tables as of now. Raises `ErpError`."""
     reading = _Reading(rpc, settings, as_of_us, deadline_s)
     await reading.read()
     return Extract(reading.tables, settings.time_zone.key, tuple(dict.fromkeys(reading.remarks)))
@@ -318,7 +319,7 @@ def book_id(price_list: int) -> str:
 
 
 def unit_factor(row: Mapping[str, Any]) -> Fraction:
-    """Base units of its category in one unit: Tryton's more accurate number, or the one that a table can hold."""
+    """The base units of its category in one unit, from the more exact of Tryton's factor and rate that fits a table."""
     factor, rate = Fraction(row["factor"]), Fraction(row["rate"])
     if factor <= 0 or rate <= 0:
         raise ErpAnswerError(Refusal.SCHEMA, f"unit {row['name']!r} has a factor of {row['factor']}")
@@ -330,7 +331,7 @@ def _rate_at(dated: list[tuple[date, Decimal]], day: date) -> Decimal | None:
 
 
 def _line_order(row: Mapping[str, Any]) -> tuple[bool, int, int]:
-    """As Tryton sorts lines: by sequence, those without one first, then by id."""
+    """Tryton's order of lines: by sequence, lines without one first, then by id."""
     sequence = row["sequence"]
     return sequence is not None, sequence or 0, row["id"]
 

@@ -1,8 +1,8 @@
-"""Tryton's price lists as ladders of plain prices.
+"""Converts Tryton's price lists into ladders of net prices.
 
-In Tryton the first line of a list that matches item or category, quantity and date gives the price, by a formula.
-Here every item of every list is asked at each date and quantity at which another line could match, so the result holds
-exactly what Tryton would answer, rounded as it rounds: to four decimals, half to even.
+In Tryton the first line of a list that matches item or category, quantity and date gives the price, by a formula. Here
+every item of every list is evaluated at each date and quantity at which another line could match, so the ladders have
+exactly the prices that Tryton would answer, with its rounding: four decimals, half to even.
 """
 
 import ast
@@ -36,7 +36,7 @@ _COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[Decimal, Decimal], bool]]
 
 
 class NotExtractableError(Exception):
-    """A dataset can't say what this list says of an item; the text says why."""
+    """A dataset can't represent the prices of an item in this list; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class PriceList:
     record: int
     name: str
     in_sale_unit: bool
-    """Quantities are in the item's sale unit, else in its default unit."""
+    """Quantities are in the item's sale unit; otherwise in its default unit."""
     unit_price: str | None
-    """What `unit_price` means: `list_price`, `cost_price` or nothing."""
+    """The meaning of `unit_price` in formulas: `list_price`, `cost_price` or none."""
     lines: Sequence[ListLine]
     parent: "PriceList | None" = None
 
@@ -75,14 +75,14 @@ class ListedItem:
     list_price: Decimal | None
     cost_price: Decimal
     categories: frozenset[int]
-    """With those above them."""
+    """Including their ancestors."""
     sale_unit: Fraction
     """Default units in one sale unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One entry of a ladder: from this quantity on, in default units, from one day up to and including another."""
+    """One entry of a ladder, from a minimum quantity in default units; both dates are inclusive."""
 
     minimum: Decimal
     price: Decimal
@@ -166,7 +166,7 @@ def _ladder(
 def _answer(
     price_list: PriceList, item: ListedItem, day: date | None, quantity: Decimal
 ) -> tuple[Decimal, int] | None:
-    """What Tryton's `compute` gives, and the line it comes from."""
+    """(the price that Tryton's `compute` returns, the line it is from)."""
     day = day or date.min
     for line in price_list.lines:
         if (
@@ -192,9 +192,9 @@ def _names(
 
 
 def evaluate(formula: str, names: Mapping[str, Decimal | None]) -> Decimal | None:
-    """A formula as Tryton works it out, rounded; None where it needs a price that is not there.
+    """Evaluates a formula as Tryton does, rounded; None if a price that it needs is missing.
 
-    Raises NotExtractableError for what only Tryton can work out.
+    Raises NotExtractableError for formulas that only Tryton can evaluate.
     """
     try:
         value = _value(_parsed(formula), names, formula)

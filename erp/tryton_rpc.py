@@ -1,7 +1,7 @@
-"""Tryton's JSON-RPC: a session, its renewal, and the values that JSON has no form for.
+"""Tryton's JSON-RPC: sessions and their renewal, and the encoding of dates and decimals.
 
-POST `/<database>/rpc/` with `{"id", "method", "params"}`; the last parameter of a call of a model is the context.
-Dates and decimals travel as `{"__class__": ...}`.
+A call is a POST of `{"id", "method", "params"}` to `/<database>/rpc/`; the last parameter of a model's method is the
+context. Dates and decimals are encoded as `{"__class__": ...}`.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from pricegrid.erp.protocol import (
 from pricegrid.erp.settings import Secret, Section
 
 LOGIN_PAUSE_S: Final = 5.0
-"""Between two logins: an ERP that refuses every session is not asked twice as often."""
+"""The least time between two logins, so that an ERP that refuses every session does not get twice the calls."""
 
 Context = Mapping[str, object]
 
@@ -39,19 +39,19 @@ class TrytonSettings:
     """`[tryton]`."""
 
     url: str
-    """Of the server, without the database."""
+    """The URL of the server, without the database."""
     database: str
     user: str
     password: Secret
     time_zone: ZoneInfo
-    """Of the company's business dates; Tryton itself goes by its company's zone, UTC if it has none."""
+    """Of the company's business dates; Tryton itself uses its company's zone, UTC if it has none."""
     uom: str = "symbol"
-    """The field of a unit that names it in datasets: `symbol` or `name`."""
+    """The field with the name of a unit in datasets: `symbol` or `name`."""
     names_ttl_s: int = 300
-    """How long ids of items, units, customers and their price lists are remembered."""
+    """How long the ids of items, units and currencies are cached."""
     batch_lines_max: int = 100
     stock_days: int = 90
-    """Open moves are read so far ahead."""
+    """How many days ahead open moves are read."""
     ca_file: str | None = None
 
     @classmethod
@@ -80,7 +80,7 @@ class TrytonSettings:
 
 
 class TrytonRpc:
-    """Calls of one database, logged in."""
+    """Calls the methods of one database, logged in."""
 
     def __init__(self, settings: TrytonSettings, client: JsonClient) -> None:
         self._settings = settings
@@ -95,7 +95,7 @@ class TrytonRpc:
     async def model(
         self, deadline_s: float, model: str, method: str, *params: object, context: Context | None = None
     ) -> Any:
-        """Calls a method of a model; a session that has ended is renewed once. Raises `ErpError`."""
+        """Calls a method of a model; an expired session is renewed once. Raises `ErpError`."""
         for last in (False, True):
             authorization = self._authorization or await self._log_in(None, deadline_s)
             try:
@@ -121,7 +121,7 @@ class TrytonRpc:
         context: Context | None = None,
         page: int = 1000,
     ) -> list[dict[str, Any]]:
-        """Every record of a model in a domain, by id, a page at a time."""
+        """All records of a model in a domain, by id, read page by page."""
         found: list[dict[str, Any]] = []
         while True:
             rows = await self.model(
@@ -149,14 +149,12 @@ class TrytonRpc:
             if self._authorization and self._authorization != ended:
                 return self._authorization  # another call has logged in meanwhile
             if monotonic() - self._login_at_s < LOGIN_PAUSE_S:
-                raise ErpUnavailableError("the session was refused, and the last login was a moment ago")
+                raise ErpUnavailableError("the session was refused just after a login")
             self._login_at_s = monotonic()
             try:
                 return await self._new_session(deadline_s)
             except (ErpUnavailableError, asyncio.CancelledError) as error:
-                if not isinstance(
-                    error, ErpBusyError
-                ):  # nobody refused it: a caller in a hurry keeps no other out
+                if not isinstance(error, ErpBusyError):  # not refused: let the next caller log in at once
                     self._login_at_s = float("-inf")
                 raise
 
@@ -183,7 +181,7 @@ class TrytonRpc:
         self, deadline_s: float, authorization: str | None, method: str, params: list[object]
     ) -> Any:
         number = next(self._ids)
-        answer = await self._client.exchange(
+        answer = await self._client.call(
             "POST",
             self._url,
             deadline_s=deadline_s,
@@ -194,33 +192,33 @@ class TrytonRpc:
             if error := answer.get("error"):
                 raise ErpRefusedError(f"Tryton: {_error_text(error)}")
             answer = answer.get("result")
-        return plain(answer)
+        return decode_value(answer)
 
 
 def records(rows: object) -> list[dict[str, Any]]:
-    """Rows as Tryton gives them; raises ErpAnswerError for anything else."""
+    """Checks that Tryton's answer is a list of records; raises ErpAnswerError otherwise."""
     if not isinstance(rows, list) or not all(
         isinstance(r, dict) and isinstance(r.get("id"), int) for r in rows
     ):
-        raise ErpAnswerError(Refusal.SCHEMA, "Tryton's answer is no list of records", repr(rows)[:2000])
+        raise ErpAnswerError(Refusal.SCHEMA, "Tryton's answer is not a list of records", repr(rows)[:2000])
     return rows
 
 
-def wire(day: date) -> dict[str, object]:
-    """A date as Tryton takes it."""
+def encode_date(day: date) -> dict[str, object]:
+    """Encodes a date for Tryton."""
     return {"__class__": "date", "year": day.year, "month": day.month, "day": day.day}
 
 
-def plain(value: Any) -> Any:
-    """Dates and decimals out of their JSON form, everywhere inside; raises ErpAnswerError."""
+def decode_value(value: Any) -> Any:
+    """Decodes the dates and decimals in a value, recursively; raises ErpAnswerError."""
     if isinstance(value, list):
-        return [plain(each) for each in value]
+        return [decode_value(each) for each in value]
     if not isinstance(value, dict):
         return value
     try:
         match value.get("__class__"):
             case None:
-                return {key: plain(each) for key, each in value.items()}
+                return {key: decode_value(each) for key, each in value.items()}
             case "Decimal":
                 return Decimal(value["decimal"])
             case "date":
@@ -229,7 +227,7 @@ def plain(value: Any) -> Any:
                 return value
     except (KeyError, TypeError, ValueError, InvalidOperation) as error:
         raise ErpAnswerError(
-            Refusal.SCHEMA, f"Tryton's value can't be read: {error!r}", repr(value)
+            Refusal.SCHEMA, f"Tryton's value can't be decoded: {error!r}", repr(value)
         ) from None
 
 

@@ -1,8 +1,7 @@
-"""Tryton's stock: what is there, and the open moves that change it (A1's receipts, demands and allocations).
+"""Tryton's stock: on-hand quantities, and the open moves that change them (A1's receipts, demands and allocations).
 
-A move counts on the day Tryton's own forecast gives it: a reserved ("assigned") one today, another on its planned day,
-one without a day never. A planned day in the past is ignored by Tryton's forecast, and re-dated by rule A3 when it
-comes in through a dataset.
+A move counts on the same day as in Tryton's own forecast: an assigned (reserved) move today, another on its planned
+day, one without a day never. Tryton's forecast ignores a planned day in the past; in a dataset rule A3 re-dates it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,16 +11,16 @@ from decimal import Decimal
 from typing import Final
 
 from pricegrid.erp.protocol import ErpAnswerError, Refusal
-from pricegrid.erp.tryton_rpc import TrytonRpc, records, wire
+from pricegrid.erp.tryton_rpc import TrytonRpc, encode_date, records
 
 MOVES: Final = "stock.move"
 ROWS_MAX: Final = 500
-"""Items of one call that reads quantities: a longer list is slow in Tryton."""
+"""Items per call that reads quantities; Tryton is slow with longer lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenMove:
-    """A move that is not done, into or out of one warehouse, or from one to another."""
+    """A move that is not done, into a warehouse, out of one, or between two."""
 
     record: int
     product: int
@@ -30,19 +29,19 @@ class OpenMove:
     day: date
     assigned: bool
     source: int | None
-    """The warehouse it leaves, None: it comes from outside."""
+    """The warehouse it leaves; None: it comes from outside."""
     target: int | None
-    """The warehouse it enters, None: it goes outside."""
+    """The warehouse it enters; None: it goes outside."""
 
 
 async def quantities(
     rpc: TrytonRpc, ids: Sequence[int], warehouse: int, day: date, deadline_s: float
 ) -> dict[int, Decimal]:
-    """What is in a warehouse at the end of a day by done moves, by product id."""
+    """The quantities in a warehouse at the end of a day after all done moves, by product id."""
     context = {
         "locations": [warehouse],
         "with_childs": True,
-        "stock_date_end": wire(day),
+        "stock_date_end": encode_date(day),
         "company": rpc.company,
     }
     found: dict[int, Decimal] = {}
@@ -60,7 +59,7 @@ async def quantities(
 
 
 async def warehouse_of(rpc: TrytonRpc, deadline_s: float) -> Mapping[int, int]:
-    """The warehouse of each location that is inside of one."""
+    """The warehouse of each location that is inside one."""
     rows = {row["id"]: row for row in await rpc.rows(deadline_s, "stock.location", [], ["type", "parent"])}
     found = {}
     for location in rows:
@@ -75,15 +74,15 @@ async def warehouse_of(rpc: TrytonRpc, deadline_s: float) -> Mapping[int, int]:
 async def open_moves(
     rpc: TrytonRpc, today: date, days: int, deadline_s: float, *, products: Sequence[int] | None = None
 ) -> list[OpenMove]:
-    """The open moves that cross the border of a warehouse up to `days` after today."""
+    """The open moves into or out of a warehouse up to `days` after today."""
     warehouses = await warehouse_of(rpc, deadline_s)
     domain: list[object] = [
         ["state", "in", ["draft", "assigned"]],
         ["company", "=", rpc.company],
         [
             "OR",
-            ["planned_date", "<=", wire(today + timedelta(days=days))],
-            ["effective_date", "<=", wire(today + timedelta(days=days))],
+            ["planned_date", "<=", encode_date(today + timedelta(days=days))],
+            ["effective_date", "<=", encode_date(today + timedelta(days=days))],
             ["state", "=", "assigned"],
         ],
     ]
@@ -127,7 +126,7 @@ def lowest_balance(on_hand: Decimal, moves: Iterable[OpenMove], warehouse: int, 
 
 
 def decimal_of(value: object) -> Decimal:
-    """A quantity, which Tryton writes as a JSON number; raises ErpAnswerError."""
+    """A quantity, which Tryton encodes as a JSON number; raises ErpAnswerError."""
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         return Decimal(value)
-    raise ErpAnswerError(Refusal.SCHEMA, f"{value!r} is no quantity")
+    raise ErpAnswerError(Refusal.SCHEMA, f"{value!r} is not a quantity")

@@ -1,7 +1,8 @@
-"""What an answer must hold before it is used or kept (docs/erp.md); the order is that of the reasons given.
+"""Validates answers of the ERP before they are used or cached (docs/erp.md).
 
-item and customer echoed, currency, unit; a finite number, not below 0, no finer than 10^-6, within 64 bits also when
-extended by the quantity; not above the highest price believed, and within a band of the price of the matrices.
+The checks, in the order in which their reasons are reported: the echoed item, customer, currency and unit; a finite
+number, not negative, no finer than 10^-6, within 64 bits also when multiplied by the quantity; not above the highest
+accepted price, and within a band around the matrix price.
 """
 
 from collections.abc import Mapping
@@ -15,24 +16,24 @@ from pricegrid.pricing_engine.model import INT64_MAX, MICROS, NEVER_US, PriceQue
 from pricegrid.pricing_engine.rules.money import extended_price_micros
 
 _DIGITS_MAX: Final = 40
-"""Decimal digits of a number that is looked at further: a longer one is out of range, or too fine."""
+"""A number with more decimal digits is refused at once, as out of range or too fine."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceCheck:
-    """A question, and what the matrices know of its answer."""
+    """A question, and the matrix price to compare its answer with."""
 
     question: PriceQuestion
     """`uom` and `currency` are never ''."""
     matrix_price_micros: int | None = None
-    """None: they have no price, or may not be compared."""
+    """None: there is no matrix price, or it must not be compared."""
     valid_until_us: int = NEVER_US
-    """From then on the answer may be another, by the matrices."""
+    """When the matrix price may change."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidPrice:
-    """A price that passed; None: the ERP has no price, and the matrices have none either."""
+    """A validated price; None: neither the ERP nor the matrices have a price."""
 
     unit_price_micros: int | None
     valid_until_us: int
@@ -40,14 +41,14 @@ class ValidPrice:
 
 @dataclass(frozen=True, slots=True)
 class ValidStock:
-    """Stock that passed, in micros of the base unit, signed."""
+    """Validated stock, in micros of the base unit, signed."""
 
     on_hand_micros: int
     available_micros: int
 
 
 class RefusedError(Exception):
-    """An answer that is not used."""
+    """The answer is refused."""
 
     def __init__(self, reason: Refusal, message: str) -> None:
         super().__init__(message)
@@ -73,11 +74,11 @@ def valid_price(
     valid_until_us = min(check.valid_until_us, reply.valid_until_us or NEVER_US)
     if reply.unit_price is None:
         if check.matrix_price_micros is not None:
-            raise RefusedError(Refusal.NO_PRICE, "the ERP has no price where the matrices have one")
+            raise RefusedError(Refusal.NO_PRICE, "the ERP has no price, but there is a matrix price")
         return ValidPrice(None, valid_until_us)
-    for name, (wanted, told) in demanded.items():
-        if wanted and told is None:
-            raise RefusedError(Refusal.NOT_ECHOED, f"the answer does not say its {name}")
+    for name, (wanted, echoed) in demanded.items():
+        if wanted and echoed is None:
+            raise RefusedError(Refusal.NOT_ECHOED, f"the answer does not echo the {name}")
     price_micros = _micros("the price", reply.unit_price)
     if price_micros < 0 or (price_micros == 0 and not settings.zero_allowed):
         raise RefusedError(Refusal.SIGN, f"the price is {reply.unit_price}")
@@ -97,9 +98,9 @@ def valid_stock(question: StockQuestion, reply: StockReply | LineFailure) -> Val
     return ValidStock(_micros("on-hand", reply.on_hand), _micros("what is available", reply.available))
 
 
-def _check_echo(reason: Refusal, name: str, told: str | None, asked: str) -> None:
-    if told is not None and told != asked:
-        raise RefusedError(reason, f"the answer is of {name} {told[:200]!r}, asked was {asked!r}")
+def _check_echo(reason: Refusal, name: str, echoed: str | None, asked: str) -> None:
+    if echoed is not None and echoed != asked:
+        raise RefusedError(reason, f"the answer is for {name} {echoed[:200]!r}, not {asked!r}")
 
 
 def _micros(name: str, value: Decimal) -> int:
@@ -124,7 +125,7 @@ def _check_band(price_micros: int, check: PriceCheck, settings: ValidationSettin
     limit = highest.get(check.question.currency)
     if limit is not None and price_micros > limit * MICROS:
         raise RefusedError(
-            Refusal.BAND, f"{_text(price_micros)} is above the highest price believed, {limit}"
+            Refusal.BAND, f"{_text(price_micros)} is above the highest accepted price, {limit}"
         )
     matrix = check.matrix_price_micros
     if matrix is not None and abs(price_micros - matrix) * 100 > matrix * settings.band_pct:

@@ -17,6 +17,7 @@ from pricegrid.erp.mastering import NO_MASTERING, Mastering
 from pricegrid.erp.protocol import ErpError, Extract
 from pricegrid.erp.settings import read_settings
 from pricegrid.loaders.errors import DatasetError, LoadError
+from pricegrid.loaders.read.dialect import DATASET_TOML
 from pricegrid.loaders.tables import TABLES
 
 EXTRACT_TIMEOUT_S: Final = 3600.0
@@ -38,7 +39,7 @@ class ExtractJob:
 
 
 def extract_dataset(job: ExtractJob, clock: Callable[[], datetime], say: Callable[[str], None]) -> Extract:
-    """Reads the ERP and writes the dataset, replacing an earlier extract whole. Raises LoadError."""
+    """Reads the ERP and writes the dataset, replacing an earlier extract whole; what was written. Raises LoadError."""
     try:
         mastering = Mastering.read(job.mastering) if job.mastering else NO_MASTERING
         owned = frozenset(name for name in TABLES if mastering.takes(name, extract_name(job)))
@@ -47,11 +48,12 @@ def extract_dataset(job: ExtractJob, clock: Callable[[], datetime], say: Callabl
     except ErpError as error:
         raise LoadError(f"the ERP was not extracted: {error}") from error
     tables = {name: rows for name, rows in extract.tables.items() if name in owned}
-    _write(job.dataset, Extract(tables, extract.time_zone, extract.remarks), owned)
+    written = Extract(tables, extract.time_zone, extract.remarks)
+    _write(job.dataset, written, owned)
     for name in sorted(extract.tables):
         counted = len(extract.tables[name]) if name in tables else "left out: another system owns it"
         say(f"  {name}: {counted}")
-    return extract
+    return written
 
 
 def extract_name(job: ExtractJob) -> str:
@@ -81,8 +83,10 @@ def _check_folder(folder: Path, owned: frozenset[str]) -> None:
         raise DatasetError(f"{folder} is no directory")
     if not folder.is_dir() or (folder / MARK).exists():
         return
-    others = {f"{name}.{kind}" for name in TABLES.keys() - owned for kind in ("csv", "csv.gz", "parquet")}
-    if any(path.name not in others for path in folder.iterdir()):
+    others = {
+        f"{name}.{kind}" for name in TABLES.keys() - owned for kind in ("csv", "csv.gz", "parquet", "xlsx")
+    }
+    if any(path.name not in {*others, DATASET_TOML} for path in folder.iterdir()):
         raise DatasetError(f"{folder} holds files that no extract wrote: name an empty or a new directory")
 
 

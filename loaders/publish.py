@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -17,21 +16,16 @@ import numpy as np
 import polars as pl
 
 from pricegrid.erp.protocol import Extract
+from pricegrid.loaders.arguments import add_load_arguments as add_load_arguments  # noqa: PLC0414 -- who runs a load finds them here too
 from pricegrid.loaders.delta import DeltaBase
 from pricegrid.loaders.errors import DatasetError, LoadError, SnapshotError
 from pricegrid.loaders.gates.diff import diff
-from pricegrid.loaders.gates.gates import (
-    DEFAULT_LIMITS,
-    SAMPLE_MOVE_PCT,
-    Decode,
-    Gate,
-    Limits,
-    decode_running,
-    gate_items,
-    gate_rejects,
-)
+from pricegrid.loaders.gates.gates import Decode, Gate, decode_running, gate_items, gate_rejects
+from pricegrid.loaders.gates.limits import DEFAULT_LIMITS, Limits
 from pricegrid.loaders.gates.running import Side, Tools, compare_delta, compare_full, open_running, open_side
 from pricegrid.loaders.gates.sample import Ask, choose
+from pricegrid.loaders.read.arguments import stated_dialect
+from pricegrid.loaders.read.dialect import NOTHING_STATED, Dialect
 from pricegrid.loaders.report import LoadReport, Progress
 from pricegrid.loaders.store.hashing import hash_file
 from pricegrid.loaders.store.kept import FreshTables, StoredTables
@@ -46,7 +40,6 @@ from pricegrid.loaders.store.snapshot import (
     prune,
     write_snapshot,
 )
-from pricegrid.loaders.tables import TABLES
 from pricegrid.loaders.validate.tables import Dataset, read_delta, read_tables, validate_raw
 from pricegrid.pricing_engine.model import NEVER_US
 
@@ -114,6 +107,10 @@ class LoadJob:
     """Do all but publish."""
     keep: int | None = None
     """Remove all snapshots but so many of the newest, once this one is published."""
+    dialect: Dialect = NOTHING_STATED
+    """How the files are written, as far as the operator says."""
+    own: frozenset[str] = frozenset()
+    """Tables whose files this product wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +197,7 @@ def _compile_full(
     job: LoadJob, functions: LoadFunctions, report: LoadReport, progress: Progress, now_us: int
 ) -> _Compiled:
     with progress.phase("read"):
-        raw = read_tables(job.dataset, lambda file: progress.say(f"  {file}"))
+        raw = read_tables(job.dataset, lambda file: progress.say(f"  {file}"), job.dialect, job.own)
     with progress.phase("validate"):
         dataset = validate_raw(raw, job.time_zone)
         del raw
@@ -242,7 +239,7 @@ def _compile_delta(
         raise DatasetError(f"--time-zone {job.time_zone} is not that of the running snapshot, {zone}")
     with progress.phase("read"):
         under = functions.delta_base(base.arrays)
-        dataset = read_delta(job.dataset, under.known_names, zone)
+        dataset = read_delta(job.dataset, under.known_names, zone, job.dialect)
     _take_rejects(job, dataset, report, progress)
     with progress.phase("hash"):
         manifest = {**base.manifest, **_manifest(dataset), "base_version": base.version}
@@ -301,101 +298,6 @@ def _horizon_us(frames: Frames) -> int | None:
 
 def _latest(one: Any, other: Any) -> int | None:
     return max((int(value) for value in (one, other) if value is not None), default=None)
-
-
-def _percent(text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not value.is_finite() or value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
-
-
-def _add_gate_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what is refused (the running snapshot stays)")
-    limits = DEFAULT_LIMITS
-    group.add_argument(
-        "--max-reject-pct",
-        type=_percent,
-        metavar="PCT",
-        default=limits.max_reject_pct,
-        help="refuse if a table rejects more of its rows (default %(default)s)",
-    )
-    group.add_argument(
-        "--max-vanished-pct",
-        type=_percent,
-        metavar="PCT",
-        default=limits.max_vanished_pct,
-        help="refuse if more rows of a table of the running snapshot are gone (default %(default)s)",
-    )
-    group.add_argument(
-        "--max-change-pct",
-        type=_percent,
-        metavar="PCT",
-        help="refuse if the value of an entry moved by more (default: no limit), and count a sampled price that did "
-        f"(default {SAMPLE_MOVE_PCT})",
-    )
-    group.add_argument(
-        "--max-sample-pct",
-        type=_percent,
-        metavar="PCT",
-        default=limits.max_sample_pct,
-        help="refuse if more sampled answers are lost, in another currency, from another book, moved too far or of "
-        "unknown availability (default %(default)s)",
-    )
-    group.add_argument(
-        "--allow-absent",
-        action="append",
-        choices=tuple(TABLES),
-        metavar="TABLE",
-        default=[],
-        help="this table may be missing, though the running snapshot has it; may be repeated",
-    )
-    group.add_argument("--force", action="store_true", help="publish whatever the gates say")
-
-
-def add_load_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `pricegrid load`."""
-    parser.add_argument(
-        "dataset", type=Path, metavar="DATASET", help="directory of NAME.csv, .csv.gz or .parquet"
-    )
-    parser.add_argument("--store", type=Path, required=True, metavar="DIR", help="snapshot store")
-    parser.add_argument(
-        "--time-zone", default="UTC", metavar="ZONE", help="zone of business dates (default UTC)"
-    )
-    _add_gate_arguments(parser)
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="do all but publish: the report, the gates, and what would change",
-    )
-    parser.add_argument(
-        "--keep",
-        type=_count,
-        metavar="N",
-        help="remove older snapshots than the N newest, never the active one",
-    )
-    parser.add_argument("--delta", action="store_true", help="DATASET holds changed price_entries only")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    group = parser.add_argument_group("from an ERP (docs/erp.md)")
-    group.add_argument(
-        "--from",
-        dest="source",
-        choices=("tryton", "http_json"),
-        help="read the tables from an ERP first; DATASET is where they are written",
-    )
-    group.add_argument("--erp-config", type=Path, metavar="FILE", help="how to reach the ERP")
-    group.add_argument(
-        "--mastering", type=Path, metavar="FILE", help="which ERP owns which tables; others' are left out"
-    )
 
 
 def _extracted(args: argparse.Namespace, clock: Callable[[], datetime], progress: Progress) -> Extract:
@@ -466,6 +368,8 @@ def _run(
         frozenset(args.allow_absent),
         args.check,
         args.keep,
+        stated_dialect(args),
+        frozenset(extract.tables) if extract else frozenset(),
     )
     report = load(job, functions, clock=clock, progress=progress)
     if extract:

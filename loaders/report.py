@@ -61,6 +61,10 @@ class LoadReport:
     previous_version: str | None = None
     time_zone: str = "UTC"
     tables: dict[str, dict[str, int]] = field(default_factory=dict)
+    files: dict[str, dict[str, object]] = field(default_factory=dict)
+    """How the file of each table is written."""
+    notations: list[str] = field(default_factory=list)
+    """The files that are not comma-separated UTF-8 with decimal points and ISO dates, in words."""
     warnings: list[str] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
     rejects: dict[str, str] = field(default_factory=dict)
@@ -83,6 +87,8 @@ class LoadReport:
         self.time_zone = dataset.time_zone
         self.warnings = list(dataset.warnings)
         self.causes = list(dataset.causes)
+        self.files = {name: dialect.as_json() for name, dialect in dataset.dialects.items()}
+        self.notations = [dialect.text for dialect in dataset.dialects.values() if dialect.text]
         self.tables = {name: asdict(counts) for name, counts in dataset.counts.items()}
 
     def finish(self, seconds: dict[str, float]) -> None:
@@ -104,6 +110,7 @@ class LoadReport:
         for name, c in self.tables.items():
             numbers = (c["rows"], c["accepted"], c["rejected"], c["repeated"])
             lines.append(f"{name:<16}" + "".join(f"{number:>12,}" for number in numbers))
+        lines += [f"read {words}" for words in self.notations]
         lines += [f"warning: {words}" for words in self.warnings]
         lines += [f"rejected rows of {name}: {path}" for name, path in self.rejects.items()]
         for gate in self.gates:

@@ -9,11 +9,9 @@ from typing import Any
 
 from pricegrid import v1
 from pricegrid.errors import InvalidRequestError
+from pricegrid.limits import EVENTS_PER_MESSAGE_MAX
 from pricegrid.requests import quantity_micros
 
-EVENTS_PER_MESSAGE = 1_000
-"""Each message is made durable before the next is looked at."""
-EVENTS_PER_MESSAGE_MAX = 5_000
 _MESSAGE_BYTES_MAX = 2 * 1024 * 1024  # half of what a server takes: one unreadable text more still fits
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

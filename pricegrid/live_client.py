@@ -11,7 +11,6 @@ from pricegrid.dead_letters import DeadLetter, dead_letter
 from pricegrid.errors import error_from_rpc
 from pricegrid.feeds import FeedIssue, StreamReset, feed_issue, source_number, stream_reset
 from pricegrid.inventory import (
-    EVENTS_PER_MESSAGE,
     InventoryEvent,
     InventorySource,
     PublishResult,
@@ -20,6 +19,7 @@ from pricegrid.inventory import (
     publish_result,
     us_from_instant,
 )
+from pricegrid.limits import EVENTS_PER_MESSAGE
 from pricegrid.requests import Line, SupplyPolicy, check_line_count, supply_message
 from pricegrid.reservations import (
     Release,

@@ -133,11 +133,19 @@ class KernelTerms:
 
 
 class PriceEngine:
-    """Answers price requests over one snapshot's arrays (`pricing_engine.arrays.matrix` has names and shapes)."""
+    """Answers price requests over one snapshot's arrays (`pricing_engine.arrays.matrix` has names and shapes).
+
+    With `by_reference` the reference answers every line: the same answers, for a few lines without compiled kernels.
+    """
 
     def __init__(
-        self, arrays: Mapping[str, NDArray[np.generic]], policy: ExceptionPolicy | None = None
+        self,
+        arrays: Mapping[str, NDArray[np.generic]],
+        policy: ExceptionPolicy | None = None,
+        *,
+        by_reference: bool = False,
     ) -> None:
+        self._by_reference = by_reference
         self._matrix = matrix_from_arrays(arrays)
         self._descriptor = describe(self._matrix)
         self._names = {
@@ -173,6 +181,17 @@ class PriceEngine:
     def price(self, ask: PriceAsk) -> PriceAnswers:
         """Answer every line; raises UnknownCustomerError, CurrencyRequiredError or InvalidCurrencyError."""
         customer, currency = self._customer_and_currency(ask)
+        answers = np.empty((len(ask.skus), kn.ANSWER_SIZE), dtype=np.int64)
+        if self._by_reference:
+            for line in range(len(ask.skus)):
+                self._resolve_exactly(ask, line, answers[line])
+        else:
+            self._ask_kernel(ask, customer, currency, answers)
+        if self._policy.flagged_skus:
+            self._flag_skus(ask, answers)
+        return PriceAnswers(currency, answers)
+
+    def _ask_kernel(self, ask: PriceAsk, customer: int, currency: str, answers: NDArray[np.int64]) -> None:
         policy = self._policy
         request = np.array(
             [
@@ -188,15 +207,11 @@ class PriceEngine:
             ],
             dtype=np.int64,
         )
-        answers = np.empty((len(ask.skus), kn.ANSWER_SIZE), dtype=np.int64)
         kn.price_batch(self._descriptor, request, *_text_and_lines(ask), answers)
         status = answers[:, kn.ANSWER_STATUS]
         if status.min(initial=0) == kn.NEEDS_REFERENCE:
             for line in np.flatnonzero(status == kn.NEEDS_REFERENCE):
                 self._resolve_exactly(ask, int(line), answers[line])
-        if policy.flagged_skus:
-            self._flag_skus(ask, answers)
-        return PriceAnswers(currency, answers)
 
     def explain(self, ask: PriceAsk, line: int) -> dict[str, object]:
         """The explanation of one line (P12): JSON-able, decimals and instants as text; raises as `price` does.
@@ -277,6 +292,8 @@ class PriceEngine:
     def _resolve_exactly(self, ask: PriceAsk, line: int, answer: NDArray[np.int64]) -> None:
         """Write one answer from the reference."""
         resolution = self._resolve(ask, line, replace(self._policy, flagged_skus=frozenset()))
+        if resolution.status == LineStatus.NOT_ENTITLED and not ask.service_desk:
+            resolution = Resolution(LineStatus.UNKNOWN_ITEM, resolution.currency)
         offer = resolution.offer
         answer[kn.ANSWER_STATUS] = resolution.status
         answer[kn.ANSWER_EXCEPTION] = resolution.exception

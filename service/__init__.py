@@ -1,6 +1,7 @@
-"""The rim of Pricegrid: gRPC server, workers and the `pricegrid` command; everything is wired together here.
+"""The outer layer of Pricegrid: the gRPC server, its processes and the `pricegrid` command. All wiring is here.
 
-Read in this order, following a request: `rpc` (the gRPC side: errors, overload, metrics), `codec` (bytes to a query),
-`methods` (a query answered from one snapshot), `fast_path` (simple requests in one compiled call), `live` (events and
-reservations), `process` (workers, their supervisor, snapshots and swaps), `cli` (the command).
+Read in this order, following a request: `rpc` (gRPC: errors, load shedding, metrics), `codec` (bytes to a query and
+back), `methods` (a query answered from one snapshot), `fast_path` (simple requests in one compiled call), `erp_overlay`
+(prices and stock of an ERP), `live` (events and reservations), `process` (workers, supervisor, snapshot swaps), `cli`
+(the command).
 """

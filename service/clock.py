@@ -1,6 +1,6 @@
-"""Instants of the rim: now, and how snapshots, commands and answers write them.
+"""Clocks, and the text forms of instants.
 
-The one module that reads the wall clock; everything else is handed a time.
+This is the one module that reads the wall clock; all other code is passed a time or a clock.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ def now_us() -> int:
 
 
 def host_us() -> int:
-    """Microseconds since the host started, time asleep included: the same for all its processes, and never set."""
+    """Microseconds since the host booted, including suspend: the same for all its processes, and never adjusted."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
 def host_number() -> int:
-    """A number of this start of this host: `host_us` of another can't be compared."""
+    """Identifies this boot of this host; `host_us` is comparable only within one boot."""
     return number_of(Path("/proc/sys/kernel/random/boot_id").read_text())
 
 
 def number_of(text: str) -> int:
-    """63 bits that stand for a text."""
+    """A 63-bit hash of a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
@@ -41,7 +41,7 @@ def us_of(instant: datetime) -> int:
 
 
 def created_at_us(snapshot_version: str) -> int:
-    """When a snapshot was made, from its version `YYYYMMDDTHHMMSSZ-...`."""
+    """When a snapshot was created, from its version `YYYYMMDDTHHMMSSZ-...`."""
     stamp = datetime.strptime(snapshot_version.partition("-")[0], "%Y%m%dT%H%M%SZ")  # noqa: DTZ007 -- the Z is UTC
     return us_of(stamp.replace(tzinfo=UTC))
 
@@ -56,10 +56,10 @@ def parse_as_of(text: str) -> date | datetime:
 
 
 def instant_of_us(instant_us: int) -> datetime:
-    """An aware datetime in UTC of microseconds since the epoch."""
+    """Microseconds since the epoch as an aware datetime in UTC."""
     return _EPOCH + timedelta(microseconds=instant_us)
 
 
 def instant_text(instant: datetime) -> str:
-    """An aware datetime as RFC 3339 in UTC, with a fraction only where there is one."""
+    """An aware datetime as RFC 3339 in UTC, with a fraction only if it has one."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Why a request is refused, and the one table that maps it to a gRPC status and a stable reason (docs/api.md)."""
+"""The reasons for refusing a request, and the one table that maps them to gRPC status codes (docs/api.md)."""
 
 import enum
 from collections.abc import Mapping
@@ -115,7 +115,7 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
 PUSHED_BACK = frozenset(
     {Reason.OVERLOADED, Reason.TOO_MANY_STREAMS, Reason.LIVE_STATE_UNAVAILABLE, Reason.SERVER_STOPPING}
 )
-"""They pass by themselves: the caller is told when to ask again."""
+"""Transient: the response tells the caller when to retry."""
 
 _DOMAIN_REASONS: Mapping[type[PricingError], Reason] = MappingProxyType(
     {
@@ -127,7 +127,7 @@ _DOMAIN_REASONS: Mapping[type[PricingError], Reason] = MappingProxyType(
 
 
 class RequestRefusedError(Exception):
-    """A request that gets no answer, with the reason that the caller is told."""
+    """A refused request, with the reason that the caller gets."""
 
     def __init__(self, reason: Reason, message: str, **metadata: str) -> None:
         super().__init__(message)
@@ -142,11 +142,11 @@ class RequestRefusedError(Exception):
 
 
 def refusal(error: Exception) -> RequestRefusedError:
-    """What the caller is told of any error; nothing of an unexpected one but that it happened."""
+    """The refusal that a caller gets for an error; an unexpected error reveals nothing but that it happened."""
     if isinstance(error, RequestRefusedError):
         return error
     if isinstance(error, UnknownCustomerError):
-        # Word for word what a customer gets who exists but is not the caller's: nobody can find out who is a customer.
+        # The same text as for an existing customer that the caller may not use, so that ids can't be probed.
         return RequestRefusedError(Reason.CUSTOMER_NOT_ALLOWED, "this customer may not be asked for")
     if isinstance(error, PolicyError):
         return RequestRefusedError(Reason.INVALID_POLICY, str(error))
@@ -160,7 +160,7 @@ def refusal(error: Exception) -> RequestRefusedError:
 def trailing_metadata(
     refused: RequestRefusedError, correlation_id: str
 ) -> tuple[tuple[str, str | bytes], ...]:
-    """The trailing metadata of a refusal: `google.rpc.Status` with one `ErrorInfo`, and push-back where it passes."""
+    """The trailing metadata of a refusal: a `google.rpc.Status` with one `ErrorInfo`, and push-back if transient."""
     info = error_details_pb2.ErrorInfo(
         reason=refused.reason, domain=DOMAIN, metadata={**refused.metadata, "correlation_id": correlation_id}
     )

@@ -1,4 +1,4 @@
-"""Kept messages of the codec fuzz: a file of lines, each what a message shows, a tab, and the message as text.
+"""The corpus of the codec fuzz: a file of lines, each what a message shows, a tab, and the message as text.
 
 A message is kept for what it shows: a set of features, of which some pair is shown by no other.
 """
@@ -29,7 +29,7 @@ class Corpus:
         return (text for _, text in self._rows)
 
     def is_new(self, features: Iterable[str]) -> bool:
-        """Whether a message with these features would be kept."""
+        """Whether a message with these features would be added to the corpus."""
         return not self._pairs.issuperset(_pairs(features))
 
     def add(self, features: Iterable[str], text: str) -> None:

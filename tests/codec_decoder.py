@@ -1,4 +1,4 @@
-"""Fuzzing the scanner: what it accepts, the protobuf runtime reads the same; what is plain, it accepts."""
+"""Fuzzing the scanner: what it accepts, the protobuf runtime reads the same; it accepts everything canonical."""
 
 from collections import Counter
 from random import Random
@@ -10,6 +10,7 @@ from pricegrid import v1
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.codec.request import as_of, branch_names, check_fields, check_line_count, line_columns
 from pricegrid.service.codec.scan_kernel import (
+    BUFFER_FULL,
     HEAD_AS_OF,
     HEAD_BRANCH,
     HEAD_BRANCH_COUNT,
@@ -23,17 +24,16 @@ from pricegrid.service.codec.scan_kernel import (
     HEAD_SIZE,
     HEAD_VERSION,
     LIMITS,
-    MORE_ROOM,
-    UNUSUAL,
+    NEEDS_RUNTIME,
     scan_request,
 )
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from tests.codec_corpus import Corpus
-from tests.lane_worlds import random_request
+from tests.fast_path_worlds import random_request
 
 ROOM = 64
-"""Lines that the scanner has room for."""
+"""The capacity of the scanner in lines."""
 BYTES_MAX = 2_000
 CORPUS = "requests.txt"
 QUANTITIES = (0, 1, 127, 128, 10**6, 2**35, 2**62, 2**63 - 1, -1, -(2**63))
@@ -66,7 +66,7 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
     try:
         request.ParseFromString(raw)
     except DecodeError:
-        assert scanned.count in {UNUSUAL, MORE_ROOM}, "accepted, and the runtime can't read it"
+        assert scanned.count in {NEEDS_RUNTIME, BUFFER_FULL}, "accepted, and the runtime can't read it"
         return {"malformed", *(f"begins with field {byte >> 3 & 7} of type {byte & 7}" for byte in raw[:1])}
     shown = features(request, raw)
     try:
@@ -79,14 +79,14 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
         reason = refused.reason.name.lower()
         columns = None
     if columns is None:
-        assert scanned.count in {UNUSUAL, MORE_ROOM}, f"accepted, and to be refused: {reason}"
+        assert scanned.count in {NEEDS_RUNTIME, BUFFER_FULL}, f"accepted, and to be refused: {reason}"
         return shown | {reason}
     if scanned.count < 0:
-        assert scanned.count == MORE_ROOM or not is_plain(shown), "plain, not accepted"
-        assert scanned.count == UNUSUAL or len(request.lines) > ROOM, (
+        assert scanned.count == BUFFER_FULL or not is_canonical(shown), "canonical, not accepted"
+        assert scanned.count == NEEDS_RUNTIME or len(request.lines) > ROOM, (
             "more room asked for than there are lines"
         )
-        return shown | {"more room" if scanned.count == MORE_ROOM else "unusual"}
+        return shown | {"more room" if scanned.count == BUFFER_FULL else "unusual"}
     lines = scanned.lines[: scanned.count]
     for names, column in ((columns.skus, kn.LINE_SKU), (columns.uoms, kn.LINE_UOM)):
         assert [raw[at : at + size] for at, size in lines[:, column : column + 2].tolist()] == names
@@ -106,8 +106,8 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
     return shown | {"accepted"}
 
 
-def is_plain(shown: set[str]) -> bool:
-    """Whether a message that is not to be refused must be accepted, or more room be asked for."""
+def is_canonical(shown: set[str]) -> bool:
+    """Whether the scanner must accept a valid message, or return BUFFER_FULL."""
     return not shown & {
         "beyond ASCII",
         "outer blanks",
@@ -239,7 +239,7 @@ def mutated(rng: Random, raw: bytes, other: bytes) -> bytes:
 
 
 def replay(corpus: Corpus) -> Counter[str]:
-    """Every message that was kept, through both; how they ended."""
+    """Runs every message of the corpus through both decoders; returns how they ended."""
     scanned, seen = Scanned(), Counter[str]()
     for text in corpus:
         raw = bytes.fromhex(text)
@@ -250,7 +250,7 @@ def replay(corpus: Corpus) -> Counter[str]:
 
 
 def fuzz(seed: int, messages: int, corpus: Corpus) -> Counter[str]:
-    """Mutated messages through both; how they ended. The corpus takes in what shows something new."""
+    """Runs mutated messages through both decoders; returns how they ended. Those with new features join the corpus."""
     rng, seen, scanned = Random(seed), Counter[str](), Scanned()
     kept = [bytes.fromhex(text) for text in corpus]
     while seen.total() < messages:

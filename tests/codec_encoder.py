@@ -27,19 +27,19 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.kernels.tables import describe, matrix_of, table_of
 from pricegrid.pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
 from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
-from pricegrid.service.codec.scan_kernel import MORE_ROOM
+from pricegrid.service.codec.scan_kernel import BUFFER_FULL
 from tests.codec_corpus import Corpus
 from tests.name_tables import matrix_with
 
 CORPUS = "answers.txt"
 TEXT_MAX = 700
-"""Characters of a case that is kept."""
+"""The greatest length of a case in the corpus."""
 EVERY_ROOM_MAX = 700
 """Bytes of an answer that is written into rooms of every size."""
 GUARD = 64
-"""Bytes before and behind a room, which nothing may touch."""
+"""Guard bytes before and after a buffer, which must not change."""
 SLACK = 64
-"""A room that has so many bytes more than an answer takes must be enough."""
+"""A buffer with this many bytes more than the response must be enough."""
 UNTOUCHED = 0xA5
 NAME_TABLES = ("currency", "book", "layer", "entry_id", "delta_entry_id")
 DAY_MAX = date.max.toordinal() - date(1970, 1, 1).toordinal()
@@ -170,7 +170,7 @@ def _judge(at, room, expected, memory):
     for i in range(GUARD):
         if memory[i] != UNTOUCHED or memory[GUARD + room + i] != UNTOUCHED:
             return 1
-    if at == MORE_ROOM:
+    if at == BUFFER_FULL:
         return 0 if room < len(expected) + SLACK else 2
     if at != len(expected):
         return 3
@@ -187,7 +187,7 @@ WRONG = ("", "a byte outside its room", "more room asked for than it takes", "an
 def put_plainly(
     m, is_quote, answers, marks, free, as_of_us, header, version, correlation, rooms, expected, memory
 ):
-    """(what is wrong, in which room) with plain arrays, whose bounds are checked."""
+    """(what is wrong, size of the buffer) with numpy arrays, whose bounds are checked."""
     for room in rooms:
         memory[: GUARD + room + GUARD] = UNTOUCHED
         out = memory[GUARD : GUARD + room]
@@ -213,7 +213,7 @@ def put_by_tables(
     expected,
     memory,
 ):
-    """As `put_plainly` with tables, as in service; nothing checks their bounds but the bytes around the room."""
+    """As `put_plainly` with tables, as in service; nothing checks their bounds but the guard bytes."""
     m, said, marked, known = matrix_of(descriptor), table_of(answers), table_of(marks), table_of(free)
     named, correlated = table_of(version), table_of(correlation)
     for room in rooms:
@@ -297,7 +297,7 @@ def random_answers(
 
 
 def random_marks(rng: np.random.Generator, lines: int) -> np.ndarray:
-    """(lines, 2): as the ERP's word is marked, none of a line, or only half of it."""
+    """(lines, 2): price sources of the ERP, of all lines, no line or half of them."""
     ages = np.where(rng.random(lines) < 0.5, rng.choice(AGES, lines), np.abs(any_numbers(rng, lines) // 2))
     ages[rng.random(lines) < 0.4] = -1
     return np.stack([rng.integers(0, len(v1.PriceSource.values()), lines), ages], axis=1)
@@ -397,7 +397,7 @@ def every_room(length: int) -> range:
 
 
 def replay(corpus: Corpus) -> Counter[str]:
-    """Every case that was kept, in every room."""
+    """Every case of the corpus, with every buffer size."""
     seen = Counter[str]()
     for text in corpus:
         case = Case(**json.loads(text))
@@ -407,7 +407,7 @@ def replay(corpus: Corpus) -> Counter[str]:
 
 
 def fuzz(seed: int, lines: int, corpus: Corpus) -> Counter[str]:
-    """Random cases by kernels and runtime; what there was. The corpus takes in what shows something new."""
+    """Random cases by kernels and runtime; returns what occurred. Cases with new features join the corpus."""
     rng, seen = np.random.default_rng(seed), Counter[str]()
 
     def few_rooms(length: int) -> Sequence[int]:

@@ -286,7 +286,7 @@ def questions(seed: int = 1) -> list[tuple[str, str, bytes, Any]]:
         who = {"customer_id": rng.choice([*customers, ""]), "currency": rng.choice(["EUR", "JPY"])}
         prices = v1.PriceLinesRequest(**who)
         lines(prices, 8, once=False)
-        raw = prices.SerializeToString() + (b"\xf8\x7f\x01" if at % 3 == 0 else b"")  # the usual way
+        raw = prices.SerializeToString() + (b"\xf8\x7f\x01" if at % 3 == 0 else b"")  # the general path
         asked.append((v1.PRICING_SERVICE, "PriceLines", raw, v1.PriceLinesResponse))
     for sku in (*rng.sample(skus, 12), "S7", "S8", "S6"):
         why = v1.ExplainPriceRequest(customer_id=rng.choice(customers))
@@ -319,7 +319,7 @@ def answers(store: Path) -> list[str]:
     """
     loaded, _ = open_snapshot_engines(store, None, ExceptionPolicy(), verify=True)
     if _IS_CHECKED:
-        loaded = replace(loaded, lane=None)
+        loaded = replace(loaded, fast_path=None)
     else:
         warm(loaded)
     offered = services(SnapshotHolder(loaded, lambda _: loaded), lambda: NOW_US)
@@ -396,8 +396,8 @@ def run(store: DamagedStore, asked: Sequence[Case], good: Sequence[str]) -> Iter
 
 
 def check_bounds() -> None:
-    """From now on prices come from the kernel over plain arrays, whose bounds numba checks if it was told to, and the
-    short way over tables, whose bounds it can't, is not taken."""
+    """From now on prices come from the kernel over arrays, whose bounds numba checks if it was told to. The fast path,
+    which works over tables whose bounds it can't check, is not taken."""
     unchecked = PriceEngine.price
 
     def price(engine: PriceEngine, ask: PriceAsk) -> PriceAnswers:

@@ -76,7 +76,7 @@ class Fault(Enum):
     HUGE = auto()
     """Ten megabytes."""
     HUGE_CHUNKED = auto()
-    """As many, and their number is not told."""
+    """As many rows, without their number."""
     HUGE_PACKED = auto()
     """As many, as some kilobytes of gzip."""
     REDIRECT = auto()
@@ -100,7 +100,7 @@ class SmallErp:
         self.calls: list[dict[str, Any]] = []
         self.released = threading.Event()
         self.holding = threading.Event()
-        """Set: price calls wait for `released` before they are answered."""
+        """While set, price calls wait for `released`."""
         self.held: set[str] = set()
         """Items; so do calls that ask one of them."""
         self.url = ""

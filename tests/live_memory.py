@@ -1,4 +1,4 @@
-"""Live state in memory, beside the real one: plain rules over a dictionary, and outcomes that a test can force."""
+"""Live state in memory, a second implementation: simple rules over a dictionary, and outcomes that tests can force."""
 
 import threading
 from collections import Counter

@@ -12,7 +12,7 @@ import grpc
 from pricegrid import InventoryEvent, InventoryEventKind, InventoryMeasure, InventorySource
 from pricegrid.service.live.writer_link import WriterLink, build_writer_server
 from pricegrid.service.rpc.call import Services
-from pricegrid.service.rpc.handlers import CountingPool, Handlers, Lanes
+from pricegrid.service.rpc.handlers import CountingPool, Handlers, ThreadPools
 from pricegrid.service.rpc.metrics import NoMetrics
 from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
@@ -23,11 +23,11 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @contextlib.contextmanager
-def grpc_server(live: Services, lanes: Lanes | None = None) -> Iterator[str]:
+def grpc_server(live: Services, pools: ThreadPools | None = None) -> Iterator[str]:
     pool = CountingPool(2)
     server = grpc.server(pool)
     offered = services(OneSnapshot(fake_snapshot()), lambda: NOW_US, live=live)
-    Handlers(offered, NoMetrics(), pool.waiting, lanes=lanes).register(server)
+    Handlers(offered, NoMetrics(), pool.waiting, pools=pools).register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -49,10 +49,10 @@ def writer(live: MemoryLive) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def linked(path: Path, lanes: Lanes | None = None, timeout_s: float = DEADLINE_S) -> Iterator[str]:
+def linked(path: Path, pools: ThreadPools | None = None, timeout_s: float = DEADLINE_S) -> Iterator[str]:
     with (
         contextlib.closing(WriterLink(path, timeout_s=timeout_s)) as link,
-        grpc_server(link.methods(), lanes) as address,
+        grpc_server(link.methods(), pools) as address,
     ):
         yield address
 

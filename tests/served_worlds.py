@@ -123,10 +123,10 @@ def _instant_us(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, and whether it is one that the compiled short way answers (service/lane)."""
+    """A request, and whether it is a simple one, which the fast path answers (`service.fast_path`)."""
 
     message: v1.PriceLinesRequest | v1.QuoteLinesRequest
-    is_plain: bool
+    is_simple: bool
 
     @property
     def is_quote(self) -> bool:
@@ -144,17 +144,17 @@ ITEMS = (*SKUS, "E1", "N1", "X1", "BOLT", "PANEL", "OLD", *(f"nothing {number}" 
 
 
 def random_requests(rng: Random, *, lines: int) -> list[Asked]:
-    """Forty requests: prices of `lines` lines now and on a day; quotes of every item, plain or not."""
+    """Forty requests: prices of `lines` lines now and on a day; quotes of every item, simple or not."""
     asked = []
     for customer, currency in CUSTOMERS:
         who = {"customer_id": customer, "currency": currency}
         prices = v1.PriceLinesRequest(**who, lines=[_line(rng, rng.choice(ITEMS)) for _ in range(lines)])
-        asked.append(Asked(prices, is_plain=True))
+        asked.append(Asked(prices, is_simple=True))
         prices = v1.PriceLinesRequest(**who, lines=[_line(rng, rng.choice(ITEMS)) for _ in range(lines)])
         prices.as_of_time.FromMicroseconds(AS_OF_US)
-        asked.append(Asked(prices, is_plain=True))
+        asked.append(Asked(prices, is_simple=True))
         for branches in (["HAM"], ["RTM", "HAM"], []):
-            once = rng.sample(ITEMS, len(ITEMS))  # an item twice, and a kit, go the usual way
+            once = rng.sample(ITEMS, len(ITEMS))  # an item twice, and a kit, take the general path
             twice = [rng.choice([*ITEMS, "KIT"]) for _ in range(lines)] + ["KIT", "S4", "S4"]
             for skus in (once, twice):
                 quotes = v1.QuoteLinesRequest(
@@ -162,7 +162,7 @@ def random_requests(rng: Random, *, lines: int) -> list[Asked]:
                 )
                 quotes.as_of_time.FromMicroseconds(AS_OF_US)
                 is_stocked = bool(branches) or customer == "C1"
-                asked.append(Asked(quotes, is_plain=skus is once or not is_stocked))
+                asked.append(Asked(quotes, is_simple=skus is once or not is_stocked))
     return asked
 
 

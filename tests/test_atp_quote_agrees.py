@@ -25,7 +25,7 @@ from pricegrid.atp.kernels.quote import (
 from pricegrid.atp.model import AvailabilityStatus, CheckAsk, PromiseAsk
 from pricegrid.atp.rules.rows import Rows
 from pricegrid.pricing_engine.kernels.tables import describe
-from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.methods.quotes import promise_days
 from tests.atp_world import at, engine_of, line_columns, world
 from tests.profiles import examples
@@ -76,7 +76,7 @@ def ask_both(rows: Rows, questions: list) -> None:
         PLAIN[free is not None] += 1
         if free is None:
             continue
-        totals = line_totals(engine.check(CheckAsk(**question)), question["quantities_micros"])
+        totals = branch_totals(engine.check(CheckAsk(**question)), question["quantities_micros"])
         ask = PromiseAsk(**question)
         days = promise_days(engine.promise(ask), engine.whole_limits(ask))
         shown = np.column_stack([

@@ -28,7 +28,7 @@ def won(lines) -> list[int]:
 
 
 def race(directories, port) -> list[list[int]]:
-    """Four processes commit on one key; the last is killed in the middle. The versions that each was told it won."""
+    """Four processes commit on one key; the last is killed in the middle. Returns the versions that each has won."""
     racers = [
         child(directory, port, f"p{n}", 100_000 if n == 3 else 150) for n, directory in enumerate(directories)
     ]

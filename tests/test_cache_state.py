@@ -1,4 +1,4 @@
-"""What both state caches promise, said once."""
+"""The contract of both state caches."""
 
 import contextlib
 import tempfile

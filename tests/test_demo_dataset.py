@@ -104,12 +104,12 @@ def test_the_basket_shows_what_its_captions_promise(demo, loaded, engine):
     entries = [engine.entry_id(entry) if entry >= 0 else "" for entry in answers.entry]
     line = {line.caption.split(",")[0]: number for number, line in enumerate(demo.basket)}
 
-    assert entries[line["the site's own contract"]] == "NM-1002"
+    assert entries[line["the site's contract"]] == "NM-1002"
     assert books[line["the group's contract"]] == "NORDMARK-GROUP"
     assert np.flatnonzero(answers.converted).tolist() == [line["a contract in US dollars"]]
     assert np.flatnonzero(answers.floor_lifted).tolist() == [line["cost plus 6 %"]]
-    assert books[line["the lower of two promotions that run"]] == "PROMO-LIGHTING"
-    assert books[line["the net book of the class INSTALLER"]] == "INSTALLER-NET"
+    assert books[line["the lower of two that run"]] == "PROMO-LIGHTING"
+    assert books[line["net book of the class INSTALLER"]] == "INSTALLER-NET"
     assert demo.basket[7].sku in set(loaded.frames["kits"]["kit_sku"])
     assert answers.status[-2:].tolist() == [LineStatus.BELOW_MINIMUM, LineStatus.UNKNOWN_ITEM]
     assert answers.minimum_quantity_micros[-2] == 24 * MICROS

@@ -10,11 +10,11 @@ import pytest
 
 from pricegrid import Client, ExceptionReason, Line, LineStatus, PriceSource
 from pricegrid.cache.memory import MemoryValueCache
-from pricegrid.erp.control import ErpControl
 from pricegrid.erp.dead_letters import DeadLetter
-from pricegrid.erp.gateway import LOOK_KEYS, ErpGateway
+from pricegrid.erp.gateway import LOOKUP_KEYS, ErpGateway
 from pricegrid.erp.http_json import HttpJsonAdapter
 from pricegrid.erp.observe import BreakerState, NoErpMetrics
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.protocol import Refusal, StockQuestion
 from pricegrid.erp.settings import read_settings
 from pricegrid.erp.validation import PriceCheck
@@ -36,7 +36,7 @@ LIMITS = "[limits]\ntimeout_ms = 400\nprobe_ms = 100\nretry_pct = 20\n[parity]\n
 PATIENT = "[limits]\ntimeout_ms = 20000\nrequest_wait_ms = 30000\nprobe_ms = 100\n[parity]\nsample_per_million = 0\n"
 
 
-class Desk:
+class Shop:
     """A client over a store with the small ERP behind it, and the refused answers it left."""
 
     def __init__(self, client: Client, erp: ErpFallback, letters: list[DeadLetter]) -> None:
@@ -66,7 +66,7 @@ def small() -> SmallErp:
         yield erp
 
 
-def open_desk(store: Path, config: Path, policy: ExceptionPolicy | None = None) -> Desk:
+def open_shop(store: Path, config: Path, policy: ExceptionPolicy | None = None) -> Shop:
     policy = policy or ExceptionPolicy()
     letters: list[DeadLetter] = []
     erp = open_erp(
@@ -76,20 +76,20 @@ def open_desk(store: Path, config: Path, policy: ExceptionPolicy | None = None) 
         load_snapshot(store, None, policy), version_opener(store, policy, lambda _: False)
     )
     channel = InProcessChannel(services(holder, now_us, erp=erp), service_desk=False)
-    return Desk(Client(channel=channel), erp, letters)
+    return Shop(Client(channel=channel), erp, letters)
 
 
 @pytest.fixture
-def desk(store, small, tmp_path):
-    opened = open_desk(store, small.config(tmp_path, LIMITS))
+def shop(store, small, tmp_path):
+    opened = open_shop(store, small.config(tmp_path, LIMITS))
     yield opened
     opened.erp.close()
 
 
 @pytest.fixture
-def patient_desk(store, small, tmp_path):
+def patient_shop(store, small, tmp_path):
     """For answers that are wrong however long they take."""
-    opened = open_desk(store, small.config(tmp_path, PATIENT))
+    opened = open_shop(store, small.config(tmp_path, PATIENT))
     yield opened
     opened.erp.close()
 
@@ -103,9 +103,9 @@ def check_ordinary(lines) -> None:
     assert all(line.source in {PriceSource.MATRIX, None} for line in lines)
 
 
-def test_a_right_answer_is_used_marked_and_kept(desk, small):
-    lines = desk.ask(*ORDINARY, Line("X1", 2), Line("N1", 3))
-    again = desk.ask(Line("X1", 2), Line("N1", 3))
+def test_a_valid_answer_is_used_with_its_source_and_cached(shop, small):
+    lines = shop.ask(*ORDINARY, Line("X1", 2), Line("N1", 3))
+    again = shop.ask(Line("X1", 2), Line("N1", 3))
 
     check_ordinary(lines[:3])
     assert [(line.unit_price, line.extended_price) for line in lines[3:]] == [
@@ -139,33 +139,33 @@ def test_a_right_answer_is_used_marked_and_kept(desk, small):
     ],
     ids=lambda value: value.name,
 )
-def test_a_wrong_answer_is_refused_dead_lettered_and_never_kept(patient_desk, small, fault, reason):
-    desk = patient_desk
+def test_a_wrong_answer_is_refused_dead_lettered_and_never_kept(patient_shop, small, fault, reason):
+    shop = patient_shop
     small.fault = fault
 
-    lines = desk.ask(*ORDINARY, Line("X1", 2))
+    lines = shop.ask(*ORDINARY, Line("X1", 2))
 
     check_ordinary(lines[:3])
     assert (lines[3].status, lines[3].unit_price) == (LineStatus.OK, Decimal(10))
     assert (lines[3].source, lines[3].exception) == (PriceSource.MATRIX, ExceptionReason.PRICE_SOURCE_ERP)
-    until(lambda: len(desk.letters) == 1, "a dead letter")
-    letter = desk.letters[0]
+    until(lambda: len(shop.letters) == 1, "a dead letter")
+    letter = shop.letters[0]
     assert (letter.source, letter.reason, letter.payload["question"]["sku"]) == ("erp", reason, "X1")
     small.fault = Fault.NONE
-    (mended,) = desk.ask(Line("X1", 2))
+    (mended,) = shop.ask(Line("X1", 2))
     assert (mended.source, mended.unit_price) == (PriceSource.ERP, Decimal("9.5"))
 
 
 @pytest.mark.parametrize(
     "fault", [Fault.HANGING, Fault.SLOW, Fault.DRIPPING, Fault.ERRORS], ids=lambda f: f.name
 )
-def test_an_erp_in_trouble_degrades_its_lines_opens_the_breaker_and_is_found_again(desk, small, fault):
-    (known,) = desk.ask(Line("X1", 2))
+def test_an_erp_in_trouble_degrades_its_lines_opens_the_breaker_and_is_found_again(shop, small, fault):
+    (known,) = shop.ask(Line("X1", 2))
     small.fault = fault
 
     asked = 0
-    while desk.erp.gateway.state is not BreakerState.OPEN:
-        lines = desk.ask(*ORDINARY, Line("X1", 7), Line("N1", 7))
+    while shop.erp.gateway.state is not BreakerState.OPEN:
+        lines = shop.ask(*ORDINARY, Line("X1", 7), Line("N1", 7))
         asked += 1
         assert asked <= REQUESTS_UNTIL_OPEN_MAX
 
@@ -173,13 +173,13 @@ def test_an_erp_in_trouble_degrades_its_lines_opens_the_breaker_and_is_found_aga
     assert (lines[3].status, lines[3].exception) == (LineStatus.OK, ExceptionReason.PRICE_SOURCE_ERP)
     assert (lines[4].status, lines[4].exception) == (LineStatus.NO_PRICE, ExceptionReason.NO_PRICE)
     calls = len(small.calls)
-    desk.ask(Line("X1", 8))
+    shop.ask(Line("X1", 8))
     assert len(small.calls) == calls, "an open breaker asks nothing"
-    (still,) = desk.ask(Line("X1", 2))
+    (still,) = shop.ask(Line("X1", 2))
     assert (still.source, still.unit_price) == (PriceSource.ERP_CACHED, known.unit_price)
     small.fault = Fault.NONE
-    until(lambda: desk.ask(Line("X1", 9))[0].source is PriceSource.ERP, "the ERP is asked again")
-    assert desk.erp.gateway.state is BreakerState.CLOSED
+    until(lambda: shop.ask(Line("X1", 9))[0].source is PriceSource.ERP, "the ERP is asked again")
+    assert shop.erp.gateway.state is BreakerState.CLOSED
 
 
 def test_a_stopped_erp_is_found_again_when_it_is_back(store, tmp_path):
@@ -187,30 +187,30 @@ def test_a_stopped_erp_is_found_again_when_it_is_back(store, tmp_path):
     erp.prices = {("", "X1"): "9.75"}
     with serving(erp):
         port = int(erp.url.rpartition(":")[2])
-        desk = open_desk(store, erp.config(tmp_path, LIMITS))
-        assert desk.ask(Line("X1", 1))[0].source is PriceSource.ERP
+        shop = open_shop(store, erp.config(tmp_path, LIMITS))
+        assert shop.ask(Line("X1", 1))[0].source is PriceSource.ERP
     try:
         asked = 0
-        while desk.erp.gateway.state is not BreakerState.OPEN:
-            lines = desk.ask(*ORDINARY, Line("X1", 5))
+        while shop.erp.gateway.state is not BreakerState.OPEN:
+            lines = shop.ask(*ORDINARY, Line("X1", 5))
             asked += 1
             assert asked <= REQUESTS_UNTIL_OPEN_MAX
         check_ordinary(lines[:3])
         assert (lines[3].source, lines[3].unit_price) == (PriceSource.MATRIX, Decimal(10))
         with serving(erp, port):
-            until(lambda: desk.ask(Line("X1", 6))[0].source is PriceSource.ERP, "the ERP is asked again")
+            until(lambda: shop.ask(Line("X1", 6))[0].source is PriceSource.ERP, "the ERP is asked again")
     finally:
-        desk.erp.close()
+        shop.erp.close()
 
 
 def test_the_last_known_price_is_marked_with_its_age(store, small, tmp_path):
-    desk = open_desk(store, small.config(tmp_path, LIMITS + "[cache]\nttl_s = 0\n"))
-    (first,) = desk.ask(Line("N1", 3))
+    shop = open_shop(store, small.config(tmp_path, LIMITS + "[cache]\nttl_s = 0\n"))
+    (first,) = shop.ask(Line("N1", 3))
     small.fault = Fault.ERRORS
 
-    (last,) = desk.ask(Line("N1", 3))
+    (last,) = shop.ask(Line("N1", 3))
 
-    desk.erp.close()
+    shop.erp.close()
     assert (first.source, first.exception, first.source_age.total_seconds() < 1) == (
         PriceSource.ERP,
         None,
@@ -225,11 +225,11 @@ def test_the_last_known_price_is_marked_with_its_age(store, small, tmp_path):
     assert last.source_age >= first.source_age
 
 
-def test_nobody_waits_beyond_the_callers_deadline(desk, small):
+def test_nobody_waits_beyond_the_callers_deadline(shop, small):
     small.fault = Fault.HANGING
 
     began_s = monotonic()
-    lines = desk.ask(*ORDINARY, Line("X1", 2), timeout_s=0.2)
+    lines = shop.ask(*ORDINARY, Line("X1", 2), timeout_s=0.2)
     took_s = monotonic() - began_s
 
     check_ordinary(lines[:3])
@@ -289,33 +289,33 @@ def test_ten_thousand_lines_are_looked_up_as_long_as_there_is_time(small, tmp_pa
 
     assert answers == hurried == [None] * 10_000
     assert 2 <= cache.looks <= 8, "of 80: a caller in a hurry gets one at least"
-    assert cache.keys_max == LOOK_KEYS
+    assert cache.keys_max == LOOKUP_KEYS
 
 
 def test_an_erp_that_answers_errors_sees_a_fifth_more_calls_at_most(store, small, tmp_path):
     limits = "failures_max = 1000000\nbackoff_ms = 0\ncalls_per_s = 100000\nretries_max = 5\n[parity]"
-    desk = open_desk(store, small.config(tmp_path, PATIENT.replace("[parity]", limits)))
+    shop = open_shop(store, small.config(tmp_path, PATIENT.replace("[parity]", limits)))
     small.fault = Fault.ERRORS
 
     for quantity in range(1, 101):
-        desk.ask(Line("X1", quantity))
+        shop.ask(Line("X1", quantity))
 
-    desk.erp.close()
+    shop.erp.close()
     assert 100 < len(small.calls) <= 120
 
 
-def test_equal_questions_at_once_make_one_call(patient_desk, small):
-    desk = patient_desk
+def test_equal_questions_at_once_make_one_call(patient_shop, small):
+    shop = patient_shop
     small.holding.set()
     found: list[PriceSource | None] = []
 
     def ask() -> None:
-        found.extend(line.source for line in desk.ask(Line("X1", 2)))
+        found.extend(line.source for line in shop.ask(Line("X1", 2)))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    until(lambda: desk.erp.gateway.asking == 4, "all four wait")
+    until(lambda: shop.erp.gateway.asking == 4, "all four wait")
     small.holding.clear()
     small.released.set()
     for thread in threads:
@@ -325,14 +325,14 @@ def test_equal_questions_at_once_make_one_call(patient_desk, small):
     assert len(small.calls) == 1
 
 
-def test_two_customers_who_ask_the_same_at_once_get_each_their_own_price(patient_desk, small):
-    desk = patient_desk
+def test_two_customers_who_ask_the_same_at_once_get_each_their_own_price(patient_shop, small):
+    shop = patient_shop
     small.prices["C3", "X1"] = "8.25"
     small.holding.set()
     found: dict[str, Decimal | None] = {}
 
     def ask(customer: str) -> None:
-        found[customer] = desk.ask(Line("X1", 2), customer=customer)[0].unit_price
+        found[customer] = shop.ask(Line("X1", 2), customer=customer)[0].unit_price
 
     threads = [threading.Thread(target=ask, args=(customer,)) for customer in ("C1", "C3")]
     for thread in threads:
@@ -349,33 +349,35 @@ def test_two_customers_who_ask_the_same_at_once_get_each_their_own_price(patient
 def test_a_line_that_is_answered_in_time_is_used_though_another_is_not(store, small, tmp_path):
     config = small.config(tmp_path, "[limits]\ntimeout_ms = 5000\nrequest_wait_ms = 5000\n")
     config.write_text(config.read_text().replace("batch_lines_max = 50", "batch_lines_max = 1"))
-    desk = open_desk(store, config)
+    shop = open_shop(store, config)
     small.held.add("N1")
 
-    lines = desk.ask(*ORDINARY, Line("X1", 2), Line("N1", 3), timeout_s=1.0)
+    lines = shop.ask(*ORDINARY, Line("X1", 2), Line("N1", 3), timeout_s=1.0)
 
-    desk.erp.close()
+    shop.erp.close()
     check_ordinary(lines[:3])
     assert (lines[3].source, lines[3].unit_price) == (PriceSource.ERP, Decimal("9.5"))
     assert (lines[4].status, lines[4].exception) == (LineStatus.NO_PRICE, ExceptionReason.NO_PRICE)
 
 
-def test_an_invalidation_also_voids_an_answer_that_is_under_way(patient_desk, small, store):
-    desk = patient_desk
+def test_an_invalidation_also_voids_an_answer_that_is_under_way(patient_shop, small, store):
+    shop = patient_shop
     small.holding.set()
-    asking = threading.Thread(target=desk.ask, args=(Line("X1", 4),))
+    asking = threading.Thread(target=shop.ask, args=(Line("X1", 4),))
     asking.start()
     until(lambda: len(small.calls) == 1, "the ERP is asked")
-    ErpControl(store).invalidate("C1", "X1", now_us())  # the price was changed while it worked on the old one
+    OperatorFlags(store).invalidate(
+        "C1", "X1", now_us()
+    )  # the price was changed while it worked on the old one
     small.holding.clear()
     small.released.set()
     asking.join()
 
-    until(lambda: desk.ask(Line("X1", 4))[0].source is PriceSource.ERP, "it is asked again")
+    until(lambda: shop.ask(Line("X1", 4))[0].source is PriceSource.ERP, "it is asked again")
 
 
-def test_the_same_line_twice_in_a_request_is_asked_once(desk, small):
-    lines = desk.ask(Line("X1", 2), Line("X1", 2), Line("X1", -2))
+def test_the_same_line_twice_in_a_request_is_asked_once(shop, small):
+    lines = shop.ask(Line("X1", 2), Line("X1", 2), Line("X1", -2))
 
     assert [line.extended_price for line in lines] == [Decimal(19), Decimal(19), Decimal(-19)]
     assert sum(len(call["lines"]) for call in small.calls) == 1
@@ -383,24 +385,24 @@ def test_the_same_line_twice_in_a_request_is_asked_once(desk, small):
 
 def test_too_many_waiting_requests_are_answered_without_the_erp(store, small, tmp_path):
     limits = "[limits]\ntimeout_ms = 3000\nrequest_wait_ms = 3000\nrequests_max = 1\n"
-    desk = open_desk(store, small.config(tmp_path, limits + "[parity]\nsample_per_million = 0\n"))
+    shop = open_shop(store, small.config(tmp_path, limits + "[parity]\nsample_per_million = 0\n"))
     small.holding.set()
-    waiting = threading.Thread(target=desk.ask, args=(Line("X1", 1),))
+    waiting = threading.Thread(target=shop.ask, args=(Line("X1", 1),))
     waiting.start()
     until(lambda: len(small.calls) == 1, "one waits for the ERP")
 
-    lines = desk.ask(*ORDINARY, Line("X1", 2))
+    lines = shop.ask(*ORDINARY, Line("X1", 2))
 
     check_ordinary(lines[:3])
     assert lines[3].exception is ExceptionReason.PRICE_SOURCE_ERP
     small.released.set()
     waiting.join()
     assert len(small.calls) == 1
-    desk.erp.close()
+    shop.erp.close()
 
 
-def free(desk: Desk, branch: str, *lines: Line):
-    found = desk.client.check_availability(list(lines), branches=[branch]).lines
+def free(shop: Shop, branch: str, *lines: Line):
+    found = shop.client.check_availability(list(lines), branches=[branch]).lines
     return [
         (
             line.branches[0].status.value,
@@ -412,16 +414,16 @@ def free(desk: Desk, branch: str, *lines: Line):
 
 
 def test_unknown_stock_is_asked_from_the_erp_and_last_known_when_it_is_gone(store, small, tmp_path):
-    desk = open_desk(store, small.config(tmp_path, LIMITS + "[cache]\nstock_ttl_s = 0\n"))
+    shop = open_shop(store, small.config(tmp_path, LIMITS + "[cache]\nstock_ttl_s = 0\n"))
     small.stock = {("S4", "NEW"): ("7", "5.5"), ("S2", "NEW"): ("30", "30"), ("S4", "HAM"): ("99", "99")}
 
-    asked = free(desk, "NEW", Line("S4", 6), Line("S2", 1, "BOX"), Line("S5", 1), Line("?", 1))
-    known = free(desk, "HAM", Line("S4", 6))
-    (quoted,) = desk.client.quote_lines("C1", [Line("S4", 6)], branches=["NEW"]).lines
+    asked = free(shop, "NEW", Line("S4", 6), Line("S2", 1, "BOX"), Line("S5", 1), Line("?", 1))
+    known = free(shop, "HAM", Line("S4", 6))
+    (quoted,) = shop.client.quote_lines("C1", [Line("S4", 6)], branches=["NEW"]).lines
     small.fault = Fault.ERRORS
-    last = free(desk, "NEW", Line("S4", 6), Line("S5", 1))
+    last = free(shop, "NEW", Line("S4", 6), Line("S5", 1))
 
-    desk.erp.close()
+    shop.erp.close()
     assert asked == [
         ("OK", Decimal("5.5"), "FRESH"),
         ("OK", Decimal(2), "FRESH"),
@@ -445,14 +447,14 @@ class Waits:
     def is_due(self, lines):
         return False
 
-    def lay_over(self, loaded, ask, answers, caller, **_):
+    def overlay(self, loaded, ask, answers, caller, **_):
         self.until_s.append(caller.deadline_s)
         return {}
 
 
-def test_prices_and_stock_of_one_request_wait_together_no_longer_than_one(desk, store):
+def test_prices_and_stock_of_one_request_wait_together_no_longer_than_one(shop, store):
     waits = Waits()
-    erp = replace(desk.erp, prices=waits, stock=waits)
+    erp = replace(shop.erp, prices=waits, stock=waits)
     policy = ExceptionPolicy()
     holder = SnapshotHolder(
         load_snapshot(store, None, policy), version_opener(store, policy, lambda _: False)
@@ -469,10 +471,10 @@ def test_prices_and_stock_of_one_request_wait_together_no_longer_than_one(desk, 
 
 
 @pytest.mark.parametrize("field", ["sku", "branch"])
-def test_stock_of_another_item_or_branch_is_refused(desk, small, field):
+def test_stock_of_another_item_or_branch_is_refused(shop, small, field):
     small.stock = {("S4", "NEW"): ("7", "7")}
     small.rename = field
 
-    assert free(desk, "NEW", Line("S4", 6)) == [("UNKNOWN_STOCK", None, "UNKNOWN")]
-    until(lambda: len(desk.letters) == 1, "a dead letter")
-    assert desk.letters[0].reason == {"sku": Refusal.OTHER_ITEM, "branch": Refusal.OTHER_BRANCH}[field]
+    assert free(shop, "NEW", Line("S4", 6)) == [("UNKNOWN_STOCK", None, "UNKNOWN")]
+    until(lambda: len(shop.letters) == 1, "a dead letter")
+    assert shop.letters[0].reason == {"sku": Refusal.OTHER_ITEM, "branch": Refusal.OTHER_BRANCH}[field]

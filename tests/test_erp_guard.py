@@ -28,7 +28,7 @@ QUICK = GuardSettings(timeout_ms=150, probe_ms=10, backoff_ms=1, calls_per_s=10_
 
 
 class Counting(NoErpMetrics):
-    """Metrics a test can look at."""
+    """Metrics that a test can inspect."""
 
     def __init__(self) -> None:
         self.calls: Counter[CallOutcome] = Counter()
@@ -54,7 +54,7 @@ class Counting(NoErpMetrics):
 
 
 async def nothing(_: float) -> None:
-    """A ping that is answered."""
+    """A ping that succeeds."""
 
 
 async def refuse_ping(_: float) -> None:
@@ -158,7 +158,7 @@ def test_the_bulkhead_holds_so_many_and_lets_so_many_wait():
 
         async def hold(name: str, seconds: float) -> None:
             try:
-                async with bulkhead.place(in_a(seconds)):
+                async with bulkhead.slot(in_a(seconds)):
                     told.append(f"{name} in")
                     await release.wait()
             except ErpBusyError as error:
@@ -184,7 +184,7 @@ def test_the_bulkhead_holds_so_many_and_lets_so_many_wait():
         "third too many calls wait for the ERP",
         "second in",
         "late in",
-        "impatient no place came free before the deadline",
+        "impatient no slot became free before the deadline",
     ]
 
 

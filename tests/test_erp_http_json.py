@@ -85,13 +85,13 @@ def mapping(folder: Path, name: str, url: str, host: str) -> Path:
 
 
 class ServiceLayer:
-    """Answers as the Service Layer does, to a session only; sessions end when told."""
+    """Answers like the Service Layer, to a session only; the test ends sessions."""
 
     def __init__(self) -> None:
         self.session = ""
         self.logins = 0
         self.busy = 0
-        """Logins that are not answered."""
+        """Logins without an answer."""
 
     def __call__(self, request: Request) -> Reply:
         if request.path == "/b1s/v2/Login" and self.busy:
@@ -185,7 +185,7 @@ def test_a_session_that_has_ended_is_opened_again(sap):
         adapter._login._login_at_s -= 60  # the last login is a minute ago
         second = await adapter.prices([question()], monotonic() + 10)
         answer.session = "another"
-        with pytest.raises(ErpError, match="the last login was a moment ago"):
+        with pytest.raises(ErpError, match="refused just after a login"):
             await adapter.prices([question()], monotonic() + 10)
         await adapter.close()
         return [*first, *second]
@@ -442,7 +442,10 @@ def test_a_bad_configuration_is_refused_by_field(tmp_path, change, message):
             "[http_json.authentication]\nkind = 'basic'\nuser = 'u'",
             "http_json.authentication.password_env or",
         ),
-        ("[http_json.authentication]\nkind = 'basic'\nuser = 'u'\npassword = 'x'", "may not stand in here"),
+        (
+            "[http_json.authentication]\nkind = 'basic'\nuser = 'u'\npassword = 'x'",
+            "is not allowed in this file",
+        ),
         (
             "[http_json.authentication]\nkind = 'basic'\nuser = 'u'\npassword_env = 'NO_SUCH_VARIABLE'",
             "the environment variable NO_SUCH_VARIABLE is not set",

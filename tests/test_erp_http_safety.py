@@ -1,4 +1,4 @@
-"""Whom the HTTP/JSON adapter talks to, how it says who it is, and that no secret leaves by another way."""
+"""The HTTP/JSON adapter: which servers it calls, how it authenticates, and that no secret leaks."""
 
 import asyncio
 import logging

@@ -10,10 +10,10 @@ from time import monotonic
 import pytest
 
 from pricegrid import Client, ExceptionReason, Line, PriceSource
-from pricegrid.erp.control import LOOK_S, ErpControl, Flag
 from pricegrid.erp.dead_letters import DeadLetter, DeadLetterFile
 from pricegrid.erp.mastering import Mastering
 from pricegrid.erp.observe import NoErpMetrics
+from pricegrid.erp.operator_flags import RELOAD_S, Flag, OperatorFlags
 from pricegrid.erp.parity import ParityFile
 from pricegrid.erp.protocol import ErpConfigError
 from pricegrid.pricing_engine.model import ExceptionPolicy
@@ -135,7 +135,7 @@ def test_a_replay_leaves_the_letters_of_another_erp(store, small, tmp_path, caps
 
     assert outcomes == [
         "of another ERP, old",
-        "the payload is no question to an ERP: KeyError('customer_id')",
+        "the payload is not a question to an ERP: KeyError('customer_id')",
     ]
     assert len(letters.letters()) == 2
     assert small.calls == []
@@ -162,16 +162,16 @@ def test_check_says_whether_the_erp_answers(small, tmp_path, capsys):
 
 
 def test_an_invalidation_voids_only_what_it_names(store):
-    control = ErpControl(store, clock=iter(range(1000)).__next__)
-    control.invalidate("C1", "S1", 50)
+    flags = OperatorFlags(store, clock=iter(range(1000)).__next__)
+    flags.invalidate("C1", "S1", 50)
 
-    state = control.state()
+    state = flags.state()
     assert state.is_invalidated("C1", "S1", 50)
     assert not state.is_invalidated("C1", "S1", 51)
     assert not state.is_invalidated("C2", "S1", 50)
     assert not state.is_invalidated("C1", "S2", 50)
-    control.invalidate("", "", 60)
-    assert control.state().is_invalidated("C2", "S9", 60)
+    flags.invalidate("", "", 60)
+    assert flags.state().is_invalidated("C2", "S9", 60)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"flags": [{"kind": "sku"}], "invalidations": []}'])
@@ -180,25 +180,25 @@ def test_a_control_file_that_can_not_be_read_leaves_what_held_and_prices_are_ans
 ):
     small.prices["", "S4"] = "9.5"
     with store_client(store, ExceptionPolicy(), erp_config=small.config(tmp_path, QUIET)) as client:
-        ErpControl(store).flag(Flag("sku", "S4", 1))
+        OperatorFlags(store).flag(Flag("sku", "S4", 1))
         until(lambda: price(client, "S4").source is not PriceSource.MATRIX, "the flag is seen")
-        control = ErpControl(store, clock=iter(range(1000)).__next__)
-        assert control.state().flagged("sku", "") == {"S4"}
+        flags = OperatorFlags(store, clock=iter(range(1000)).__next__)
+        assert flags.state().flagged("sku", "") == {"S4"}
         (store / "erp-control.json").write_text(text)
 
-        assert control.state().flagged("sku", "") == {"S4"}
-        assert control.state().flagged("sku", "") == {"S4"}
+        assert flags.state().flagged("sku", "") == {"S4"}
+        assert flags.state().flagged("sku", "") == {"S4"}
         began_s = monotonic()
-        while monotonic() - began_s < 2 * LOOK_S:  # the server looks at it meanwhile
+        while monotonic() - began_s < 2 * RELOAD_S:  # the server looks at it meanwhile
             assert price(client, "S4").source is not PriceSource.MATRIX
 
 
 def test_a_flag_of_a_snapshot_ends_with_it(store):
-    control = ErpControl(store)
-    control.flag(Flag("book", "LIST", 1, "", "v1"))
+    flags = OperatorFlags(store)
+    flags.flag(Flag("book", "LIST", 1, "", "v1"))
 
-    assert control.state().flagged("book", "v1") == {"LIST"}
-    assert control.state().flagged("book", "v2") == frozenset()
+    assert flags.state().flagged("book", "v1") == {"LIST"}
+    assert flags.state().flagged("book", "v2") == frozenset()
 
 
 LINES = "customer_id,sku,quantity\n" + "".join(f"C1,S{n},2\n" for n in (4, 5, 6, 7)) + "C1,S3,1\n"
@@ -269,7 +269,7 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
     until(lambda: price(client, "S4").source is PriceSource.ERP, "the book's prices are exceptions")
     erp.close()
     assert metrics.compared_of("LIST")[True] > 0 < metrics.compared_of("LIST")[False]
-    (flag,) = ErpControl(store).read().flags
+    (flag,) = OperatorFlags(store).read().flags
     assert (flag.kind, flag.name, flag.snapshot_version) == ("book", "LIST", active.version)
     (sku,) = {each.sku for each in ParityFile(store).mismatches()}
     assert sku == "S5"
@@ -359,7 +359,7 @@ def test_a_mastering_table_says_whose_tables_are_extracted(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[owners]\nprizes = "new"', "owners.prizes is no entity"),
+        ('[owners]\nprizes = "new"', "owners.prizes is not an entity"),
         ("[owners]\nprices = 3", "owners.prices must be the name"),
         ('owner = "new"', "owner is not known"),
         ("[", "erp-owners.toml"),

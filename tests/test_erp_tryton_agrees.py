@@ -70,7 +70,7 @@ calls_per_s = 1000
 
 
 def test_every_price_of_the_seeded_erp_agrees(tryton, loaded, capsys):
-    """Asked of a server over the wire, which asks Tryton itself for what the extract could not carry over."""
+    """Prices of a server, which asks Tryton in real time for what the extract could not represent."""
     rows = [line.split(",") for line in (loaded / "dataset" / "customers.csv").read_text().splitlines()[1:]]
     currencies = {row[0]: row[1] for row in rows}
     items = [line.split(",")[:2] for line in (loaded / "dataset" / "items.csv").read_text().splitlines()[1:]]

@@ -1,4 +1,4 @@
-"""A server with Tryton behind it: exceptions of every kind reach it, come back validated, marked and kept."""
+"""A server with Tryton behind it: exceptions of every kind are asked, validated, cached and returned with a source."""
 
 import asyncio
 import json

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pricegrid.erp.answer_cache import kept_price, price_key, price_value
+from pricegrid.erp.answer_cache import cached_price, price_key, price_value
 from pricegrid.erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
 from pricegrid.erp.settings import CacheSettings, ValidationSettings
 from pricegrid.erp.validation import (
@@ -88,7 +88,7 @@ def test_answers_without_a_matrix_price(answer, expected):
     assert outcome(answer, matrix=None) == expected
 
 
-def test_the_highest_price_believed_holds_without_a_matrix_price():
+def test_the_highest_accepted_price_holds_without_a_matrix_price():
     highest = {"unit_price_max": {"EUR": Decimal(100)}}
 
     assert outcome(reply("100"), matrix=None, **highest) == 100_000_000
@@ -130,12 +130,12 @@ def kept_at(now_us: int, valid_until_us: int, asked: PriceQuestion = QUESTION):
     return price_value(price_key("erp", QUESTION, UTC), asked, price, KEEPING, now_us)
 
 
-def test_a_kept_price_is_fresh_for_its_ttl_and_never_beyond_its_end():
+def test_a_cached_price_is_fresh_for_its_ttl_and_never_beyond_its_end():
     long, short = kept_at(NOON_US, NEVER_US), kept_at(NOON_US, NOON_US + 7)
 
-    assert kept_price(long, QUESTION).fresh_until_us == NOON_US + 300_000_000
+    assert cached_price(long, QUESTION).fresh_until_us == NOON_US + 300_000_000
     assert long.expires_us == NOON_US + 86_400_000_000
-    assert kept_price(short, QUESTION).fresh_until_us == short.expires_us == NOON_US + 7
+    assert cached_price(short, QUESTION).fresh_until_us == short.expires_us == NOON_US + 7
     assert kept_at(NOON_US, NOON_US) is None, "over already: not to be kept"
 
 
@@ -151,24 +151,24 @@ def test_a_kept_price_is_fresh_for_its_ttl_and_never_beyond_its_end():
     ],
     ids=str,
 )
-def test_a_kept_price_answers_only_what_it_was_asked_for(change):
+def test_a_cached_price_answers_only_its_own_question(change):
     value = kept_at(NOON_US, NOON_US + 7)
 
-    assert kept_price(value, QUESTION) is not None
-    assert kept_price(value, replace(QUESTION, quantity_micros=-2_000_000)) is not None, (
+    assert cached_price(value, QUESTION) is not None
+    assert cached_price(value, replace(QUESTION, quantity_micros=-2_000_000)) is not None, (
         "returns pay the same"
     )
-    assert kept_price(value, replace(QUESTION, **change)) is None
+    assert cached_price(value, replace(QUESTION, **change)) is None
 
 
 def test_a_value_of_another_format_is_none():
     value = kept_at(NOON_US, NEVER_US)
 
     assert (
-        kept_price(replace(value, value=value.value.replace(b'"format": 1', b'"format": 2')), QUESTION)
+        cached_price(replace(value, value=value.value.replace(b'"format": 1', b'"format": 2')), QUESTION)
         is None
     )
-    assert kept_price(replace(value, value=b"\xff"), QUESTION) is None
+    assert cached_price(replace(value, value=b"\xff"), QUESTION) is None
 
 
 def test_stock_is_signed_and_exact():

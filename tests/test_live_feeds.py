@@ -158,7 +158,7 @@ def test_gaps_are_named(place):
     assert place.live.feed_issues() == []
 
 
-def test_a_source_that_begins_anew_is_noticed_named_and_can_be_reset(place):
+def test_a_source_that_restarts_is_noticed_named_and_can_be_reset(place):
     place.publish(*(event(sequence, 90 - sequence) for sequence in range(1, 6)))
     later_us = at(0, 14)
 
@@ -192,14 +192,14 @@ def test_one_event_blocks_a_pair_no_longer_than_until_a_reset(place):
     assert place.free() == 49
 
 
-def test_a_reset_event_says_the_same(place):
+def test_a_reset_event_has_the_same_effect(place):
     place.publish(event(7, 90))
     place.publish(event(1, 0, Kind.RESET, effective_us=at(0, 14)), event(2, 30, effective_us=at(0, 14) + 1))
 
     assert place.free() == 30
 
 
-def test_what_was_never_heard_of_can_not_be_reset(place):
+def test_a_stream_without_events_can_not_be_reset(place):
     with pytest.raises(RequestRefusedError) as refused:
         place.live.reset_streams(ResetAsk("ann", Source.WMS, "X", "MAIN"))
 
@@ -274,7 +274,7 @@ def test_an_order_and_its_notice_promise_the_order(place):
     assert coming(place) == 30
 
 
-def test_a_cancelled_notice_is_given_back_by_its_order_told_again(place):
+def test_a_cancelled_notice_is_restored_by_a_new_event_of_its_order(place):
     place.publish(receipt(1, 100, "PO-1"), notice(2, 60), notice(3, 0))
     assert coming(place) == 40
 
@@ -296,7 +296,7 @@ def test_a_loaded_order_and_its_notice(tmp_path):
     place.cache.close()
 
 
-def test_confidence_and_kind_are_kept_until_told_otherwise(place):
+def test_confidence_and_kind_stay_until_an_event_changes_them(place):
     place.publish(
         replace(receipt(1, 10, "PO-1"), confidence_micros=400_000), receipt(2, 5, "PO-1", Kind.DELTA)
     )

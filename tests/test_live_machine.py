@@ -1,4 +1,4 @@
-"""Two servers over one cache, in any order of events, reservations, time and restarts, beside a plain model.
+"""Two servers over one cache, in any order of events, reservations, time and restarts, compared with a simple model.
 
 On both implementations of the cache: SQLite, where they share the file, and a real Redis, where each has its mirror.
 `PRICEGRID_HYPOTHESIS_PROFILE=long` runs many more.

@@ -85,7 +85,7 @@ class Host:
     def show(self, version: str, grown: int = 0) -> LiveFiles:
         files = LiveFiles(self.store, version, self.beacon)
         writer = files(grown)
-        files.point()
+        files.announce()
         self.shown, self.beat_us, self.spoiled_us = (version, writer), self.clock(), -(1 << 60)
         return files
 
@@ -121,7 +121,7 @@ class LiveFileMachine(RuleBasedStateMachine):
         self.host = Host(Path(self.directory.name))
         self.host.start_writer()
         self.host.show(VERSIONS[0])
-        self.host.readers[VERSIONS[0]].look()
+        self.host.readers[VERSIONS[0]].refresh()
 
     def teardown(self) -> None:
         self.directory.cleanup()
@@ -163,7 +163,7 @@ class LiveFileMachine(RuleBasedStateMachine):
     @rule()
     def looks(self) -> None:
         for reader in self.host.readers.values():
-            reader.look()
+            reader.refresh()
 
     @rule(content=st.sampled_from([None, "", "[1", '{"snapshot_version": 3, "file": "x"}']))
     def pointer_is_spoiled(self, content) -> None:
@@ -207,33 +207,33 @@ def test_a_file_is_fresh_when_it_was_looked_at_and_stale_the_moment_another_is_s
     assert not reader()
     assert not is_fresh(engine)
 
-    assert reader.look()
+    assert reader.refresh()
     assert is_fresh(engine)
 
     host.show(version, grown=1)
     assert not reader(), "at once, before it looks again"
     assert not is_fresh(engine)
-    assert reader.look()
+    assert reader.refresh()
     assert is_fresh(engine)
 
 
 def test_what_is_shown_goes_stale_with_its_writer_and_comes_back_with_it(host):
     reader = host.readers[VERSIONS[0]]
     host.show(VERSIONS[0])
-    assert reader.look()
+    assert reader.refresh()
     host.clock.now_us += SILENCE_US
-    assert not reader.look()
+    assert not reader.refresh()
 
     host.beat()
 
-    assert reader.look()
+    assert reader.refresh()
 
 
 def test_a_reader_that_did_not_look_doubts(host):
     """Its loop hangs: another file may be announced long since."""
     reader = host.readers[VERSIONS[0]]
     host.show(VERSIONS[0])
-    assert reader.look()
+    assert reader.refresh()
 
     host.clock.now_us += SILENCE_US
     host.beat()
@@ -246,8 +246,8 @@ def test_a_file_from_before_the_host_started_anew_is_not_followed(host, monkeypa
     host.show(VERSIONS[0])
 
     with caplog.at_level("INFO"):
-        assert [host.readers[VERSIONS[0]].look() for _ in range(3)] == [False] * 3
-    assert caplog.text.count("another start of this host") == 1, "told once"
+        assert [host.readers[VERSIONS[0]].refresh() for _ in range(3)] == [False] * 3
+    assert caplog.text.count("another boot of this host") == 1, "told once"
 
 
 def test_names_of_files_never_come_again_and_old_ones_go(host):
@@ -263,7 +263,7 @@ def test_names_of_files_never_come_again_and_old_ones_go(host):
 def test_a_disk_that_is_full_leaves_what_is_shown(host, monkeypatch):
     host.show(VERSIONS[0])
     reader = host.readers[VERSIONS[0]]
-    assert reader.look()
+    assert reader.refresh()
     files = LiveFiles(host.store, VERSIONS[1], host.beacon)
     files(0)
 
@@ -273,10 +273,10 @@ def test_a_disk_that_is_full_leaves_what_is_shown(host, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)
         with pytest.raises(OSError, match="No space"):
-            files.point()
+            files.announce()
     files.drop()
 
-    assert reader.look()
+    assert reader.refresh()
     assert len(list((host.store / "live").glob("positions-*.live"))) == 1
 
 
@@ -297,31 +297,31 @@ def test_a_writer_notices_that_its_file_is_not_in_its_place(host, harm):
 
 
 def test_no_thread_reads_as_proven_what_it_doubts(host):
-    """`look` is slow between finding and saying: a thread that finds the file in doubt meanwhile keeps its word."""
+    """While `refresh` is slow, a thread that finds the file unproven must not see it proven."""
     version = VERSIONS[0]
     reader, engine = host.readers[version], host.engines[version]
     writer = host.show(version)._writer
-    assert reader.look()
+    assert reader.refresh()
     began, go_on = threading.Event(), threading.Event()
     is_shown = reader._is_shown
 
     def slowly(head):
         answer = is_shown(head)
-        if threading.current_thread() is looker:
+        if threading.current_thread() is refresher:
             began.set()
             assert go_on.wait(30)
         return answer
 
     reader._is_shown = slowly
-    looker = threading.Thread(target=reader.look)
-    looker.start()
+    refresher = threading.Thread(target=reader.refresh)
+    refresher.start()
     assert began.wait(30)
     writer.arrays.live_head[BEAT] = 0
     verdicts = []
     asker = threading.Thread(target=lambda: verdicts.append((reader(), is_fresh(engine))))
     asker.start()
     go_on.set()
-    looker.join()
+    refresher.join()
     asker.join()
 
     assert verdicts == [(False, False)]
@@ -330,7 +330,7 @@ def test_no_thread_reads_as_proven_what_it_doubts(host):
 def test_the_link_to_other_hosts_counts_as_before(host):
     version = VERSIONS[0]
     writer = host.show(version)._writer
-    assert host.readers[version].look()
+    assert host.readers[version].refresh()
     writer.arrays.live_head[LINK_LOST] = 1
 
     assert host.readers[version]()

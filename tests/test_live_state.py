@@ -349,7 +349,7 @@ def test_receipts_are_set_changed_and_taken_in(site):
 
 
 def test_reservations_that_end_when_there_is_no_more_room_are_forgotten_once(site):
-    """The pair is shown anew where there is more room, after some of its reservations were shown one by one."""
+    """The pair is written again into a larger memory, after some of its reservations were written one by one."""
     place = site()
     names = [place.reserve(1, f"K{number}") for number in range(12)]
     for name in names[:6]:
@@ -371,7 +371,7 @@ def test_what_was_taken_over_stays_so_when_nothing_reports_it_any_more():
 
 
 def test_figures_shown_alone_are_those_shown_with_all_lists(site):
-    """What is written for an ERP event alone is what the plain rows of the pair make."""
+    """The figures written for an ERP event alone equal those of the pair's rows."""
     chance = random.Random(9)
     rows = world("X", "Y", X=100)
     rows.receipts["X", "MAIN"] = [Receipt(q(7), at(3), reference="PO-1")]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricegrid.loaders.errors import DatasetError
-from pricegrid.loaders.read.tables import find_tables, read_table
+from pricegrid.loaders.read.tables import Source, find_tables, read_table
 from pricegrid.loaders.tables import TABLES
 from pricegrid.loaders.validate.tables import read_dataset
 from tests.load_tables import rejected
@@ -182,12 +182,12 @@ def test_any_bytes_are_read_or_set_apart_and_nothing_is_lost(
         ("items.csv", b"\xef\xbb\xbf\n", "items.csv: is empty"),
         (
             "items.csv",
-            b"sku;base_uom\nA;EA\n",
-            "items.csv: required column sku, base_uom is missing; the header has sku;base",
+            b"sku:base_uom\nA:EA\n",
+            "items.csv: required column sku, base_uom is missing; the header has sku:base",
         ),
         ("items.csv", b"sku,base_uom,sku\n", 'items.csv: the header names column "sku" twice'),
         ("items.csv", b"sku,base_uom,\n", "items.csv: column 3 of the header has no name"),
-        ("items.csv", "sku,base_uom".encode("utf-16"), "items.csv: the header is not UTF-8"),
+        ("items.csv", b"sku,base_uom,\xff\n", "items.csv: the header is not UTF-8: say --encoding"),
         ("items.parquet", b"not parquet", "items.parquet: can't be read as Parquet"),
     ],
 )
@@ -265,8 +265,8 @@ def test_the_directory_is_checked(write: Write, tmp_path: Path) -> None:
     write("README.md", b"hello")
     write("items.csv", b"sku,base_uom\n")
     assert find_tables(tmp_path) == (
-        {"items": tmp_path / "items.csv"},
-        ["README.md: ignored, neither .csv, .csv.gz nor .parquet"],
+        {"items": Source(tmp_path / "items.csv")},
+        ["README.md: ignored, neither .csv, .csv.gz, .parquet nor .xlsx"],
     )
     write("items.parquet", b"")
     with pytest.raises(DatasetError, match=r"table items has two files, items.csv and items.parquet"):

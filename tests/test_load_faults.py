@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pricegrid.loaders.read import tables as read
-from pricegrid.loaders.read.tables import CELL_BYTES_MAX
+from pricegrid.loaders.read import csv_files as read
+from pricegrid.loaders.read.raw import CELL_BYTES_MAX
 from pricegrid.loaders.store.reject_files import neutralised, write_rejects
 from pricegrid.loaders.validate.tables import read_dataset
 from pricegrid.service.cli.main import main

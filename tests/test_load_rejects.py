@@ -346,10 +346,15 @@ def test_conflicting_rows_are_all_rejected_and_say_what_differs() -> None:
     )
 
     reason = (
-        '"LIST BOLT    5000000": 3 rows have this book_id, sku, product_group, price_class, uom, min_quantity,'
-        " valid_from, valid_to and differ in value"
+        '"LIST BOLT 5" is the book_id, sku, product_group, price_class, uom, min_quantity, valid_from, valid_to of rows'
+        " that differ in value (here {}; line {}: {})"
     )
-    assert rejected(dataset, "price_entries") == [(n, "value", reason) for n in (2, 4, 5)]
+    assert rejected(dataset, "price_entries") == [
+        (2, "value", reason.format(1, 4, 2)),
+        (4, "value", reason.format(2, 2, 1)),
+        (5, "value", reason.format(2, 2, 1)),
+    ]
+    assert [(cause.rows, cause.example) for cause in dataset.causes] == [(3, "LIST BOLT 5")]
     assert dataset.frames["price_entries"]["entry_id"].to_list() == ["b"]
 
 

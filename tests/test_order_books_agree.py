@@ -39,8 +39,8 @@ ORDERS = ("SO-1", "SO-2", "SO-3")
 LINES = ("", "1", "2")
 
 
-class NotPlain:
-    """In place of `PlainStreams`, which is kernels: no stream is plain."""
+class NoInOrderStreams:
+    """In place of the compiled `PlainStreams`: no stream is an in-order one."""
 
     def is_plain(self, place: int) -> bool:
         return False
@@ -55,7 +55,7 @@ class NotPlain:
 
 
 class Shown:
-    """In place of a `LiveWriter`: what was shown last."""
+    """In place of a `LiveWriter`: keeps what was shown last."""
 
     def put(self, item: int, branch: int, image: object) -> None:
         self.image = image
@@ -77,7 +77,7 @@ def positions() -> SimpleNamespace:
 @pytest.fixture
 def pairs_of(monkeypatch):
     def made(base: Base, owners: dict[Measure, Source]) -> tuple[LivePairs, Shown]:
-        monkeypatch.setattr(live_pairs, "PlainStreams", NotPlain)
+        monkeypatch.setattr(live_pairs, "PlainStreams", NoInOrderStreams)
         monkeypatch.setattr(live_pairs, "base_of", lambda *_: base)
         monkeypatch.setattr(live_pairs, "owners_at", lambda *_: owners)
         engine, shown = SimpleNamespace(positions=positions(), ordinals=lambda *_: (0, 0)), Shown()
@@ -190,7 +190,7 @@ def test_what_is_kept_says_what_the_whole_set_of_events_says(pairs_of, seed):
                     now_us,
                 )
             )
-            pairs.refresh(pairs.hold(held))
+            pairs.refresh(pairs.update_reservation(held))
         if pairs.apply(event).status is EventStatus.DEAD_LETTER:
             continue
         for pair, order_ref in pairs.orders(event):
@@ -241,7 +241,7 @@ def test_a_reservation_that_is_forgotten_is_asked_no_more_when_its_order_is_told
     reservations = LiveReservations(pairs)
     held = replace(reservation(1, "", q(5), (0, 0), at(0, 12)), order_ref="SO-1")
     for state in (held, released(held, {})):
-        pairs.refresh(reservations.know(state))
+        pairs.refresh(reservations.update(state))
     reservations.forget(held.reservation_id)
 
     event = allocated(1, 5)

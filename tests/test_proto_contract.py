@@ -43,31 +43,31 @@ def messages() -> list[Descriptor]:
 
 
 def test_line_statuses_are_the_engines_one_further():
-    wire = {number - 1: name for name, number in v1.LineStatus.items() if number}
+    proto = {number - 1: name for name, number in v1.LineStatus.items() if number}
 
-    assert wire == {status.value: f"LINE_STATUS_{status.name}" for status in LineStatus}
+    assert proto == {status.value: f"LINE_STATUS_{status.name}" for status in LineStatus}
 
 
 def test_availability_statuses_are_the_engines_one_further():
-    wire = {number - 1: name for name, number in v1.AvailabilityStatus.items() if number}
+    proto = {number - 1: name for name, number in v1.AvailabilityStatus.items() if number}
 
-    assert wire == {status.value: f"AVAILABILITY_STATUS_{status.name}" for status in AvailabilityStatus}
+    assert proto == {status.value: f"AVAILABILITY_STATUS_{status.name}" for status in AvailabilityStatus}
 
 
 def test_promise_limits_are_the_engines():
-    wire = {number: name for name, number in v1.PromiseLimit.items() if number}
+    proto = {number: name for name, number in v1.PromiseLimit.items() if number}
 
-    assert wire == {limit.value: f"PROMISE_LIMIT_{limit.name}" for limit in Limit if limit}
+    assert proto == {limit.value: f"PROMISE_LIMIT_{limit.name}" for limit in Limit if limit}
 
 
 def test_freshness_states_are_the_engines_one_further():
-    wire = {number - 1: name for name, number in v1.FreshnessState.items() if number}
+    proto = {number - 1: name for name, number in v1.FreshnessState.items() if number}
 
-    assert wire == {state.value: f"FRESHNESS_STATE_{state.name}" for state in Freshness}
+    assert proto == {state.value: f"FRESHNESS_STATE_{state.name}" for state in Freshness}
 
 
 @pytest.mark.parametrize(
-    ("wire", "domain", "prefix"),
+    ("proto", "domain", "prefix"),
     [
         (v1.InventorySource, Source, "INVENTORY_SOURCE_"),
         (v1.InventoryMeasure, Measure, "INVENTORY_MEASURE_"),
@@ -75,8 +75,8 @@ def test_freshness_states_are_the_engines_one_further():
         (v1.InventoryReceiptKind, ReceiptKind, "INVENTORY_RECEIPT_KIND_"),
     ],
 )
-def test_the_words_of_events_are_the_domains_one_further(wire, domain, prefix):
-    names = {number - 1: name for name, number in wire.items() if number}
+def test_the_words_of_events_are_the_domains_one_further(proto, domain, prefix):
+    names = {number - 1: name for name, number in proto.items() if number}
 
     assert names == {value.value: f"{prefix}{value.name}" for value in domain}
 
@@ -90,24 +90,24 @@ def test_a_line_is_the_same_on_the_wire_whoever_is_asked():
 
 
 def test_exception_reasons_are_the_engines():
-    wire = {
+    proto = {
         number: name.removeprefix("EXCEPTION_REASON_")
         for name, number in v1.ExceptionReason.items()
         if number
     }
 
-    assert wire == {reason.value: reason.name for reason in ExceptionReason if reason}
+    assert proto == {reason.value: reason.name for reason in ExceptionReason if reason}
 
 
 def test_client_knows_every_value_of_the_wire():
-    for client, wire, prefix in (
+    for client, proto, prefix in (
         (results.LineStatus, v1.LineStatus, "LINE_STATUS_"),
         (results.PriceSource, v1.PriceSource, "PRICE_SOURCE_"),
         (results.ExceptionReason, v1.ExceptionReason, "EXCEPTION_REASON_"),
         (availability.AvailabilityStatus, v1.AvailabilityStatus, "AVAILABILITY_STATUS_"),
         (availability.FreshnessState, v1.FreshnessState, "FRESHNESS_STATE_"),
     ):
-        names = {name.removeprefix(prefix) for name, number in wire.items() if number}
+        names = {name.removeprefix(prefix) for name, number in proto.items() if number}
         assert {member.value for member in client} == names
 
 

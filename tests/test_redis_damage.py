@@ -73,7 +73,7 @@ class Damaged(RuleBasedStateMachine):
         return self.on_hand - sum(self.held.values())
 
     def _asked(self, call):
-        """Asks until it is answered, as callers do: what is refused may be asked again."""
+        """Retries refused requests, as callers do."""
         answers: list[object] = []
 
         def is_answered() -> bool:

@@ -214,7 +214,7 @@ def test_a_key_that_goes_alone_is_noticed_at_once_by_who_commits_and_comes_back(
         (b"p", b"0-0", b"r", b"", b"n", b"\1\0\0\0x", b"k", b"1", b"h", b""),
     ],
 )
-def test_what_others_write_to_the_log_is_passed_over_and_counted_once(tmp_path, entry, caplog):
+def test_foreign_entries_of_the_log_are_skipped_and_counted_once(tmp_path, entry, caplog):
     with (
         redis_server(tmp_path / "redis") as server,
         stores(tmp_path, "one", "two", address=server.address) as (one, two),
@@ -228,7 +228,7 @@ def test_what_others_write_to_the_log_is_passed_over_and_counted_once(tmp_path, 
 
         until(lambda: notes_of(two)[-1:] == [b"on"], "all goes on")
         until(lambda: (one.damaged, two.damaged) == (1, 1), "each counts it once")
-        assert sum("passed over" in record.message for record in caplog.records) == 2
+        assert sum("skipped" in record.message for record in caplog.records) == 2
 
 
 def test_an_entry_that_somebody_took_out_of_the_log_is_missed(tmp_path):

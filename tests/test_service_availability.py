@@ -1,4 +1,4 @@
-"""AvailabilityService and QuoteService over a real snapshot, in one process: what is answered, hidden and refused."""
+"""AvailabilityService and QuoteService over a real snapshot, in one process: what they answer, hide and refuse."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The compiled codec against the protobuf runtime: the kept corpus, and some of what `tests.fuzz_codec` makes up."""
+"""The compiled codec agrees with the protobuf runtime: on the corpus, and on random cases of `tests.fuzz_codec`."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from pricegrid import v1
 from tests import codec_decoder, codec_encoder
 from tests.codec_corpus import Corpus
 from tests.codec_decoder import Scanned
-from tests.lane_worlds import random_request
+from tests.fast_path_worlds import random_request
 
 SEED = 20261125
 
@@ -56,8 +56,8 @@ def test_no_index_of_the_codec_leaves_its_array(side: str) -> None:
 
 
 @pytest.mark.parametrize("is_quote", [False, True])
-def test_what_clients_send_is_plain(is_quote: bool) -> None:
-    scanned, rng, plain = Scanned(), Random(1), 0
+def test_the_scanner_accepts_what_clients_send(is_quote: bool) -> None:
+    scanned, rng, accepted = Scanned(), Random(1), 0
     for _ in range(200):
         raw = random_request(rng, "UTC", is_quote=is_quote)
         asked = v1.QuoteLinesRequest.FromString(raw)
@@ -66,8 +66,8 @@ def test_what_clients_send_is_plain(is_quote: bool) -> None:
         is_padded = any(name != name.strip(" \t") for name in names)  # the general path trims
         if not is_padded and all(line.sku.isascii() for line in asked.lines):
             assert scanned.scan(raw) > 0, raw
-            plain += 1
-    assert plain > 160
+            accepted += 1
+    assert accepted > 160
 
 
 def test_a_corpus_keeps_what_shows_something_new(tmp_path, monkeypatch) -> None:

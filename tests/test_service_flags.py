@@ -1,11 +1,11 @@
-"""A flag set while servers run marks the lines it touches, without an ERP."""
+"""A flag that is set while servers run makes exceptions of its lines, also without an ERP."""
 
 import json
 
 import pytest
 
 from pricegrid import Client, ExceptionReason, Line, LineStatus
-from pricegrid.erp.control import LOOK_S, ErpControl, Flag
+from pricegrid.erp.operator_flags import RELOAD_S, Flag, OperatorFlags
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.cli.main import main
 from pricegrid.service.rpc.in_process import store_client
@@ -84,13 +84,13 @@ def test_quote_on_a_store_sees_flags(store, capsys):
 
 def test_a_flag_is_looked_for_several_times_a_second(store):
     now = [0.0]
-    control = ErpControl(store, clock=lambda: now[0])
-    assert control.state().flags == ()
-    ErpControl(store).flag(Flag("sku", "S4", 1))
-    now[0] += LOOK_S
+    flags = OperatorFlags(store, clock=lambda: now[0])
+    assert flags.state().flags == ()
+    OperatorFlags(store).flag(Flag("sku", "S4", 1))
+    now[0] += RELOAD_S
 
-    assert control.state().flagged("sku", "") == {"S4"}
-    assert LOOK_S < 1
+    assert flags.state().flagged("sku", "") == {"S4"}
+    assert RELOAD_S < 1
 
 
 def test_flags_need_a_store(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Lines that the short way counted for its thread are shown, each once, whatever snapshot they were answered from."""
+"""Each line that the fast path counted for its thread is shown once, whichever snapshot answered it."""
 
 import functools
 import threading
@@ -10,7 +10,7 @@ import pytest
 from pricegrid.atp.model import AvailabilityStatus
 from pricegrid.pricing_engine.model import LineStatus
 from pricegrid.service.rpc.metrics import PrometheusMetrics
-from pricegrid.service.rpc.response import COUNTED, COUNTS, STATUSES, Answered
+from pricegrid.service.rpc.response import COUNTED, COUNTS, STATUSES, Response
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def answer(counts, *places):
     """Counts lines as the kernel does."""
     for place in places:
         counts[COUNTED, place] += 1
-    return Answered(b"", None, None, counts)
+    return Response(b"", None, None, counts)
 
 
 OK, UNKNOWN = int(LineStatus.OK), int(LineStatus.UNKNOWN_ITEM)
@@ -53,7 +53,7 @@ def test_every_line_is_shown_once(registry):
     assert shown(registry) == [{"OK": 2}, {"OK": 1}]
 
     metrics.answered("QuoteLines", answer(counts, UNKNOWN, FREE), 0.001)
-    metrics.answered("PriceLines", Answered(b"", np.array([OK]), None), 0.001)
+    metrics.answered("PriceLines", Response(b"", np.array([OK]), None), 0.001)
     metrics.flush()
     assert shown(registry) == [{"OK": 3, "UNKNOWN_ITEM": 1}, {"OK": 2}]
 
@@ -90,7 +90,7 @@ def test_what_became_of_events_is_counted(registry):
     metrics = PrometheusMetrics()
 
     for _ in range(2):
-        metrics.answered("PublishEvents", Answered(b"", events={"APPLIED": 3, "REFUSED": 1, "GAP": 0}), 0.001)
+        metrics.answered("PublishEvents", Response(b"", events={"APPLIED": 3, "REFUSED": 1, "GAP": 0}), 0.001)
 
     told = {
         name: registry.get_sample_value("pricegrid_events_total", {"outcome": name})

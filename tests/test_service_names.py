@@ -1,4 +1,4 @@
-"""Names in requests are trimmed as the loader trims them: on the short way, on the usual one, and in events."""
+"""Names in requests are trimmed as the loader trims them: on the fast path, on the general one, and in events."""
 
 from decimal import Decimal
 

@@ -73,13 +73,13 @@ def watcher(tmp_path):
 
 
 def test_nothing_new_is_nothing_to_report(watcher):
-    assert watcher.look() is None
+    assert watcher.poll() is None
 
 
 def test_a_new_snapshot_is_reported_once(watcher, tmp_path):
     version = publish(tmp_path, price_rows("20"), minute=1)
 
-    assert [watcher.look(), watcher.look()] == [version, None]
+    assert [watcher.poll(), watcher.poll()] == [version, None]
 
 
 def test_a_damaged_snapshot_is_logged_once_and_passed_over(watcher, tmp_path, caplog):
@@ -87,12 +87,12 @@ def test_a_damaged_snapshot_is_logged_once_and_passed_over(watcher, tmp_path, ca
     victim = min((tmp_path / "snapshots" / version).glob("*.npy"))
     victim.write_bytes(victim.read_bytes()[:-1])
 
-    assert [watcher.look(), watcher.look()] == [None, None]
+    assert [watcher.poll(), watcher.poll()] == [None, None]
     assert caplog.text.count(victim.name) == 1
 
 
 class Checks:
-    """Checks snapshots as told: each answer is an error, or None for a whole one."""
+    """Checks snapshots with given results: an error, or None for a good one."""
 
     def __init__(self, *answers: Exception | None) -> None:
         self.answers, self.now_s = list(answers), 0.0
@@ -113,21 +113,21 @@ def looking(store: Path, checks: Checks, version: str = "before") -> SnapshotWat
 
 
 def test_a_refused_snapshot_is_looked_at_again_with_patience(tmp_path, caplog):
-    """Out of memory or files for a moment, or restored in place: nothing that can be seen has changed."""
+    """Out of memory or file handles for a moment, or restored in place: no visible change of the files."""
     version = publish(tmp_path, price_rows("20"), minute=1)
     checks = Checks(*[OSError(24, "Too many open files")] * 3, None)
     watcher = looking(tmp_path, checks)
 
     seen = []
     for _ in range(8):
-        seen.append((watcher.look(), len(checks.answers)))
+        seen.append((watcher.poll(), len(checks.answers)))
         checks.now_s += 1
 
     #  refused at 0, 1 and 3 s; whole at 7 s
     assert [left for _, left in seen] == [3, 2, 2, 1, 1, 1, 1, 0]
     assert [found for found, _ in seen] == [None] * 7 + [version]
     assert caplog.text.count("Too many open files") == 1, "told once"
-    assert watcher.look() is None
+    assert watcher.poll() is None
 
 
 @pytest.mark.parametrize("mended", ["a file", "the pointer", "a late manifest"])
@@ -139,8 +139,8 @@ def test_a_refused_snapshot_is_looked_at_again_as_soon_as_it_is_mended(tmp_path,
     victim = directory / "manifest.json"
     if mended == "a late manifest":
         victim.rename(tmp_path / "late")
-    assert watcher.look() is None
-    assert watcher.look() is None
+    assert watcher.poll() is None
+    assert watcher.poll() is None
     assert len(checks.answers) == 1, "nothing has changed, and it is not time"
 
     if mended == "the pointer":
@@ -151,14 +151,14 @@ def test_a_refused_snapshot_is_looked_at_again_as_soon_as_it_is_mended(tmp_path,
         (directory / "copy").write_bytes(victim.read_bytes())
         (directory / "copy").rename(victim)
 
-    assert watcher.look() == version
+    assert watcher.poll() == version
 
 
 def test_a_pointer_that_stays_wrong_is_told_once(watcher, tmp_path, caplog):
     (tmp_path / "current").write_text("../../etc/passwd\n")
 
     for _ in range(2_000):  # some minutes
-        assert watcher.look() is None
+        assert watcher.poll() is None
 
     assert caplog.text.count("snapshot refused") == 1
 
@@ -167,7 +167,7 @@ def test_a_snapshot_of_another_release_is_passed_over(watcher, tmp_path, caplog)
     version = write_snapshot(tmp_path, {"odd": np.arange(3)}, {}, created_at=datetime(2026, 1, 2, tzinfo=UTC))
     activate(tmp_path, version)
 
-    assert watcher.look() is None
+    assert watcher.poll() is None
     assert version in caplog.text
     assert "Traceback" not in caplog.text
 
@@ -175,7 +175,7 @@ def test_a_snapshot_of_another_release_is_passed_over(watcher, tmp_path, caplog)
 def test_a_pointer_that_is_gone_for_a_moment_changes_nothing(watcher, tmp_path):
     (tmp_path / "current").unlink()
 
-    assert watcher.look() is None
+    assert watcher.poll() is None
 
 
 class Process:
@@ -211,7 +211,7 @@ class Life:
         self.ends: list = []
         context = self.child._context
         context.Pipe = self.pipe
-        self.child.wants(Activate("v1"))
+        self.child.begins_with(Activate("v1"))
         self.child.start(None, 0.0)
 
     def pipe(self):
@@ -221,7 +221,7 @@ class Life:
 
     def say(self, message: object, now_s: float) -> None:
         self.ends[-1].send(message)
-        self.child.hear(now_s)
+        self.child.receive(now_s)
 
     def heard(self) -> list[object]:
         found = []
@@ -251,21 +251,21 @@ def test_a_snapshot_is_told_once_and_again_after_failures_with_more_and_more_pat
     life, newer = Life(), Activate("v2")
     tells = []
     for now_s in range(60):
-        life.child.bring_to(newer, float(now_s))
+        life.child.switch_to(newer, float(now_s))
         if life.heard():
             tells.append(now_s)
             life.say(SwapFailed("v2", "full"), float(now_s))
 
     assert tells == [0, 5, 15, 35]
     life.say(Serving("v2"), 60.0)
-    life.child.bring_to(newer, 1_000.0)
+    life.child.switch_to(newer, 1_000.0)
     assert life.heard() == []
 
 
 def test_deaths_in_a_row_are_logged_ever_less(caplog):
     life = Life()
     for number in range(16):
-        life.child.bury(float(number))
+        life.child.reap(float(number))
         life.child.start(None, float(number))
 
     assert caplog.text.count("in a row") == 5

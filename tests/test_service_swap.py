@@ -1,4 +1,4 @@
-"""How a worker and the writer go over to another snapshot: once, when all is in hand, however often they are told."""
+"""How a worker and the writer swap to another snapshot: once, when it is ready, however often it is requested."""
 
 import threading
 from collections.abc import Callable
@@ -23,12 +23,12 @@ class Proof:
     def __call__(self) -> bool:
         return self.is_in_hand
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         return self.is_in_hand
 
 
 class Worlds:
-    """Snapshots whose opening the test lets through, and what was said."""
+    """Snapshots whose opening the test controls, and the messages that were sent."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []
@@ -91,10 +91,10 @@ def test_a_worker_reports_when_its_first_live_positions_are_in_hand(worlds, hold
 
 
 def test_a_worker_goes_over_with_the_live_positions_in_hand(swap, worlds, holder):
-    swap.told("v2")
+    swap.request("v2")
     turn_until(swap.turn, lambda: "v2" in worlds.proofs)
     for _ in range(3):
-        swap.told("v2")  # again, as after a lost answer
+        swap.request("v2")  # again, as after a lost answer
         swap.turn()
     assert (holder.active.version, worlds.said, worlds.opened) == ("v1", [], ["v2"])
 
@@ -105,10 +105,10 @@ def test_a_worker_goes_over_with_the_live_positions_in_hand(swap, worlds, holder
 
 
 def test_a_worker_told_that_it_is_alone_waits_for_nobody(swap, worlds, holder):
-    swap.told("v2")
+    swap.request("v2")
     turn_until(swap.turn, lambda: "v2" in worlds.proofs)
 
-    swap.told("v2", is_alone=True)
+    swap.request("v2", is_alone=True)
     turn_until(swap.turn, lambda: holder.active.version == "v2")
 
     assert worlds.said == [Serving("v2")]
@@ -118,8 +118,8 @@ def test_a_worker_that_is_told_of_yet_another_forgets_the_one_before(swap, world
     worlds.gates["v2"] = threading.Event()
     worlds.proofs["v3"] = Proof()
     worlds.proofs["v3"].is_in_hand = True
-    swap.told("v2")
-    swap.told("v3")
+    swap.request("v2")
+    swap.request("v3")
     worlds.gates["v2"].set()
     turn_until(swap.turn, lambda: holder.active.version == "v3")
 
@@ -127,10 +127,10 @@ def test_a_worker_that_is_told_of_yet_another_forgets_the_one_before(swap, world
 
 
 def test_back_to_the_active_snapshot_while_another_is_on_its_way(swap, worlds, holder):
-    swap.told("v2")
+    swap.request("v2")
     turn_until(swap.turn, lambda: "v2" in worlds.proofs)
 
-    swap.told("v1")
+    swap.request("v1")
     swap.turn()
     worlds.proofs["v2"].is_in_hand = True
     swap.turn()
@@ -140,14 +140,14 @@ def test_back_to_the_active_snapshot_while_another_is_on_its_way(swap, worlds, h
 
 def test_a_worker_that_cannot_open_a_snapshot_says_so_and_can_be_told_again(swap, worlds, holder):
     worlds.faults["v2"] = OSError("too many open files")
-    swap.told("v2")
+    swap.request("v2")
     turn_until(swap.turn, lambda: bool(worlds.said))
     (failed,) = worlds.said
     assert isinstance(failed, SwapFailed)
     assert "too many open files" in failed.message
     assert holder.active.version == "v1"
 
-    swap.told("v2")
+    swap.request("v2")
     turn_until(swap.turn, lambda: "v2" in worlds.proofs)
     worlds.proofs["v2"].is_in_hand = True
     turn_until(swap.turn, lambda: holder.active.version == "v2")
@@ -163,7 +163,7 @@ class Files:
         self._dropped, self._version = dropped, version
         made.append(version)
 
-    def point(self) -> None:
+    def announce(self) -> None:
         pass
 
     def drop(self) -> None:
@@ -209,12 +209,12 @@ def writing(worlds) -> Writing:
 def test_the_writer_makes_one_file_however_often_it_is_told(writing, worlds):
     worlds.gates["v2"] = threading.Event()
     for _ in range(5):
-        writing.switch.told("v2")
+        writing.switch.request("v2")
         writing.switch.turn()
     worlds.gates["v2"].set()
     turn_until(writing.switch.turn, lambda: bool(worlds.said))
     for _ in range(5):
-        writing.switch.told("v2")
+        writing.switch.request("v2")
         writing.switch.turn()
 
     assert (worlds.opened, writing.made) == (["v2"], ["v2"])
@@ -223,22 +223,22 @@ def test_the_writer_makes_one_file_however_often_it_is_told(writing, worlds):
 
 def test_a_writer_that_cannot_show_a_snapshot_keeps_its_own_and_leaves_no_file(writing, worlds, caplog):
     writing.live.fault = OSError(28, "No space left on device")
-    writing.switch.told("v2")
+    writing.switch.request("v2")
     turn_until(writing.switch.turn, lambda: bool(worlds.said))
     assert isinstance(worlds.said[-1], SwapFailed)
     assert writing.dropped == ["v2"]
 
-    writing.switch.told("v1")
+    writing.switch.request("v1")
     assert worlds.said[-1] == Serving("v1"), "that one it shows all the time"
     writing.live.fault = None
-    writing.switch.told("v2")
+    writing.switch.request("v2")
     turn_until(writing.switch.turn, lambda: worlds.said[-1] == Serving("v2"))
 
 
 def test_a_writer_whose_first_snapshot_had_no_positions_begins_again_for_one_that_has(worlds):
     switch = Switch(None, "v1", Writing(worlds).open, None, worlds.said.append)
 
-    switch.told("v2")
+    switch.request("v2")
     turn_until(switch.turn, lambda: switch.must_begin_again)
 
     assert worlds.said == []
@@ -247,7 +247,7 @@ def test_a_writer_whose_first_snapshot_had_no_positions_begins_again_for_one_tha
 def test_a_snapshot_without_positions_needs_no_live_file(worlds):
     switch = Switch(Live(), "v1", worlds.open, None, worlds.said.append)
 
-    switch.told("v2")
+    switch.request("v2")
     turn_until(switch.turn, lambda: bool(worlds.said))
 
     assert worlds.said == [Serving("v2")]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pricegrid.atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
-from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.branch_totals import branch_totals
 
 OK, BRANCH, STOCK, RANGE = (
     AvailabilityStatus.OK,
@@ -50,7 +50,7 @@ SUMS = [
     ("branches", "status", "available", "shortage"), [row[1:] for row in SUMS], ids=[row[0] for row in SUMS]
 )
 def test_sums(branches, status, available, shortage):
-    totals = line_totals(answers(*branches), np.array([8]))
+    totals = branch_totals(answers(*branches), np.array([8]))
 
     assert totals.status.tolist() == [status]
     assert totals.available_micros.tolist() == [available]
@@ -58,7 +58,7 @@ def test_sums(branches, status, available, shortage):
 
 
 def test_the_worst_and_oldest_data_counts():
-    totals = line_totals(answers((OK, 1), (OK, 1)), np.array([8]))
+    totals = branch_totals(answers((OK, 1), (OK, 1)), np.array([8]))
 
     assert totals.freshness.tolist() == [[1, 0, 2]]
     assert totals.source_as_of_us.tolist() == [[99, 5, 7]]

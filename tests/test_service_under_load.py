@@ -1,4 +1,4 @@
-"""Every line answered while snapshots are swapped and workers killed is what the references say of its own snapshot."""
+"""While snapshots are swapped and workers killed, every answered line agrees with the reference for its snapshot."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ class Book:
             self._answers[version] = [expected.answer(asked, version, now_us) for asked in self.requests]
 
     def answers(self, at: int) -> dict[str, Answer]:
-        """By version, what request number `at` is answered."""
+        """The answers to request number `at`, by version."""
         named = self.requests[at].message.snapshot_version
         return {
             version: answers[at]
@@ -74,7 +74,7 @@ def pinned(asked: Asked, version: str) -> Asked:
     message = type(asked.message)()
     message.CopyFrom(asked.message)
     message.snapshot_version = version
-    return Asked(message, asked.is_plain)
+    return Asked(message, asked.is_simple)
 
 
 # -- checking ---------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class Tally:
     """The version of the last answer to a request that names none."""
     versions: Counter[str] = field(default_factory=Counter)
     doubted: int = 0
-    """Lines that said STALE of stock, where the server could not prove its live state."""
+    """Lines with STALE stock, where the server could not prove its live state."""
 
     def check(
         self, asked: Asked, got: Answer, answers: dict[str, Answer], moments_us: tuple[int, int]
@@ -245,7 +245,7 @@ class Load:
 
     @staticmethod
     def _answer(method: Callable[..., Answer], raw: bytes, name: str, tally: Tally) -> Answer:
-        """Asks until a worker lives long enough to answer. What the server itself refuses is a failure."""
+        """Retries until a worker lives long enough to answer. A refusal by the server is a failure."""
         while True:
             try:
                 return method(
@@ -361,9 +361,9 @@ def test_the_requests_go_both_ways_and_meet_every_status(store, book):
         if asked.message.snapshot_version:
             continue
         raw, flags = asked.message.SerializeToString(), QUOTE if asked.is_quote else 0
-        is_plain = loaded.lane.answer(raw, flags, time.time_ns() // 1000, "") is not None
-        assert is_plain == asked.is_plain, asked.message
-        went[is_plain] += 1
+        is_simple = loaded.fast_path.answer(raw, flags, time.time_ns() // 1000, "") is not None
+        assert is_simple == asked.is_simple, asked.message
+        went[is_simple] += 1
     first, second = (results(book.answers(at)[version] for at in range(40)) for version in book.versions[:2])
     seen = Counter(result.status for result in first)
     tells_apart = sum(one != other for one, other in zip(first, second, strict=True))

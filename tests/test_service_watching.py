@@ -1,4 +1,4 @@
-"""WatchAvailability: what is told and when, with time and changes in the hands of the test; then over gRPC."""
+"""WatchAvailability: what is sent and when, with a clock and changes that the test controls; then over gRPC."""
 
 import contextlib
 import threading
@@ -14,10 +14,10 @@ from pricegrid import AvailabilityStatus, Client, Line, WatchedLine, v1
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.methods.watch import PolledChanges, WatchService
 from pricegrid.service.rpc.call import Caller
-from pricegrid.service.rpc.handlers import CountingPool, Handlers, Lanes
+from pricegrid.service.rpc.handlers import CountingPool, Handlers, ThreadPools
 from pricegrid.service.rpc.in_process import InProcessChannel
 from pricegrid.service.rpc.metrics import NoMetrics
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 
@@ -43,7 +43,7 @@ class World:
         self.pauses: list[float] = []
         self.checked: list[v1.CheckAvailabilityRequest] = []
 
-    def check(self, raw: bytes, caller: Caller) -> Answered:
+    def check(self, raw: bytes, caller: Caller) -> Response:
         request = v1.CheckAvailabilityRequest.FromString(raw)
         if not request.lines:
             raise RequestRefusedError(Reason.NO_LINES, "the request has no lines")
@@ -61,7 +61,7 @@ class World:
         response = v1.CheckAvailabilityResponse(
             results=results, snapshot_version="V", correlation_id=caller.correlation_id
         )
-        return Answered(response.SerializeToString())
+        return Response(response.SerializeToString())
 
     def clock_s(self) -> float:
         return self.now_s
@@ -151,7 +151,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("script", "told"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_what_is_told(script, told):
+def test_what_is_sent(script, told):
     assert World(*script).told(watching()) == told
 
 
@@ -165,7 +165,7 @@ CROSSINGS = [
 @pytest.mark.parametrize(
     ("script", "told"), [row[1:] for row in CROSSINGS], ids=[row[0] for row in CROSSINGS]
 )
-def test_with_a_threshold_only_crossings_are_told(script, told):
+def test_with_a_threshold_only_crossings_are_sent(script, told):
     assert World(*script).told(watching(5)) == told
 
 
@@ -188,7 +188,7 @@ def test_a_change_during_an_answer_is_seen_next():
     world = World(passes(0))
     check = world.check
 
-    def changed_meanwhile(raw: bytes, caller: Caller) -> Answered:
+    def changed_meanwhile(raw: bytes, caller: Caller) -> Response:
         answer = check(raw, caller)
         if len(world.checked) == 1:
             becomes(HAM=7)(world)
@@ -208,14 +208,14 @@ def test_a_watch_rests_in_proportion_to_its_work_and_to_how_many_watch():
     assert world.pauses[0] == pytest.approx(0.005 * 2), "alone it takes half a core, as all of them do"
 
 
-class SlowLooks(World):
-    """After the first, a look lasts until a heartbeat has come."""
+class SlowChecks(World):
+    """After the first, a check lasts until a heartbeat was sent."""
 
     def __init__(self) -> None:
         super().__init__()
         self.go_on = threading.Event()
 
-    def check(self, raw: bytes, caller: Caller) -> Answered:
+    def check(self, raw: bytes, caller: Caller) -> Response:
         if self.checked:
             assert self.go_on.wait(DEADLINE_S)
         return super().check(raw, caller)
@@ -225,7 +225,7 @@ class SlowLooks(World):
 
 
 def test_heartbeats_keep_their_time_while_a_look_takes_its_own():
-    world = SlowLooks()
+    world = SlowChecks()
     service = WatchService(world.check, world, world.clock_s)
     answers = service.watch_availability(watching().SerializeToString(), Caller("id"), lambda: False)
 
@@ -365,7 +365,7 @@ class Shop:
     def served(self, watches: int = 2) -> Iterator[tuple[Client, Handlers]]:
         pool = CountingPool(1)
         server = grpc.server(pool)
-        handlers = Handlers(self.offered, NoMetrics(), pool.waiting, lanes=Lanes(watches=watches))
+        handlers = Handlers(self.offered, NoMetrics(), pool.waiting, pools=ThreadPools(watches=watches))
         handlers.register(server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()

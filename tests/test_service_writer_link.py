@@ -1,4 +1,4 @@
-"""The way to live state: streams and threads of their own, and from a worker to the writer and back."""
+"""The link to live state: streams and thread pools, and calls from a worker to the writer."""
 
 import contextlib
 import tempfile
@@ -17,7 +17,7 @@ from pricegrid import Client, ReserveLine, v1
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.live.writer_link import build_writer_server
 from pricegrid.service.methods.live import live_methods, no_live_methods
-from pricegrid.service.rpc.handlers import Lanes
+from pricegrid.service.rpc.handlers import ThreadPools
 from pricegrid.service.rpc.in_process import InProcessChannel
 from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
@@ -161,8 +161,8 @@ def test_a_publisher_that_goes_away_leaves_what_was_applied(live):
         )
         never.wait(DEADLINE_S)
 
-    lanes = Lanes(publish_streams=1)
-    with grpc_server(live_methods(live, lambda: NOW_US), lanes) as address, Client(address) as connected:
+    pools = ThreadPools(publish_streams=1)
+    with grpc_server(live_methods(live, lambda: NOW_US), pools) as address, Client(address) as connected:
         with grpc.insecure_channel(address) as channel:
             live.before = lambda _: applied.set()
             call = v1.InventoryFeedServiceStub(channel).PublishEvents.future(messages())
@@ -191,9 +191,9 @@ def test_a_writer_that_hangs_keeps_no_read_waiting(live):
         go_on.wait(DEADLINE_S)
 
     live.before = hold
-    lanes = Lanes(mutation_threads=3)
+    pools = ThreadPools(mutation_threads=3)
     with (
-        grpc_server(live_methods(live, lambda: NOW_US), lanes) as address,
+        grpc_server(live_methods(live, lambda: NOW_US), pools) as address,
         Client(address) as connected,
         grpc.insecure_channel(address) as channel,
     ):

@@ -70,7 +70,7 @@ def told(served: Supervised, sequence: int, units: int, timeout_s: float = 5) ->
 
 
 def test_a_swap_that_takes_the_writer_long_ends_as_a_quick_one(store):
-    """Longer than after which a failed swap is tried again: what was told again once made the file anew."""
+    """Longer than the retry interval of a failed swap: a repeated Activate once created the file again."""
     first = publish_stock(store, 200, minute=1)
     with supervised(store, workers=2, hang_s=FOREVER_S) as served:
         assert served.everyone_says(200, True, first)
@@ -80,8 +80,8 @@ def test_a_swap_that_takes_the_writer_long_ends_as_a_quick_one(store):
             assert served.health(AVAILABILITY) == "NOT_SERVING"
             assert served.health(v1.PRICING_SERVICE) == "SERVING"
             for _ in range(3):  # as a supervisor would that thinks that the swap has failed
-                served.supervisor._writer._tell_again_at_s = 0.0
-                until(lambda: served.supervisor._writer._tell_again_at_s is None, "it was told again")
+                served.supervisor._writer._resend_at_s = 0.0
+                until(lambda: served.supervisor._writer._resend_at_s is None, "it was told again")
         until(lambda: served.everyone_says(300, True, second), "both workers go over")
         assert told(served, 1, 77)
         until(lambda: served.everyone_says(77, True, second), "and see what is told then")
@@ -170,7 +170,7 @@ def test_of_two_servers_none_goes_over_before_the_writer_shows_the_next_snapshot
 
 
 def test_a_respawned_worker_verifies_what_it_opens(store):
-    """What was changed in place after the start is not served by who opens it anew."""
+    """A snapshot that was changed in place after the start is not served by a process that opens it again."""
     with supervised(store, workers=1, is_ready=True) as served:
         version = served.says()[2]
         victim = next((store / "snapshots" / version).glob("records.npy"))

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+
 from build import CURRENCY, MICROS, TYPED_BY_HAND, read_lines
 
 LINES_PER_REQUEST_MAX = 10_000

@@ -20,7 +20,21 @@ def decode_entries(arrays: Snapshot) -> pl.DataFrame:
 
     valid_to_us, method, value_micros, basis, explicit_zero, entry_id; null where blank.
     """
-    rows = decode_rows(arrays)
+    return _named(arrays, decode_rows(arrays))
+
+
+def decode_book(arrays: Snapshot, book: int) -> pl.DataFrame:
+    """The entries of one book, given its ordinal, as `decode_entries`; only the cells of its bundle are decoded."""
+    m = matrix_from_arrays(arrays)
+    bundle, key = cell_places(m)
+    changed = np.isin(bundle * key_space(m) + key, m.delta_keys)
+    kept = np.flatnonzero((bundle == m.books[book, mx.BOOK_BUNDLE]) & ~changed)
+    rows = pl.concat([decode_cells(arrays, m, bundle[kept], key[kept], kept), decode_delta(arrays, m)])
+    return _named(arrays, rows.filter(pl.col("book_class") // 2**32 == book))
+
+
+def _named(arrays: Snapshot, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ordinals with names in their place."""
     m = matrix_from_arrays(arrays)
     items, groups = len(m.items), len(m.group_parents)
     key = pl.col("key")

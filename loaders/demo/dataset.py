@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -38,7 +39,7 @@ from pricegrid.loaders.demo.prices import (
     with_columns,
 )
 from pricegrid.loaders.demo.showcase import BasketLine, basket, showcase_contracts, showcase_items
-from pricegrid.loaders.demo.stock import BRANCHES, stock_tables
+from pricegrid.loaders.demo.stock import BRANCHES, Extracts, stock_tables
 
 TIME_ZONE = "Europe/Berlin"
 CURRENCY = "EUR"
@@ -76,13 +77,18 @@ def generate(
     items: int = 30_000,
     customers: int = 4_000,
     as_of: date = date(2026, 1, 15),
+    now: datetime | None = None,
 ) -> DemoDataset:
     """Write the dataset as CSV tables into `directory` (made if missing) and return what is in it.
+
+    With `now` its day takes the place of `as_of`, and stock is some minutes old then.
 
     Raises ValueError for fewer than 41 items (one of each product group) or 100 customers.
     """
     if customers < CUSTOMERS_MIN:
         raise ValueError(f"the demo needs at least {CUSTOMERS_MIN} customers, got {customers}")
+    if now is not None:
+        as_of = now.astimezone(ZoneInfo(TIME_ZONE)).date()
     every_item = catalogue(items, np.random.default_rng([seed, 0]))
     showcase = showcase_items(every_item)
     shown = [str(item["sku"]) for item in showcase.values()]
@@ -94,7 +100,7 @@ def generate(
         as_of=as_of,
         seed=seed,
     )
-    tables = price_tables(demo) | stock_tables(demo.items, shown, as_of, demo.rng(50))
+    tables = price_tables(demo) | stock_tables(demo.items, shown, Extracts(as_of, now), demo.rng(50))
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in tables.items():
         content.write_csv(directory / f"{name}.csv")
@@ -104,7 +110,7 @@ def generate(
         rows={name: content.height for name, content in tables.items()},
         customer_id=SITE,
         branch=SHOWCASE_BRANCH,
-        as_of=datetime(as_of.year, as_of.month, as_of.day, 9, tzinfo=UTC),
+        as_of=now or datetime(as_of.year, as_of.month, as_of.day, 9, tzinfo=UTC),
         currency=CURRENCY,
         basket=basket(demo),
     )

@@ -18,7 +18,7 @@ ROLES: Final[Mapping[str, tuple[str, int]]] = {
     "floor": ("SHV", 0),
     "promotion": ("LED", 0),
     "class": ("MCB", 0),
-    "kit": (KIT_LEAF, 0),
+    "kit": (KIT_LEAF, 1),
     "third": ("GLV", 0),
     "list": ("CBL", 0),
     "minimum": ("SIL", 0),
@@ -100,28 +100,16 @@ def showcase_contracts(demo: Demo) -> Part:
 def basket(demo: Demo) -> tuple[BasketLine, ...]:
     """Lines of the suggested customer, each with another rule at work."""
     return (
-        BasketLine(
-            demo.sku("contract"), "250", "", "contract", "the site's own contract, its price from 100 on"
-        ),
-        BasketLine(
-            demo.sku("group"), "40", "", "contract", "the group's contract, inherited through the company"
-        ),
-        BasketLine(
-            demo.sku("box"), "3", "BOX", "contract", "a contract price for each piece, sold by the box"
-        ),
+        BasketLine(demo.sku("contract"), "250", "", "contract", "the site's contract, from 100 on"),
+        BasketLine(demo.sku("group"), "40", "", "contract", "the group's contract, inherited"),
+        BasketLine(demo.sku("box"), "3", "BOX", "contract", "priced by the piece, sold by the box"),
         BasketLine(demo.sku("import"), "12", "", "contract", "a contract in US dollars, converted"),
-        BasketLine(
-            demo.sku("floor"), "2", "", "contract", "cost plus 6 %, lifted to the floor of 9 % margin"
-        ),
-        BasketLine(demo.sku("promotion"), "10", "", "promotion", "the lower of two promotions that run"),
-        BasketLine(demo.sku("class"), "20", "", "class", "the net book of the class INSTALLER"),
-        BasketLine(
-            demo.sku("kit"), "1", "", "matrix", "class x group: 12.5 % off list; a kit of several items"
-        ),
-        BasketLine(
-            demo.sku("third"), "4", "PR", "matrix", "10 % off list; sold by the pair, a third of a pack"
-        ),
-        BasketLine(demo.sku("list"), "500", "", "list", "no agreement: the list, its price from 500 m on"),
-        BasketLine(demo.sku("minimum"), "6", "", "", "contract only from 24 on, and nothing else may answer"),
+        BasketLine(demo.sku("floor"), "2", "", "contract", "cost plus 6 %, lifted to its floor"),
+        BasketLine(demo.sku("promotion"), "10", "", "promotion", "the lower of two that run"),
+        BasketLine(demo.sku("class"), "20", "", "class", "net book of the class INSTALLER"),
+        BasketLine(demo.sku("kit"), "1", "", "matrix", "12.5 % off list; a kit of several items"),
+        BasketLine(demo.sku("third"), "4", "PR", "matrix", "10 % off; a pair is a third of a pack"),
+        BasketLine(demo.sku("list"), "500", "", "list", "no agreement, so the list; from 500 on"),
+        BasketLine(demo.sku("minimum"), "6", "", "", "contract only from 24 on"),
         BasketLine("HXB-M99-1", "1", "", "", "no such item"),
     )

@@ -58,14 +58,38 @@ HOLIDAYS = {
     "PL": ((1, 1), (1, 6), (5, 1), (5, 3), (11, 11), (12, 25), (12, 26)),
 }
 STALE_AFTER_MIN = {"erp": 1440, "wms": 120, "transit": 1440}
+EXTRACT_HOURS = {"erp": 4, "wms": 7, "transit": 5}
+EXTRACT_AGE = {"erp": timedelta(minutes=40), "wms": timedelta(minutes=5), "transit": timedelta(minutes=20)}
+"""Of a dataset that is made to be asked now."""
+
+
+class Extracts:
+    """When the sources of a branch last told all they have: early on the day, or some minutes before `now`."""
+
+    def __init__(self, as_of: date, now: datetime | None) -> None:
+        self.as_of = as_of
+        self._now = now
+
+    def at(self, branch: Branch, source: str) -> str:
+        """RFC 3339 with the branch's offset. The stale branch is two days behind."""
+        behind = timedelta(days=2) if branch.branch == STALE_BRANCH else timedelta(0)
+        if self._now is None:
+            return instant(self.as_of - behind, EXTRACT_HOURS[source], branch)
+        then = self._now - EXTRACT_AGE[source] - behind
+        return then.astimezone(ZoneInfo(branch.time_zone)).replace(microsecond=0).isoformat()
+
+    def stale_after_min(self, source: str) -> int:
+        """Nobody goes on extracting what was made to be asked now: it is fresh for a day."""
+        return STALE_AFTER_MIN[source] if self._now is None else max(STALE_AFTER_MIN.values())
 
 
 def stock_tables(
-    items: pl.DataFrame, always_stocked: list[str], as_of: date, rng: np.random.Generator
+    items: pl.DataFrame, always_stocked: list[str], extracts: Extracts, rng: np.random.Generator
 ) -> dict[str, pl.DataFrame]:
     """All availability tables for the catalogue; `always_stocked` SKUs lie in every branch but the stale one."""
+    as_of = extracts.as_of
     goods = items.filter(pl.col("leaf") != KIT_LEAF)
-    stock = stock_table(goods, always_stocked, as_of, rng)
+    stock = stock_table(goods, always_stocked, extracts, rng)
     demands = demand_table(stock, as_of, rng)
     return {
         "branches": pl.DataFrame(
@@ -92,9 +116,9 @@ def stock_tables(
         ),
         "lanes": lane_table(),
         "calendars": calendar_table(as_of),
-        "feeds": feed_table(as_of),
+        "feeds": feed_table(extracts),
         "stock": stock.drop("popularity"),
-        "allocations": allocation_table(stock, demands, rng),
+        "allocations": allocation_table(stock, demands, extracts, rng),
         "receipts": receipt_table(stock, as_of, rng),
         "demands": demands,
         "safety_stock": safety_table(stock, rng),
@@ -105,11 +129,6 @@ def stock_tables(
 def instant(day: date, hour: int, branch: Branch) -> str:
     """RFC 3339 with the branch's offset: that hour of the day on its own clock."""
     return datetime.combine(day, time(hour), ZoneInfo(branch.time_zone)).isoformat()
-
-
-def extract_day(branch: Branch, as_of: date) -> date:
-    """The day of a branch's last extracts."""
-    return as_of - timedelta(days=2) if branch.branch == STALE_BRANCH else as_of
 
 
 def lane_table() -> pl.DataFrame:
@@ -136,19 +155,18 @@ def calendar_table(as_of: date) -> pl.DataFrame:
     return pl.DataFrame(table, schema=["calendar", "date", "weekday", "working"], orient="row")
 
 
-def feed_table(as_of: date) -> pl.DataFrame:
-    """The last full extract of each source at each branch, early on the day."""
-    hours = {"erp": 4, "wms": 7, "transit": 5}
+def feed_table(extracts: Extracts) -> pl.DataFrame:
+    """The last full extract of each source at each branch."""
     feeds = [
         (
             branch.branch,
             source,
-            instant(extract_day(branch, as_of), hours[source], branch),
+            extracts.at(branch, source),
             "false" if branch.branch == STALE_BRANCH else "true",
-            str(stale_after_min),
+            str(extracts.stale_after_min(source)),
         )
         for branch in BRANCHES
-        for source, stale_after_min in STALE_AFTER_MIN.items()
+        for source in STALE_AFTER_MIN
     ]
     return pl.DataFrame(
         feeds, schema=["branch", "source", "as_of", "complete", "stale_after_min"], orient="row"
@@ -156,7 +174,7 @@ def feed_table(as_of: date) -> pl.DataFrame:
 
 
 def stock_table(
-    goods: pl.DataFrame, always_stocked: list[str], as_of: date, rng: np.random.Generator
+    goods: pl.DataFrame, always_stocked: list[str], extracts: Extracts, rng: np.random.Generator
 ) -> pl.DataFrame:
     """On-hand by item and branch (and `popularity`): popular items lie in more branches; a few figures are negative."""
     parts = []
@@ -170,7 +188,7 @@ def stock_table(
             goods.with_columns(
                 branch=pl.lit(branch.branch),
                 on_hand=pl.Series(amount, dtype=pl.Int64),
-                as_of=pl.lit(instant(extract_day(branch, as_of), 4, branch)),
+                as_of=pl.lit(extracts.at(branch, "erp")),
                 unavailable=pl.Series(
                     np.where(rng.random(goods.height) < 0.02, np.maximum(amount, 0) // 10, 0), dtype=pl.Int64
                 ),
@@ -201,9 +219,10 @@ def demand_table(stock: pl.DataFrame, as_of: date, rng: np.random.Generator) -> 
     )
 
 
-def allocation_table(stock: pl.DataFrame, demands: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+def allocation_table(
+    stock: pl.DataFrame, demands: pl.DataFrame, extracts: Extracts, rng: np.random.Generator
+) -> pl.DataFrame:
     """What the WMS has put aside: a part of every fourth order of `demands`, and some orders it knows alone."""
-    at = {branch.branch: branch for branch in BRANCHES}
     of_orders = demands.filter(pl.Series(rng.random(demands.height) < 0.25)).select(
         "sku", "branch", allocated=(pl.col("quantity") + 1) // 2, order_ref="order_ref"
     )
@@ -214,15 +233,11 @@ def allocation_table(stock: pl.DataFrame, demands: pl.DataFrame, rng: np.random.
         allocated=1 + pl.col("on_hand") // 12,
         order_ref=pl.Series([f"WMS-{number:06}" for number in range(others.height)]),
     )
-    day = dict(stock.select("branch", "as_of").unique().iter_rows())
-    instants_of = {
-        name: instant(datetime.fromisoformat(text).date(), 7, at[name]) for name, text in sorted(day.items())
-    }
     return pl.concat([of_orders, others]).select(
         "sku",
         "branch",
         "allocated",
-        as_of=pl.col("branch").replace_strict(instants_of),
+        as_of=pl.col("branch").replace_strict({b.branch: extracts.at(b, "wms") for b in BRANCHES}),
         order_ref="order_ref",
     )
 

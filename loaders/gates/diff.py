@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from pricegrid.loaders.gates.gates import Limits, compare, decimal_text, instant_text
+from pricegrid.loaders.gates.gates import compare, decimal_text, instant_text
+from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.gates.running import Side, Tools, compare_sample, why_not_asked
 from pricegrid.loaders.gates.sample_change import example_text
 from pricegrid.loaders.store.kept import ENTRIES, row_key

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.validate.tables import TableCounts
 from pricegrid.pricing_engine.model import ALWAYS_US, MICROS, NEVER_US
 
@@ -39,31 +40,6 @@ def decode_running(arrays: Mapping[str, np.ndarray[Any, Any]]) -> pl.DataFrame:
 
     frame: pl.DataFrame = decode_entries(arrays)
     return frame
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the operator allows, in per cent."""
-
-    max_reject_pct: Decimal = Decimal(5)
-    """Rejected rows of any table."""
-    max_vanished_pct: Decimal = Decimal(20)
-    """Rows of any table of the running snapshot that are gone."""
-    max_change_pct: Decimal | None = None
-    """How far the value of any entry may move; None: entries are not looked at."""
-    max_sample_pct: Decimal = Decimal(5)
-    """Sampled answers that may differ in one of the ways of `sample_change.KINDS`."""
-
-    @property
-    def sample_move_pct(self) -> Decimal:
-        """How far a sampled price may move before it counts."""
-        return SAMPLE_MOVE_PCT if self.max_change_pct is None else self.max_change_pct
-
-
-SAMPLE_MOVE_PCT: Final = Decimal(50)
-"""Unless the operator says how far a price may move."""
-
-DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pricegrid.loaders.errors import NoSnapshotError, SnapshotVersionError
-from pricegrid.loaders.gates.gates import Decode, Gate, Limits, gate_change
+from pricegrid.loaders.gates.gates import Decode, Gate, gate_change
+from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.gates.sample import Ask
 from pricegrid.loaders.gates.sample_change import SampleChange, compare_answers
 from pricegrid.loaders.gates.tables import (

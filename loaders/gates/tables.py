@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pricegrid.loaders.gates.gates import Gate, Limits
+from pricegrid.loaders.gates.gates import Gate
+from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.gates.sample_change import KINDS, SampleChange, example_text
 from pricegrid.loaders.store.kept import ENTRIES, TRANSIENT, Digests, Kept, gate_key
 

@@ -28,6 +28,12 @@ _PLAIN_DECIMAL: Final = {
 }
 _ANY_DECIMAL: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
 _GROUPED_DECIMAL: Final = r"^[+-]?[0-9]{1,3}([,.'  ][0-9]{3})*[,.][0-9]*$|^[+-]?[0-9]{1,3}([,.'  ][0-9]{3})+$"
+_TWO_READINGS: Final = r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$"
+_EITHER_ORDER: Final = r"^(0?[1-9]|1[0-2])[/-](0?[1-9]|1[0-2])[/-]([0-9]{4})$"
+_DAY: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}"
+_LOCAL_TIME: Final = rf"^({_DAY})[Tt ]+[0-9]{{1,2}}:[0-9]{{2}}(:[0-9.]+)?$"
+_SHORT_YEAR: Final = r"^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}$"
+_SERIAL_DAY: Final = r"^[0-9]{5}(\.[0-9]+)?$"
 _WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -53,6 +59,17 @@ class Rule:
 def quoted(name: str, words: str) -> pl.Expr:
     """`"VALUE" words`, the usual form of a reason."""
     return pl.format('"{}" ' + words.replace("{", "{{").replace("}", "}}"), pl.col(name).cast(pl.String))
+
+
+def decimal_text(value: pl.Expr, digits: int) -> pl.Expr:
+    """An integer in 10^-digits as a decimal without trailing zeros."""
+    whole = value.cast(pl.Int128)
+    size = whole.abs()
+    step = pl.lit(10**digits, pl.Int128)
+    fraction = (size % step).cast(pl.String).str.zfill(digits).str.strip_chars_end("0")
+    sign = pl.when(whole < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    point = pl.when(fraction == "").then(pl.lit("")).otherwise(pl.lit("."))
+    return pl.concat_str(sign, (size // step).cast(pl.String), point, fraction)
 
 
 def said(words: str) -> pl.Expr:
@@ -182,6 +199,8 @@ def wrong(column: Column) -> pl.Expr:
                 .then(quoted(name, f"is out of range: beyond {_BITS[column.kind]} bits of 10^-{digits}"))
                 .when(text.str.contains(_ANY_DECIMAL))
                 .then(quoted(name, f"is finer than 10^-{digits} or out of range"))
+                .when(text.str.contains(_TWO_READINGS))
+                .then(_two_readings(text))
                 .when(text.str.contains(_GROUPED_DECIMAL))
                 .then(quoted(name, grouped))
                 .otherwise(quoted(name, "is not a number"))
@@ -195,7 +214,7 @@ def wrong(column: Column) -> pl.Expr:
         case Kind.BOOLEAN:
             return quoted(name, "is neither true nor false")
         case Kind.DATE:
-            return quoted(name, "is not a date like 2026-03-29")
+            return _wrong_date(name, "is not a date like 2026-03-29")
         case Kind.ZONE:
             return quoted(name, "is not a known time zone")
         case Kind.WEEKDAY:
@@ -203,7 +222,40 @@ def wrong(column: Column) -> pl.Expr:
         case Kind.CLOCK:
             return quoted(name, "is not a time of day like 14:30")
         case _:
-            return quoted(name, "is neither a date like 2026-03-29 nor an instant like 2026-03-29T08:00:00Z")
+            words = "is neither a date like 2026-03-29 nor an instant like 2026-03-29T08:00:00Z"
+            return _wrong_date(name, words)
+
+
+def _two_readings(text: pl.Expr) -> pl.Expr:
+    words = '"{}" has two readings: say --decimal point or --decimal comma (either {} or {})'
+    return pl.format(
+        words,
+        text,
+        text.str.replace(",", ".", literal=True),
+        text.str.replace(",", "", literal=True),
+    )
+
+
+def _wrong_date(name: str, otherwise: str) -> pl.Expr:
+    """Why a date can't be read; the fix where its form says what it is."""
+    text = pl.col(name).cast(pl.String)
+    first, second, year = (text.str.extract(_EITHER_ORDER, at).str.zfill(2) for at in (1, 2, 3))
+    both = pl.format(
+        '"{}" has two readings: say --dates day-first or --dates month-first (either {}-{}-{} or {}-{}-{})',
+        *(text, year, second, first, year, first, second),
+    )
+    zone = "is a time without a zone: write it like 2026-03-29T14:30:00+02:00, or the date alone"
+    return (
+        pl.when(text.str.contains(_EITHER_ORDER))
+        .then(both)
+        .when(text.str.contains(_LOCAL_TIME))
+        .then(quoted(name, zone))
+        .when(text.str.contains(_SHORT_YEAR))
+        .then(quoted(name, "has a year of two digits: write it like 2026-03-29"))
+        .when(text.str.contains(_SERIAL_DAY))
+        .then(quoted(name, "is a number, perhaps a spreadsheet's count of days: format the column as a date"))
+        .otherwise(quoted(name, otherwise))
+    )
 
 
 def limits(column: Column) -> list[Rule]:

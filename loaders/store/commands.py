@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TextIO
 
+from pricegrid.loaders.arguments import ROWS_SHOWN
+from pricegrid.loaders.arguments import add_snapshots_arguments as add_snapshots_arguments  # noqa: PLC0414 -- as before
 from pricegrid.loaders.errors import LoadError
 from pricegrid.loaders.gates.diff import diff, diff_text
-from pricegrid.loaders.gates.gates import DEFAULT_LIMITS
+from pricegrid.loaders.gates.limits import DEFAULT_LIMITS
 from pricegrid.loaders.gates.running import Tools, open_side
 from pricegrid.loaders.publish import default_functions, utc_now
 from pricegrid.loaders.store.snapshot import (
@@ -23,7 +25,6 @@ from pricegrid.loaders.store.snapshot import (
     prune,
 )
 
-ROWS_SHOWN = 1_000
 _CURRENT = "current"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,31 +54,6 @@ def snapshots_prune(store: Path, keep: int) -> dict[str, object]:
     """Removes all but the newest `keep` snapshots and the active one."""
     with loader_lock(store):
         return {"removed": prune(store, keep), "active": current_version(store)}
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
-
-
-def add_snapshots_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `pricegrid snapshots`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|diff|activate|prune")
-    listing = actions.add_parser("list", help="snapshots of the store, oldest first")
-    difference = actions.add_parser("diff", help="what changed from OLD to NEW, and what customers will see")
-    difference.add_argument("old", metavar="OLD", help="a version, or current")
-    difference.add_argument("new", metavar="NEW", help="a version, or current")
-    difference.add_argument(
-        "--rows", type=int, default=ROWS_SHOWN, help=f"rows to show (default {ROWS_SHOWN})"
-    )
-    back = actions.add_parser("activate", help="serve this snapshot from now on")
-    back.add_argument("version", metavar="VERSION")
-    room = actions.add_parser("prune", help="remove old snapshots, never the active one")
-    room.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of the newest stay")
-    for action in (listing, difference, back, room):
-        action.add_argument("--store", type=Path, required=True, metavar="DIR", help="snapshot store")
-        action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_snapshots(

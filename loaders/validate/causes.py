@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from pricegrid.loaders.read.tables import RawTable, reject_schema
+from pricegrid.loaders.read.raw import RawTable, reject_schema
 
 NAME_SEPARATOR: Final = "\x1f"
 """Between the parts of a name that has two."""
@@ -31,6 +31,9 @@ _CHAIN_MAX: Final = 64
 
 _VALUE: Final = r'^"((?s).*?)" '
 """What a reason quotes at its beginning."""
+
+_DETAIL: Final = r" \((?:either|here) (?s:.*)\)$|; too many: (?s:.*)$| of item \"(?s:.*)\"$"
+"""What a reason says at its end of this row alone."""
 
 _BLANKS: Final = " \t"
 
@@ -161,7 +164,7 @@ def root_causes(rejects: Mapping[str, tuple[RawTable, pl.DataFrame]]) -> list[Ro
                 _table=pl.lit(table),
                 _place=pl.format("{}:{}", file, line),
                 _column=pl.col(column).fill_null(""),
-                _kind=pl.col(reason).str.replace(_VALUE, ""),
+                _kind=pl.col(reason).str.replace(_VALUE, "").str.replace(_DETAIL, ""),
                 _value=pl.col(reason).str.extract(_VALUE),
                 _by=pl.col(caused_by),
             )

@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pricegrid.loaders.read.columns import ROW, quoted
+from pricegrid.loaders.read.columns import ROW, decimal_text, quoted
 from pricegrid.loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX
 from pricegrid.loaders.validate.causes import NAME_SEPARATOR
 from pricegrid.loaders.validate.graphs import NO_PARENT, UNKNOWN_PARENT, cyclic_edges, examine, long_edges
 from pricegrid.loaders.validate.state import Validation
 from pricegrid.loaders.validate.windows import warn_overlaps
-from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, COST, MICROS
+from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, COST
 
 _UNIT_PAIR: Final = ("sku", "uom")
 
@@ -276,7 +276,7 @@ def _check_rounded_to_zero(state: Validation, rounding: pl.DataFrame | None) -> 
     rows = net.join(rounding, on="book_id").filter(to_zero)[ROW]
     if len(rows):
         words = "is rounded to zero by its book's increment, without explicit_zero"
-        reason = pl.format("a price of {} " + words, value.cast(pl.Decimal(38, 0)) / MICROS)
+        reason = pl.format('"{}" ' + words, decimal_text(value, 6))
         state.reject("price_entries", frame[ROW].is_in(rows.implode()), "value", reason)
 
 

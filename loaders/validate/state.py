@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from pricegrid.loaders.read.columns import ROW, TEXT
-from pricegrid.loaders.read.tables import CELL_BYTES_MAX, RawTable, reject_schema
+from pricegrid.loaders.read.raw import CELL_BYTES_MAX, REASON_CHARS_MAX, RawTable, reject_schema
 from pricegrid.loaders.validate.causes import Causes, Logged
 
 _SHOWN = 3
-REASON_CHARS_MAX = 1_000
-"""A reason quotes the cell; of a long one its beginning will do."""
 
 
 @dataclass(slots=True)
@@ -23,6 +21,7 @@ class Validation:
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     repeated: Counter[str] = field(default_factory=Counter)
+    blank: Counter[str] = field(default_factory=Counter)
     _rejects: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
     _last_seconds: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
 

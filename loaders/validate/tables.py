@@ -5,7 +5,7 @@ then references across tables (`references`). What remains is in `Dataset.frames
 with its reason. All of it works on whole columns; Python loops only over distinct dates and over graph edges.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,9 +26,17 @@ from pricegrid.loaders.read.columns import (
     said,
     table_expressions,
 )
+from pricegrid.loaders.read.dialect import (
+    CANONICAL,
+    NOTHING_STATED,
+    Dialect,
+    FoundDialect,
+    read_dialects,
+)
 from pricegrid.loaders.read.instants import InstantReader
 from pricegrid.loaders.read.ratios import RATIOS, normal_columns, with_ratios
-from pricegrid.loaders.read.tables import CELL_BYTES_MAX, RawTable, check_header, find_tables, read_table
+from pricegrid.loaders.read.raw import CELL_BYTES_MAX, RawTable, check_header
+from pricegrid.loaders.read.tables import find_tables, read_table
 from pricegrid.loaders.tables import (
     DEFAULT_LAYER,
     DELTA_ENTRIES,
@@ -37,6 +45,7 @@ from pricegrid.loaders.tables import (
 )
 from pricegrid.loaders.validate.causes import RootCause, root_causes
 from pricegrid.loaders.validate.references import KnownNames, check_entries, check_references
+from pricegrid.loaders.validate.repeats import settle_repeated
 from pricegrid.loaders.validate.rules import first_broken, row_rules
 from pricegrid.loaders.validate.state import Validation
 from pricegrid.pricing_engine.model import ALWAYS_US, COST, NEVER_US
@@ -73,6 +82,8 @@ class Dataset:
     """The file of each table; empty for tables given in memory."""
     causes: list[RootCause] = field(default_factory=list)
     """Why rows were rejected, the cause of most first."""
+    dialects: dict[str, FoundDialect] = field(default_factory=dict)
+    """How the file of each table is written; empty for tables given in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +99,28 @@ def _ignore(_: str) -> None:
     pass
 
 
-def read_dataset(path: Path, time_zone: str = "UTC") -> Dataset:
+def read_dataset(path: Path, time_zone: str = "UTC", stated: Dialect = NOTHING_STATED) -> Dataset:
     """Reads and validates a directory of tables. DatasetError if it can't be used as a whole."""
-    return validate_raw(read_tables(path), time_zone)
+    return validate_raw(read_tables(path, stated=stated), time_zone)
 
 
-def read_tables(path: Path, notify: Callable[[str], None] = _ignore) -> RawDataset:
-    """Reads a directory of tables; `notify` hears the name of each file before it is read. DatasetError if one
-    can't be."""
-    files, warnings = find_tables(path)
+def read_tables(
+    path: Path,
+    notify: Callable[[str], None] = _ignore,
+    stated: Dialect = NOTHING_STATED,
+    own: Collection[str] = (),
+) -> RawDataset:
+    """Reads a directory of tables; `notify` hears the name of each file before it is read. `stated` says how the files
+    are written, but for those of the tables `own`, which this product wrote. DatasetError if one can't be read."""
+    sources, warnings = find_tables(path)
+    dialects = read_dialects(path, stated)
     tables: dict[str, RawTable] = {}
-    for name in (name for name in TABLES if name in files):
-        notify(files[name].name)
-        tables[name] = read_table(files[name], TABLES[name])
-    return RawDataset(tables, files, warnings)
+    for name in (name for name in TABLES if name in sources):
+        notify(sources[name].name)
+        tables[name] = read_table(
+            sources[name], TABLES[name], CANONICAL if name in own else dialects.of(name)
+        )
+    return RawDataset(tables, {name: source.path for name, source in sources.items()}, warnings)
 
 
 def validate_raw(raw: RawDataset, time_zone: str = "UTC") -> Dataset:
@@ -119,16 +138,28 @@ def validate_tables(raw: Mapping[str, pl.DataFrame], time_zone: str = "UTC") -> 
     return _validate(raws, reader, [], {})
 
 
-def read_delta(path: Path, known: Known, time_zone: str = "UTC") -> Dataset:
+def read_delta(path: Path, known: Known, time_zone: str = "UTC", stated: Dialect = NOTHING_STATED) -> Dataset:
     """Reads and validates a delta: `price_entries` alone, with a column `deleted` (default false), its names checked
     against those of the base snapshot. A deletion needs only the key of the entry. DatasetError for other tables."""
     reader = InstantReader(time_zone)
-    files, warnings = find_tables(path)
-    others = sorted(set(files) - {DELTA_ENTRIES.name})
+    sources, warnings = find_tables(path)
+    others = sorted(set(sources) - {DELTA_ENTRIES.name})
     if others:
-        raise DatasetError(f"{files[others[0]].name}: a delta holds price_entries and no other table")
-    raw = read_table(files[DELTA_ENTRIES.name], DELTA_ENTRIES)
+        raise DatasetError(f"{sources[others[0]].name}: a delta holds price_entries and no other table")
+    dialect = read_dialects(path, stated).of(DELTA_ENTRIES.name)
+    raw = read_table(sources[DELTA_ENTRIES.name], DELTA_ENTRIES, dialect)
+    files = {name: source.path for name, source in sources.items()}
     return _validate_delta(raw, known, reader, warnings, files)
+
+
+def validate_alone(raw: RawTable, time_zone: str = "UTC") -> Dataset:
+    """Validates one table without those that it refers to: every name in it counts as known."""
+    reader = InstantReader(time_zone)
+    state = Validation({raw.name: raw}, warnings=list(raw.warnings))
+    state.frames = {name: _empty(table) for name, table in TABLES.items()}
+    _read_rows(state, TABLES[raw.name], reader)
+    settle_repeated(state, TABLES[raw.name])
+    return _dataset(state, {name: frame.drop(ROW) for name, frame in state.frames.items()}, reader, {})
 
 
 def validate_delta(entries: pl.DataFrame, known: Known, time_zone: str = "UTC") -> Dataset:
@@ -148,7 +179,7 @@ def _validate(
     for name, table in TABLES.items():
         if name in raws:
             _read_rows(state, table, reader)
-            _settle_repeated(state, table)
+            settle_repeated(state, table)
         else:
             state.frames[name] = _empty(table)
     if state.given("stock"):
@@ -167,7 +198,7 @@ def _validate_delta(
 ) -> Dataset:
     state = Validation({DELTA_ENTRIES.name: raw}, warnings=[*warnings, *raw.warnings])
     _read_rows(state, DELTA_ENTRIES, reader)
-    _settle_repeated(state, DELTA_ENTRIES)
+    settle_repeated(state, DELTA_ENTRIES)
     names = known(state.frames[DELTA_ENTRIES.name])
     check_entries(state, names)
     if names.deletions_of_nothing is not None:
@@ -185,13 +216,15 @@ def _dataset(
     for name, raw in state.raws.items():
         rejected = rejects[name].height if name in rejects else 0
         accepted = state.frames[name].height
-        counts[name] = TableCounts(raw.rows, accepted, rejected, state.repeated[name])
-        if raw.rows != accepted + rejected + state.repeated[name]:
+        rows = raw.rows - state.blank[name]
+        counts[name] = TableCounts(rows, accepted, rejected, state.repeated[name])
+        if rows != accepted + rejected + state.repeated[name]:
             raise AssertionError(f"{name}: {counts[name]} loses a row")
     if rejects.keys() & {"stock", "kits"}:
         frames = frames | {"stock": _with_unknown_pairs(frames, rejects)}
     causes = root_causes({name: (state.raws[name], rows) for name, rows in rejects.items()})
-    return Dataset(frames, rejects, state.warnings, counts, reader.zone_name, files, causes)
+    dialects = {name: raw.dialect for name, raw in state.raws.items() if raw.dialect is not None}
+    return Dataset(frames, rejects, state.warnings, counts, reader.zone_name, files, causes, dialects)
 
 
 def _with_unknown_pairs(
@@ -222,7 +255,10 @@ def _with_unknown_pairs(
 
 def _read_rows(state: Validation, table: Table, reader: InstantReader) -> None:
     """Reads all columns; rejects rows that break a rule of their own."""
-    raw = state.raws[table.name].frame
+    raw = state.raws[table.name].canonical
+    ambiguous = state.raws[table.name].ambiguous
+    if ambiguous is not None:
+        state.log(table.name, ambiguous.select(pl.col("row").alias(ROW), _column="column", _reason="reason"))
     parts = [
         _read_slice(state, table, reader, raw.slice(offset, _SLICE_ROWS), offset)
         for offset in range(0, raw.height, _SLICE_ROWS)
@@ -239,7 +275,11 @@ def _read_slice(
     strip = padded(raw, columns)
     types = raw.schema
     work = raw.select(row, *(clean(c, types[c.name], strip=c.name in strip) for c in columns))
+    work = _without_blank_rows(state, table, work, raw)
     work = _without_long_cells(state, table, work)
+    ambiguous = state.raws[table.name].ambiguous
+    if ambiguous is not None:
+        work = work.filter(~pl.col(ROW).is_in(ambiguous["row"].implode()))
     full = [c for c in columns if work[TEXT + c.name].null_count() < work.height]
     present = tuple((c.name, work.schema[TEXT + c.name]) for c in full)
     if "valid_to" in (c.name for c in full):
@@ -250,6 +290,31 @@ def _read_slice(
         work = with_ratios(work, table.name)
     work = _apply(state, table, work, tuple(c.name for c in full))
     return work.select(ROW, *normal_columns(table))
+
+
+def _without_blank_rows(
+    state: Validation, table: Table, work: pl.DataFrame, raw: pl.DataFrame
+) -> pl.DataFrame:
+    """The rows in which something stands, in whatever column."""
+    required = next(TEXT + column.name for column in table.columns if column.required)
+    if work[required].null_count() == 0:
+        return work
+    blank = work.select(pl.all_horizontal(pl.exclude(ROW).is_null())).to_series()
+    others = [name for name in raw.columns if TEXT + name not in work.columns]
+    if others:
+        is_blank = [
+            pl.col(name).str.strip_chars().fill_null("") == ""
+            if raw.schema[name] == pl.String
+            else pl.col(name).is_null()
+            for name in others
+        ]
+        blank &= raw.select(pl.all_horizontal(is_blank)).to_series()
+    if not blank.any():
+        return work
+    rows = work[ROW].filter(blank)
+    state.blank[table.name] += len(rows)
+    state.warn_rows(table.name, rows, "rows are blank and don't count")
+    return work.filter(~blank)
 
 
 def _without_long_cells(state: Validation, table: Table, work: pl.DataFrame) -> pl.DataFrame:
@@ -321,59 +386,6 @@ def _empty(table: Table) -> pl.DataFrame:
     if table.name in RATIOS:
         frame = with_ratios(frame, table.name)
     return _shaped(frame.select(ROW, *normal_columns(table)), table)
-
-
-def _settle_repeated(state: Validation, table: Table) -> None:
-    """Keeps one of the rows that say the same; rejects all rows that have the same key and contradict each other."""
-    frame = state.frames[table.name]
-    values = [name for name in frame.columns if name != ROW]
-    key = list(table.key) or values
-    hashes = frame.select(key).hash_rows()
-    if hashes.n_unique() == len(hashes):
-        return
-    ordered = hashes.sort()
-    again = ordered.filter(ordered == ordered.shift(1)).unique()
-    suspects = frame.filter(hashes.is_in(again.implode()))
-    content = [name for name in values if name not in key and name not in table.free]
-    differing = suspects.group_by(key, maintain_order=True).agg(
-        pl.len().alias("_rows"), *(pl.col(name).n_unique().alias("~" + name) for name in content)
-    )
-    gone: list[pl.Series] = []
-    if content:
-        conflicts = differing.filter(pl.any_horizontal(pl.col("~" + name) > 1 for name in content))
-        clashing = suspects.join(conflicts, on=key, how="inner", nulls_equal=True).rechunk()
-        if clashing.height:
-            state.log(table.name, _conflict_reasons(clashing, table, content))
-            gone.append(clashing[ROW])
-            suspects = suspects.join(conflicts, on=key, how="anti", nulls_equal=True)
-    kept = suspects.sort(*table.free, ROW, nulls_last=True).unique(key, keep="first", maintain_order=True)
-    dropped = suspects.join(kept, on=ROW, how="anti")[ROW]
-    if len(dropped):
-        state.repeated[table.name] += len(dropped)
-        state.warn_rows(table.name, dropped, "rows repeat another row and count once")
-        gone.append(dropped)
-    if gone:
-        state.frames[table.name] = frame.filter(~pl.col(ROW).is_in(pl.concat(gone).implode()))
-
-
-def _conflict_reasons(clashing: pl.DataFrame, table: Table, content: list[str]) -> pl.DataFrame:
-    """Column: what differs. Reason: the key, its values, and how many rows share it."""
-    names = pl.concat_str(
-        (pl.when(pl.col("~" + name) > 1).then(pl.lit(_written(table, name))) for name in content),
-        separator=", ",
-        ignore_nulls=True,
-    )
-    shown = [pl.col(name).cast(pl.String).fill_null("") for name in table.key if not name.endswith("_us")]
-    words = f"rows have this {', '.join(_written(table, name) for name in table.key)} and differ in"
-    reason = pl.format(
-        '"{}": {} ' + words + " {}", pl.concat_str(shown, separator=" "), pl.col("_rows"), names
-    )
-    return clashing.select(ROW, names.alias("_column"), reason.alias("_reason"))
-
-
-def _written(table: Table, out: str) -> str:
-    """The name that a column has in the files."""
-    return next((column.name for column in table.columns if column.out == out), out)
 
 
 def _keep_newest_stock(state: Validation) -> None:

@@ -1,19 +1,14 @@
 """`pricegrid availability`: what is free at which branch, now and from day to day."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from pricegrid import (
-    AvailabilityResult,
-    AvailabilityStatus,
-    BranchAvailability,
-    Line,
-    PromiseLimit,
-    SourceFreshness,
-)
+import pricegrid
 from pricegrid.service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
 from pricegrid.service.cli.supply import add_supply_arguments, supply_from
 from pricegrid.service.cli.text import (
@@ -77,20 +72,24 @@ def run_availability(args: argparse.Namespace) -> int:
             print_json_list(json_rows(args.line, result))
         else:
             print_availability(args.line, result)
-        known = all(pair.status is AvailabilityStatus.OK for line in result.lines for pair in line.branches)
+        known = all(
+            pair.status is pricegrid.AvailabilityStatus.OK for line in result.lines for pair in line.branches
+        )
         return 0 if known else 1
 
     return answer(ask)
 
 
 _LIMITS = {
-    PromiseLimit.UNIT: "but no whole unit",
-    PromiseLimit.ORDER_MULTIPLE: "but no whole order multiple",
-    PromiseLimit.MINIMUM_SHIPMENT: "but less than a shipment",
+    "UNIT": "but no whole unit",
+    "ORDER_MULTIPLE": "but no whole order multiple",
+    "MINIMUM_SHIPMENT": "but less than a shipment",
 }
 
 
-def json_rows(lines: Sequence[Line], result: AvailabilityResult) -> Iterator[dict[str, object]]:
+def json_rows(
+    lines: Sequence[pricegrid.Line], result: pricegrid.AvailabilityResult
+) -> Iterator[dict[str, object]]:
     """The rows of `availability --json`, per line and branch, in the order of docs/api.md, "The command"."""
     for line, found in zip(lines, result.lines, strict=True):
         for pair in found.branches:
@@ -121,7 +120,7 @@ def json_rows(lines: Sequence[Line], result: AvailabilityResult) -> Iterator[dic
             yield row
 
 
-def print_availability(lines: Sequence[Line], result: AvailabilityResult) -> None:
+def print_availability(lines: Sequence[pricegrid.Line], result: pricegrid.AvailabilityResult) -> None:
     """The table of `availability`, and what was added up if that was asked."""
     header = ["SKU", "QUANTITY", "UOM", "BRANCH", "AVAILABLE", "SHORTAGE", "STATUS", "ERP", "WMS", "TRANSIT"]
     rows = []
@@ -140,7 +139,7 @@ def print_availability(lines: Sequence[Line], result: AvailabilityResult) -> Non
                 print_explanation(pair.explanation)
 
 
-def _cells(pair: BranchAvailability) -> tuple[str, ...]:
+def _cells(pair: pricegrid.BranchAvailability) -> tuple[str, ...]:
     freshness = pair.freshness
     return (
         decimal_or_none(pair.available) or "?",
@@ -151,12 +150,12 @@ def _cells(pair: BranchAvailability) -> tuple[str, ...]:
     )
 
 
-def limit_text(limit: PromiseLimit | None) -> str:
+def limit_text(limit: pricegrid.PromiseLimit | None) -> str:
     """What leaves nothing to promise; '' for nothing."""
-    return f"OK, {_LIMITS[limit]}" if limit else ""
+    return f"OK, {_LIMITS[limit.name]}" if limit else ""
 
 
-def age_text(source: SourceFreshness) -> str:
+def age_text(source: pricegrid.SourceFreshness) -> str:
     """State and age of a source as hours:minutes."""
     if source.age is None:
         return source.state.value
@@ -164,7 +163,7 @@ def age_text(source: SourceFreshness) -> str:
     return f"{source.state.value} {hours}:{rest // timedelta(minutes=1):02}"
 
 
-def _later(pair: BranchAvailability) -> str:
+def _later(pair: pricegrid.BranchAvailability) -> str:
     """The next days on which more or less can be promised."""
     steps = pair.projected
     changes = [after for before, after in pairwise(steps) if before.atp != after.atp]

@@ -1,10 +1,12 @@
 """`pricegrid dead-letters`: what could not be applied, and what becomes of it."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from collections.abc import Sequence
 
-from pricegrid import Client, DeadLetter
+import pricegrid
 from pricegrid.service.cli.client import add_where_arguments, answer, live_client
 from pricegrid.service.cli.text import UsageError, limit_argument, print_json_list, print_table
 from pricegrid.service.clock import instant_text
@@ -64,7 +66,7 @@ def run_dead_letters(args: argparse.Namespace) -> int:
     return answer(ask)
 
 
-def letter_json(letter: DeadLetter) -> dict[str, object]:
+def letter_json(letter: pricegrid.DeadLetter) -> dict[str, object]:
     """A dead letter as `--json` prints it."""
     return {
         "dead_letter_id": letter.dead_letter_id,
@@ -79,21 +81,21 @@ def letter_json(letter: DeadLetter) -> dict[str, object]:
     }
 
 
-def _ids(args: argparse.Namespace, client: Client) -> list[str]:
+def _ids(args: argparse.Namespace, client: pricegrid.Client) -> list[str]:
     if not args.all:
         return list(args.ids)
     found = client.dead_letters(origin=args.origin, limit=LIST_MAX, timeout_s=args.timeout)
     return [letter.dead_letter_id for letter in found]
 
 
-def _replay(args: argparse.Namespace, client: Client, ids: list[str]) -> int:
+def _replay(args: argparse.Namespace, client: pricegrid.Client, ids: list[str]) -> int:
     left = client.replay_dead_letters(ids, timeout_s=args.timeout) if ids else ()
     if not args.json:
         print(f"{len(set(ids)) - len(left):,} are gone, {len(left):,} still can't be applied")
     return _print(args, left, 1 if left else 0) if left or args.json else 0
 
 
-def _drop(args: argparse.Namespace, client: Client, ids: list[str]) -> int:
+def _drop(args: argparse.Namespace, client: pricegrid.Client, ids: list[str]) -> int:
     dropped = client.drop_dead_letters(ids, timeout_s=args.timeout) if ids else 0
     if args.json:
         print_json_list([{"dropped": dropped}])
@@ -102,7 +104,7 @@ def _drop(args: argparse.Namespace, client: Client, ids: list[str]) -> int:
     return 0 if dropped == len(set(ids)) else 1
 
 
-def _print(args: argparse.Namespace, letters: Sequence[DeadLetter], code: int) -> int:
+def _print(args: argparse.Namespace, letters: Sequence[pricegrid.DeadLetter], code: int) -> int:
     if args.json:
         print_json_list([letter_json(letter) for letter in letters])
     elif letters:
@@ -124,7 +126,7 @@ def _print(args: argparse.Namespace, letters: Sequence[DeadLetter], code: int) -
     return code
 
 
-def _show(args: argparse.Namespace, letter: DeadLetter) -> int:
+def _show(args: argparse.Namespace, letter: pricegrid.DeadLetter) -> int:
     if args.json:
         print_json_list([letter_json(letter)])
         return 0

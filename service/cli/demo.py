@@ -1,33 +1,38 @@
 """`pricegrid demo`: a made-up distributor, loaded, served and asked for a basket; on a terminal it goes on serving."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import json
+import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pricegrid import Client, Line, QuoteResult
-from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, DemoDataset, generate
-from pricegrid.loaders.demo.stock import BRANCHES
-from pricegrid.service.cli.promise import print_promise
+import pricegrid
+from pricegrid.service.cli.availability import age_text
 from pricegrid.service.cli.quote import available_cells, json_rows
 from pricegrid.service.cli.text import (
     UsageError,
     decimal_text,
-    extended_price_text,
     parse_decimal,
     print_json_list,
     print_table,
     unit_price_text,
 )
 from pricegrid.service.cli.waterfall import print_waterfall
+
+if TYPE_CHECKING:  # what makes it up takes a while to import: something is said first
+    from pricegrid.loaders.demo.dataset import DemoDataset
 
 SEED = 7
 STOP_S = 15.0
@@ -61,16 +66,25 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_demo(args: argparse.Namespace) -> int:
     """Generates, loads, serves and asks; 0 when the server answered."""
+    from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, generate
+
     # However it ends, a terminal that is closed included, the server is stopped.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     say = partial(print, file=sys.stderr if args.json else sys.stdout, flush=True)
+    say("1. making up a distributor")
+
     if args.items < ITEMS_MIN or args.customers < CUSTOMERS_MIN:
         raise UsageError(f"the demo needs at least {ITEMS_MIN} --items and {CUSTOMERS_MIN} --customers")
-    say("1. making up a distributor")
     began_s = time.monotonic()
     _make_room(args.dir)
-    dataset = generate(args.dir / "dataset", seed=args.seed, items=args.items, customers=args.customers)
+    dataset = generate(
+        args.dir / "dataset",
+        seed=args.seed,
+        items=args.items,
+        customers=args.customers,
+        now=datetime.now(UTC).replace(microsecond=0),
+    )
     say(
         f"   {sum(dataset.rows.values()):,} rows in {len(dataset.rows)} tables, {time.monotonic() - began_s:.1f} s"
     )
@@ -91,13 +105,15 @@ def run_demo(args: argparse.Namespace) -> int:
         print(loaded.stdout, file=sys.stderr)
         return 1
     say(f"   published, {time.monotonic() - began_s:.1f} s")
-    say("3. serving it (the first time, its kernels are compiled: that can take a minute)")
+    say("3. serving it")
     began_s = time.monotonic()
     with _served(store, args.port) as ready:
         address = ready["address"]
         say(f"   {ready['workers']} workers on {address}, {time.monotonic() - began_s:.1f} s")
-        say(f"4. a basket of {dataset.customer_id}, over gRPC\n")
-        with Client(str(address)) as client:
+        say(
+            f"4. a basket of {dataset.customer_id} from branch {dataset.branch}, in {dataset.currency}, over gRPC\n"
+        )
+        with pricegrid.Client(str(address)) as client:
             _quote_basket(client, dataset, as_json=args.json)
         attended = sys.stdin.isatty() and sys.stdout.isatty()
         _suggest(say, dataset, f"--address {address}" if attended else f"--store {store}")
@@ -115,14 +131,32 @@ def _interrupt(*_: object) -> None:
 def _suggest(say: Callable[[str], None], dataset: DemoDataset, where: str) -> None:
     first = dataset.basket[0]
     line = f"{first.sku}:{first.quantity}" + (f":{first.uom}" if first.uom else "")
-    as_of = dataset.as_of.strftime("%Y-%m-%dT%H:%M:%SZ")
-    say("\nAsk more:")
-    for command in ("quote", "explain", "availability", "promise"):
-        say(f"  pricegrid {command} {where} --customer {dataset.customer_id} --as-of {as_of} {line}")
+    say("\nAsk more" + (", in another terminal:" if where.startswith("--address") else ":"))
+    customer, branch = f"--customer {dataset.customer_id}", f"--branch {dataset.branch}"
+    for command, of in (
+        ("quote", customer),
+        ("explain", customer),
+        ("availability", branch),
+        ("promise", branch),
+    ):
+        say(f"  {_as_typed()} {command} {where} {of} {line}")
 
 
-def _quote_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> None:
-    lines = [Line(line.sku, parse_decimal(line.quantity), line.uom) for line in dataset.basket]
+def _as_typed() -> str:
+    """This command as a shell finds it: by its name if that is on the path, else by its place from here."""
+    own = Path(sys.executable).with_name("pricegrid")
+    found = shutil.which("pricegrid")
+    if found and Path(found).resolve() == own.resolve():
+        return "pricegrid"
+    if not own.exists():
+        return f"{shlex.quote(sys.executable)} -m pricegrid.service.cli.main"
+    with contextlib.suppress(ValueError):
+        return shlex.quote(os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own))
+    return shlex.quote(str(own))
+
+
+def _quote_basket(client: pricegrid.Client, dataset: DemoDataset, *, as_json: bool) -> None:
+    lines = [pricegrid.Line(line.sku, parse_decimal(line.quantity), line.uom) for line in dataset.basket]
     result = client.quote_lines(
         dataset.customer_id, lines, branches=(dataset.branch,), as_of=dataset.as_of, timeout_s=30
     )
@@ -132,35 +166,21 @@ def _quote_basket(client: Client, dataset: DemoDataset, *, as_json: bool) -> Non
     rows = [
         (
             line.sku,
-            decimal_text(line.quantity),
-            line.uom or "-",
+            decimal_text(line.quantity) + (f" {line.uom}" if line.uom else ""),
             unit_price_text(quoted.price.unit_price, result.currency) or quoted.price.status.value,
-            extended_price_text(quoted.price.extended_price, result.currency) or "-",
-            result.currency,
             *available_cells(quoted),
-            quoted.price.layer or "-",
             asked.caption,
         )
         for asked, line, quoted in zip(dataset.basket, lines, result.lines, strict=True)
     ]
-    header = [
-        "SKU",
-        "QUANTITY",
-        "UOM",
-        "UNIT PRICE",
-        "EXTENDED",
-        "CUR",
-        "AVAILABLE",
-        "PROMISE",
-        "LAYER",
-        "WHY",
-    ]
-    print_table(header, rows, right=(1, 3, 4, 6))
+    print_table(["SKU", "QUANTITY", "UNIT PRICE", "FREE", "PROMISE", "WHY"], rows, right=(2, 3))
     _explain_one(client, dataset, lines, result)
     _promise_one(client, dataset, lines)
 
 
-def _explain_one(client: Client, dataset: DemoDataset, lines: list[Line], result: QuoteResult) -> None:
+def _explain_one(
+    client: pricegrid.Client, dataset: DemoDataset, lines: list[pricegrid.Line], result: pricegrid.QuoteResult
+) -> None:
     prices = [line.price for line in result.lines]
     # A price that took some working out shows more than a net one.
     told = max(range(len(lines)), key=lambda i: (prices[i].floor_lifted, prices[i].converted))
@@ -171,25 +191,42 @@ def _explain_one(client: Client, dataset: DemoDataset, lines: list[Line], result
     print_waterfall(lines[told], explained)
 
 
-def _promise_one(client: Client, dataset: DemoDataset, lines: list[Line]) -> None:
-    """Promises more of a line than is free today, to where the suggested branch delivers first."""
-    zone = next(branch.zones[0][0] for branch in BRANCHES if branch.branch == dataset.branch)
-    asking: dict[str, Any] = {
-        "customer_id": dataset.customer_id,
-        "as_of": dataset.as_of,
-        "ship_to": zone,
-        "timeout_s": 30,
-    }
-    everything = [Line(line.sku, EVERYTHING, line.uom) for line in lines]
-    for line, all_of_it in zip(lines, client.promise_order(everything, **asking).lines, strict=True):
+def _promise_one(client: pricegrid.Client, dataset: DemoDataset, lines: list[pricegrid.Line]) -> None:
+    """Promises more of a line than is free today, to where two branches deliver that know what they have."""
+    from pricegrid.loaders.demo.stock import BRANCHES, STALE_BRANCH
+
+    stale = {zone for branch in BRANCHES if branch.branch == STALE_BRANCH for zone, *_ in branch.zones}
+    delivers = next(branch for branch in BRANCHES if branch.branch == dataset.branch)
+    zone = next(zone for zone, *_ in delivers.zones if zone not in stale)
+    ask = partial(
+        client.promise_order,
+        customer_id=dataset.customer_id,
+        as_of=dataset.as_of,
+        ship_to=zone,
+        timeout_s=30,
+    )
+    everything = [pricegrid.Line(line.sku, EVERYTHING, line.uom) for line in lines]
+    for line, all_of_it in zip(lines, ask(everything).lines, strict=True):
         days = sorted({part.pick_date for part in all_of_it.promised})
         if len(days) > 1:  # some is free now, more comes later
             total = sum(part.quantity for part in all_of_it.promised if part.pick_date <= days[1])
-            wanted = Line(line.sku, total, line.uom)
+            uom = f" {line.uom}" if line.uom else ""
             print(
-                f"\n6. {decimal_text(total)} of {line.sku} to {zone}: all that is free now and what comes next\n"
+                f"\n6. {decimal_text(total)}{uom} of {line.sku} to {zone}: all that is free now and what comes next\n"
             )
-            print_promise([wanted], client.promise_order([wanted], **asking))
+            (promised,) = ask([pricegrid.Line(line.sku, total, line.uom)]).lines
+            rows = [
+                (
+                    decimal_text(part.quantity),
+                    part.branch,
+                    *(day.isoformat() for day in (part.pick_date, part.ship_date, part.arrival_date)),
+                )
+                for part in promised.promised
+            ]
+            print_table(["PROMISED", "BRANCH", "PICK", "SHIP", "ARRIVE"], rows, right=(0,))
+            sources = (promised.freshness.erp, promised.freshness.wms, promised.freshness.transit)
+            told = zip(("ERP", "WMS", "transit"), map(age_text, sources), strict=True)
+            print("\nstock as told by " + ", ".join(f"{name} {age}" for name, age in told))
             return
 
 

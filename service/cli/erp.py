@@ -1,7 +1,10 @@
 """`pricegrid erp`: is the ERP there, what is flagged, what is kept of it, and which answers were refused."""
 
+from __future__ import annotations
+
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,16 +12,14 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from pricegrid.erp.control import ErpControl
-from pricegrid.erp.dead_letters import DeadLetterFile, KeptLetter
-from pricegrid.erp.gateway import ErpGateway
-from pricegrid.erp.observe import NoErpMetrics
-from pricegrid.erp.protocol import ErpError
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.service.cli.flags import add_flag_arguments, clear_flag, list_flags, set_flag
 from pricegrid.service.cli.text import UsageError, print_json_list, print_table
 from pricegrid.service.clock import instant_of_us, instant_text, now_us
 
 if TYPE_CHECKING:
+    from pricegrid.erp.dead_letters import DeadLetterFile, KeptLetter
+    from pricegrid.erp.gateway import ErpGateway
     from pricegrid.erp.validation import PriceCheck
 
 REPLAY_TIMEOUT_S = 10.0
@@ -60,6 +61,8 @@ def add_erp_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_erp(args: argparse.Namespace) -> int:
     """Runs an action: 0 done, 1 not possible or answered no."""
+    from pricegrid.erp.protocol import ErpError
+
     if args.action != "check" and not args.store.is_dir():
         raise UsageError(f"{args.store} is no directory")
     run: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -83,6 +86,7 @@ def _check(args: argparse.Namespace) -> int:
     import asyncio
 
     from pricegrid.erp.adapters import check_config, make_adapter
+    from pricegrid.erp.protocol import ErpError
 
     settings = check_config(args.erp_config)
 
@@ -109,12 +113,14 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _invalidate(args: argparse.Namespace) -> int:
-    ErpControl(args.store).invalidate(args.customer, args.sku, now_us())
+    OperatorFlags(args.store).invalidate(args.customer, args.sku, now_us())
     _say(args, {"invalidated": True}, "what was kept until now is not used any more")
     return 0
 
 
 def _dead_letters(args: argparse.Namespace) -> int:
+    from pricegrid.erp.dead_letters import DeadLetterFile
+
     letters = DeadLetterFile(args.store).letters()
     if args.id:
         letters = [letter for letter in letters if letter.letter_id == args.id]
@@ -156,7 +162,11 @@ def _document(letter: KeptLetter) -> dict[str, object]:
 
 
 def _replay(args: argparse.Namespace) -> int:
+    from pricegrid.erp.dead_letters import DeadLetterFile
     from pricegrid.erp.replay import ReplayError, replay
+    from pricegrid.service.process.kernel_cache import use_kernel_cache
+
+    use_kernel_cache(os.environ)
 
     file = DeadLetterFile(args.store)
     letters = [each for each in file.letters() if not args.id or each.letter_id in args.id]
@@ -185,13 +195,15 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _drop(args: argparse.Namespace) -> int:
+    from pricegrid.erp.dead_letters import DeadLetterFile
+
     file = DeadLetterFile(args.store)
     dropped = [letter_id for letter_id in args.id if file.drop(letter_id)]
     _say(args, {"dropped": dropped}, f"{len(dropped)} dropped")
     return 0 if len(dropped) == len(args.id) else 1
 
 
-def _refreshed(store: Path) -> "Callable[[PriceCheck], PriceCheck]":
+def _refreshed(store: Path) -> Callable[[PriceCheck], PriceCheck]:
     """What the matrices say now; where they can't be asked, a check stays as it is."""
     import numpy as np
 
@@ -207,7 +219,7 @@ def _refreshed(store: Path) -> "Callable[[PriceCheck], PriceCheck]":
     except SnapshotError:
         return lambda check: check
 
-    def refreshed(check: "PriceCheck") -> "PriceCheck":
+    def refreshed(check: PriceCheck) -> PriceCheck:
         question = check.question
         ask = PriceAsk(
             customer_id=question.customer_id,
@@ -232,6 +244,8 @@ def _gateway(config: Path, store: Path, letters: DeadLetterFile) -> Iterator[Erp
     from dataclasses import replace
 
     from pricegrid.cache.open import open_value_cache
+    from pricegrid.erp.gateway import ErpGateway
+    from pricegrid.erp.observe import NoErpMetrics
     from pricegrid.erp.settings import read_settings
     from pricegrid.service.erp_overlay.fallback import CACHE_FOLDER
 
@@ -239,7 +253,7 @@ def _gateway(config: Path, store: Path, letters: DeadLetterFile) -> Iterator[Erp
     patient = replace(settings.limits, timeout_ms=int(REPLAY_TIMEOUT_S * 1000))
     settings = replace(settings, limits=patient)
     cache = open_value_cache(store / CACHE_FOLDER)
-    void = ErpControl(store).read().is_invalidated
+    void = OperatorFlags(store).read().is_invalidated
     gateway = ErpGateway(settings, cache, letters, NoErpMetrics(), now_us, invalidated=void)
     try:
         gateway.start()

@@ -1,5 +1,7 @@
 """`pricegrid events`: publishes a file of inventory events, one JSON object a line; the rest is in `feeds`."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import sys
@@ -7,27 +9,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
-from zoneinfo import ZoneInfo
+from typing import IO, TYPE_CHECKING
 
-from pricegrid import (
-    InventoryEvent,
-    InventoryEventKind,
-    InventoryMeasure,
-    InventoryReceiptKind,
-    InventorySource,
-    PublishResult,
-    UnreadableEvent,
-)
-from pricegrid.atp.rules.events import Event
-from pricegrid.inventory import EVENTS_PER_MESSAGE, EVENTS_PER_MESSAGE_MAX
+import pricegrid
+from pricegrid.limits import EVENTS_PER_MESSAGE, EVENTS_PER_MESSAGE_MAX
 from pricegrid.loaders.errors import DatasetError
-from pricegrid.loaders.read.instants import time_zone
-from pricegrid.results import decimal_from_micros, instant_from_us
 from pricegrid.service.cli.client import add_where_arguments, answer, live_client
 from pricegrid.service.cli.feeds import add_feeds_arguments, run_feeds
 from pricegrid.service.cli.text import UsageError, print_json_list
-from pricegrid.service.codec.event_json import EventError, event_from_json
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from pricegrid.atp.rules.events import Event
 
 _LINES_SHOWN = 20
 _PROGRESS_S = 0.2
@@ -95,8 +89,10 @@ class Reading:
     read: int = 0
     _shown_s: float = 0.0
 
-    def events(self, lines: IO[bytes]) -> Iterator[InventoryEvent | UnreadableEvent]:
+    def events(self, lines: IO[bytes]) -> Iterator[pricegrid.InventoryEvent | pricegrid.UnreadableEvent]:
         """What each line says; empty lines say nothing."""
+        from pricegrid.service.codec.event_json import EventError, event_from_json
+
         for number, line in enumerate(lines, 1):
             text = line.strip()
             if not text:
@@ -107,7 +103,7 @@ class Reading:
                 yield client_event(event_from_json(text, self.zone))
             except EventError as error:
                 self.unreadable.append((number, error.reason.name, error.detail))
-                yield UnreadableEvent(
+                yield pricegrid.UnreadableEvent(
                     text.decode(errors="backslashreplace"), f"line {number}: {error.detail}"
                 )
 
@@ -122,14 +118,16 @@ class Reading:
             print(f"\r{self.read:,} events sent", file=sys.stderr)
 
 
-def client_event(event: Event) -> InventoryEvent:
+def client_event(event: Event) -> pricegrid.InventoryEvent:
     """An event as the client takes it."""
-    return InventoryEvent(
-        source=InventorySource[event.source.name],
+    from pricegrid.results import decimal_from_micros, instant_from_us
+
+    return pricegrid.InventoryEvent(
+        source=pricegrid.InventorySource[event.source.name],
         sequence=event.sequence,
         effective=instant_from_us(event.effective_us),
-        measure=InventoryMeasure[event.measure.name],
-        kind=InventoryEventKind[event.kind.name],
+        measure=pricegrid.InventoryMeasure[event.measure.name],
+        kind=pricegrid.InventoryEventKind[event.kind.name],
         sku=event.sku,
         branch=event.branch,
         quantity=decimal_from_micros(event.quantity_micros),
@@ -138,7 +136,9 @@ def client_event(event: Event) -> InventoryEvent:
         order_line=event.order_line,
         version=event.version,
         shipped=None if event.shipped_micros is None else decimal_from_micros(event.shipped_micros),
-        receipt_kind=None if event.receipt_kind is None else InventoryReceiptKind[event.receipt_kind.name],
+        receipt_kind=None
+        if event.receipt_kind is None
+        else pricegrid.InventoryReceiptKind[event.receipt_kind.name],
         confidence=None if event.confidence_micros is None else decimal_from_micros(event.confidence_micros),
         supersedes=event.supersedes,
     )
@@ -157,7 +157,7 @@ def _opened(name: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _json(result: PublishResult, reading: Reading) -> dict[str, object]:
+def _json(result: pricegrid.PublishResult, reading: Reading) -> dict[str, object]:
     return {
         "applied": result.applied,
         "duplicate": result.duplicate,
@@ -175,7 +175,7 @@ def _json(result: PublishResult, reading: Reading) -> dict[str, object]:
     }
 
 
-def _print(result: PublishResult, reading: Reading) -> None:
+def _print(result: pricegrid.PublishResult, reading: Reading) -> None:
     print(
         f"{result.applied:,} applied, {result.duplicate:,} here before, {result.older:,} older than what is known, "
         f"{result.dead_letter:,} dead letters"
@@ -201,6 +201,8 @@ def _print(result: PublishResult, reading: Reading) -> None:
 
 
 def _zone(name: str) -> ZoneInfo:
+    from pricegrid.loaders.read.instants import time_zone
+
     try:
         return time_zone(name)
     except DatasetError as error:

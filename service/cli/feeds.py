@@ -1,21 +1,24 @@
 """`pricegrid events gaps|restarts|reset|resets`: feeds that need a look, and how they begin their numbers anew."""
 
+from __future__ import annotations
+
 import argparse
 import getpass
 from collections.abc import Sequence
 from datetime import datetime
 
-from pricegrid import FeedIssue, InventorySource, StreamReset
+import pricegrid
 from pricegrid.service.cli.client import add_where_arguments, answer, live_client
 from pricegrid.service.cli.text import UsageError, limit_argument, print_json_list, print_table
 from pricegrid.service.clock import instant_text, parse_as_of
 from pricegrid.service.limits import LIST_DEFAULT
 
-_SOURCES = [source.value.lower() for source in InventorySource]
+SOURCES = ("erp", "wms", "transit")
+"""As `pricegrid.InventorySource` has them."""
 _RUNS_SHOWN = 5
 
 
-def add_feeds_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_feeds_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The subcommands."""
     for name, text in (
         ("gaps", "streams of events that miss some, with their numbers"),
@@ -40,7 +43,7 @@ def add_feeds_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentP
         "by new numbers, after all before.",
         allow_abbrev=False,
     )
-    reset.add_argument("--source", required=True, choices=_SOURCES, help="whose numbers")
+    reset.add_argument("--source", required=True, choices=SOURCES, help="whose numbers")
     reset.add_argument("--sku", default="", metavar="SKU", help="of this item alone")
     reset.add_argument("--branch", default="", metavar="BRANCH", help="at this branch alone")
     reset.add_argument("--all", action="store_true", help="of every item at every branch")
@@ -59,7 +62,7 @@ def run_feeds(args: argparse.Namespace) -> int:
             match args.events_command:
                 case "reset":
                     done = client.reset_streams(
-                        InventorySource(args.source.upper()),
+                        pricegrid.InventorySource(args.source.upper()),
                         actor=args.actor or getpass.getuser(),
                         sku=args.sku,
                         branch=args.branch,
@@ -78,7 +81,9 @@ def run_feeds(args: argparse.Namespace) -> int:
     return answer(ask)
 
 
-def _print_issues(args: argparse.Namespace, issues: Sequence[FeedIssue], *, is_restarts: bool) -> int:
+def _print_issues(
+    args: argparse.Namespace, issues: Sequence[pricegrid.FeedIssue], *, is_restarts: bool
+) -> int:
     if args.json:
         print_json_list([_issue_json(issue) for issue in issues])
     elif not issues:
@@ -100,11 +105,11 @@ def _print_issues(args: argparse.Namespace, issues: Sequence[FeedIssue], *, is_r
     return 1 if issues else 0
 
 
-def _stream(issue: FeedIssue) -> tuple[str, str, str]:
+def _stream(issue: pricegrid.FeedIssue) -> tuple[str, str, str]:
     return issue.source.value.lower(), issue.sku, issue.branch
 
 
-def _runs(issue: FeedIssue) -> str:
+def _runs(issue: pricegrid.FeedIssue) -> str:
     shown = [
         str(first) if first == last else f"{first}-{last}" for first, last in issue.missing[:_RUNS_SHOWN]
     ]
@@ -112,7 +117,7 @@ def _runs(issue: FeedIssue) -> str:
     return ", ".join(shown) + (f" and {more} runs more" if more else "")
 
 
-def _issue_json(issue: FeedIssue) -> dict[str, object]:
+def _issue_json(issue: pricegrid.FeedIssue) -> dict[str, object]:
     source, sku, branch = _stream(issue)
     return {
         "source": source,
@@ -125,7 +130,7 @@ def _issue_json(issue: FeedIssue) -> dict[str, object]:
     }
 
 
-def _print_resets(args: argparse.Namespace, resets: Sequence[StreamReset]) -> int:
+def _print_resets(args: argparse.Namespace, resets: Sequence[pricegrid.StreamReset]) -> int:
     if args.json:
         print_json_list(
             [

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from pricegrid.erp.control import KINDS, ErpControl, Flag
+from pricegrid.erp.operator_flags import KINDS, Flag, OperatorFlags
 from pricegrid.service.cli.text import UsageError, print_json_list, print_table
 from pricegrid.service.clock import instant_of_us, instant_text, now_us
 
@@ -56,7 +56,7 @@ def list_flags(args: argparse.Namespace) -> int:
             flag.snapshot_version or "-",
             flag.reason,
         )
-        for flag in ErpControl(args.store).read().flags
+        for flag in OperatorFlags(args.store).read().flags
     ]
     if args.json:
         names = ("kind", "name", "since", "snapshot_version", "reason")
@@ -69,7 +69,7 @@ def list_flags(args: argparse.Namespace) -> int:
 def set_flag(args: argparse.Namespace) -> int:
     """Sets a flag."""
     name = args.name.strip()
-    ErpControl(args.store).flag(Flag(args.kind, name, now_us(), args.reason))
+    OperatorFlags(args.store).flag(Flag(args.kind, name, now_us(), args.reason))
     _say(args, {"flagged": name}, f"{args.kind} {name} is flagged")
     return 0
 
@@ -77,7 +77,7 @@ def set_flag(args: argparse.Namespace) -> int:
 def clear_flag(args: argparse.Namespace) -> int:
     """Takes a flag away; 1 where there was none."""
     name = args.name.strip()
-    there = ErpControl(args.store).unflag(args.kind, name)
+    there = OperatorFlags(args.store).unflag(args.kind, name)
     _say(
         args,
         {"unflagged": name if there else None},

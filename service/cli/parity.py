@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from pricegrid.cache.memory import MemoryValueCache
-from pricegrid.erp.control import ErpControl
 from pricegrid.erp.dead_letters import DeadLetterFile
 from pricegrid.erp.gateway import ErpGateway
 from pricegrid.erp.mastering import NO_MASTERING, Mastering
 from pricegrid.erp.observe import NoErpMetrics
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import BookParity, Mismatch, ParityFile, ParitySampler, make_sample
 from pricegrid.erp.protocol import ErpConfigError, ErpError
 from pricegrid.erp.settings import read_settings
@@ -30,7 +30,6 @@ from pricegrid.requests import quantity_micros
 from pricegrid.service.cli.text import UsageError, decimal_text, parse_decimal, print_json_list, print_table
 from pricegrid.service.clock import instant_of_us, instant_text, now_us
 
-SAMPLE = 200
 QUANTITIES = ("1", "5", "12", "50", "144")
 TIMEOUT_MS = 10_000
 _COLUMNS = ("customer_id", "sku", "quantity", "uom", "currency")
@@ -45,39 +44,6 @@ class AskedLine:
     quantity_micros: int
     uom: str
     currency: str
-
-
-def add_parity_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `parity`."""
-    parser.add_argument("--store", metavar="DIR", type=Path, required=True, help="the store that is served")
-    parser.add_argument(
-        "--snapshot-version", metavar="V", help="of this snapshot only (default: the active one)"
-    )
-    parser.add_argument("--erp-config", metavar="FILE", type=Path, help="compare lines now with this ERP")
-    parser.add_argument(
-        "--other-erp-config",
-        metavar="FILE",
-        type=Path,
-        help="compare that ERP with this one instead: a dual run",
-    )
-    parser.add_argument(
-        "--mastering",
-        metavar="FILE",
-        type=Path,
-        help="of a dual run: which ERP owns what, to say who is right",
-    )
-    parser.add_argument(
-        "--lines", metavar="FILE", type=Path, help="CSV of lines: customer_id,sku,quantity,uom,currency"
-    )
-    parser.add_argument(
-        "--sample",
-        metavar="N",
-        type=int,
-        default=SAMPLE,
-        help="without --lines: so many, drawn (default %(default)s)",
-    )
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of the draw (default %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_parity(args: argparse.Namespace) -> int:
@@ -109,7 +75,7 @@ def _parity(args: argparse.Namespace) -> int:
         asked = _compare_now(args, loaded, arrays, file)
     books = {book: parity for (_, book), parity in file.books(loaded.version).items()}
     mismatches = file.mismatches(loaded.version)
-    flagged = ErpControl(args.store).read().flagged("book", loaded.version)
+    flagged = OperatorFlags(args.store).read().flagged("book", loaded.version)
     explained = [(each, _explanation(loaded, each)) for each in mismatches]
     if args.json:
         print_json_list(
@@ -127,7 +93,7 @@ def _compare_now(args: argparse.Namespace, loaded: Any, arrays: Mapping[str, Any
     settings = read_settings(args.erp_config)
     settings = replace(settings, limits=replace(settings.limits, timeout_ms=TIMEOUT_MS))
     gateway = ErpGateway(settings, MemoryValueCache(), DeadLetterFile(args.store), NoErpMetrics(), now_us)
-    sampler = ParitySampler(settings.parity, gateway, file, ErpControl(args.store), NoErpMetrics(), now_us)
+    sampler = ParitySampler(settings.parity, gateway, file, OperatorFlags(args.store), NoErpMetrics(), now_us)
     gateway.start()
     try:
         by_customer: dict[tuple[str, str], list[AskedLine]] = {}

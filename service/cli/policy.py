@@ -1,11 +1,15 @@
 """The options that say which lines are exceptions (P13), shared by `serve` and `quote --store`."""
 
+from __future__ import annotations
+
 import argparse
 import re
+from typing import TYPE_CHECKING
 
-from pricegrid.pricing_engine.model import ExceptionPolicy
-from pricegrid.requests import quantity_micros
 from pricegrid.service.cli.text import days_argument, parse_decimal
+
+if TYPE_CHECKING:
+    from pricegrid.pricing_engine.model import ExceptionPolicy
 
 _DAY_US = 86_400_000_000
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
@@ -47,6 +51,8 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
 
 def policy_from(args: argparse.Namespace) -> ExceptionPolicy:
     """The policy that the options say."""
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+
     return ExceptionPolicy(
         extended_price_above_micros=dict(args.exception_above),
         grace_us=args.exception_grace_days * _DAY_US,
@@ -56,6 +62,8 @@ def policy_from(args: argparse.Namespace) -> ExceptionPolicy:
 
 
 def _threshold(text: str) -> tuple[str, int]:
+    from pricegrid.requests import quantity_micros
+
     amount, _, currency = text.partition(":")
     if not _CURRENCY.fullmatch(currency):
         raise argparse.ArgumentTypeError(f"{text!r} is not AMOUNT:CUR, such as 5000:EUR")

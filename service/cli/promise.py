@@ -1,10 +1,12 @@
 """`pricegrid promise`: when, from where and how much of an order's lines can be shipped."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pricegrid import AvailabilityStatus, Line, LinePromise, PromisePolicy, PromiseResult
+import pricegrid
 from pricegrid.service.cli.availability import age_text, limit_text, print_explanation
 from pricegrid.service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
 from pricegrid.service.cli.supply import add_supply_arguments, supply_from
@@ -66,7 +68,7 @@ def add_promise_arguments(parser: argparse.ArgumentParser) -> None:
 def run_promise(args: argparse.Namespace) -> int:
     """Prints promises; 0 when every line has an answer, be it that nothing can be promised, 1 otherwise."""
     supply = supply_from(args)
-    policy = PromisePolicy(
+    policy = pricegrid.PromisePolicy(
         on=args.on,
         need_by=args.need_by,
         late_until=args.late_until,
@@ -96,12 +98,14 @@ def run_promise(args: argparse.Namespace) -> int:
             print_json_list(json_rows(args.line, result))
         else:
             print_promise(args.line, result)
-        return 0 if all(line.status is AvailabilityStatus.OK for line in result.lines) else 1
+        return 0 if all(line.status is pricegrid.AvailabilityStatus.OK for line in result.lines) else 1
 
     return answer(ask)
 
 
-def json_rows(lines: Sequence[Line], result: PromiseResult) -> Iterator[dict[str, object]]:
+def json_rows(
+    lines: Sequence[pricegrid.Line], result: pricegrid.PromiseResult
+) -> Iterator[dict[str, object]]:
     """The rows of `promise --json`, in the order of docs/api.md, "The command"."""
     for line, found in zip(lines, result.lines, strict=True):
         row: dict[str, object] = {
@@ -132,7 +136,7 @@ def json_rows(lines: Sequence[Line], result: PromiseResult) -> Iterator[dict[str
         yield row
 
 
-def print_promise(lines: Sequence[Line], result: PromiseResult) -> None:
+def print_promise(lines: Sequence[pricegrid.Line], result: pricegrid.PromiseResult) -> None:
     """The table of `promise`: a row for each shipment, one without dates for what is not promised."""
     header = ["SKU", "REQUESTED", "UOM", "STATUS", "PROMISED", "OF", "BRANCH", "PICK", "SHIP", "ARRIVE"]
     header += ["ERP", "WMS", "TRANSIT", "DROPPED"]
@@ -157,13 +161,13 @@ def print_promise(lines: Sequence[Line], result: PromiseResult) -> None:
             print_explanation(pair)
 
 
-def _sources(found: LinePromise) -> tuple[str, ...]:
+def _sources(found: pricegrid.LinePromise) -> tuple[str, ...]:
     """How old the data of a line is, and how many receipts were too late to count."""
     sources = (found.freshness.erp, found.freshness.wms, found.freshness.transit)
     return (*(age_text(source) for source in sources), str(found.dropped_receipts))
 
 
-def _shipments(found: LinePromise) -> Iterator[tuple[str, ...]]:
+def _shipments(found: pricegrid.LinePromise) -> Iterator[tuple[str, ...]]:
     for part in found.promised:
         days = (part.pick_date, part.ship_date, part.arrival_date)
         yield (decimal_text(part.quantity), part.sku, part.branch, *(day.isoformat() for day in days))

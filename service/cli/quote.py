@@ -1,5 +1,7 @@
 """`pricegrid quote` and `pricegrid explain`: over gRPC (`--address`) or from the store itself (`--store`)."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from collections.abc import Iterator, Sequence
@@ -7,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pricegrid import FreshnessState, Line, LineStatus, QuoteLine, QuoteResult
+import pricegrid
 from pricegrid.service.cli.client import add_asking_arguments, answer, asking_client, freshness_json
 from pricegrid.service.cli.policy import add_policy_arguments, policy_from
 from pricegrid.service.cli.text import (
@@ -54,8 +56,9 @@ def run_quote(args: argparse.Namespace) -> int:
     return answer(lambda: _quote(args, lines))
 
 
-def _quote(args: argparse.Namespace, lines: Sequence[Line]) -> int:
-    with asking_client(args, policy_from(args)) as client:
+def _quote(args: argparse.Namespace, lines: Sequence[pricegrid.Line]) -> int:
+    pairs = len(lines) * max(1, len(args.branch))
+    with asking_client(args, policy_from, price_pairs=pairs) as client:
         result = client.quote_lines(
             args.customer, lines, branches=args.branch, timeout_s=args.timeout, **_question(args)
         )
@@ -63,7 +66,7 @@ def _quote(args: argparse.Namespace, lines: Sequence[Line]) -> int:
         print_json_list(json_rows(lines, result))
     else:
         print_quote(lines, result)
-    return 0 if all(line.price.status is LineStatus.OK for line in result.lines) else 1
+    return 0 if all(line.price.status is pricegrid.LineStatus.OK for line in result.lines) else 1
 
 
 def run_explain(args: argparse.Namespace) -> int:
@@ -72,7 +75,7 @@ def run_explain(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    with asking_client(args, policy_from(args)) as client:
+    with asking_client(args, policy_from, price_pairs=1) as client:
         found = client.explain_price(
             args.customer,
             args.line,
@@ -84,10 +87,10 @@ def _explain(args: argparse.Namespace) -> int:
         print(json.dumps(found.document, ensure_ascii=False, indent=2))
     else:
         print_waterfall(args.line, found)
-    return 0 if found.line.status is LineStatus.OK else 1
+    return 0 if found.line.status is pricegrid.LineStatus.OK else 1
 
 
-def json_rows(lines: Sequence[Line], result: QuoteResult) -> Iterator[dict[str, object]]:
+def json_rows(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) -> Iterator[dict[str, object]]:
     """The rows of `quote --json`, in the order of docs/api.md, "The command"."""
     for line, quoted in zip(lines, result.lines, strict=True):
         price, free = quoted.price, quoted.availability
@@ -120,7 +123,7 @@ def json_rows(lines: Sequence[Line], result: QuoteResult) -> Iterator[dict[str, 
         }
 
 
-def print_quote(lines: Sequence[Line], result: QuoteResult) -> None:
+def print_quote(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) -> None:
     """The table of `quote`; availability only where there is something to say."""
     header = ["SKU", "QUANTITY", "UOM", "UNIT PRICE", "EXTENDED", "CUR", "STATUS"]
     header += ["AVAILABLE", "PROMISE", "LAYER", "BOOK", "VALID UNTIL", "NOTES"]
@@ -146,7 +149,7 @@ def print_quote(lines: Sequence[Line], result: QuoteResult) -> None:
     print(f"\nas of {instant_text(result.as_of)}, snapshot {result.snapshot_version}, {age_s} s old")
 
 
-def available_cells(quoted: QuoteLine) -> tuple[str, str]:
+def available_cells(quoted: pricegrid.QuoteLine) -> tuple[str, str]:
     """What is available and the promise date, `-` where there is nothing to say, `?` where nobody knows."""
     free = quoted.availability
     if free is None:
@@ -155,7 +158,7 @@ def available_cells(quoted: QuoteLine) -> tuple[str, str]:
     return decimal_or_none(free.available) or "?", promise
 
 
-def _notes(quoted: QuoteLine) -> str:
+def _notes(quoted: pricegrid.QuoteLine) -> str:
     price, free = quoted.price, quoted.availability
     notes = []
     if price.minimum_quantity is not None:
@@ -172,7 +175,7 @@ def _notes(quoted: QuoteLine) -> str:
         notes.append(f"unconfirmed: {price.exception.value}")
     if free is not None and free.available is None:
         notes.append(free.status.value)
-    elif free is not None and free.freshness.erp.state is not FreshnessState.FRESH:
+    elif free is not None and free.freshness.erp.state is not pricegrid.FreshnessState.FRESH:
         notes.append(f"stock {free.freshness.erp.state.value}")
     return ", ".join(notes)
 

@@ -5,7 +5,6 @@ import getpass
 import sys
 
 from pricegrid.cache.protocol import CacheError
-from pricegrid.cache.redis_accept import accept
 from pricegrid.cache.redis_options import RedisOptions
 
 
@@ -24,6 +23,8 @@ def add_accept_loss_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_accept_loss(args: argparse.Namespace) -> int:
     """1: no server waits for anything, or Redis can't be asked."""
+    from pricegrid.cache.redis_accept import accept
+
     try:
         missing = accept(args.redis_url, getpass.getuser(), args.reason)
     except CacheError as error:

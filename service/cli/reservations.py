@@ -1,12 +1,14 @@
 """`pricegrid reserve`, `confirm`, `release`, `extend`, `reservation` and `reservations`: stock held for customers."""
 
+from __future__ import annotations
+
 import argparse
 import re
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
-from pricegrid import Line, Release, Reservation, ReservedLine, ReserveLine
+import pricegrid
 from pricegrid.service.cli.client import add_where_arguments, answer, live_client
 from pricegrid.service.cli.text import (
     date_argument,
@@ -68,14 +70,14 @@ def add_reserve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_reserve(args: argparse.Namespace) -> int:
     """Reserves; 0 when something of every line is held, 1 otherwise."""
-    lines: list[Line] = args.line
+    lines: list[pricegrid.Line] = args.line
     key = args.key or uuid.uuid4().hex
 
     def ask() -> int:
         with live_client(args) as client:
             result = client.reserve(
                 [
-                    ReserveLine(line.sku, line.quantity, args.branch, line.uom, args.from_date)
+                    pricegrid.ReserveLine(line.sku, line.quantity, args.branch, line.uom, args.from_date)
                     for line in lines
                 ],
                 key=key,
@@ -229,7 +231,7 @@ def run_reservations(args: argparse.Namespace) -> int:
     return answer(ask)
 
 
-def reservation_json(held: Reservation) -> dict[str, object]:
+def reservation_json(held: pricegrid.Reservation) -> dict[str, object]:
     """A reservation as `--json` prints it."""
     return {
         "reservation_id": held.reservation_id or None,
@@ -244,7 +246,7 @@ def reservation_json(held: Reservation) -> dict[str, object]:
     }
 
 
-def _line_json(held: ReservedLine) -> dict[str, object]:
+def _line_json(held: pricegrid.ReservedLine) -> dict[str, object]:
     line = held.line
     return {
         "sku": line.sku,
@@ -268,7 +270,7 @@ def _line_json(held: ReservedLine) -> dict[str, object]:
     }
 
 
-def _print(args: argparse.Namespace, found: Sequence[Reservation]) -> None:
+def _print(args: argparse.Namespace, found: Sequence[pricegrid.Reservation]) -> None:
     if args.json:
         print_json_list([reservation_json(held) for held in found])
         return
@@ -328,11 +330,11 @@ def _minutes(text: str) -> timedelta:
     return timedelta(minutes=int(text))
 
 
-def _part(text: str) -> Release:
+def _part(text: str) -> pricegrid.Release:
     number, _, quantity = text.partition(":")
     if not (number.isascii() and number.isdecimal() and len(number) <= 4 and int(number)):
         raise argparse.ArgumentTypeError(f"{text!r}: lines are N:QTY, N from 1")
     try:
-        return Release(int(number) - 1, parse_decimal(quantity))
+        return pricegrid.Release(int(number) - 1, parse_decimal(quantity))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}; lines are N:QTY") from error

@@ -32,8 +32,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         metavar="N",
         type=_positive,
-        default=_cores(),
-        help="processes (default: one a core, %(default)s)",
+        help="processes (default: one a core)",
     )
     parser.add_argument(
         "--threads",
@@ -103,7 +102,7 @@ def run_serve(args: argparse.Namespace) -> int:
         store=args.store,
         host="127.0.0.1" if args.host == "localhost" else args.host,
         port=args.port,
-        workers=args.workers,
+        workers=args.workers or _cores(),
         threads=args.threads,
         policy=policy_from(args),
         metrics_port=args.metrics_port,

@@ -1,12 +1,16 @@
 """The options that say which supply counts, shared by `availability` and `promise`."""
 
-import argparse
+from __future__ import annotations
 
-from pricegrid import SupplyPolicy
-from pricegrid.atp.model import PolicyError
-from pricegrid.atp.model import SupplyPolicy as CheckedPolicy
-from pricegrid.requests import quantity_micros
-from pricegrid.service.cli.text import UsageError, days_argument, decimal_argument
+import argparse
+from collections.abc import Callable
+from decimal import Decimal
+
+import pricegrid
+from pricegrid.service.cli.text import days_argument, decimal_argument
+
+HORIZON_DAYS, OFFSET_DAYS, LATE_DAYS = (1, 730), (1, 730), (0, 36_500)
+"""From and to: as `atp.model.SupplyPolicy` has them, which needs NumPy."""
 
 
 def add_supply_arguments(parser: argparse.ArgumentParser, *, past_due: bool) -> None:
@@ -17,24 +21,27 @@ def add_supply_arguments(parser: argparse.ArgumentParser, *, past_due: bool) -> 
     parser.add_argument(
         "--min-confidence",
         metavar="C",
-        type=decimal_argument,
+        type=_confidence,
         default=0,
         help="leave out receipts of less confidence, 0 to 1 (default 0)",
     )
     parser.add_argument(
-        "--horizon-days", metavar="N", type=days_argument, help="days to look at, 1 to 730 (default 90)"
+        "--horizon-days",
+        metavar="N",
+        type=_days(*HORIZON_DAYS),
+        help="days to look at, 1 to 730 (default 90)",
     )
     if past_due:
         parser.add_argument(
             "--past-due-offset-days",
             metavar="N",
-            type=days_argument,
+            type=_days(*OFFSET_DAYS),
             help="a late receipt counts N days from now (default 1)",
         )
         parser.add_argument(
             "--past-due-max-days",
             metavar="N",
-            type=days_argument,
+            type=_days(*LATE_DAYS),
             help="a receipt more than N days late is dropped (default 30)",
         )
     parser.add_argument(
@@ -43,15 +50,28 @@ def add_supply_arguments(parser: argparse.ArgumentParser, *, past_due: bool) -> 
     parser.add_argument("--explain", action="store_true", help="say what was added up")
 
 
-def supply_from(args: argparse.Namespace) -> SupplyPolicy:
-    """The policy that the options say; raises `UsageError` for one that makes no sense."""
+def supply_from(args: argparse.Namespace) -> pricegrid.SupplyPolicy:
+    """The policy that the options say."""
     days = {
         name: value
         for name in ("horizon_days", "past_due_offset_days", "past_due_max_days")
         if (value := getattr(args, name, None)) is not None
     }
-    try:
-        CheckedPolicy(min_confidence_micros=quantity_micros(args.min_confidence), **days)
-    except PolicyError as error:
-        raise UsageError(str(error)) from error
-    return SupplyPolicy(min_confidence=args.min_confidence, **days)
+    return pricegrid.SupplyPolicy(min_confidence=args.min_confidence, **days)
+
+
+def _days(low: int, high: int) -> Callable[[str], int]:
+    def days(text: str) -> int:
+        found = days_argument(text)
+        if not low <= found <= high:
+            raise argparse.ArgumentTypeError(f"{text} days: it must be {low} to {high}")
+        return found
+
+    return days
+
+
+def _confidence(text: str) -> Decimal:
+    found = decimal_argument(text)
+    if found > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a confidence, 0 to 1")
+    return found

@@ -1,22 +1,27 @@
 """How the command reads lines and writes decimals, instants and tables."""
 
+from __future__ import annotations
+
 import argparse
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from pricegrid import Line
-from pricegrid.pricing_engine.model import currency_exponent
+import pricegrid
 from pricegrid.service.clock import parse_as_of
 from pricegrid.service.limits import LIST_MAX
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DECIMAL_TEXT_MAX = 64
 _MICRO = Decimal("0.000001")
+TABLE_COLUMNS = 100
+"""Of a table that is not printed on a wider terminal."""
 
 
 class UsageError(Exception):
@@ -30,19 +35,19 @@ def parse_decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
-def parse_line(text: str) -> Line:
+def parse_line(text: str) -> pricegrid.Line:
     """A line `SKU[:QTY[:UOM]]`; for argparse."""
     sku, _, rest = text.partition(":")
     quantity, _, uom = rest.partition(":")
     if not sku:
         raise argparse.ArgumentTypeError(f"{text!r}: no SKU; lines are SKU[:QTY[:UOM]]")
     try:
-        return Line(sku, parse_decimal(quantity) if quantity else Decimal(1), uom)
+        return pricegrid.Line(sku, parse_decimal(quantity) if quantity else Decimal(1), uom)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}; lines are SKU[:QTY[:UOM]]") from error
 
 
-def parse_line_with_quantity(text: str) -> Line:
+def parse_line_with_quantity(text: str) -> pricegrid.Line:
     """A line `SKU:QTY[:UOM]`; for argparse."""
     if not text.partition(":")[2].partition(":")[0]:
         raise argparse.ArgumentTypeError(f"{text!r}: no quantity; lines are SKU:QTY[:UOM]")
@@ -90,7 +95,7 @@ def as_of_argument(text: str) -> date | datetime:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def read_lines(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[pricegrid.Line]:
     """Lines of a CSV file with the header `sku,quantity,uom` (the last two optional); raises `UsageError`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -103,12 +108,12 @@ def read_lines(path: Path) -> list[Line]:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _csv_line(path: Path, number: int, row: dict[str, str]) -> Line:
+def _csv_line(path: Path, number: int, row: dict[str, str]) -> pricegrid.Line:
     sku, quantity = row["sku"], row.get("quantity") or "1"
     if not sku or None in row:
         raise UsageError(f"{path}, line {number}: {'too many fields' if sku else 'no SKU'}")
     try:
-        return Line(sku, parse_decimal(quantity), row.get("uom") or "")
+        return pricegrid.Line(sku, parse_decimal(quantity), row.get("uom") or "")
     except ValueError as error:
         raise UsageError(f"{path}, line {number}: {error}") from error
 
@@ -127,12 +132,18 @@ def decimal_or_none(value: Decimal | None) -> str | None:
 
 def unit_price_text(price: Decimal | None, currency: str) -> str | None:
     """A unit price: trimmed, but with at least the digits of the currency's minor unit."""
-    return None if price is None else decimal_text(price, currency_exponent(currency))
+    return None if price is None else decimal_text(price, _minor_digits(currency))
 
 
 def extended_price_text(price: Decimal | None, currency: str) -> str | None:
     """An extended price: with the digits of the currency's minor unit, to which it is rounded already."""
-    return None if price is None else decimal_text(price, currency_exponent(currency))
+    return None if price is None else decimal_text(price, _minor_digits(currency))
+
+
+def _minor_digits(currency: str) -> int:
+    from pricegrid.pricing_engine.model import currency_exponent
+
+    return currency_exponent(currency)
 
 
 def print_json_list(rows: Iterable[object]) -> None:
@@ -141,13 +152,49 @@ def print_json_list(rows: Iterable[object]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
-    """A table with columns as wide as need be; the columns numbered in `right` end flush."""
+    """A table that fits the terminal, or 100 columns; the columns numbered in `right` end flush.
+
+    Where it is too wide, columns that say nothing of any row go first; then the last ones stand under their row, each
+    value with its name.
+    """
     table = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     flush_right = set(right)
+    places = list(range(len(header)))
+    if _width(table, places) > (room := _room()):
+        places = [at for at in places if not at or any(row[at] not in {"", "-"} for row in table[1:])]
+    beside = list(places)
+    while len(beside) > 1 and _width(table, beside) > room:
+        beside.pop()
+    below = places[len(beside) :]
+    widths = {at: max(len(row[at]) for row in table) for at in beside}
     for row in table:
         cells = (
-            cell.rjust(width) if i in flush_right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            row[at].rjust(widths[at]) if at in flush_right else row[at].ljust(widths[at]) for at in beside
         )
         print("  ".join(cells).rstrip())
+        said = [f"{header[at].lower()} {row[at]}" for at in below if row[at] not in {"", "-"}]
+        if said and row is not table[0]:
+            for line in _lines_of(said, room):
+                print(line)
+
+
+def _lines_of(said: Sequence[str], room: int) -> Iterator[str]:
+    """What stands under a row: as many values a line as there is room for, none of them cut."""
+    line = "   "
+    for each in said:
+        if line.strip() and len(line) + len(each) + 2 > room:
+            yield f"{line},"
+            line = "   "
+        line += f", {each}" if line.strip() else f" {each}"
+    yield line
+
+
+def _width(table: Sequence[Sequence[str]], places: Sequence[int]) -> int:
+    return sum(max(len(row[at]) for row in table) for at in places) + 2 * (len(places) - 1)
+
+
+def _room() -> int:
+    """Columns that a table may have: those of the terminal if it is a wide one."""
+    if not sys.stdout.isatty():
+        return TABLE_COLUMNS
+    return max(TABLE_COLUMNS, shutil.get_terminal_size().columns)

@@ -1,10 +1,12 @@
 """`pricegrid availability --watch`: what is free, at once and whenever it changes."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from collections.abc import Sequence
 
-from pricegrid import AvailabilityChange, Line, SupplyPolicy, WatchedLine, WatchUpdate
+import pricegrid
 from pricegrid.service.cli.client import answer, freshness_json, live_client
 from pricegrid.service.cli.text import UsageError, decimal_argument, decimal_or_none, decimal_text
 from pricegrid.service.clock import instant_text
@@ -31,7 +33,7 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_watch(args: argparse.Namespace, supply: SupplyPolicy) -> int:
+def run_watch(args: argparse.Namespace, supply: pricegrid.SupplyPolicy) -> int:
     """Prints changes until the time is over, then 0; 1 when the server ends it."""
     for option, said in (
         ("--as-of", args.as_of),
@@ -42,7 +44,7 @@ def run_watch(args: argparse.Namespace, supply: SupplyPolicy) -> int:
             raise UsageError(f"--watch tells what is free now: it goes without {option}")
 
     def ask() -> int:
-        watched = [WatchedLine(line, args.threshold) for line in args.line]
+        watched = [pricegrid.WatchedLine(line, args.threshold) for line in args.line]
         with (
             live_client(args) as client,
             client.watch_availability(
@@ -65,7 +67,9 @@ def run_watch(args: argparse.Namespace, supply: SupplyPolicy) -> int:
     return answer(ask)
 
 
-def _json(lines: Sequence[Line], update: WatchUpdate, change: AvailabilityChange) -> str:
+def _json(
+    lines: Sequence[pricegrid.Line], update: pricegrid.WatchUpdate, change: pricegrid.AvailabilityChange
+) -> str:
     line, pair = lines[change.line_index], change.availability
     row = {
         "sku": line.sku,
@@ -82,7 +86,9 @@ def _json(lines: Sequence[Line], update: WatchUpdate, change: AvailabilityChange
     return json.dumps(row, ensure_ascii=False)
 
 
-def _text(lines: Sequence[Line], update: WatchUpdate, change: AvailabilityChange) -> str:
+def _text(
+    lines: Sequence[pricegrid.Line], update: pricegrid.WatchUpdate, change: pricegrid.AvailabilityChange
+) -> str:
     line, pair = lines[change.line_index], change.availability
     freshness = pair.freshness
     states = ", ".join(

@@ -1,17 +1,20 @@
 """The readable form of an explanation: what was considered, and how the price came about, step by step."""
 
+from __future__ import annotations
+
+import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from pricegrid import Explanation, Line
+import pricegrid
 from pricegrid.service.cli.text import decimal_text, extended_price_text, print_table, unit_price_text
 from pricegrid.service.clock import instant_text
 
 _BOOKS_SHOWN = 4
 
 
-def print_waterfall(line: Line, found: Explanation) -> None:
+def print_waterfall(line: pricegrid.Line, found: pricegrid.Explanation) -> None:
     """Prints an explanation."""
     document = found.document
     uom = f" {line.uom}" if line.uom else ""
@@ -41,7 +44,8 @@ def _print_layer(name: str, candidates: Sequence[Mapping[str, object]]) -> None:
         ((outcome, reason),) = verdicts
         books = [_text(candidate.get("book_id")) for candidate in candidates]
         more = f" and {len(books) - _BOOKS_SHOWN} more" if len(books) > _BOOKS_SHOWN else ""
-        print(f"  layer {name}: {outcome}, {reason}: {', '.join(books[:_BOOKS_SHOWN])}{more}")
+        text = f"layer {name}: {outcome}, {reason}: {', '.join(books[:_BOOKS_SHOWN])}{more}"
+        print(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="     "))
         return
     print(f"  layer {name}")
     for candidate in candidates:
@@ -64,7 +68,7 @@ def _print_candidate(candidate: Mapping[str, object]) -> None:
     print(f"   {mark} {', '.join(what)}: {outcome}{why}")
 
 
-def _print_answer(found: Explanation) -> None:
+def _print_answer(found: pricegrid.Explanation) -> None:
     line = found.line
     if line.unit_price is None:
         minimum = (

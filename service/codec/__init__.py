@@ -1,1 +1,1 @@
-"""Between the bytes of messages and the values that engines take: the protobuf runtime, and kernels where it costs."""
+"""Messages from bytes to the arguments of engines and back: by the protobuf runtime, or a kernel where that is slow."""

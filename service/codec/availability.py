@@ -1,16 +1,17 @@
-"""Availability and promises between the bytes of the wire and questions and answers."""
+"""CheckAvailability and PromiseOrder: requests from bytes to queries, answers to response bytes."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid import v1
-from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.model import (
     NO_INSTANT,
     AvailabilityStatus,
@@ -32,15 +33,18 @@ from pricegrid.service.codec.request import (
     optional_date,
     parse,
 )
-from pricegrid.service.methods.branch_totals import LineTotals
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.methods.branch_totals import BranchTotals
+from pricegrid.service.rpc.call import ResponseHeader
 
-_OFFSET = 1  # the wire's zero is UNSPECIFIED
+if TYPE_CHECKING:
+    from pricegrid.atp.engine import AvailabilityEngine
+
+_OFFSET = 1  # 0 is UNSPECIFIED in the proto
 
 
 @dataclass(frozen=True, slots=True)
 class CheckQuery:
-    """What a CheckAvailability request asks, checked. `as_of` as in `PriceQuery`."""
+    """A validated CheckAvailability request. `as_of` as in `PriceQuery`."""
 
     customer_id: str
     lines: LineColumns
@@ -55,7 +59,7 @@ class CheckQuery:
 
 @dataclass(frozen=True, slots=True)
 class PromiseQuery:
-    """What a PromiseOrder request asks, checked. `as_of` as in `PriceQuery`."""
+    """A validated PromiseOrder request. `as_of` as in `PriceQuery`."""
 
     customer_id: str
     lines: LineColumns
@@ -70,7 +74,7 @@ class PromiseQuery:
 
 
 def decode_check_availability(raw: bytes) -> CheckQuery:
-    """Reads and checks a `CheckAvailabilityRequest`; raises `RequestRefusedError` and `PolicyError`."""
+    """Decodes and validates a `CheckAvailabilityRequest`; raises `RequestRefusedError` and `PolicyError`."""
     request = v1.CheckAvailabilityRequest()
     parse(request, raw)
     check_line_count(len(request.lines))
@@ -89,7 +93,7 @@ def decode_check_availability(raw: bytes) -> CheckQuery:
 
 
 def decode_promise_order(raw: bytes) -> PromiseQuery:
-    """Reads and checks a `PromiseOrderRequest`; raises `RequestRefusedError` and `PolicyError`."""
+    """Decodes and validates a `PromiseOrderRequest`; raises `RequestRefusedError` and `PolicyError`."""
     request = v1.PromiseOrderRequest()
     parse(request, raw)
     check_line_count(len(request.lines))
@@ -110,8 +114,8 @@ def decode_promise_order(raw: bytes) -> PromiseQuery:
 
 def _supply(message: v1.SupplyPolicy) -> SupplyPolicy:
     fields = ("horizon_days", "past_due_offset_days", "past_due_max_days")
-    said = {field: getattr(message, field) for field in fields if message.HasField(field)}
-    return SupplyPolicy(min_confidence_micros=message.min_confidence_micros, **said)
+    given = {field: getattr(message, field) for field in fields if message.HasField(field)}
+    return SupplyPolicy(min_confidence_micros=message.min_confidence_micros, **given)
 
 
 def _policy(message: v1.PromisePolicy) -> PromisePolicy:
@@ -130,11 +134,11 @@ def _policy(message: v1.PromisePolicy) -> PromisePolicy:
 def encode_check_availability(
     names: tuple[bytes, ...],
     answers: CheckAnswers,
-    totals: LineTotals,
+    totals: BranchTotals,
     explanations: Mapping[int, str],
-    header: AnswerHeader,
+    header: ResponseHeader,
 ) -> bytes:
-    """Writes a `CheckAvailabilityResponse`; `names` are the branches answered, explanations are by result."""
+    """Encodes a `CheckAvailabilityResponse`; `names` are the branches, `explanations` are by index of the pair."""
     branches = [name.decode() for name in names]
     pairs = _branch_results(branches, answers, explanations, header.as_of_us)
     results = []
@@ -193,8 +197,8 @@ def _limits(answers: CheckAnswers | PromiseAnswers) -> list[Any]:
 
 
 def _steps(steps: Steps, at: int) -> list[v1.AvailabilityStep]:
-    place = slice(int(steps.start[at]), int(steps.start[at + 1]))
-    columns = (steps.day[place], steps.atp_micros[place], steps.balance_micros[place])
+    own = slice(int(steps.start[at]), int(steps.start[at + 1]))
+    columns = (steps.day[own], steps.atp_micros[own], steps.balance_micros[own])
     return [
         v1.AvailabilityStep(date=day_text(day), atp_micros=atp, balance_micros=balance)
         for day, atp, balance in zip(*(column.tolist() for column in columns), strict=True)
@@ -204,7 +208,7 @@ def _steps(steps: Steps, at: int) -> list[v1.AvailabilityStep]:
 def freshness_messages(
     states: NDArray[np.uint8], source_as_of_us: NDArray[np.int64], as_of_us: int
 ) -> list[v1.Freshness]:
-    """How old the data of each result is, from its states and instants, (n, 3) by `Source`."""
+    """The freshness of each result, from its states and the instants of its sources, both (n, 3) by `Source`."""
     messages = []
     for state, instants in zip(states.tolist(), source_as_of_us.tolist(), strict=True):
         message = v1.Freshness(
@@ -223,9 +227,12 @@ def freshness_messages(
 
 
 def encode_promise_order(
-    engine: AvailabilityEngine, answers: PromiseAnswers, explanations: Mapping[int, str], header: AnswerHeader
+    engine: AvailabilityEngine,
+    answers: PromiseAnswers,
+    explanations: Mapping[int, str],
+    header: ResponseHeader,
 ) -> bytes:
-    """Writes a `PromiseOrderResponse`; explanations are by line."""
+    """Encodes a `PromiseOrderResponse`; `explanations` are by line."""
     parts = _parts(engine, answers)
     starts = answers.part_start.tolist()
     columns = zip(

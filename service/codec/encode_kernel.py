@@ -1,6 +1,12 @@
-"""Compiled: answers from arrays to their bytes, as the protobuf runtime would write them.
+"""Compiled: encodes price and quote responses from arrays, byte for byte as the protobuf runtime does.
 
-For tables and for plain arrays, as `scan_kernel`.
+A nested message begins with its length, so each line takes two steps: compute the size of its result
+(`_price_size`, `_free_size`), check that it fits into the buffer, then write it (`_put_price`, `_put_free`). The size
+and the put function of a message list the same fields in the same order. At the start of each block of lines the names
+that the block needs are prefetched, because their random reads are what takes the time. The lines of a quote mostly
+share their freshness and promise day; those bytes are copied from the line before.
+
+The functions work on tables and on numpy arrays, as in `scan_kernel`.
 """
 
 import numpy as np
@@ -20,17 +26,18 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.kernels.entries import full_load_entries
 from pricegrid.pricing_engine.kernels.tables import fetch, load_word, matrix_of, store_word, table_of
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus
-from pricegrid.service.codec.scan_kernel import FIXED64, MORE_ROOM, TEXT, VARINT
+from pricegrid.service.codec.scan_kernel import BUFFER_FULL, FIXED64, TEXT, VARINT
 
 _OK, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.BELOW_MINIMUM)
 _FROM_MATRIX = 1  # PriceSource
 _DAY_SIZE = 12
 _OVERHEAD_MAX = 64  # tags and lengths of a result, or tags and numbers of the header
+"""Spare bytes that must remain in the buffer before a write."""
 
 
 @njit(cache=True, inline="always")
 def number_size(value):  # type: ignore[no-untyped-def]
-    """Bytes of a varint."""
+    """The size of a varint in bytes."""
     if value < 0:
         return np.int64(10)
     size = np.int64(1)
@@ -42,7 +49,7 @@ def number_size(value):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def put_number(out, at, value):  # type: ignore[no-untyped-def]
-    """Write a varint; where it ends."""
+    """Write a varint; returns its end."""
     if value < 0:
         for i in range(9):
             out[at + i] = np.uint8((value >> (7 * i)) & 127 | 128)
@@ -58,7 +65,7 @@ def put_number(out, at, value):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def put_small(out, at, field, value):  # type: ignore[no-untyped-def]
-    """Write a varint field whose value is below 128; where it ends."""
+    """Write a varint field with a value below 128; returns its end."""
     out[at] = np.uint8(field << 3 | VARINT)
     out[at + 1] = np.uint8(value)
     return at + 2
@@ -66,7 +73,7 @@ def put_small(out, at, field, value):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def put_fixed(out, at, field, value):  # type: ignore[no-untyped-def]
-    """Write an sfixed64 field; where it ends."""
+    """Write an sfixed64 field; returns its end."""
     out[at] = np.uint8(field << 3 | FIXED64)
     store_word(out, at + 1, value)
     return at + 9
@@ -74,7 +81,7 @@ def put_fixed(out, at, field, value):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def put_text(out, at, field, text, start, length):  # type: ignore[no-untyped-def]
-    """Write a text field, unless it is empty; where it ends."""
+    """Write a text field unless it is empty; returns its end."""
     if length == 0:
         return at
     out[at] = np.uint8(field << 3 | TEXT)
@@ -91,7 +98,7 @@ def put_text(out, at, field, text, start, length):  # type: ignore[no-untyped-de
 
 @njit(cache=True, inline="always")
 def _name(offsets, ordinal):  # type: ignore[no-untyped-def]
-    """(start, length) of a name; (0, 0) for -1 and beyond the table's end."""
+    """(start, length) of a name; (0, 0) for ordinals that are out of range."""
     if ordinal < 0 or ordinal + 1 >= len(offsets):
         return np.int64(0), np.int64(0)
     return offsets[ordinal], offsets[ordinal + 1] - offsets[ordinal]
@@ -104,7 +111,7 @@ def _text_size(length):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _price_size(m, full_load, answer, source, age_ms):  # type: ignore[no-untyped-def]
-    """Bytes of a PriceLineResult."""
+    """The size of a PriceLineResult in bytes; the same fields as in `_put_price`."""
     size = np.int64(2)
     if answer[kn.ANSWER_EXCEPTION] != 0:
         size += 2
@@ -127,7 +134,7 @@ def _price_size(m, full_load, answer, source, age_ms):  # type: ignore[no-untype
 
 @njit(cache=True)
 def _put_price(m, full_load, answer, source, age_ms, out, at):  # type: ignore[no-untyped-def]
-    """Write a PriceLineResult; where it ends."""
+    """Write a PriceLineResult; returns its end."""
     status = answer[kn.ANSWER_STATUS]
     is_priced = status == _OK
     at = put_small(out, at, 1, status + 1)
@@ -165,7 +172,7 @@ def _put_price(m, full_load, answer, source, age_ms, out, at):  # type: ignore[n
 
 @njit(cache=True)
 def _put_day(out, at, field, day):  # type: ignore[no-untyped-def]
-    """Write a day since 1970-01-01 as YYYY-MM-DD: the proleptic Gregorian calendar in eras of 400 years."""
+    """Write a day since 1970-01-01 as YYYY-MM-DD (proleptic Gregorian calendar, in eras of 400 years)."""
     shifted = day + 719_468  # since 0000-03-01
     era = shifted // 146_097
     of_era = shifted - era * 146_097
@@ -188,14 +195,14 @@ def _put_day(out, at, field, day):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _age_ms(free, source, as_of_us):  # type: ignore[no-untyped-def]
-    """How old a source is at an instant; -1: nobody knows."""
-    said = free[FREE_AS_OF + source]
-    return np.int64(-1) if said == NO_INSTANT else max(np.int64(0), as_of_us - said) // 1000
+    """The age of a source at an instant; -1: unknown."""
+    reported_us = free[FREE_AS_OF + source]
+    return np.int64(-1) if reported_us == NO_INSTANT else max(np.int64(0), as_of_us - reported_us) // 1000
 
 
 @njit(cache=True)
 def _freshness_size(free, as_of_us):  # type: ignore[no-untyped-def]
-    """Bytes of a Freshness, without its tag and length."""
+    """The size of a Freshness in bytes, without its tag and length."""
     size = np.int64(6)
     for source in range(3):
         age_ms = _age_ms(free, source, as_of_us)
@@ -206,7 +213,7 @@ def _freshness_size(free, as_of_us):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _free_size(free, freshness_size):  # type: ignore[no-untyped-def]
-    """Bytes of a QuoteAvailability."""
+    """The size of a QuoteAvailability in bytes."""
     size = 2 + freshness_size
     if free[FREE_STATUS] == _OK:
         size += 18
@@ -217,7 +224,7 @@ def _free_size(free, freshness_size):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _put_freshness(free, size, as_of_us, out, at):  # type: ignore[no-untyped-def]
-    """Write the freshness of a QuoteAvailability; where it ends."""
+    """Write the freshness of a QuoteAvailability; returns its end."""
     out[at], out[at + 1] = np.uint8(5 << 3 | TEXT), np.uint8(size)
     at += 2
     for source in range(3):
@@ -240,7 +247,7 @@ def _is_as_fresh(one, other):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _put_free(free, out, at):  # type: ignore[no-untyped-def]
-    """Write a QuoteAvailability up to its promise day; where that begins."""
+    """Write a QuoteAvailability up to its promise day; returns where that begins."""
     at = put_small(out, at, 1, free[FREE_STATUS] + 1)
     if free[FREE_STATUS] == _OK:
         at = put_fixed(out, at, 2, free[FREE_AVAILABLE])
@@ -256,8 +263,8 @@ def _begin(out, at, field, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _look_ahead(m, answers, first, end):  # type: ignore[no-untyped-def]
-    """Bring the entry ids of the answers [first, end) into the cache, first where they stand, then themselves."""
+def _prefetch(m, answers, first, end):  # type: ignore[no-untyped-def]
+    """Prefetch the entry ids of the answers [first, end): first their offsets, then their bytes."""
     ids = len(m.entry_id_offsets) - 1
     if ids <= 0:
         return
@@ -270,20 +277,20 @@ def _look_ahead(m, answers, first, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def put_prices(m, answers, marks, out):  # type: ignore[no-untyped-def]
-    """Write the results of a PriceLinesResponse: where they end, or MORE_ROOM.
+def put_prices(m, answers, sources, out):  # type: ignore[no-untyped-def]
+    """Write the results of a PriceLinesResponse; returns their end, or BUFFER_FULL.
 
-    `answers` (n, 12) int64 as the price kernel writes them; `marks` (n, 2) int64: a PriceSource, 0 for the kernel's
-    own, and the age of the ERP's word in milliseconds, -1 for none; empty: no line is marked.
+    `answers` (n, 12) int64 as the price kernel writes them. `sources` (n, 2) int64: the PriceSource of a line, 0 for
+    the kernel's own, and the age of the ERP's answer in milliseconds, -1 for none; empty when no price is the ERP's.
     """
     full_load, at = full_load_entries(m), np.int64(0)
     for i in range(len(answers)):
         if i % kn.BLOCK == 0:
-            _look_ahead(m, answers, i, min(i + kn.BLOCK, len(answers)))
-        source, age_ms = (marks[i, 0], marks[i, 1]) if len(marks) > 0 else (np.int64(0), np.int64(-1))
+            _prefetch(m, answers, i, min(i + kn.BLOCK, len(answers)))
+        source, age_ms = (sources[i, 0], sources[i, 1]) if len(sources) > 0 else (np.int64(0), np.int64(-1))
         size = _price_size(m, full_load, answers[i], source, age_ms)
         if at + size + _OVERHEAD_MAX > len(out):
-            return np.int64(MORE_ROOM)
+            return np.int64(BUFFER_FULL)
         at = _begin(out, at, 1, size)
         at = _put_price(m, full_load, answers[i], source, age_ms, out, at)
     return at
@@ -291,14 +298,14 @@ def put_prices(m, answers, marks, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _copy(out, at, source, length):  # type: ignore[no-untyped-def]
-    """Write again what stands in `out` already; up to seven bytes more, which what is next overwrites."""
+    """Copy bytes that `out` has already; up to 7 bytes too many, which the next write overwrites."""
     for k in range(0, length, 8):
         store_word(out, at + k, load_word(out, source + k))
 
 
 @njit(cache=True)
 def _put_day_again(free, out, at, days):  # type: ignore[no-untyped-def]
-    """Write a promise day: where it ends, and what `days` then is: the day written last and where it stands."""
+    """Write a promise day; returns its end and the new `days`: the last day written and its offset."""
     day, (last, last_at) = free[FREE_DAY], days
     if day < 0:
         return at, days
@@ -309,17 +316,14 @@ def _put_day_again(free, out, at, days):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def put_quotes(m, answers, marks, free, as_of_us, out):  # type: ignore[no-untyped-def]
-    """As `put_prices`, of a QuoteLinesResponse; `free` (n, FREE_SIZE) int64, empty: there is no availability.
-
-    Lines mostly have the same age and often the same promise day: those bytes are worked out once.
-    """
+def put_quotes(m, answers, sources, free, as_of_us, out):  # type: ignore[no-untyped-def]
+    """As `put_prices`, for a QuoteLinesResponse; `free` (n, FREE_SIZE) int64, empty when there is no availability."""
     full_load, at, days = full_load_entries(m), np.int64(0), (np.int64(-1), np.int64(0))
     last, last_at, last_size = np.int64(-1), np.int64(0), np.int64(0)  # the freshness written last
     for i in range(len(answers)):
         if i % kn.BLOCK == 0:
-            _look_ahead(m, answers, i, min(i + kn.BLOCK, len(answers)))
-        source, age_ms = (marks[i, 0], marks[i, 1]) if len(marks) > 0 else (np.int64(0), np.int64(-1))
+            _prefetch(m, answers, i, min(i + kn.BLOCK, len(answers)))
+        source, age_ms = (sources[i, 0], sources[i, 1]) if len(sources) > 0 else (np.int64(0), np.int64(-1))
         size = _price_size(m, full_load, answers[i], source, age_ms)
         whole, free_size, again = 1 + number_size(size) + size, np.int64(0), 0
         if len(free) > 0:
@@ -329,7 +333,7 @@ def put_quotes(m, answers, marks, free, as_of_us, out):  # type: ignore[no-untyp
             free_size = _free_size(free[i], last_size)
             whole += 1 + number_size(free_size) + free_size
         if at + whole + _OVERHEAD_MAX > len(out):
-            return np.int64(MORE_ROOM)
+            return np.int64(BUFFER_FULL)
         at = _begin(out, at, 1, whole)
         at = _begin(out, at, 1, size)
         at = _put_price(m, full_load, answers[i], source, age_ms, out, at)
@@ -349,13 +353,13 @@ def put_quotes(m, answers, marks, free, as_of_us, out):  # type: ignore[no-untyp
 
 @njit(cache=True)
 def put_header(m, out, at, currency, version, age_ms, as_of_us, correlation):  # type: ignore[no-untyped-def]
-    """Write what an answer says of itself after its results: where it ends, or MORE_ROOM.
+    """Write the header fields, which follow the results; returns their end, or BUFFER_FULL.
 
     `currency` is an ordinal; `version` and `correlation` are u8 texts.
     """
     start, length = _name(m.currency_offsets, currency)
     if at + length + len(version) + len(correlation) + _OVERHEAD_MAX > len(out):
-        return np.int64(MORE_ROOM)
+        return np.int64(BUFFER_FULL)
     at = put_text(out, at, 2, m.currency_bytes, start, length)
     at = put_text(out, at, 3, version, 0, len(version))
     if age_ms != 0:
@@ -368,13 +372,13 @@ def put_header(m, out, at, currency, version, age_ms, as_of_us, correlation):  #
 
 
 @njit(cache=True)
-def write_prices(descriptor, answers, marks, out):  # type: ignore[no-untyped-def]
-    """`put_prices` of arrays; `descriptor` is `tables.describe` of a matrix."""
-    return put_prices(matrix_of(descriptor), table_of(answers), table_of(marks), table_of(out))
+def write_prices(descriptor, answers, sources, out):  # type: ignore[no-untyped-def]
+    """`put_prices` for numpy arrays; `descriptor` is `tables.describe` of a matrix."""
+    return put_prices(matrix_of(descriptor), table_of(answers), table_of(sources), table_of(out))
 
 
 @njit(cache=True)
-def write_quotes(descriptor, answers, marks, free, as_of_us, out):  # type: ignore[no-untyped-def]
-    """`put_quotes` of arrays, as `write_prices`."""
-    m, said, marked = matrix_of(descriptor), table_of(answers), table_of(marks)
-    return put_quotes(m, said, marked, table_of(free), as_of_us, table_of(out))
+def write_quotes(descriptor, answers, sources, free, as_of_us, out):  # type: ignore[no-untyped-def]
+    """`put_quotes` for numpy arrays, as `write_prices`."""
+    m, tables = matrix_of(descriptor), (table_of(answers), table_of(sources), table_of(free))
+    return put_quotes(m, *tables, as_of_us, table_of(out))

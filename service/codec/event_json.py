@@ -1,6 +1,6 @@
 """Inventory events as JSON objects with the names of A10: lines of a feed file, payloads of dead letters.
 
-`event_json` writes what `event_from_json` reads again, to the last microsecond and micro.
+`event_from_json` reads back exactly what `event_json` writes.
 """
 
 import json
@@ -37,7 +37,7 @@ FIELDS: Final = (
     "confidence",
     "supersedes",
 )
-"""The members of such an object; those from `expected_at` on may be left out."""
+"""The members of such an object; `expected_at` and those after it are optional."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DECIMAL = re.compile(r"[+-]?(\d{1,19}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
@@ -53,7 +53,7 @@ _Choice = TypeVar("_Choice", Source, Measure, Kind, ReceiptKind)
 
 
 class EventError(ValueError):
-    """A text that is no event; `detail` names the member and what is wrong with it."""
+    """The text is not an event; `detail` names the member and what is wrong with it."""
 
     def __init__(self, reason: DeadReason, detail: str) -> None:
         super().__init__(detail)
@@ -63,30 +63,30 @@ class EventError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An event that can't be applied because of what it is, with all that is known of it."""
+    """An invalid event, with all that could be read of it."""
 
     reason: DeadReason
     detail: str
     """Which field, and what is wrong with it."""
     payload_json: str
-    """The event with A10's names; of a text that is no JSON object, the text as a JSON string."""
+    """The event with A10's names; a text that is not a JSON object, as a JSON string."""
     index: int = 0
-    """Its place in the request."""
+    """Of the event in the request."""
 
 
 def event_json(event: Event) -> str:
-    """The event as a JSON object on one line; members that say nothing are left out."""
-    says = event.kind is not Kind.RESET
+    """The event as a JSON object on one line, without empty members."""
+    has_figure = event.kind is not Kind.RESET
     kind = event.receipt_kind
     members: dict[str, object] = {
         "source": event.source.name.lower(),
         "sequence": event.sequence,
         "effective_time": instant_us_text(event.effective_us),
-        "measure": event.measure.name.lower() if says else None,
+        "measure": event.measure.name.lower() if has_figure else None,
         "kind": event.kind.name.lower(),
         "sku": event.sku,
         "branch": event.branch,
-        "quantity": micros_text(event.quantity_micros) if says else None,
+        "quantity": micros_text(event.quantity_micros) if has_figure else None,
         "expected_at": None if event.expected_at_us is None else instant_us_text(event.expected_at_us),
         "order_ref": event.order_ref or None,
         "order_line": event.order_line or None,
@@ -100,21 +100,21 @@ def event_json(event: Event) -> str:
 
 
 def event_from_json(text: str | bytes, zone: ZoneInfo | None = None) -> Event:
-    """Reads one event; a date without a time of day is its first instant in `zone`, and refused without one.
+    """Reads one event. A date without a time of day means its first instant in `zone`; it is refused without a zone.
 
-    What only the positions can tell (that there is such an item, that the sequence is free) is not looked at. Of a
-    reset neither the measure nor the quantity is.
+    Checks that need the positions (does the item exist, is the sequence number new) are not made here. The measure and
+    quantity of a reset are ignored.
 
     Raises:
-        EventError: it is none.
+        EventError: it is not a valid event.
 
     """
     members = _members(text)
     source = _choice(members, "source", _SOURCES, DeadReason.UNKNOWN_SOURCE)
     sequence = _integer(members, "sequence", DeadReason.INVALID_SEQUENCE, 1)
     effective_us = _instant(members, "effective_time", zone)
-    says = members.get("kind") != Kind.RESET.name.lower()
-    measure = _choice(members, "measure", _MEASURES, DeadReason.UNKNOWN_MEASURE) if says else None
+    has_figure = members.get("kind") != Kind.RESET.name.lower()
+    measure = _choice(members, "measure", _MEASURES, DeadReason.UNKNOWN_MEASURE) if has_figure else None
     return Event(
         source=source,
         sequence=sequence,
@@ -123,7 +123,7 @@ def event_from_json(text: str | bytes, zone: ZoneInfo | None = None) -> Event:
         kind=_choice(members, "kind", _KINDS, DeadReason.MALFORMED),
         sku=_text(members, "sku", SKU_BYTES_MAX, required=True),
         branch=_text(members, "branch", FIELD_BYTES_MAX, required=True),
-        quantity_micros=_figure(members, "quantity") if says else 0,
+        quantity_micros=_figure(members, "quantity") if has_figure else 0,
         expected_at_us=None if _absent(members, "expected_at") else _instant(members, "expected_at", zone),
         order_ref=_text(members, "order_ref", FIELD_BYTES_MAX),
         order_line=_text(members, "order_line", FIELD_BYTES_MAX),
@@ -138,7 +138,7 @@ def event_from_json(text: str | bytes, zone: ZoneInfo | None = None) -> Event:
 
 
 def payload_of_text(text: str) -> str:
-    """What is kept of a text that may be no event at all: itself if it is a JSON object, else as a JSON string."""
+    """The payload to keep of a text that may not be an event: the text if it is a JSON object, else a JSON string."""
     try:
         is_object = isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
@@ -147,7 +147,7 @@ def payload_of_text(text: str) -> str:
 
 
 def text_json(value: object) -> str:
-    """JSON on one line, with the characters as they are."""
+    """JSON on one line, without escaping non-ASCII characters."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -159,7 +159,7 @@ def micros_text(micros: int) -> str:
 
 
 def instant_us_text(instant_us: int) -> str:
-    """Microseconds since the epoch as RFC 3339 in UTC; beyond the calendar, the number itself."""
+    """Microseconds since the epoch as RFC 3339 in UTC; the number itself beyond the calendar."""
     try:
         instant = _EPOCH + timedelta(microseconds=instant_us)
     except OverflowError:
@@ -178,24 +178,24 @@ def _members(text: str | bytes) -> Mapping[str, Any]:
         raise EventError(DeadReason.MALFORMED, "not a JSON object")
     unknown = [name for name in members if name not in FIELDS]
     if unknown:
-        raise EventError(DeadReason.MALFORMED, f"{unknown[0][:64]}: an event has no such member")
+        raise EventError(DeadReason.MALFORMED, f"{unknown[0][:64]}: not a member of an event")
     return members
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise EventError(DeadReason.MALFORMED, "a member is there twice")
+        raise EventError(DeadReason.MALFORMED, "a member occurs twice")
     return members
 
 
 def _no_number(name: str) -> Decimal:
-    raise EventError(DeadReason.MALFORMED, f"{name} is no number")
+    raise EventError(DeadReason.MALFORMED, f"{name} is not a number")
 
 
 def _absent(members: Mapping[str, Any], name: str) -> bool:
-    said = members.get(name)
-    return said is None or said == ""
+    value = members.get(name)
+    return value is None or value == ""
 
 
 def _required(members: Mapping[str, Any], name: str, reason: DeadReason = DeadReason.MALFORMED) -> Any:
@@ -207,44 +207,44 @@ def _required(members: Mapping[str, Any], name: str, reason: DeadReason = DeadRe
 def _choice(
     members: Mapping[str, Any], name: str, values: Mapping[str, _Choice], reason: DeadReason
 ) -> _Choice:
-    said = _required(members, name, reason)
-    if isinstance(said, str) and said in values:
-        return values[said]
-    raise EventError(reason, f"{name} is {_shown(said)}; there are {', '.join(values)}")
+    value = _required(members, name, reason)
+    if isinstance(value, str) and value in values:
+        return values[value]
+    raise EventError(reason, f"{name} is {_shown(value)}; there are {', '.join(values)}")
 
 
 def _integer(members: Mapping[str, Any], name: str, reason: DeadReason, least: int) -> int:
-    said = _required(members, name, reason)
-    if not isinstance(said, int) or isinstance(said, bool) or not least <= said <= INT64_MAX:
-        raise EventError(reason, f"{name} is {_shown(said)}, not an integer from {least} to 2^63 - 1")
-    return said
+    value = _required(members, name, reason)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= INT64_MAX:
+        raise EventError(reason, f"{name} is {_shown(value)}, not an integer from {least} to 2^63 - 1")
+    return value
 
 
 def _instant(members: Mapping[str, Any], name: str, zone: ZoneInfo | None) -> int:
-    said = _required(members, name)
+    value = _required(members, name)
     try:
-        found = parse_as_of(said)
+        found = parse_as_of(value)
     except (TypeError, ValueError) as error:
         expected = "an RFC 3339 instant such as 2026-03-02T06:00:00Z"
-        raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(said)}, not {expected}") from error
+        raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(value)}, not {expected}") from error
     if isinstance(found, datetime):
         instant_us = us_of(found)
     elif zone is not None:
         instant_us = day_start_us(found, zone)
     else:
         raise EventError(
-            DeadReason.MALFORMED, f"{name} is the date {said}; without a time zone it is no instant"
+            DeadReason.MALFORMED, f"{name} is the date {value}; without a time zone it is not an instant"
         )
     if not AS_OF_MIN_US < instant_us < AS_OF_MAX_US:
-        raise EventError(DeadReason.OUT_OF_RANGE, f"{name} is {said}, outside the years 1970 to 8999")
+        raise EventError(DeadReason.OUT_OF_RANGE, f"{name} is {value}, outside the years 1970 to 8999")
     return instant_us
 
 
 def _figure(members: Mapping[str, Any], name: str) -> int:
-    said = _required(members, name, DeadReason.INVALID_QUANTITY)
-    text = said if isinstance(said, str) else str(said)
-    if isinstance(said, bool) or not _DECIMAL.fullmatch(text):
-        raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {_shown(said)}, not a decimal number")
+    value = _required(members, name, DeadReason.INVALID_QUANTITY)
+    text = value if isinstance(value, str) else str(value)
+    if isinstance(value, bool) or not _DECIMAL.fullmatch(text):
+        raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {_shown(value)}, not a decimal number")
     with localcontext(_EXACT):
         micros = Decimal(text) * _MICROS
         if micros != micros.to_integral_value():
@@ -255,7 +255,7 @@ def _figure(members: Mapping[str, Any], name: str) -> int:
 
 
 def _least_0(members: Mapping[str, Any], name: str, most: int) -> int | None:
-    """A figure of at least 0; None: the event does not say."""
+    """A figure of at least 0; None: absent."""
     if _absent(members, name):
         return None
     micros = _figure(members, name)
@@ -266,23 +266,23 @@ def _least_0(members: Mapping[str, Any], name: str, most: int) -> int | None:
 
 
 def _text(members: Mapping[str, Any], name: str, bytes_max: int, *, required: bool = False) -> str:
-    said = _required(members, name) if required else members.get(name, "")
-    if said is None:
-        said = ""
-    if not isinstance(said, str):
-        raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(said)}, not text")
-    said = trimmed(said)
-    if required and not said:
+    value = _required(members, name) if required else members.get(name, "")
+    if value is None:
+        value = ""
+    if not isinstance(value, str):
+        raise EventError(DeadReason.MALFORMED, f"{name} is {_shown(value)}, not text")
+    value = trimmed(value)
+    if required and not value:
         raise EventError(DeadReason.MALFORMED, f"{name} is missing")
     try:
-        size = len(said.encode())
+        size = len(value.encode())
     except UnicodeEncodeError as error:  # half of a surrogate pair
-        raise EventError(DeadReason.MALFORMED, f"{name} is no Unicode text") from error
+        raise EventError(DeadReason.MALFORMED, f"{name} is not Unicode text") from error
     if size > bytes_max:
         raise EventError(DeadReason.MALFORMED, f"{name} has {size} bytes; at most {bytes_max}")
-    return said
+    return value
 
 
-def _shown(said: object) -> str:
-    text = json.dumps(said, ensure_ascii=True, default=str)
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=True, default=str)
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."

@@ -1,8 +1,13 @@
-"""Compiled: inventory events from bytes to the rows of `atp.kernels.in_order_streams`, without an object an event.
+"""Compiled: decodes inventory events into the rows of `atp.kernels.in_order_streams`, without an object per event.
 
-Reads what senders write: fields in the order of their numbers, each at most once, numbers in their shortest form.
-Whatever else comes is left to the protobuf runtime, so that what is accepted, and what it means, is never decided here
-alone. Names are not looked at as text: one is known only where the same bytes were read as text before.
+One pass over the message: each event's fields go into a scratch row by field number, then the row is classified. Events
+of the ERP that set or change on-hand or unavailable stock and are valid by themselves can be applied by the kernel
+(PLAIN); other events of the ERP are decoded by the protobuf runtime (UNUSUAL), and so are those of other sources
+(OTHER).
+
+The scanner accepts only the canonical form: fields in ascending order, each at most once, numbers in their shortest
+form. Otherwise the runtime decodes the whole message, so the scanner never decides alone what is valid. Names are not
+decoded: a pair is recognised only if the same bytes were decoded as text before.
 """
 
 from typing import Final
@@ -35,13 +40,12 @@ from pricegrid.service.codec.scan_kernel import read_number
 from pricegrid.service.limits import EVENTS_MAX
 
 _EVENTS_TAG: Final = 1 << 3 | 2
-_TEXTS: Final = (
-    (1 << 6) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 18)
-)  # field numbers of `InventoryEvent` that are texts
-_UNREADABLE: Final = (1 << 13) | (1 << 14)  # those of an event that its sender could not read
+# Bit sets of field numbers of `InventoryEvent`: texts, and those of an event that its sender could not read.
+_TEXTS: Final = (1 << 6) | (1 << 7) | (1 << 10) | (1 << 11) | (1 << 18)
+_UNREADABLE: Final = (1 << 13) | (1 << 14)
 _FIELDS_MAX: Final = 18
 _QUANTITY: Final = 8
-_OFFSET: Final = 1  # the wire's zero is UNSPECIFIED
+_OFFSET: Final = 1  # 0 is UNSPECIFIED in the proto
 _ERP, _WMS, _TRANSIT = (source + _OFFSET for source in (Source.ERP, Source.WMS, Source.TRANSIT))
 _ON_HAND, _UNAVAILABLE = Measure.ON_HAND + _OFFSET, Measure.UNAVAILABLE + _OFFSET
 _SET, _DELTA = Kind.SET + _OFFSET, Kind.DELTA + _OFFSET
@@ -51,11 +55,11 @@ _SET, _DELTA = Kind.SET + _OFFSET, Kind.DELTA + _OFFSET
 def _scan_event(
     raw: NDArray[np.uint8], at: int, end: int, values: NDArray[np.int64], row: NDArray[np.int64]
 ) -> bool:
-    """Read the event in [at, end); `values` is scratch, 2 x 19. False: unusual."""
+    """Decode the event in [at, end) into `row`; `values` is scratch, (2, 19). False: not canonical."""
     values[:] = 0
     before, seen = np.int64(0), np.int64(0)
     while at < end:
-        field, wire = np.int64(raw[at]) >> 3, raw[at] & 7
+        field, wire_type = np.int64(raw[at]) >> 3, raw[at] & 7
         at += 1
         if field >= 16:
             if at == end or raw[at] != 1:
@@ -64,7 +68,7 @@ def _scan_event(
             at += 1
         if field <= before or field > _FIELDS_MAX or _UNREADABLE >> field & 1:
             return False
-        if wire != (2 if _TEXTS >> field & 1 else 0):
+        if wire_type != (2 if _TEXTS >> field & 1 else 0):
             return False
         before = field
         seen |= 1 << field
@@ -72,7 +76,7 @@ def _scan_event(
         if at < 0:
             return False
         values[0, field] = value
-        if wire == 2:
+        if wire_type == 2:
             if value < 0 or value > end - at:
                 return False
             values[1, field] = at
@@ -122,7 +126,7 @@ def _scan(raw: NDArray[np.uint8], rows: NDArray[np.int64]) -> int:
 
 
 def scan_events(raw: bytes) -> NDArray[np.int64] | None:
-    """The events of a `PublishEventsRequest`, a row each; None: it is for the protobuf runtime, all of it."""
+    """The events of a `PublishEventsRequest`, one row each; None: the protobuf runtime has to decode the message."""
     rows = np.empty((EVENTS_MAX, ROW_COLUMNS), np.int64)
     count = _scan(np.frombuffer(raw, np.uint8), rows)
     return None if count < 0 else rows[:count]

@@ -1,4 +1,4 @@
-"""A message of events, taken apart: those that may be plain stay rows, the others are read one by one."""
+"""Splits a message of events: those that an in-order stream may take stay rows, the others are decoded one by one."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,26 +12,26 @@ from pricegrid.service.codec.event_json import event_json
 from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import ReadEvents, decode_events, encode_events
 from pricegrid.service.live.dead_letters import Faulty
-from pricegrid.service.live.pairs import NO_PLACES, NO_ROWS
+from pricegrid.service.live.pairs import NO_INDICES, NO_ROWS
 
 
 class EventMessage(NamedTuple):
-    """The events of a message: those that may be plain as rows, the others one by one."""
+    """The events of a message, those for in-order streams as rows and the others decoded."""
 
     raw: bytes
     rows: NDArray[np.int64]
-    """All of them, in order (`atp.kernels.in_order_streams`); none when the message is for the protobuf runtime."""
+    """All events, in order (`atp.kernels.in_order_streams`); none when the protobuf runtime decoded the message."""
     left: NDArray[np.intp]
-    """The rows that are not plain."""
+    """The rows that no in-order stream may take."""
     read: ReadEvents
-    """What these say."""
+    """The events of those rows, decoded."""
 
 
 def read_message(raw: bytes, left_of: Callable[[bytes, NDArray[np.int64]], NDArray[np.intp]]) -> EventMessage:
-    """Read the events of a message; `left_of` says which rows are not plain. Raises RequestRefusedError."""
+    """Decode a message; `left_of` returns the rows that no in-order stream may take. Raises RequestRefusedError."""
     rows = scan_events(raw)
     if rows is None:
-        return EventMessage(raw, NO_ROWS, NO_PLACES, decode_events(raw))
+        return EventMessage(raw, NO_ROWS, NO_INDICES, decode_events(raw))
     left = left_of(raw, rows)
     return EventMessage(raw, rows, left, decode_events(some_events(raw, rows[left])))
 
@@ -39,8 +39,11 @@ def read_message(raw: bytes, left_of: Callable[[bytes, NDArray[np.int64]], NDArr
 def sorted_out(
     message: EventMessage, fault_of: Callable[[Event], DeadReason | None]
 ) -> tuple[bytes, list[Faulty]]:
-    """What is left of a message without the events that can't be applied, and these. All that made them so is decided
-    here, once: what is left is what becomes durable, and is never judged again by another clock or another snapshot."""
+    """(the message without the events that can't be applied, those events).
+
+    Validity is decided here, once: the remaining events become durable, and are never judged again by another clock or
+    another snapshot.
+    """
     read, found = (
         message.read,
         [Faulty(bad.reason.name, bad.detail, bad.payload_json) for bad in message.read.unreadable],
@@ -54,13 +57,13 @@ def sorted_out(
         kept = [event for event, fault in zip(events, faults, strict=True) if fault is None]
         return encode_events(EventBatch.of(kept)), found
     unread = {bad.index for bad in read.unreadable}
-    places = [at for at in range(len(message.left)) if at not in unread]
-    bad_places = [*unread, *(at for at, fault in zip(places, faults, strict=True) if fault is not None)]
-    return some_events(message.raw, np.delete(message.rows, message.left[bad_places], axis=0)), found
+    indices = [at for at in range(len(message.left)) if at not in unread]
+    bad = [*unread, *(at for at, fault in zip(indices, faults, strict=True) if fault is not None)]
+    return some_events(message.raw, np.delete(message.rows, message.left[bad], axis=0)), found
 
 
 def faulty(event: Event, reason: DeadReason | None) -> Faulty:
-    """An event that can't be applied, with the reason."""
+    """The event as one that can't be applied, with the reason."""
     source, measure = event.source.name.lower(), event.measure.name.lower()
     what = "reset" if event.kind is Kind.RESET else measure
     name = (reason or DeadReason.MALFORMED).name
@@ -68,6 +71,6 @@ def faulty(event: Event, reason: DeadReason | None) -> Faulty:
 
 
 def some_events(raw: bytes, rows: NDArray[np.int64]) -> bytes:
-    """A message of some of the events of another."""
+    """A message with some of the events of another."""
     spans = zip(rows[:, ROW_START].tolist(), rows[:, ROW_END].tolist(), strict=True)
     return b"".join([raw[start:end] for start, end in spans])

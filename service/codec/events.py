@@ -1,7 +1,7 @@
-"""Inventory events between the bytes of the wire and columns.
+"""Inventory events from bytes to columns and back, by the protobuf runtime.
 
-Decoding goes column by column: an object an event would cost more than all the rest of taking it in. What can't be an
-event comes back as `Unreadable`, so that nothing of a request is lost.
+Decoding goes column by column: an object per event would cost more than the rest of ingesting it. Invalid events are
+returned as `Unreadable`, so that nothing of a request is lost.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,21 +41,21 @@ from pricegrid.service.limits import (
     UNREADABLE_DETAIL_BYTES_MAX,
 )
 
-_OFFSET = 1  # the wire's zero is UNSPECIFIED
+_OFFSET = 1  # 0 is UNSPECIFIED in the proto
 _UTF8_BYTES_MAX = 4  # of one character
 _NOT_YEARS = "outside the years 1970 to 8999"
 
 
 @dataclass(frozen=True, slots=True)
 class ReadEvents:
-    """The events of a request: every one is in exactly one of the two."""
+    """The events of a request, each in exactly one of the two."""
 
     events: EventBatch
     unreadable: Sequence[Unreadable]
 
 
 def decode_events(raw: bytes) -> ReadEvents:
-    """Reads a `PublishEventsRequest`; raises `RequestRefusedError` for bytes that are none, and for too many events."""
+    """Decodes a `PublishEventsRequest`; raises `RequestRefusedError` if it is malformed or has too many events."""
     request = v1.PublishEventsRequest()
     parse(request, raw)
     messages = list(request.events)
@@ -69,38 +69,38 @@ def decode_events(raw: bytes) -> ReadEvents:
     unreadable = [_refused_text(message, at) for at, message in enumerate(messages) if message.unreadable]
     if unreadable:
         taken = {refused.index for refused in unreadable}
-        places = [at for at in range(len(messages)) if at not in taken]
-        messages = [messages[at] for at in places]
+        indices = [at for at in range(len(messages)) if at not in taken]
+        messages = [messages[at] for at in indices]
     else:
-        places = list(range(len(messages)))
+        indices = list(range(len(messages)))
     batch = _columns(messages)
     wrong = _wrong(messages, batch)
     if wrong:
         unreadable += [
-            Unreadable(reason, detail, message_json(messages[at]), places[at])
+            Unreadable(reason, detail, message_json(messages[at]), indices[at])
             for at, (reason, detail) in sorted(wrong.items())
         ]
         unreadable.sort(key=lambda refused: refused.index)
         batch = _columns([message for at, message in enumerate(messages) if at not in wrong])
-        _say_nothing(batch)
+        _clear_resets(batch)
     batch.expected_at_us[batch.expected_at_us == 0] = NO_INSTANT
     return ReadEvents(batch, unreadable)
 
 
 def encode_events(batch: EventBatch) -> bytes:
-    """Writes a `PublishEventsRequest` that `decode_events` reads as this batch."""
+    """Encodes a `PublishEventsRequest` that `decode_events` reads as this batch."""
     request = v1.PublishEventsRequest()
     for event in batch.events():
-        says = event.kind is not Kind.RESET
+        has_figure = event.kind is not Kind.RESET
         request.events.add(
             source=event.source + _OFFSET,
             sequence=event.sequence,
             effective_us=event.effective_us,
-            measure=event.measure + _OFFSET if says else 0,
+            measure=event.measure + _OFFSET if has_figure else 0,
             kind=event.kind + _OFFSET,
             sku=event.sku,
             branch=event.branch,
-            quantity_micros=event.quantity_micros if says else None,
+            quantity_micros=event.quantity_micros if has_figure else None,
             expected_at_us=event.expected_at_us or 0,
             order_ref=event.order_ref,
             order_line=event.order_line,
@@ -114,7 +114,7 @@ def encode_events(batch: EventBatch) -> bytes:
 
 
 def message_json(message: v1.InventoryEvent) -> str:
-    """A message with A10's names, whatever it holds, as far as JSON and the calendar allow."""
+    """Any message as JSON with A10's names, also an invalid one."""
     members: dict[str, object] = {
         "source": _name(message.source, Source),
         "sequence": message.sequence,
@@ -139,7 +139,7 @@ def message_json(message: v1.InventoryEvent) -> str:
 
 
 def _columns(messages: Sequence[v1.InventoryEvent]) -> EventBatch:
-    """The messages as they are, but for enums, which begin at 0."""
+    """The messages as they are, except that enums begin at 0."""
 
     def integers(values: list[int]) -> NDArray[np.int64]:
         return np.array(values, np.int64)
@@ -165,24 +165,24 @@ def _columns(messages: Sequence[v1.InventoryEvent]) -> EventBatch:
 
 
 def _optional(message: v1.InventoryEvent, field: Literal["shipped_micros", "confidence_micros"]) -> int:
-    """A figure that can't be negative; UNSAID where it is not set, and what no figure can be where it is."""
+    """A figure that must not be negative: UNSAID if it is not set, INT64_MIN if it is negative."""
     if not message.HasField(field):
         return UNSAID
-    said: int = getattr(message, field)
-    return said if said >= 0 else INT64_MIN
+    micros: int = getattr(message, field)
+    return micros if micros >= 0 else INT64_MIN
 
 
 def _wrong(messages: Sequence[v1.InventoryEvent], batch: EventBatch) -> dict[int, tuple[DeadReason, str]]:
-    """What is wrong with which message: the first that is, in the order of this function."""
+    """The first fault of each invalid message, in the order of this function."""
     found: dict[int, tuple[DeadReason, str]] = {}
 
     def note(wrong: NDArray[np.bool_], reason: DeadReason, field: str, what: str) -> None:
         for at in np.flatnonzero(wrong).tolist():
-            said = getattr(messages[at], field)
-            found.setdefault(at, (reason, f"{field} is {said}, {what}"))
+            value = getattr(messages[at], field)
+            found.setdefault(at, (reason, f"{field} is {value}, {what}"))
 
     note(_outside(batch.source, Source), DeadReason.UNKNOWN_SOURCE, "source", f"not 1 to {len(Source)}")
-    is_reset = _say_nothing(batch)
+    is_reset = _clear_resets(batch)
     note(_outside(batch.measure, Measure), DeadReason.UNKNOWN_MEASURE, "measure", f"not 1 to {len(Measure)}")
     note(_outside(batch.kind, Kind), DeadReason.MALFORMED, "kind", f"not 1 to {len(Kind)}")
     for at, why in (
@@ -207,13 +207,13 @@ def _wrong(messages: Sequence[v1.InventoryEvent], batch: EventBatch) -> dict[int
     for at in np.flatnonzero((batch.quantity_micros == 0) & ~is_reset).tolist():
         if not messages[at].HasField("quantity_micros"):
             found.setdefault(at, (DeadReason.INVALID_QUANTITY, "quantity_micros is missing"))
-    # It has no positive counterpart: a sign could not be turned without overflow.
+    # It has no positive counterpart: negating it would overflow.
     note(batch.quantity_micros == INT64_MIN, DeadReason.OUT_OF_RANGE, "quantity_micros", "-2^63")
     return found
 
 
-def _say_nothing(batch: EventBatch) -> NDArray[np.bool_]:
-    """(n,) the resets, of which neither the measure nor the quantity is looked at."""
+def _clear_resets(batch: EventBatch) -> NDArray[np.bool_]:
+    """Set the measure and quantity of resets, which are ignored, to their defaults; (n,) which events are resets."""
     is_reset: NDArray[np.bool_] = batch.kind == Kind.RESET
     batch.measure[is_reset], batch.quantity_micros[is_reset] = RESET_MEASURE, 0
     return is_reset
@@ -241,9 +241,9 @@ def _wrong_texts(
 
 
 def _refused_text(message: v1.InventoryEvent, index: int) -> Unreadable:
-    """What its sender could not read, with the reason why we can't either."""
+    """An event that its sender could not read, with the reason why we can't either."""
     text, where = message.unreadable, _cut(message.unreadable_detail, UNREADABLE_DETAIL_BYTES_MAX)
-    reason, detail = DeadReason.MALFORMED, "its sender could not read it"
+    reason, detail = DeadReason.MALFORMED, "the sender could not read it"
     try:
         event_from_json(text)
     except EventError as error:
@@ -261,7 +261,7 @@ def _cut(text: str, bytes_max: int) -> str:
 
 
 def _name(value: int, choices: type[Source | Measure | Kind | ReceiptKind]) -> str | int | None:
-    """The name of a value of the wire; a number that has none stays one, and 0 says nothing."""
+    """The name of a proto enum value; the number itself if it is unknown, None for 0."""
     if 0 < value <= len(choices):
         return choices(value - _OFFSET).name.lower()
     return value or None

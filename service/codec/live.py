@@ -1,4 +1,4 @@
-"""Reservations and dead letters between the bytes of the wire and the words of live state."""
+"""Reservations and dead letters: requests from bytes to the types of live state, and those to response bytes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ from pricegrid.service.limits import (
 )
 from pricegrid.service.live.api import DeadLetter, PublishResult, Release, Reserved
 
-_OFFSET = 1  # the wire's zero is UNSPECIFIED
+_OFFSET = 1  # 0 is UNSPECIFIED in the proto
 _UNREPORTED_FOR_MS_MAX = (2**63 - 1) // 1_000  # in microseconds it must fit into 64 bits
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmAsk:
-    """What a ConfirmReservation request asks, checked."""
+    """A validated ConfirmReservation request."""
 
     customer_id: str
     reservation_id: str
@@ -42,7 +42,7 @@ class ConfirmAsk:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseAsk:
-    """What a ReleaseReservation request asks, checked; no parts are all of it."""
+    """A validated ReleaseReservation request; without parts it releases everything."""
 
     customer_id: str
     reservation_id: str
@@ -51,7 +51,7 @@ class ReleaseAsk:
 
 @dataclass(frozen=True, slots=True)
 class ExtendAsk:
-    """What an ExtendReservation request asks, checked."""
+    """A validated ExtendReservation request."""
 
     customer_id: str
     reservation_id: str
@@ -60,7 +60,7 @@ class ExtendAsk:
 
 @dataclass(frozen=True, slots=True)
 class ListReservationsAsk:
-    """What a ListReservations request asks, checked."""
+    """A validated ListReservations request."""
 
     customer_id: str
     unreported_for_us: int | None
@@ -68,7 +68,7 @@ class ListReservationsAsk:
 
 
 def decode_reserve(raw: bytes) -> ReserveAsk:
-    """Reads and checks a `ReserveRequest`; raises `RequestRefusedError`, as all of this module that read."""
+    """Decodes and validates a `ReserveRequest`; raises `RequestRefusedError`, as all decoders of this module do."""
     request = v1.ReserveRequest()
     parse(request, raw)
     check_fields(
@@ -139,7 +139,7 @@ def _reserve_line(line: v1.ReserveLine, at: int) -> ReserveLine:
 
 
 def decode_confirm(raw: bytes) -> ConfirmAsk:
-    """Reads and checks a `ConfirmReservationRequest`."""
+    """Decodes and validates a `ConfirmReservationRequest`."""
     request = v1.ConfirmReservationRequest()
     parse(request, raw)
     check_fields(request, "customer_id", "reservation_id", "order_ref")
@@ -159,7 +159,7 @@ def decode_confirm(raw: bytes) -> ConfirmAsk:
 
 
 def decode_release(raw: bytes) -> ReleaseAsk:
-    """Reads and checks a `ReleaseReservationRequest`."""
+    """Decodes and validates a `ReleaseReservationRequest`."""
     request = v1.ReleaseReservationRequest()
     parse(request, raw)
     check_fields(request, "customer_id", "reservation_id")
@@ -178,7 +178,7 @@ def decode_release(raw: bytes) -> ReleaseAsk:
 
 
 def decode_extend(raw: bytes) -> ExtendAsk:
-    """Reads and checks an `ExtendReservationRequest`."""
+    """Decodes and validates an `ExtendReservationRequest`."""
     request = v1.ExtendReservationRequest()
     parse(request, raw)
     check_fields(request, "customer_id", "reservation_id")
@@ -186,7 +186,7 @@ def decode_extend(raw: bytes) -> ExtendAsk:
 
 
 def decode_get_reservation(raw: bytes) -> tuple[str, str]:
-    """Whose and which reservation a `GetReservationRequest` asks for."""
+    """(customer id, reservation id) of a `GetReservationRequest`."""
     request = v1.GetReservationRequest()
     parse(request, raw)
     check_fields(request, "customer_id", "reservation_id")
@@ -194,7 +194,7 @@ def decode_get_reservation(raw: bytes) -> tuple[str, str]:
 
 
 def decode_list_reservations(raw: bytes) -> ListReservationsAsk:
-    """Reads and checks a `ListReservationsRequest`."""
+    """Decodes and validates a `ListReservationsRequest`."""
     request = v1.ListReservationsRequest()
     parse(request, raw)
     check_fields(request, "customer_id")
@@ -210,7 +210,7 @@ def decode_list_reservations(raw: bytes) -> ListReservationsAsk:
 
 
 def decode_list_dead_letters(raw: bytes) -> tuple[str, int, str]:
-    """The origin, the limit and the page token of a `ListDeadLettersRequest`."""
+    """(origin, limit, page token) of a `ListDeadLettersRequest`."""
     request = v1.ListDeadLettersRequest()
     parse(request, raw)
     check_fields(request, "origin", "page_token")
@@ -218,7 +218,7 @@ def decode_list_dead_letters(raw: bytes) -> tuple[str, int, str]:
 
 
 def decode_get_dead_letter(raw: bytes) -> str:
-    """The dead letter that a `GetDeadLetterRequest` names."""
+    """The dead letter id of a `GetDeadLetterRequest`."""
     request = v1.GetDeadLetterRequest()
     parse(request, raw)
     check_fields(request, "dead_letter_id")
@@ -228,7 +228,7 @@ def decode_get_dead_letter(raw: bytes) -> str:
 def decode_dead_letter_ids(
     request: v1.ReplayDeadLettersRequest | v1.DropDeadLettersRequest, raw: bytes
 ) -> list[str]:
-    """The dead letters that such a request names, each once."""
+    """The dead letter ids of such a request, without repetitions."""
     parse(request, raw)
     ids = list(dict.fromkeys(request.dead_letter_ids))
     if not ids:
@@ -243,7 +243,7 @@ def decode_dead_letter_ids(
 
 
 def encode_reserve(reserved: Reserved, age_ms: int, correlation_id: str) -> bytes:
-    """Writes a `ReserveResponse`."""
+    """Encodes a `ReserveResponse`."""
     return v1.ReserveResponse(
         reservation=reservation_message(reserved.reservation),
         is_repeat=reserved.is_repeat,
@@ -261,14 +261,14 @@ def encode_reservation(
     reservation: HeldReservation,
     correlation_id: str,
 ) -> bytes:
-    """Writes an answer about one reservation."""
+    """Encodes a response about one reservation."""
     response.reservation.CopyFrom(reservation_message(reservation))
     response.correlation_id = correlation_id
     return response.SerializeToString()
 
 
 def encode_reservations(reservations: Iterable[HeldReservation], correlation_id: str) -> bytes:
-    """Writes a `ListReservationsResponse`."""
+    """Encodes a `ListReservationsResponse`."""
     return v1.ListReservationsResponse(
         reservations=map(reservation_message, reservations), correlation_id=correlation_id
     ).SerializeToString()
@@ -279,26 +279,26 @@ def encode_dead_letters(
     letters: Iterable[DeadLetter],
     correlation_id: str,
 ) -> bytes:
-    """Writes an answer that holds dead letters."""
+    """Encodes a response with dead letters."""
     response.dead_letters.extend(map(dead_letter_message, letters))
     response.correlation_id = correlation_id
     return response.SerializeToString()
 
 
 def encode_dead_letter(letter: DeadLetter, correlation_id: str) -> bytes:
-    """Writes a `GetDeadLetterResponse`."""
+    """Encodes a `GetDeadLetterResponse`."""
     return v1.GetDeadLetterResponse(
         dead_letter=dead_letter_message(letter), correlation_id=correlation_id
     ).SerializeToString()
 
 
 def encode_dropped(count: int, correlation_id: str) -> bytes:
-    """Writes a `DropDeadLettersResponse`."""
+    """Encodes a `DropDeadLettersResponse`."""
     return v1.DropDeadLettersResponse(dropped_count=count, correlation_id=correlation_id).SerializeToString()
 
 
 def encode_published(result: PublishResult, correlation_id: str) -> bytes:
-    """Writes a `PublishEventsResponse`."""
+    """Encodes a `PublishEventsResponse`."""
     return v1.PublishEventsResponse(
         applied_count=result.counts.get(EventStatus.APPLIED, 0),
         duplicate_count=result.counts.get(EventStatus.DUPLICATE, 0),
@@ -313,7 +313,7 @@ def encode_published(result: PublishResult, correlation_id: str) -> bytes:
 
 
 def decode_published(raw: bytes) -> PublishResult:
-    """Reads a `PublishEventsResponse`, which another process wrote."""
+    """Decodes a `PublishEventsResponse` of the writer process."""
     response = v1.PublishEventsResponse.FromString(raw)
     counts = {
         EventStatus.APPLIED: response.applied_count,
@@ -326,7 +326,7 @@ def decode_published(raw: bytes) -> PublishResult:
 
 
 def reservation_message(held: HeldReservation) -> v1.Reservation:
-    """A reservation as it goes over the wire."""
+    """The message of a reservation."""
     message = v1.Reservation(
         reservation_id=held.reservation_id,
         customer_id=held.customer_id,
@@ -338,7 +338,7 @@ def reservation_message(held: HeldReservation) -> v1.Reservation:
         idempotency_key=held.key,
     )
     if held.reservation_id:
-        message.status = _on_the_wire(held.status)
+        message.status = _proto_value(held.status)
     return message
 
 
@@ -353,7 +353,7 @@ def _line_message(held: ReservedLine) -> v1.ReservedLine:
             from_date=line.from_date.isoformat() if line.from_date else "",
             order_line=line.order_line,
         ),
-        status=_on_the_wire(held.status),
+        status=_proto_value(held.status),
         held_micros=held.held_micros,
         granted_micros=held.granted_micros,
         parts=[
@@ -369,7 +369,7 @@ def _line_message(held: ReservedLine) -> v1.ReservedLine:
 
 
 def dead_letter_message(letter: DeadLetter) -> v1.DeadLetter:
-    """A dead letter as it goes over the wire."""
+    """The message of a dead letter."""
     return v1.DeadLetter(
         dead_letter_id=letter.dead_letter_id,
         received_us=letter.at_us,
@@ -383,12 +383,12 @@ def dead_letter_message(letter: DeadLetter) -> v1.DeadLetter:
     )
 
 
-def _on_the_wire(status: IntEnum) -> Any:
+def _proto_value(status: IntEnum) -> Any:
     return status + _OFFSET
 
 
 def list_limit(limit: int) -> int:
-    """How many a list may have: what the request says, or the default."""
+    """The limit of a list request, or the default where it is 0."""
     if not 0 <= limit <= LIST_MAX:
         raise RequestRefusedError(Reason.INVALID_LIMIT, f"limit is {limit}, not 1 to {LIST_MAX}, or 0")
     return limit or LIST_DEFAULT

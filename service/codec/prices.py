@@ -1,7 +1,7 @@
-"""Prices between the bytes of the wire and queries and answers.
+"""Price requests from bytes to queries, and price answers to response bytes.
 
-Handlers pass bytes: lines are written from arrays by a compiled kernel, without an object each; what an answer says
-besides them by the protobuf runtime.
+A compiled kernel encodes the result lines from arrays, without an object per line; the protobuf runtime encodes the
+header that follows them.
 """
 
 import json
@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.service.codec.encode_kernel import write_prices
+from pricegrid.service.codec.plain_writer import price_results
 from pricegrid.service.codec.request import as_of, check_fields, check_line_count, line_columns, parse
 from pricegrid.service.codec.scan import scan
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources, source_rows
 from pricegrid.service.errors import Reason, RequestRefusedError
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.process.interpreted import are_interpreted
+from pricegrid.service.rpc.call import ResponseHeader
 
-_ROOM_BYTES, _LINE_BYTES = 1 << 10, 192  # of an answer at first
+_BUFFER_BYTES, _LINE_BYTES = 1 << 10, 192  # the size of the first buffer: fixed, and per line
 
 
 @dataclass(frozen=True, slots=True)
 class PriceQuery:
-    """What a request asks, checked; lines as columns.
+    """A validated price request, its lines as columns.
 
     `as_of` is microseconds since the epoch, a date in the dataset's time zone, or None for now.
     """
@@ -43,7 +45,7 @@ class PriceQuery:
 
 
 def decode_price_lines(raw: bytes) -> PriceQuery:
-    """Reads and checks a `PriceLinesRequest`; raises `RequestRefusedError` as docs/api.md lists."""
+    """Decodes and validates a `PriceLinesRequest`; raises `RequestRefusedError` as docs/api.md lists."""
     scanned = scan(raw)
     if scanned and len(scanned.branches) <= 1:
         return PriceQuery(
@@ -63,7 +65,7 @@ def decode_price_lines(raw: bytes) -> PriceQuery:
 
 
 def decode_explain_price(raw: bytes) -> PriceQuery:
-    """Reads and checks an `ExplainPriceRequest`, a query of one line."""
+    """Decodes and validates an `ExplainPriceRequest`, a query of one line."""
     request = v1.ExplainPriceRequest()
     parse(request, raw)
     if not request.HasField("line"):
@@ -72,11 +74,14 @@ def decode_explain_price(raw: bytes) -> PriceQuery:
 
 
 def encode_price_lines(
-    engine: PriceEngine, answers: PriceAnswers, header: AnswerHeader, marks: Marks = NO_MARKS
+    engine: PriceEngine,
+    answers: PriceAnswers,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
-    """Writes a `PriceLinesResponse`."""
+    """Encodes a `PriceLinesResponse`."""
     return (
-        _results(engine, answers, marks)
+        _results(engine, answers, sources)
         + v1.PriceLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
     )
 
@@ -85,12 +90,12 @@ def encode_explain_price(
     engine: PriceEngine,
     answers: PriceAnswers,
     document: dict[str, object],
-    header: AnswerHeader,
-    marks: Marks = NO_MARKS,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
-    """Writes an `ExplainPriceResponse`: its one result stands where those of a `PriceLinesResponse` do."""
+    """Encodes an `ExplainPriceResponse`; its one result has the field number of those of a `PriceLinesResponse`."""
     return (
-        _results(engine, answers, marks)
+        _results(engine, answers, sources)
         + v1.ExplainPriceResponse(
             explanation_json=json.dumps(document, ensure_ascii=False),
             **header_fields(answers.currency, header),
@@ -98,8 +103,8 @@ def encode_explain_price(
     )
 
 
-def header_fields(currency: str, header: AnswerHeader) -> dict[str, Any]:
-    """What follows the results in every answer."""
+def header_fields(currency: str, header: ResponseHeader) -> dict[str, Any]:
+    """The fields that follow the results in every response."""
     return {
         "currency": currency,
         "snapshot_version": header.snapshot_version,
@@ -109,22 +114,24 @@ def header_fields(currency: str, header: AnswerHeader) -> dict[str, Any]:
     }
 
 
-def written(lines: int, write: Callable[[NDArray[np.uint8]], int]) -> bytes:
-    """What a kernel writes, which says MORE_ROOM until it has enough."""
-    room = _ROOM_BYTES + lines * _LINE_BYTES
+def encode_with(lines: int, write: Callable[[NDArray[np.uint8]], int]) -> bytes:
+    """The bytes that a kernel writes, in a buffer that doubles while the kernel returns BUFFER_FULL."""
+    size = _BUFFER_BYTES + lines * _LINE_BYTES
     while True:
-        out = np.empty(room, np.uint8)
+        out = np.empty(size, np.uint8)
         end = write(out)
         if end >= 0:
             return out[:end].tobytes()
-        room *= 2
+        size *= 2
 
 
-def _results(engine: PriceEngine, answers: PriceAnswers, marks: Marks) -> bytes:
-    """The results as field 1, which is the first one of an answer."""
+def _results(engine: PriceEngine, answers: PriceAnswers, sources: PriceSources) -> bytes:
+    """The results, field 1, with which every response begins."""
+    if are_interpreted():
+        return v1.PriceLinesResponse(results=price_results(engine, answers, sources)).SerializeToString()
     lines = len(answers.columns)
-    rows = mark_rows(marks, lines)
-    return written(lines, lambda out: write_prices(engine.descriptor, answers.columns, rows, out))
+    rows = source_rows(sources, lines)
+    return encode_with(lines, lambda out: write_prices(engine.descriptor, answers.columns, rows, out))
 
 
 def _query(

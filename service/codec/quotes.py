@@ -1,4 +1,4 @@
-"""Quotes between the bytes of the wire and questions and answers."""
+"""Quote requests from bytes to queries, and quotes to response bytes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from pricegrid.atp.kernels.quote import (
 )
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.service.codec.encode_kernel import write_quotes
-from pricegrid.service.codec.prices import header_fields, written
+from pricegrid.service.codec.plain_writer import quote_results
+from pricegrid.service.codec.prices import encode_with, header_fields
 from pricegrid.service.codec.request import (
     LineColumns,
     as_of,
@@ -30,14 +31,15 @@ from pricegrid.service.codec.request import (
     parse,
 )
 from pricegrid.service.codec.scan import scan
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, mark_rows
-from pricegrid.service.methods.branch_totals import LineTotals
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources, source_rows
+from pricegrid.service.methods.branch_totals import BranchTotals
+from pricegrid.service.process.interpreted import are_interpreted
+from pricegrid.service.rpc.call import ResponseHeader
 
 
 @dataclass(frozen=True, slots=True)
 class QuoteQuery:
-    """What a QuoteLines request asks, checked. `as_of` as in `PriceQuery`."""
+    """A validated QuoteLines request. `as_of` as in `PriceQuery`."""
 
     customer_id: str
     lines: LineColumns
@@ -49,15 +51,15 @@ class QuoteQuery:
 
 @dataclass(frozen=True, slots=True)
 class QuoteAvailability:
-    """The availability of all lines, over the branches asked."""
+    """The availability of all lines over the requested branches."""
 
-    totals: LineTotals
+    totals: BranchTotals
     promise_days: Sequence[int]
-    """One a line, since 1970-01-01; NO_DAY (of `atp.kernels.quote`) where it can't be promised in full."""
+    """One per line, in days since 1970-01-01; NO_DAY (of `atp.kernels.quote`): it can't be promised in full."""
 
 
 def decode_quote_lines(raw: bytes) -> QuoteQuery:
-    """Reads and checks a `QuoteLinesRequest`; raises `RequestRefusedError`."""
+    """Decodes and validates a `QuoteLinesRequest`; raises `RequestRefusedError`."""
     if scanned := scan(raw):
         return QuoteQuery(
             customer_id=scanned.customer_id,
@@ -85,24 +87,25 @@ def encode_quote_lines(
     engine: PriceEngine,
     answers: PriceAnswers,
     availability: QuoteAvailability | None,
-    header: AnswerHeader,
-    marks: Marks = NO_MARKS,
+    header: ResponseHeader,
+    sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
-    """Writes a `QuoteLinesResponse`."""
+    """Encodes a `QuoteLinesResponse`."""
+    head = v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
+    if are_interpreted():
+        results = quote_results(engine, answers, availability, header.as_of_us, sources)
+        return v1.QuoteLinesResponse(results=results).SerializeToString() + head
     lines = len(answers.columns)
-    rows, free = mark_rows(marks, lines), _free(availability)
+    rows, free = source_rows(sources, lines), _free(availability)
 
     def write(out: NDArray[np.uint8]) -> int:
         return int(write_quotes(engine.descriptor, answers.columns, rows, free, header.as_of_us, out))
 
-    return (
-        written(lines, write)
-        + v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
-    )
+    return encode_with(lines, write) + head
 
 
 def _free(availability: QuoteAvailability | None) -> NDArray[np.int64]:
-    """The availability as `put_quotes` takes it, (lines, FREE_SIZE), (0, FREE_SIZE) for none."""
+    """The availability as `put_quotes` takes it: (lines, FREE_SIZE), or (0, FREE_SIZE) for none."""
     if availability is None:
         return np.zeros((0, FREE_SIZE), np.int64)
     totals = availability.totals

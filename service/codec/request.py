@@ -1,4 +1,4 @@
-"""What requests have in common, checked once when they come in; every failure is a `RequestRefusedError`."""
+"""Validation that requests have in common, made once when they are decoded; failures raise `RequestRefusedError`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,20 +25,20 @@ AsOfRequest = (
 )
 
 
-class WireLine(Protocol):
+class LineMessage(Protocol):
     """A line of any request."""
 
     @property
     def sku(self) -> str:
-        """The item."""
+        """The item's name."""
 
     @property
     def quantity_micros(self) -> int:
-        """How much."""
+        """In 10^-6 of the unit."""
 
     @property
     def uom(self) -> str:
-        """In which unit."""
+        """The unit; '' for the base unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,20 @@ class LineColumns:
 
 
 BLANKS = " \t"
-"""What names are trimmed of, in requests as in tables (`loaders.read.columns`)."""
+"""The characters that names are trimmed of, in requests as in tables (`loaders.read.columns`)."""
 
 
 NAMES = frozenset({"customer_id", "currency", "branch", "ship_to", "sku", "uom", "order_ref", "order_line"})
-"""Fields that hold a name of the dataset; ids and keys, which are nobody's to change, are none."""
+"""Fields with names of the dataset, which are trimmed; ids and keys are not."""
 
 
 def trimmed(name: str) -> str:
-    """A name as the loader reads it: without outer blanks."""
+    """A name as the loader reads it, without outer blanks."""
     return name.strip(BLANKS)
 
 
 def trim_names(message: Message, *fields: str) -> None:
-    """Trims those fields of a message that hold names."""
+    """Trims those of the fields that hold names."""
     for field in NAMES.intersection(fields):
         name = getattr(message, field)
         if name != trimmed(name):
@@ -72,15 +72,17 @@ def trim_names(message: Message, *fields: str) -> None:
 
 
 def parse(request: Message, raw: bytes) -> None:
-    """Reads a request from its bytes."""
+    """Decodes a request from its bytes."""
     try:
         request.ParseFromString(raw)
     except DecodeError as error:
-        raise RequestRefusedError(Reason.MALFORMED_REQUEST, "the bytes are no such message") from error
+        raise RequestRefusedError(
+            Reason.MALFORMED_REQUEST, f"the request is not a valid {request.DESCRIPTOR.name}"
+        ) from error
 
 
 def check_line_count(count: int) -> None:
-    """Refuses requests with no lines or too many."""
+    """Refuses requests without lines or with too many."""
     if not count:
         raise RequestRefusedError(Reason.NO_LINES, "the request has no lines")
     if count > LINES_MAX:
@@ -93,7 +95,7 @@ def check_line_count(count: int) -> None:
 
 
 def check_fields(request: Message, *fields: str) -> None:
-    """Trims names, and refuses those that are too long."""
+    """Trims the names among the fields, and refuses texts that are too long."""
     trim_names(request, *fields)
     for field in fields:
         if len(getattr(request, field).encode()) > FIELD_BYTES_MAX:
@@ -102,8 +104,8 @@ def check_fields(request: Message, *fields: str) -> None:
             )
 
 
-def line_columns(lines: Sequence[WireLine]) -> LineColumns:
-    """Reads lines, refusing names that are too long."""
+def line_columns(lines: Sequence[LineMessage]) -> LineColumns:
+    """The lines as columns; refuses names that are too long."""
     skus = [trimmed(line.sku).encode() for line in lines]
     uoms = [trimmed(line.uom).encode() for line in lines]
     _check_lengths("sku", skus, SKU_BYTES_MAX, Reason.SKU_TOO_LONG)
@@ -122,7 +124,7 @@ def _check_lengths(field: str, values: list[bytes], bytes_max: int, reason: Reas
 
 
 def branch_names(branches: Iterable[str]) -> tuple[bytes, ...]:
-    """The branches a request names, each once, in order."""
+    """The branches of a request, in order, without repetitions."""
     names = tuple(dict.fromkeys(trimmed(branch).encode() for branch in branches))
     if len(names) > BRANCHES_MAX:
         raise RequestRefusedError(
@@ -136,29 +138,29 @@ def branch_names(branches: Iterable[str]) -> tuple[bytes, ...]:
 
 
 def as_of(request: AsOfRequest) -> int | date | None:
-    """The instant asked about: microseconds since the epoch, a date, or None for now."""
+    """`as_of` of a request: microseconds since the epoch, a date, or None for now."""
     match request.WhichOneof("as_of"):
         case "as_of_time":
             stamp = request.as_of_time
             if not (_SECONDS_MIN <= stamp.seconds <= _SECONDS_MAX and 0 <= stamp.nanos <= 999_999_999):
                 raise RequestRefusedError(
-                    Reason.INVALID_AS_OF, "as_of_time is no instant of the years 0001 to 9999"
+                    Reason.INVALID_AS_OF, "as_of_time is not an instant of the years 0001 to 9999"
                 )
             return stamp.seconds * 1_000_000 + stamp.nanos // 1000
         case "as_of_date":
             day = parse_date(request.as_of_date)
             if day is None:
-                raise RequestRefusedError(Reason.INVALID_AS_OF, "as_of_date is no date YYYY-MM-DD")
+                raise RequestRefusedError(Reason.INVALID_AS_OF, "as_of_date is not a date YYYY-MM-DD")
             return day
         case _:
             return None
 
 
 def optional_date(field: str, text: str) -> date | None:
-    """A date of a policy, None for ''."""
+    """An optional date, None for ''."""
     day = parse_date(text) if text else None
     if text and day is None:
-        raise RequestRefusedError(Reason.INVALID_DATE, f"{field} is no date YYYY-MM-DD", field=field)
+        raise RequestRefusedError(Reason.INVALID_DATE, f"{field} is not a date YYYY-MM-DD", field=field)
     return day
 
 
@@ -168,4 +170,4 @@ def parse_date(text: str) -> date | None:
         day = date.fromisoformat(text)
     except ValueError:
         return None
-    return day if day.isoformat() == text else None  # fromisoformat takes weeks and YYYYMMDD too
+    return day if day.isoformat() == text else None  # fromisoformat also accepts week dates and YYYYMMDD

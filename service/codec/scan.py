@@ -1,5 +1,4 @@
-"""Requests that the compiled scanner reads (`scan_kernel`), without an object a line; the protobuf runtime reads the
-others."""
+"""Decodes price and quote requests with the compiled scanner (`scan_kernel`), without an object per line."""
 
 import threading
 from collections.abc import Sequence
@@ -13,38 +12,41 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.codec import scan_kernel as kernel
 from pricegrid.service.codec.request import LineColumns
 from pricegrid.service.limits import LINES_MAX
+from pricegrid.service.process.interpreted import are_interpreted
 
 
-class _Room(threading.local):
-    """Scratch of one thread. What is not used stays unmapped."""
+class _Scratch(threading.local):
+    """The buffers of one thread. Memory that is never used stays unmapped."""
 
     def __init__(self) -> None:
         self.head = np.zeros(kernel.HEAD_SIZE, np.int64)
         self.lines = np.empty((LINES_MAX, kn.LINE_SIZE), np.int64)
 
 
-_ROOM: Final = _Room()
+_SCRATCH: Final = _Scratch()
 
 
 class ScannedRequest(NamedTuple):
-    """What a PriceLinesRequest or QuoteLinesRequest asks, within all limits."""
+    """A decoded PriceLinesRequest or QuoteLinesRequest, within all limits."""
 
     customer_id: str
     lines: LineColumns
     currency: str
     branches: Sequence[str]
-    """As they are named, however often."""
+    """As in the request, with repetitions."""
     as_of_us: int | None
     snapshot_version: str
 
 
 def scan(raw: bytes) -> ScannedRequest | None:
-    """Reads a request; None: the runtime must look at it."""
-    room = _ROOM
-    count = kernel.scan_request(np.frombuffer(raw, np.uint8), room.head, room.lines, kernel.LIMITS)
+    """Decodes a request; None: the protobuf runtime has to decode it."""
+    if are_interpreted():
+        return None
+    scratch = _SCRATCH
+    count = kernel.scan_request(np.frombuffer(raw, np.uint8), scratch.head, scratch.lines, kernel.LIMITS)
     if count < 0:
         return None
-    head, lines = room.head.tolist(), room.lines[:count]
+    head, lines = scratch.head.tolist(), scratch.lines[:count]
 
     def text(column: int) -> str:
         return raw[head[column] : head[column] + head[column + 1]].decode()

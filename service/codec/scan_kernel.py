@@ -1,11 +1,14 @@
-"""Compiled: requests from their bytes to arrays, without an object a line.
+"""Compiled: decodes price and quote requests into arrays, without an object per line.
 
-`scan_request` takes what clients send: fields in the order of their numbers, each at most once, lengths and numbers in
-their shortest form, names in ASCII without outer blanks. Whatever else comes it leaves to the protobuf runtime
-(UNUSUAL), so that what is accepted, and what it means, is never decided here alone.
+One pass over the bytes, in the order of the message: read a tag, read the length, then either note where a text begins
+and ends or read the nested message (a line, an instant). Texts are not copied; arrays hold offsets into the request.
 
-Written once for tables (`pricing_engine.kernels.tables`), which check no bounds, and for plain arrays, whose bounds
-numba can check.
+The scanner accepts only the canonical form that clients send: fields in ascending order, each at most once, lengths and
+numbers in their shortest form, names in ASCII without outer blanks, all within the limits. For anything else it returns
+NEEDS_RUNTIME and the protobuf runtime decodes the request, so the scanner never decides alone what is valid.
+
+The functions work on tables (`pricing_engine.kernels.tables`), which check no bounds, and on numpy arrays, whose bounds
+numba can check in tests.
 """
 
 import numpy as np
@@ -14,17 +17,17 @@ from numba import njit
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 
-# head (16,): what a request says besides its lines; texts are [start, start + length) of its bytes
+# head (HEAD_SIZE,): the fields of a request besides its lines; a text is [start, start + length) of the request
 (
     HEAD_LINES,
     HEAD_CUSTOMER,
     HEAD_CUSTOMER_LENGTH,
     HEAD_CURRENCY,
     HEAD_CURRENCY_LENGTH,
-    HEAD_BRANCHES,  # where the first one's tag is
+    HEAD_BRANCHES,  # offset of the first branch's tag
     HEAD_BRANCHES_END,
     HEAD_BRANCH_COUNT,
-    HEAD_BRANCH,  # the first one
+    HEAD_BRANCH,  # the first branch
     HEAD_BRANCH_LENGTH,
     HEAD_VERSION,
     HEAD_VERSION_LENGTH,
@@ -33,13 +36,13 @@ from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, 
     HEAD_SIZE,
 ) = range(15)
 
-UNUSUAL = -1
-"""Not for the kernels: the protobuf runtime must look at it."""
-MORE_ROOM = -2
-"""There are more lines than the caller has room for, as HEAD_LINES says, or the answer is longer."""
+NEEDS_RUNTIME = -1
+"""The request is not in canonical form, or beyond a limit: the protobuf runtime has to decode it."""
+BUFFER_FULL = -2
+"""The output does not fit: the request has more lines (HEAD_LINES) than `lines`, or the response is longer."""
 VARINT, FIXED64, TEXT = 0, 1, 2  # wire types
 LIMITS = (LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX, FIELD_BYTES_MAX)
-"""What a request may hold, as `scan_request` takes it."""
+"""The limits of a request, as `scan_request` takes them."""
 _LENGTH_BYTES_MAX = 4
 _MICROS = 1_000_000
 _SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z
@@ -48,7 +51,7 @@ _SIGN = -(2**63)
 
 @njit(cache=True, inline="always")
 def _length(raw, at, end):  # type: ignore[no-untyped-def]
-    """(length, where its content begins) of a field whose length is at `at`; -1 where it is unusual."""
+    """(length, start of the content) of the field whose length is at `at`; length -1: not canonical."""
     value, shift = np.int64(0), np.int64(0)
     for _ in range(_LENGTH_BYTES_MAX):
         if at >= end:
@@ -66,7 +69,7 @@ def _length(raw, at, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def read_number(raw, at, end):  # type: ignore[no-untyped-def]
-    """(int64, where the next field begins) of the varint at `at`; -1 for the place where it is unusual."""
+    """(int64, start of the next field) of the varint at `at`; start -1: not canonical."""
     value, shift = np.int64(0), np.int64(0)
     while at < end:
         byte = np.int64(raw[at])
@@ -89,8 +92,8 @@ def _is_ascii(raw, at, length):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _is_plain(raw, at, length):  # type: ignore[no-untyped-def]
-    """Whether a text is a name as it stands: ASCII, without blanks to trim."""
+def _is_trimmed_ascii(raw, at, length):  # type: ignore[no-untyped-def]
+    """Whether a text is a name as it is: ASCII, without blanks to trim."""
     if length == 0:
         return True
     first, last = raw[at], raw[at + length - 1]
@@ -101,13 +104,13 @@ def _is_plain(raw, at, length):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped-def]
-    """Read the PriceLine in [at, end) into a row of `lines`; False: unusual."""
+    """Decode the PriceLine in [at, end) into a row of `lines`; False: not canonical."""
     line[kn.LINE_SKU] = line[kn.LINE_SKU_LENGTH] = 0
     line[kn.LINE_UOM] = line[kn.LINE_UOM_LENGTH] = 0
     line[kn.LINE_QUANTITY] = 0
     if at < end and raw[at] == (1 << 3 | TEXT):
         length, at = _length(raw, at + 1, end)
-        if length < 0 or length > sku_max or not _is_plain(raw, at, length):
+        if length < 0 or length > sku_max or not _is_trimmed_ascii(raw, at, length):
             return False
         line[kn.LINE_SKU], line[kn.LINE_SKU_LENGTH] = at, length
         at += length
@@ -118,7 +121,7 @@ def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped
         line[kn.LINE_QUANTITY] = quantity
     if at < end and raw[at] == (3 << 3 | TEXT):
         length, at = _length(raw, at + 1, end)
-        if length < 0 or length > uom_max or not _is_plain(raw, at, length):
+        if length < 0 or length > uom_max or not _is_trimmed_ascii(raw, at, length):
             return False
         line[kn.LINE_UOM], line[kn.LINE_UOM_LENGTH] = at, length
         at += length
@@ -127,7 +130,7 @@ def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped
 
 @njit(cache=True)
 def _scan_instant(raw, at, end, head):  # type: ignore[no-untyped-def]
-    """Read the Timestamp in [at, end); False: unusual, or no instant from 1970 to 9999."""
+    """Decode the Timestamp in [at, end); False: not canonical, or not an instant from 1970 to 9999."""
     seconds = nanos = np.int64(0)
     if at < end and raw[at] == (1 << 3 | VARINT):
         seconds, at = read_number(raw, at + 1, end)
@@ -146,15 +149,15 @@ def _scan_instant(raw, at, end, head):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _scan_text(raw, at, length, head, column, bytes_max):  # type: ignore[no-untyped-def]
     head[column], head[column + 1] = at, length
-    return length <= bytes_max and _is_plain(raw, at, length)
+    return length <= bytes_max and _is_trimmed_ascii(raw, at, length)
 
 
 @njit(cache=True)
 def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
-    """Read a PriceLinesRequest or QuoteLinesRequest: how many lines it has, UNUSUAL or MORE_ROOM.
+    """Decode a PriceLinesRequest or QuoteLinesRequest; returns the number of lines, NEEDS_RUNTIME or BUFFER_FULL.
 
-    `raw` u8; `head` (HEAD_SIZE,) and `lines` (rows, 5) int64, written; `limits` = (lines, bytes of a SKU, of a unit, of
-    any other text). Both messages have the same fields, but for PriceLines taking one branch at most.
+    `raw` u8; `head` (HEAD_SIZE,) and `lines` (rows, 5) int64 are written; `limits` = (lines, bytes of a SKU, of a unit,
+    of any other text). Both messages have the same fields, except that PriceLines has at most one branch.
     """
     lines_max, sku_max, uom_max, text_max = limits
     for column in range(HEAD_SIZE):
@@ -164,11 +167,11 @@ def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
         tag, field = at, np.int64(raw[at]) >> 3
         is_repeated = field == 2 or field == 4
         if raw[at] & 7 != TEXT or field < before or (field == before and not is_repeated):
-            return UNUSUAL
+            return NEEDS_RUNTIME
         before = field
         length, at = _length(raw, at + 1, end)
         if length < 0:
-            return UNUSUAL
+            return NEEDS_RUNTIME
         fits = True
         if field == 2:
             if count < len(lines):
@@ -183,7 +186,7 @@ def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
                 head[HEAD_BRANCHES] = tag
                 fits = _scan_text(raw, at, length, head, HEAD_BRANCH, text_max)
             else:
-                fits = length <= text_max and _is_plain(raw, at, length)
+                fits = length <= text_max and _is_trimmed_ascii(raw, at, length)
             head[HEAD_BRANCH_COUNT] += 1
             head[HEAD_BRANCHES_END] = at + length
         elif field == 5:
@@ -191,11 +194,11 @@ def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
         elif field == 7:
             fits = _scan_text(raw, at, length, head, HEAD_VERSION, text_max)
         else:
-            return UNUSUAL
+            return NEEDS_RUNTIME
         if not fits:
-            return UNUSUAL
+            return NEEDS_RUNTIME
         at += length
     head[HEAD_LINES] = count
     if count == 0 or count > lines_max:
-        return UNUSUAL
-    return MORE_ROOM if count > len(lines) else count
+        return NEEDS_RUNTIME
+    return BUFFER_FULL if count > len(lines) else count

@@ -1,1 +1,1 @@
-"""What the ERP says in real time, laid over the answers of the matrices; and what operators have flagged."""
+"""Overlays the answers of the matrices with real-time prices and stock of an ERP, and with operator flags."""

@@ -1,4 +1,4 @@
-"""Joins an ERP's gateway to the services of a process: what `--erp-config` switches on."""
+"""Wires an ERP's gateway into the services of a process: what `--erp-config` enables."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from time import monotonic
 
 from pricegrid.cache.open import open_value_cache
 from pricegrid.cache.protocol import ValueCache
-from pricegrid.erp.control import ErpControl
 from pricegrid.erp.dead_letters import DeadLetterFile, DeadLetterSink
 from pricegrid.erp.gateway import ErpGateway
 from pricegrid.erp.observe import ErpMetrics, NoErpMetrics
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import ParityFile, ParitySampler
 from pricegrid.erp.settings import ErpSettings, read_settings
 from pricegrid.service.clock import now_us
@@ -19,7 +19,7 @@ from pricegrid.service.erp_overlay.stock import ErpStock
 from pricegrid.service.rpc.call import Caller
 
 CACHE_FOLDER = "cache"
-"""Of the store: validated answers, shared by the processes of a host."""
+"""The folder of the store with validated answers, shared by the processes of a host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class ErpFallback:
     cache: ValueCache
 
     def bounded(self, caller: Caller) -> Caller:
-        """The caller of a request that asks for more than one thing: all of it together waits `request_wait_ms`."""
+        """The caller with a deadline of `request_wait_ms` from now, which the ERP calls of one request share."""
         until_s = monotonic() + self.gateway.settings.limits.request_wait_ms / 1000
         if caller.deadline_s is not None and caller.deadline_s <= until_s:
             return caller
         return caller._replace(deadline_s=until_s)
 
     def close(self) -> None:
-        """Ends the ERP's threads."""
+        """Stops the ERP's threads."""
         if self.sampler is not None:
             self.sampler.close()
         self.gateway.close()
@@ -57,9 +57,9 @@ def open_erp(
     dead_letters: DeadLetterSink | None = None,
     sample: bool = True,
 ) -> ErpFallback:
-    """Starts the gateway, and the parity sampler unless it is off. Raises ErpConfigError; the ERP need not answer."""
+    """Starts the gateway, and the parity sampler unless disabled. Raises ErpConfigError; the ERP need not be up."""
     metrics = metrics or NoErpMetrics()
-    control = ErpControl(store)
+    flags = OperatorFlags(store)
     kept = cache or open_value_cache(store / CACHE_FOLDER)
     gateway = ErpGateway(
         settings,
@@ -67,19 +67,19 @@ def open_erp(
         dead_letters or DeadLetterFile(store),
         metrics,
         clock_us,
-        invalidated=lambda customer, sku, at_us: control.state().is_invalidated(customer, sku, at_us),
+        invalidated=lambda customer, sku, at_us: flags.state().is_invalidated(customer, sku, at_us),
     )
     gateway.start()
     sampler = None
     if sample and settings.parity.sample_per_million:
-        sampler = ParitySampler(settings.parity, gateway, ParityFile(store), control, metrics, clock_us)
+        sampler = ParitySampler(settings.parity, gateway, ParityFile(store), flags, metrics, clock_us)
         sampler.start()
-    prices = ErpPrices(gateway, control, sampler, clock_us)
-    return ErpFallback(prices, ErpStock(gateway, control, clock_us), gateway, sampler, kept)
+    prices = ErpPrices(gateway, flags, sampler, clock_us)
+    return ErpFallback(prices, ErpStock(gateway, flags, clock_us), gateway, sampler, kept)
 
 
 def open_worker_erp(config: Path, store: Path, *, metrics: bool) -> ErpFallback:
-    """As a serving process opens it, from its configuration file."""
+    """`open_erp` for a worker, from its configuration file."""
     counted: ErpMetrics | None = None
     if metrics:
         from pricegrid.service.erp_overlay.metrics import PrometheusErpMetrics

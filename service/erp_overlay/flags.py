@@ -1,39 +1,39 @@
-"""What operators have flagged in a store, laid over answers (P13): with and without an ERP, while servers run."""
+"""Makes exceptions of lines that operators have flagged (P13), with and without an ERP, while servers run."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.erp.control import LOOK_S, NO_FLAGS, ControlState, ErpControl
+from pricegrid.erp.operator_flags import NO_FLAGS, RELOAD_S, FlagSet, OperatorFlags
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
 from pricegrid.service.process.snapshots import LoadedSnapshot
 
-_LOOK_US = int(LOOK_S * 1_000_000)
+_RELOAD_US = int(RELOAD_S * 1_000_000)
 _ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 
 
 class Flagging:
-    """Marks flagged lines; the store is looked at a few times a second. Safe to call from many threads."""
+    """Flags lines; checks the store for new flags a few times a second. Safe to call from many threads."""
 
-    def __init__(self, control: ErpControl) -> None:
-        self._control = control
-        self._seen_us = -_LOOK_US
+    def __init__(self, flags: OperatorFlags) -> None:
+        self._flags = flags
+        self._seen_us = -_RELOAD_US
         self._seen = NO_FLAGS
 
-    def state(self) -> ControlState:
-        """What is flagged now."""
-        return self._control.state()
+    def state(self) -> FlagSet:
+        """The current flags."""
+        return self._flags.state()
 
-    def state_at(self, now_us: int) -> ControlState:
-        """The same for plain requests, which know the time: a number to compare is all that it costs most of them."""
-        if not 0 <= now_us - self._seen_us < _LOOK_US:
-            self._seen = self._control.state()
+    def state_at(self, now_us: int) -> FlagSet:
+        """The current flags, for the fast path, which knows the time: mostly the cost is one comparison."""
+        if not 0 <= now_us - self._seen_us < _RELOAD_US:
+            self._seen = self._flags.state()
             self._seen_us = now_us
         return self._seen
 
-    def mark(self, loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
-        """Marks the lines that nothing else makes exceptions, in place: the last of P13's reasons."""
+    def flag_lines(self, loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
+        """Makes exceptions of flagged lines that have no other reason, the last of P13's, in place."""
         state = self.state()
         if not state.flags:
             return
@@ -44,8 +44,8 @@ class Flagging:
             flagged |= np.fromiter((sku.decode() in skus for sku in ask.skus), bool, len(ask.skus))
         if books := state.flagged("book", loaded.version):
             ordinals = [book for book in set(answers.book.tolist()) if book >= 0]
-            marked = [book for book in ordinals if loaded.engine.book_id(book) in books]
-            flagged |= np.isin(answers.book, marked)
+            own = [book for book in ordinals if loaded.engine.book_id(book) in books]
+            flagged |= np.isin(answers.book, own)
         answered = np.isin(answers.status, _ANSWERED)
-        unmarked = answers.exception == ExceptionReason.NONE
-        answers.columns[flagged & answered & unmarked, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
+        ordinary = answers.exception == ExceptionReason.NONE
+        answers.columns[flagged & answered & ordinary, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED

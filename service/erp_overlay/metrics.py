@@ -1,4 +1,4 @@
-"""Counters of the ERP for Prometheus, with children bound beforehand (see `service.rpc.metrics`)."""
+"""The metrics of ERP calls for Prometheus, with labels bound once (see `service.rpc.metrics`)."""
 
 import threading
 
@@ -7,7 +7,7 @@ from pricegrid.erp.protocol import Refusal
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BOOKS_MAX = 1_000
-"""Books with counters of their own; the others count as `(other)`: a label for each of a million is none."""
+"""Books with counters of their own; the others count as `(other)`, to bound the number of labels."""
 OTHER = "(other)"
 
 
@@ -19,8 +19,10 @@ class PrometheusErpMetrics:
 
         calls = Counter("pricegrid_erp_calls", "Calls of the ERP by outcome.", ("outcome",))
         turned = Counter("pricegrid_erp_turned_away", "Calls of the ERP that were not made.", ("why",))
-        refused = Counter("pricegrid_erp_refused_answers", "Answers of the ERP not used.", ("reason",))
-        lines = Counter("pricegrid_erp_lines", "Lines that the ERP should answer, by result.", ("result",))
+        refused = Counter(
+            "pricegrid_erp_refused_answers", "Answers of the ERP that were refused.", ("reason",)
+        )
+        lines = Counter("pricegrid_erp_lines", "Lines for the ERP, by result.", ("result",))
         probes = Counter("pricegrid_erp_probes", "Probes of an ERP that did not answer.", ("answered",))
         changes = Counter("pricegrid_erp_breaker_changes", "Changes of the circuit breaker.", ("state",))
         state = Gauge(
@@ -29,10 +31,12 @@ class PrometheusErpMetrics:
             multiprocess_mode="livesum",
         )
         self._seconds = Histogram(
-            "pricegrid_erp_call_seconds", "Time of a call of the ERP.", buckets=BUCKETS_S
+            "pricegrid_erp_call_seconds", "Duration of a call of the ERP.", buckets=BUCKETS_S
         )
-        self._retries = Counter("pricegrid_erp_retries", "Calls of the ERP made again.")
-        self._coalesced = Counter("pricegrid_erp_coalesced_lines", "Lines that waited for an equal question.")
+        self._retries = Counter("pricegrid_erp_retries", "Retried calls of the ERP.")
+        self._coalesced = Counter(
+            "pricegrid_erp_coalesced_lines", "Lines that shared the call of an equal question."
+        )
         self._compared = Counter(
             "pricegrid_parity_checks", "Ordinary prices compared with the ERP's.", ("book_id",)
         )

@@ -1,4 +1,4 @@
-"""The marks of lines that the ERP answered, for those who write answers."""
+"""Price sources: which prices of a response are the ERP's, and how old they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from pricegrid import v1
 
 
 @dataclass(frozen=True, slots=True)
-class PriceMark:
-    """Where the price of one line comes from, if not from the matrices."""
+class LineSource:
+    """The source of a line's price that is not from the matrices."""
 
     source: v1.PriceSource
     age_ms: int
-    """Since the ERP said so."""
+    """Since the ERP's answer."""
 
 
-Marks = Mapping[int, PriceMark]
-NO_MARKS: Final[Marks] = {}
+PriceSources = Mapping[int, LineSource]
+NO_PRICE_SOURCES: Final[PriceSources] = {}
 
 
-def mark_rows(marks: Marks, lines: int) -> NDArray[np.int64]:
-    """The marks as `encode_kernel` takes them, (lines, 2): PriceSource, 0 for the matrices', and its age, -1 for none;
-    (0, 2) where no line is marked."""
-    rows = np.zeros((lines if marks else 0, 2), np.int64)
+def source_rows(sources: PriceSources, lines: int) -> NDArray[np.int64]:
+    """The sources as `encode_kernel` takes them, (lines, 2): PriceSource, 0 for the matrices, and the age in ms, -1 for
+    none; (0, 2) when all prices are from the matrices."""
+    rows = np.zeros((lines if sources else 0, 2), np.int64)
     rows[:, 1] = -1
-    for line, mark in marks.items():
-        rows[line] = mark.source, mark.age_ms
+    for line, own in sources.items():
+        rows[line] = own.source, own.age_ms
     return rows

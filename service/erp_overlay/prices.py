@@ -1,8 +1,8 @@
-"""Exceptions of P13 brought to the ERP, and what comes back laid over the answers of the matrices (docs/erp.md).
+"""Asks the ERP for the prices of exceptions (P13), and overlays the answers of the matrices with them (docs/erp.md).
 
-A line that the ERP answers carries the ERP's price, no book, and no exception any more. One that it does not answer in
-time keeps its exception, and the newest word there is: the last known price of the ERP, marked with its age, or
-the matrix price of a snapshot that was made after it. Other lines are never touched.
+A line that the ERP answers gets the ERP's price, no book, and loses its exception. A line that it does not answer in
+time keeps its exception and gets the newer of two prices: the ERP's last known one, with its age, or the matrix price
+of a snapshot made after that. Other lines are not changed.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid import v1
-from pricegrid.erp.control import ErpControl
-from pricegrid.erp.gateway import Answer, ErpGateway, looking_until_s
+from pricegrid.erp.gateway import Answer, ErpGateway, lookup_deadline_s
 from pricegrid.erp.observe import LineResult
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import ParitySampler
 from pricegrid.erp.validation import PriceCheck
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
@@ -24,38 +24,38 @@ from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
 from pricegrid.pricing_engine.rules.money import extended_price_micros
 from pricegrid.service.erp_overlay.flags import Flagging
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS, Marks, PriceMark
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, LineSource, PriceSources
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller
 
 ENCODING_S: Final = 0.02
-"""Left of the caller's deadline for writing the answer, at least."""
+"""The least time to leave of the caller's deadline for encoding the response."""
 
 
 class ErpPrices:
-    """Lays the ERP's prices over answers. Safe to call from many threads."""
+    """Overlays answers with the ERP's prices. Safe to call from many threads."""
 
     def __init__(
         self,
         gateway: ErpGateway,
-        control: ErpControl,
+        flags: OperatorFlags,
         sampler: ParitySampler | None,
         now_us: Callable[[], int],
     ) -> None:
         self.gateway = gateway
-        self._flagging = Flagging(control)
+        self._flagging = Flagging(flags)
         self._sampler = sampler
         self._now_us = now_us
 
     def has_flags(self) -> bool:
-        """Whether operators have flagged anything: then no request is plain."""
+        """Whether operators have flagged anything: then every request needs the general path."""
         return bool(self._flagging.state().flags)
 
     def is_due(self, lines: int) -> bool:
-        """Draws whether a request of so many lines is to be compared with the ERP."""
+        """Draws at random whether to compare a request with that many lines with the ERP."""
         return self._sampler is not None and self._sampler.is_due(lines)
 
-    def lay_over(
+    def overlay(
         self,
         loaded: LoadedSnapshot,
         ask: PriceAsk,
@@ -63,27 +63,27 @@ class ErpPrices:
         caller: Caller,
         *,
         is_due: bool = False,
-    ) -> Marks:
-        """Asks the ERP for the exceptions among the answers, which are changed in place; the lines it marked.
+    ) -> PriceSources:
+        """Asks the ERP for the exceptions among the answers and changes these in place; returns the price sources.
 
-        `is_due`: it was drawn already that this request is to be compared.
+        `is_due`: the caller has drawn already that this request is to be compared.
         """
-        self._flagging.mark(loaded, ask, answers)
+        self._flagging.flag_lines(loaded, ask, answers)
         exceptions = np.flatnonzero(answers.exception)
         due = is_due or self.is_due(len(ask.skus))
         if self._sampler is not None and due and len(exceptions) < len(ask.skus):
             self._sampler.offer(loaded, ask, answers)
         if not len(exceptions):
-            return NO_MARKS
+            return NO_PRICE_SOURCES
         deadline_s = erp_deadline_s(caller, self.gateway)
         checks = {}
-        until_s = looking_until_s(deadline_s)
+        until_s = lookup_deadline_s(deadline_s)
         for line in exceptions.tolist():
             if monotonic() >= until_s:
-                break  # the lines that are left keep their exception
+                break  # the remaining lines keep their exception
             checks[line] = price_check(loaded, ask, answers, line)
         found = self.gateway.prices(list(checks.values()), deadline_s)
-        marks = {}
+        sources = {}
         now_us = self._now_us()
         for (line, check), answer in zip(checks.items(), found, strict=True):
             if answer is None or self._is_older(answer, answers, loaded, line):
@@ -92,12 +92,12 @@ class ErpPrices:
                 source = v1.PriceSource.PRICE_SOURCE_ERP_CACHED
                 if answer.result is LineResult.ERP:
                     source = v1.PriceSource.PRICE_SOURCE_ERP
-                marks[line] = PriceMark(source, max(0, now_us - answer.asked_at_us) // 1000)
-        return marks
+                sources[line] = LineSource(source, max(0, now_us - answer.asked_at_us) // 1000)
+        return sources
 
     @staticmethod
     def _is_older(answer: Answer, answers: PriceAnswers, loaded: LoadedSnapshot, line: int) -> bool:
-        """Whether the matrices have the newer word than a last known price."""
+        """Whether the matrix price is newer than the last known price of the ERP."""
         return (
             answer.result is LineResult.LAST_KNOWN
             and answers.status[line] == LineStatus.OK
@@ -107,7 +107,7 @@ class ErpPrices:
 
 
 def erp_deadline_s(caller: Caller, gateway: ErpGateway) -> float:
-    """Until when a request waits for the ERP, of the monotonic clock: within what is left to the caller."""
+    """When a request stops waiting for the ERP, on the monotonic clock: within the caller's deadline."""
     wait_s = gateway.settings.limits.request_wait_ms / 1000
     left_s = caller.left_s()
     if left_s is not None:
@@ -116,7 +116,7 @@ def erp_deadline_s(caller: Caller, gateway: ErpGateway) -> float:
 
 
 def price_check(loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers, line: int) -> PriceCheck:
-    """One line as the ERP is asked: names in full, and what the matrices say."""
+    """The question to the ERP for one line, with explicit names, and the matrix price."""
     sku = ask.skus[line].decode()
     question = PriceQuestion(
         customer_id=ask.customer_id,
@@ -133,7 +133,7 @@ def price_check(loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers, li
 
 
 def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
-    """Writes one answer of the ERP; whether there is a price."""
+    """Writes one answer of the ERP into a row; returns whether it has a price."""
     price = answer.price
     if price is None:
         return False
@@ -141,7 +141,7 @@ def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
     if known:
         row[kn.ANSWER_EXCEPTION] = ExceptionReason.NONE
     row[kn.ANSWER_VALID_UNTIL] = price.valid_until_us
-    if price.unit_price_micros is None:  # confirmed: there is none
+    if price.unit_price_micros is None:  # the ERP confirms that there is none
         if row[kn.ANSWER_STATUS] == LineStatus.ERP_UNAVAILABLE:
             row[kn.ANSWER_STATUS] = LineStatus.NO_PRICE
         return False
@@ -158,10 +158,10 @@ def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
     return True
 
 
-def erp_document(answers: PriceAnswers, marks: Marks) -> dict[str, object] | None:
-    """What an explanation says of the ERP; None: it was not asked, or its word changed nothing."""
-    if 0 not in marks:
+def erp_document(answers: PriceAnswers, sources: PriceSources) -> dict[str, object] | None:
+    """The ERP's part of an explanation; None: its answer was not used."""
+    if 0 not in sources:
         return None
     price = Decimal(int(answers.unit_price_micros[0])) / MICROS
-    source = v1.PriceSource.Name(marks[0].source).removeprefix("PRICE_SOURCE_")
-    return {"source": source, "unit_price": f"{price:f}", "age_ms": marks[0].age_ms}
+    source = v1.PriceSource.Name(sources[0].source).removeprefix("PRICE_SOURCE_")
+    return {"source": source, "unit_price": f"{price:f}", "age_ms": sources[0].age_ms}

@@ -1,7 +1,7 @@
-"""Stock that nobody knows here, and of flagged items, asked from the ERP and laid over what the positions say.
+"""Asks the ERP for unknown stock and the stock of flagged items, and overlays the positions with it.
 
-The ERP tells one figure: the lowest balance from today on. It stands for all three sources, as old as the ERP's word; a
-last known one is STALE. Days to come (`projected`) and promises stay with the positions.
+The ERP returns one figure, the lowest balance from today on. It stands for all three sources, with the age of the ERP's
+answer; a last known one is STALE. Projected availability and promises always come from the positions.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from fractions import Fraction
 import numpy as np
 
 from pricegrid.atp.model import AvailabilityStatus, CheckAnswers, CheckAsk, Freshness
-from pricegrid.erp.control import ErpControl
 from pricegrid.erp.gateway import Answer, ErpGateway
 from pricegrid.erp.observe import LineResult
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.protocol import StockQuestion
 from pricegrid.pricing_engine.model import INT64_MAX, MICROS
 from pricegrid.service.erp_overlay.prices import erp_deadline_s
@@ -20,40 +20,40 @@ from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller
 
 NOW_US = 60_000_000
-"""A question about an instant this far from now is not one about today's stock."""
+"""A request as of an instant further from now than this does not ask for today's stock."""
 
 
 class ErpStock:
-    """Lays the ERP's stock over answers. Safe to call from many threads."""
+    """Overlays answers with the ERP's stock. Safe to call from many threads."""
 
-    def __init__(self, gateway: ErpGateway, control: ErpControl, now_us: Callable[[], int]) -> None:
+    def __init__(self, gateway: ErpGateway, flags: OperatorFlags, now_us: Callable[[], int]) -> None:
         self._gateway = gateway
-        self._control = control
+        self._flags = flags
         self._now_us = now_us
 
-    def lay_over(self, loaded: LoadedSnapshot, ask: CheckAsk, answers: CheckAnswers, caller: Caller) -> None:
-        """Asks the ERP for what is unknown or flagged among the answers, which are changed in place."""
+    def overlay(self, loaded: LoadedSnapshot, ask: CheckAsk, answers: CheckAnswers, caller: Caller) -> None:
+        """Asks the ERP for the unknown and flagged among the answers and changes these in place."""
         if abs(ask.as_of_us - self._now_us()) > NOW_US:
             return
         branches = len(answers.branches)
         wanted = answers.status == AvailabilityStatus.UNKNOWN_STOCK
-        if skus := self._control.state().flagged("sku", loaded.version):
+        if skus := self._flags.state().flagged("sku", loaded.version):
             flagged = np.fromiter((sku.decode() in skus for sku in ask.skus), bool, len(ask.skus))
             wanted |= np.repeat(flagged, branches) & (answers.status == AvailabilityStatus.OK)
-        places = np.flatnonzero(wanted).tolist()
-        if not places:
+        pairs = np.flatnonzero(wanted).tolist()
+        if not pairs:
             return
         questions = [
             StockQuestion(
                 ask.skus[at // branches].decode(), ask.branches[at % branches].decode(), ask.as_of_us
             )
-            for at in places
+            for at in pairs
         ]
         found = self._gateway.stock(questions, erp_deadline_s(caller, self._gateway))
-        for at, question, answer in zip(places, questions, found, strict=True):
+        for at, question, answer in zip(pairs, questions, found, strict=True):
             if answer is not None:
                 _lay(loaded, ask, answers, at, question, answer)
-        for line in {at // branches for at in places}:
+        for line in {at // branches for at in pairs}:
             own = slice(line * branches, (line + 1) * branches)
             total = int(answers.available_micros[own].astype(object).sum())
             answers.total_available_micros[line] = min(total, INT64_MAX)
@@ -67,7 +67,7 @@ def _lay(
     question: StockQuestion,
     answer: Answer,
 ) -> None:
-    """Writes one answer: in whole asked units where one is named, rounded down (A6)."""
+    """Writes one answer; if the line names a unit, in whole units, rounded down (A6)."""
     line = at // len(answers.branches)
     uom = ask.uoms[line].decode()
     factor = loaded.engine.unit_factor(question.sku, uom) if uom else Fraction(1)

@@ -1,1 +1,1 @@
-"""Simple requests from their bytes to the bytes of their answer in one compiled call."""
+"""Simple requests from their bytes to the bytes of their response, in one compiled call."""

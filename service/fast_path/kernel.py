@@ -1,7 +1,16 @@
 """Compiled: a simple request from its bytes to the bytes of its response, in one call.
 
-Requests that are not simple (see `service.codec.scan_kernel`, `atp.kernels.quote` and the codes below) take the general
-path, which answers everything and agrees with this one byte for byte.
+`answer` runs the steps of the general path in the same order, each by the kernel of its package:
+
+1. Scan the request into `head` and `lines` (`service.codec.scan_kernel`).
+2. Look up customer, currency and branch (`_fill_ask`).
+3. For a quote, find the window: the days of the requested branches as of that second (`_window_of`). Windows are made
+   in Python; a table of the workspace memoizes them. Without one, return NEEDS_WINDOW and be called again.
+4. Price the lines, flag exceptions, then compute their availability and promise days (`_resolve`).
+5. Encode the response into the workspace's buffer (`service.codec.encode_kernel`), or return BUFFER_FULL.
+
+As soon as a step meets something that it does not handle (an unknown name, a line for the ERP, a kit), the answer is
+NEEDS_GENERAL_PATH. The general path answers every request, and a simple one with the same bytes.
 """
 
 import numpy as np
@@ -45,48 +54,47 @@ from pricegrid.service.codec.scan_kernel import (
     HEAD_VERSION,
     HEAD_VERSION_LENGTH,
     LIMITS,
-    UNUSUAL,
     scan_request,
 )
 from pricegrid.service.limits import LINES_MAX, PAIRS_MAX
 from pricegrid.service.rpc.response import COUNTS, STATUSES
 
 CURRENCY_MINOR, CURRENCY_THRESHOLD = range(2)  # currencies (n, 2): see kernel.ASK_MINOR and ASK_THRESHOLD
-# desk (DESK_SIZE,): addresses of arrays with how long they are, and numbers
+# workspace (WS_SIZE,): addresses of arrays, their lengths, and numbers
 (
-    DESK_DESCRIPTOR,  # of `tables.describe`
-    DESK_CURRENCIES,
-    DESK_CURRENCY_COUNT,
-    DESK_FLAGGED_CUSTOMERS,  # ordinals, sorted
-    DESK_FLAGGED_CUSTOMER_COUNT,
-    DESK_FLAGGED_ITEMS,
-    DESK_FLAGGED_ITEM_COUNT,
-    DESK_GRACE,
-    DESK_CREATED,  # microseconds since the epoch
-    DESK_VERSION,
-    DESK_VERSION_LENGTH,
-    DESK_DESCRIBED,  # as `quote_lines` takes it; 0: there is no availability
-    DESK_WINDOWS,  # (WINDOWS, KNOWN_SIZE)
-    DESK_COUNTS,  # COUNTS, of the lines answered so far
-    DESK_HEAD,  # scratch from here on
-    DESK_ASK,
-    DESK_LINES,  # LINES_MAX rows, as the next three
-    DESK_ANSWERS,
-    DESK_ASKED,
-    DESK_FREE,
-    DESK_OUT,
-    DESK_OUT_LENGTH,
-    DESK_COUNT,  # lines that were answered
-    DESK_FREE_COUNT,  # and those of them with availability
-    DESK_SLOT,  # where the window that is needed belongs
-    DESK_OWN_BRANCH,  # the customer's, which it is for; -1: the branches that the request names
-    DESK_SIZE,
+    WS_DESCRIPTOR,  # of `tables.describe`
+    WS_CURRENCIES,
+    WS_CURRENCY_COUNT,
+    WS_FLAGGED_CUSTOMERS,  # ordinals, sorted
+    WS_FLAGGED_CUSTOMER_COUNT,
+    WS_FLAGGED_ITEMS,
+    WS_FLAGGED_ITEM_COUNT,
+    WS_GRACE,
+    WS_CREATED,  # microseconds since the epoch
+    WS_VERSION,
+    WS_VERSION_LENGTH,
+    WS_DESCRIBED,  # as `quote_lines` takes it; 0: there is no availability
+    WS_WINDOWS,  # (WINDOWS, MEMO_SIZE)
+    WS_COUNTS,  # (COUNTS,) lines answered so far, by status
+    WS_HEAD,  # from here on: scratch
+    WS_ASK,
+    WS_LINES,  # LINES_MAX rows, like the next three
+    WS_ANSWERS,
+    WS_ASKED,
+    WS_FREE,
+    WS_OUT,
+    WS_OUT_LENGTH,
+    WS_COUNT,  # out: the number of lines
+    WS_FREE_COUNT,  # out: how many of them have availability
+    WS_SLOT,  # out: the slot of the window that is needed
+    WS_OWN_BRANCH,  # out: the customer's branch, for which it is needed; -1: for the branches that the request names
+    WS_SIZE,
 ) = range(27)
-# windows (WINDOWS, KNOWN_SIZE): the second and the branches that one is for, and its address; 0: they are not plain
-KNOWN_SECOND, KNOWN_BRANCH, KNOWN_NAMED, KNOWN_LENGTH, KNOWN_WINDOW, KNOWN_SIZE = range(6)
+# windows (WINDOWS, MEMO_SIZE): the second and branches of a window, and its address; 0: they need the general path
+MEMO_SECOND, MEMO_BRANCH, MEMO_NAMED, MEMO_LENGTH, MEMO_WINDOW, MEMO_SIZE = range(6)
 WINDOWS = 64
-NEED_WINDOW = -3
-SERVICE_DESK, EXCEPTIONS_UNUSUAL, QUOTE, COUNT = 1, 2, 4, 8
+NEEDS_GENERAL_PATH, NEEDS_WINDOW = -1, -3
+SERVICE_DESK, EXCEPTIONS_NEED_ERP, QUOTE, COUNT = 1, 2, 4, 8
 
 _DONE, _ARRAYS, _TABLES = 0, len(mx.Matrix._fields), len(Tables._fields)
 _OK, _NO_PRICE, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.NO_PRICE), int(LineStatus.BELOW_MINIMUM)
@@ -99,9 +107,9 @@ _FREE_UNKNOWN_UOM = int(AvailabilityStatus.UNKNOWN_UOM)
 
 
 @njit(cache=True, inline="always")
-def _words(desk, column, count):  # type: ignore[no-untyped-def]
-    """The int64 array whose address is in a column of `desk`."""
-    return carray(pointer(desk[column]), count, np.int64)
+def _int64_at(workspace, column, count):  # type: ignore[no-untyped-def]
+    """The int64 array whose address is in that column of `workspace`."""
+    return carray(pointer(workspace[column]), count, np.int64)
 
 
 @njit(cache=True)
@@ -126,10 +134,10 @@ def _is_served(raw, head, version):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _fill_ask(m, desk, now_us, raw, head, ask):  # type: ignore[no-untyped-def]
-    """Write the price kernel's `ask`; False: a name is missing or not known, which is for others to judge."""
-    currencies = carray(pointer(desk[DESK_CURRENCIES]), (desk[DESK_CURRENCY_COUNT], 2), np.int64)
-    flagged_customers = _words(desk, DESK_FLAGGED_CUSTOMERS, desk[DESK_FLAGGED_CUSTOMER_COUNT])
+def _fill_ask(m, workspace, now_us, raw, head, ask):  # type: ignore[no-untyped-def]
+    """Write the price kernel's `ask`; False when a name is missing or unknown: the general path refuses it."""
+    currencies = carray(pointer(workspace[WS_CURRENCIES]), (workspace[WS_CURRENCY_COUNT], 2), np.int64)
+    flagged_customers = _int64_at(workspace, WS_FLAGGED_CUSTOMERS, workspace[WS_FLAGGED_CUSTOMER_COUNT])
     customer = np.int64(-1)
     if head[HEAD_CUSTOMER_LENGTH] > 0:
         start, length = head[HEAD_CUSTOMER], head[HEAD_CUSTOMER_LENGTH]
@@ -155,15 +163,15 @@ def _fill_ask(m, desk, now_us, raw, head, ask):  # type: ignore[no-untyped-def]
     ask[kn.ASK_AS_OF] = head[HEAD_AS_OF] if head[HEAD_HAS_AS_OF] != 0 else now_us
     ask[kn.ASK_MINOR] = currencies[currency, CURRENCY_MINOR]
     ask[kn.ASK_THRESHOLD] = currencies[currency, CURRENCY_THRESHOLD]
-    ask[kn.ASK_GRACE] = desk[DESK_GRACE]
-    ask[kn.ASK_SERVICE_DESK] = 1  # to know what to hide of the availability too; hidden at the end
+    ask[kn.ASK_GRACE] = workspace[WS_GRACE]
+    ask[kn.ASK_SERVICE_DESK] = 1  # NOT_ENTITLED must hide the availability too; hidden itself in `_resolve`
     ask[kn.ASK_FLAGGED] = 1 if customer >= 0 and _is_among(flagged_customers, customer) else 0
     return True
 
 
 @njit(cache=True)
-def _mark(flagged_items, exceptions_unusual, answers):  # type: ignore[no-untyped-def]
-    """Mark flagged items (the last of P13's reasons); False: a line is for the reference, or for the ERP."""
+def _flag_items(flagged_items, exceptions_need_erp, answers):  # type: ignore[no-untyped-def]
+    """Make exceptions of flagged items (the last of P13's reasons); False: a line needs the reference, or the ERP."""
     for i in range(len(answers)):
         status = answers[i, kn.ANSWER_STATUS]
         if status == kn.NEEDS_REFERENCE:
@@ -172,14 +180,14 @@ def _mark(flagged_items, exceptions_unusual, answers):  # type: ignore[no-untype
             is_answered = status in (_OK, _NO_PRICE, _BELOW_MINIMUM)
             if is_answered and _is_among(flagged_items, answers[i, kn.ANSWER_ITEM]):
                 answers[i, kn.ANSWER_EXCEPTION] = _FLAGGED
-        if exceptions_unusual and answers[i, kn.ANSWER_EXCEPTION] != 0:
+        if exceptions_need_erp and answers[i, kn.ANSWER_EXCEPTION] != 0:
             return False
     return True
 
 
 @njit(cache=True)
 def _fill_asked(m, service_desk, raw, lines, answers, asked, free):  # type: ignore[no-untyped-def]
-    """What the availability of each line is asked with, and the status of those that have a fault already."""
+    """The availability question of each line, and the status of lines that are invalid already."""
     for i in range(len(answers)):
         item, quantity = answers[i, kn.ANSWER_ITEM], lines[i, kn.LINE_QUANTITY]
         asked[i, ASKED_ITEM], asked[i, ASKED_QUANTITY] = item, quantity
@@ -202,51 +210,53 @@ def _fill_asked(m, service_desk, raw, lines, answers, asked, free):  # type: ign
 
 
 @njit(cache=True)
-def _window_of(m, desk, head, raw, ask):  # type: ignore[no-untyped-def]
-    """(code, window): NEED_WINDOW where its days are not worked out, UNUSUAL where its branches are not plain, else OK;
-    the window is empty where there is no availability."""
-    nothing, own_branch, as_of_us = _words(desk, DESK_WINDOWS, 0), np.int64(-1), ask[kn.ASK_AS_OF]
+def _window_of(m, workspace, head, raw, ask):  # type: ignore[no-untyped-def]
+    """(code, window). NEEDS_WINDOW: it is not memoized yet; NEEDS_GENERAL_PATH: a branch is unknown; else _DONE. The
+    window is empty where there is no availability."""
+    nothing, own_branch, as_of_us = _int64_at(workspace, WS_WINDOWS, 0), np.int64(-1), ask[kn.ASK_AS_OF]
     start, length = head[HEAD_BRANCHES], head[HEAD_BRANCHES_END] - head[HEAD_BRANCHES]
     if length == 0 and ask[kn.ASK_CUSTOMER] >= 0:
         own_branch = m.customers[ask[kn.ASK_CUSTOMER], mx.CUSTOMER_BRANCH]
     if (
         (length == 0 and own_branch < 0)
-        or desk[DESK_DESCRIBED] == 0
+        or workspace[WS_DESCRIBED] == 0
         or not AS_OF_MIN_US <= as_of_us < AS_OF_MAX_US
     ):
         return np.int64(_DONE), nothing
     second = as_of_us // 1_000_000
     slot = ((name_key(raw, start, length) if length > 0 else own_branch) ^ second) & (WINDOWS - 1)
-    desk[DESK_SLOT], desk[DESK_OWN_BRANCH] = slot, own_branch
-    known = _words(desk, DESK_WINDOWS, WINDOWS * KNOWN_SIZE)[slot * KNOWN_SIZE : (slot + 1) * KNOWN_SIZE]
+    workspace[WS_SLOT], workspace[WS_OWN_BRANCH] = slot, own_branch
+    known = _int64_at(workspace, WS_WINDOWS, WINDOWS * MEMO_SIZE)[slot * MEMO_SIZE : (slot + 1) * MEMO_SIZE]
     is_known = (
-        known[KNOWN_SECOND] == second and known[KNOWN_BRANCH] == own_branch and known[KNOWN_LENGTH] == length
+        known[MEMO_SECOND] == second and known[MEMO_BRANCH] == own_branch and known[MEMO_LENGTH] == length
     )
     if is_known and length > 0:
-        named = carray(pointer(known[KNOWN_NAMED]), length, np.uint8)
+        named = carray(pointer(known[MEMO_NAMED]), length, np.uint8)
         for i in range(length):
             is_known &= named[i] == raw[start + i]
     if not is_known:
-        return np.int64(NEED_WINDOW), nothing
-    if known[KNOWN_WINDOW] == 0:
-        return np.int64(UNUSUAL), nothing
-    return np.int64(_DONE), _words(known, KNOWN_WINDOW, WINDOW_SIZE)
+        return np.int64(NEEDS_WINDOW), nothing
+    if known[MEMO_WINDOW] == 0:
+        return np.int64(NEEDS_GENERAL_PATH), nothing
+    return np.int64(_DONE), _int64_at(known, MEMO_WINDOW, WINDOW_SIZE)
 
 
 @njit(cache=True)
-def _resolve(m, desk, ask, raw, lines, answers, window, free, flags):  # type: ignore[no-untyped-def]
-    """Fill `answers` and `free`; False: a line is not plain."""
-    is_erp, is_desk = flags & EXCEPTIONS_UNUSUAL != 0, flags & SERVICE_DESK != 0
+def _resolve(m, workspace, ask, raw, lines, answers, window, free, flags):  # type: ignore[no-untyped-def]
+    """Fill `answers` and `free`; False: a line needs the general path."""
+    is_erp, is_service_desk = flags & EXCEPTIONS_NEED_ERP != 0, flags & SERVICE_DESK != 0
     kn.price_into(m, table_of(ask), raw, table_of(lines), table_of(answers))
-    if not _mark(_words(desk, DESK_FLAGGED_ITEMS, desk[DESK_FLAGGED_ITEM_COUNT]), is_erp, answers):
+    if not _flag_items(
+        _int64_at(workspace, WS_FLAGGED_ITEMS, workspace[WS_FLAGGED_ITEM_COUNT]), is_erp, answers
+    ):
         return False
     if len(free) > 0:
-        asked = carray(pointer(desk[DESK_ASKED]), (LINES_MAX, ASKED_SIZE), np.int64)[: len(free)]
-        _fill_asked(m, is_desk, raw, lines, answers, asked, free)
-        described = carray(pointer(desk[DESK_DESCRIBED]), (_TABLES, 3), np.int64)
+        asked = carray(pointer(workspace[WS_ASKED]), (LINES_MAX, ASKED_SIZE), np.int64)[: len(free)]
+        _fill_asked(m, is_service_desk, raw, lines, answers, asked, free)
+        described = carray(pointer(workspace[WS_DESCRIBED]), (_TABLES, 3), np.int64)
         if not quote_lines(described, window, ask[kn.ASK_AS_OF], asked, free, not is_erp):
             return False
-    if not is_desk:
+    if not is_service_desk:
         for i in range(len(answers)):
             if answers[i, kn.ANSWER_STATUS] == _NOT_ENTITLED:
                 answers[i, kn.ANSWER_STATUS] = _UNKNOWN_ITEM
@@ -254,18 +264,18 @@ def _resolve(m, desk, ask, raw, lines, answers, window, free, flags):  # type: i
 
 
 @njit(cache=True)
-def _write(m, desk, ask, answers, free, now_us, is_quote, correlation):  # type: ignore[no-untyped-def]
-    """Write the answer: where it ends, or MORE_ROOM."""
-    out = table_of(carray(pointer(desk[DESK_OUT]), desk[DESK_OUT_LENGTH], np.uint8))
-    version = table_of(carray(pointer(desk[DESK_VERSION]), desk[DESK_VERSION_LENGTH], np.uint8))
-    answered, unmarked, as_of_us = table_of(answers), table_of(answers[:0]), ask[kn.ASK_AS_OF]
+def _write(m, workspace, ask, answers, free, now_us, is_quote, correlation):  # type: ignore[no-untyped-def]
+    """Encode the response; returns its end, or BUFFER_FULL."""
+    out = table_of(carray(pointer(workspace[WS_OUT]), workspace[WS_OUT_LENGTH], np.uint8))
+    version = table_of(carray(pointer(workspace[WS_VERSION]), workspace[WS_VERSION_LENGTH], np.uint8))
+    rows, no_sources, as_of_us = table_of(answers), table_of(answers[:0]), ask[kn.ASK_AS_OF]
     if is_quote:
-        at = put_quotes(m, answered, unmarked, table_of(free), as_of_us, out)
+        at = put_quotes(m, rows, no_sources, table_of(free), as_of_us, out)
     else:
-        at = put_prices(m, answered, unmarked, out)
+        at = put_prices(m, rows, no_sources, out)
     if at < 0:
         return at
-    age_ms = max(np.int64(0), now_us - desk[DESK_CREATED]) // 1000
+    age_ms = max(np.int64(0), now_us - workspace[WS_CREATED]) // 1000
     return put_header(m, out, at, ask[kn.ASK_CURRENCY], version, age_ms, as_of_us, table_of(correlation))
 
 
@@ -277,47 +287,49 @@ def _count(counts, answers, free):  # type: ignore[no-untyped-def]
         counts[STATUSES + free[i, FREE_STATUS]] += 1
 
 
-# Keeps the GIL: giving it away and waiting for it again costs more than a small request.
+# Holds the GIL: releasing it and waiting for it again costs more than a small request.
 @njit(cache=True)
-def answer(desk, raw, correlation, now_us, flags):  # type: ignore[no-untyped-def]
-    """A request to its answer, a QuoteLinesResponse or a PriceLinesResponse: how long it is, or UNUSUAL, MORE_ROOM or
-    NEED_WINDOW.
+def answer(workspace, raw, correlation, now_us, flags):  # type: ignore[no-untyped-def]
+    """Answer a request; returns the length of the response, NEEDS_GENERAL_PATH, BUFFER_FULL or NEEDS_WINDOW.
 
-    `desk` (DESK_SIZE,) int64: what stays the same for a thread and a snapshot, so that a call hands over little, and
-    what comes back (DESK_COUNT and on). `raw` and `correlation` bytes; `flags`: SERVICE_DESK the caller may see
-    NOT_ENTITLED, EXCEPTIONS_UNUSUAL lines that the ERP should confirm and unknown stock are UNUSUAL, QUOTE, COUNT the
-    lines in DESK_COUNTS.
+    `workspace` (WS_SIZE,) int64 holds what stays the same for a thread and a snapshot, so that a call passes few
+    arguments; WS_COUNT and the columns after it return values. `raw` and `correlation` are bytes. `flags`:
+
+    - SERVICE_DESK: the caller may see NOT_ENTITLED.
+    - EXCEPTIONS_NEED_ERP: a line that the ERP should confirm, or with unknown stock, needs the general path.
+    - QUOTE: a QuoteLinesRequest, otherwise a PriceLinesRequest.
+    - COUNT: count the lines in WS_COUNTS.
     """
-    m = matrix_of(carray(pointer(desk[DESK_DESCRIPTOR]), (_ARRAYS, 3), np.int64))
+    m = matrix_of(carray(pointer(workspace[WS_DESCRIPTOR]), (_ARRAYS, 3), np.int64))
     head, ask, bytes_in = (
-        _words(desk, DESK_HEAD, HEAD_SIZE),
-        _words(desk, DESK_ASK, kn.ASK_SIZE),
+        _int64_at(workspace, WS_HEAD, HEAD_SIZE),
+        _int64_at(workspace, WS_ASK, kn.ASK_SIZE),
         table_of(raw),
     )
-    lines = carray(pointer(desk[DESK_LINES]), (LINES_MAX, kn.LINE_SIZE), np.int64)
-    answers = carray(pointer(desk[DESK_ANSWERS]), (LINES_MAX, kn.ANSWER_SIZE), np.int64)
-    free = carray(pointer(desk[DESK_FREE]), (LINES_MAX, FREE_SIZE), np.int64)
-    version = carray(pointer(desk[DESK_VERSION]), desk[DESK_VERSION_LENGTH], np.uint8)
-    is_quote, window = flags & QUOTE != 0, _words(desk, DESK_WINDOWS, 0)
+    lines = carray(pointer(workspace[WS_LINES]), (LINES_MAX, kn.LINE_SIZE), np.int64)
+    answers = carray(pointer(workspace[WS_ANSWERS]), (LINES_MAX, kn.ANSWER_SIZE), np.int64)
+    free = carray(pointer(workspace[WS_FREE]), (LINES_MAX, FREE_SIZE), np.int64)
+    version = carray(pointer(workspace[WS_VERSION]), workspace[WS_VERSION_LENGTH], np.uint8)
+    is_quote, window = flags & QUOTE != 0, _int64_at(workspace, WS_WINDOWS, 0)
     count = scan_request(bytes_in, table_of(head), table_of(lines), LIMITS)
     if (
         count < 0
         or (not is_quote and head[HEAD_BRANCH_COUNT] > 1)
         or not _is_served(bytes_in, head, version)
-        or not _fill_ask(m, desk, now_us, bytes_in, head, ask)
+        or not _fill_ask(m, workspace, now_us, bytes_in, head, ask)
     ):
-        return np.int64(UNUSUAL)
+        return np.int64(NEEDS_GENERAL_PATH)
     if is_quote:
-        code, window = _window_of(m, desk, head, bytes_in, ask)
+        code, window = _window_of(m, workspace, head, bytes_in, ask)
         if code != _DONE:
             return code
         if len(window) > 0 and count * window[WINDOW_BRANCHES] > PAIRS_MAX:
-            return np.int64(UNUSUAL)
+            return np.int64(NEEDS_GENERAL_PATH)
     lines, answers, free = lines[:count], answers[:count], free[: count if len(window) > 0 else 0]
-    if not _resolve(m, desk, ask, bytes_in, lines, answers, window, free, flags):
-        return np.int64(UNUSUAL)
-    desk[DESK_COUNT], desk[DESK_FREE_COUNT] = count, len(free)
-    end = _write(m, desk, ask, answers, free, now_us, is_quote, correlation)
+    if not _resolve(m, workspace, ask, bytes_in, lines, answers, window, free, flags):
+        return np.int64(NEEDS_GENERAL_PATH)
+    workspace[WS_COUNT], workspace[WS_FREE_COUNT] = count, len(free)
+    end = _write(m, workspace, ask, answers, free, now_us, is_quote, correlation)
     if end >= 0 and flags & COUNT != 0:
-        _count(_words(desk, DESK_COUNTS, COUNTS), answers, free)
+        _count(_int64_at(workspace, WS_COUNTS, COUNTS), answers, free)
     return end

@@ -1,1 +1,1 @@
-"""Live state: events and reservations made durable by one writer a host, and shown to all its workers."""
+"""Live state: events and reservations, made durable by one writer per host and shown to all its workers."""

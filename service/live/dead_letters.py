@@ -1,7 +1,7 @@
-"""Dead letters: what could not be applied, once for each content, within bounds.
+"""Dead letters: events that could not be applied, stored once per content and within limits.
 
-The same event again is counted with the letter that is there. Beyond the bounds a new one is refused, and whoever
-sent it is told: nothing is lost silently, and nobody fills the disk with what is wrong.
+An event received again increments the count of its letter. Beyond the limits a new letter is refused and the sender
+gets to know, so nothing is lost silently and invalid events can't fill the disk.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ class Faulty(NamedTuple):
 
 
 class Filed(NamedTuple):
-    """What becomes of faulty events."""
+    """What happens to faulty events."""
 
     puts: Sequence[Put]
-    """What is to be made durable of them."""
+    """The letters to store."""
     ids: Sequence[str]
-    """Of the letter of each that is kept, in their order."""
+    """The letter id of each event that is stored, in order."""
     refused: int
-    """Of those for which there is no room."""
+    """The number of events for which there is no room."""
 
 
 class DeadLetters:
@@ -50,17 +50,17 @@ class DeadLetters:
         """(first seen, bytes) by id."""
         self._bytes = 0
         for record in cache.scan(DEAD_LETTER):
-            self.know(record.name, record.value)
+            self.update(record.name, record.value)
 
-    def know(self, name: str, value: bytes | None) -> None:
-        """A letter as it is stored now; None: it is gone."""
+    def update(self, name: str, value: bytes | None) -> None:
+        """Note what is stored under a name now; None: deleted."""
         self._bytes -= self._known.pop(name, (0, 0))[1]
         if value is not None:
             self._known[name] = decode_dead_letter(value).at_us, len(value)
             self._bytes += len(value)
 
     def file(self, found: Sequence[Faulty]) -> Filed:
-        """What is to be stored of events that can't be applied; `know` it once it is."""
+        """The letters to store for events that can't be applied; call `update` once they are stored."""
         names = [letter_id(each.payload_json) for each in found]
         known = [(DEAD_LETTER, name) for name in dict.fromkeys(names) if name in self._known]
         letters: dict[str, DeadLetter] = {
@@ -93,7 +93,7 @@ class DeadLetters:
         return Filed([put_of(letter) for letter in letters.values()], ids, len(found) - len(ids))
 
     def page(self, origin: str, limit: int, after: str) -> DeadLetterPage:
-        """The oldest ones first, after the one of that id: at most so many, and as many as fit into an answer."""
+        """Oldest first, beginning after that id: at most `limit`, and as many as fit into one response."""
         order = sorted((at_us, name) for name, (at_us, _) in self._known.items())
         if after:
             if after not in self._known:
@@ -110,19 +110,19 @@ class DeadLetters:
         return DeadLetterPage(found, "")
 
     def one(self, name: str) -> DeadLetter:
-        """One of them; refuses with DEAD_LETTER_NOT_FOUND."""
+        """One letter; raises DEAD_LETTER_NOT_FOUND."""
         for letter in self.get([name]):
             return letter
         raise RequestRefusedError(Reason.DEAD_LETTER_NOT_FOUND, f"there is no dead letter {name}")
 
     def get(self, ids: Iterable[str]) -> list[DeadLetter]:
-        """Those of these ids that there are."""
+        """The letters of these ids that exist."""
         keys: list[Key] = [(DEAD_LETTER, each) for each in dict.fromkeys(ids)][:LIST_MAX]
         return [decode_dead_letter(each.value) for each in self._cache.get(keys) if each.value is not None]
 
 
 def letter_id(payload_json: str) -> str:
-    """The id of a letter: that of its content."""
+    """The id of a letter, a hash of its content."""
     return f"D{hashlib.sha256(payload_json.encode(errors='surrogatepass')).hexdigest()[:24]}"
 
 

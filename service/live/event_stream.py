@@ -1,7 +1,7 @@
-"""Inventory events out of a Redis stream: read as one of a consumer group, applied, acknowledged, the offset kept.
+"""Ingests inventory events from a Redis stream, as a consumer of a group: read, apply, acknowledge, store the offset.
 
-An entry is an event in fields with the names of A10, or its JSON in one field `event`. What can't be read as one is
-dead-lettered like any other, so every entry is acknowledged once it is durable, and none holds up those behind it.
+An entry is an event in fields with the names of A10, or as JSON in one field `event`. An invalid entry becomes a dead
+letter like any other event, so every entry is acknowledged once it is durable and none blocks those behind it.
 """
 
 import json
@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 _NUMBERS = ("sequence", "version")
 
 
-class StreamIntake:
-    """Takes in a stream in a thread of its own until closed."""
+class EventIngest:
+    """Ingests a stream in a thread of its own until closed."""
 
     def __init__(
         self, live: LiveState, options: RedisOptions, stream: str, group: str, consumer: str
@@ -38,7 +38,7 @@ class StreamIntake:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends after the entries in hand, which come again if they were not acknowledged."""
+        """Stops after the current entries; those that were not acknowledged will be delivered again."""
         self._stopping.set()
         self._thread.join()
         self._stream.close()
@@ -46,22 +46,21 @@ class StreamIntake:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._take_in()
+                self._ingest()
             except (CacheError, RequestRefusedError, OSError) as error:
-                _log.warning("events of stream %s are tried again: %s", self._name, error)
+                _log.warning("events of stream %s could not be ingested, retrying: %s", self._name, error)
                 self._stopping.wait(STREAM_RETRY_S)
 
-    def _take_in(self) -> None:
+    def _ingest(self) -> None:
         entries = self._stream.read(STREAM_ENTRIES_MAX, STREAM_WAIT_S)
         if not entries:
             return
         ids = [entry_id for entry_id, _ in entries]
         result = self._live.publish(request_of([fields for _, fields in entries]), origin=self._name)
-        if (
-            result.refused
-        ):  # they come again later, as all that was not acknowledged; the others are known by then
+        # Without an acknowledgement all entries are delivered again; those applied now are duplicates then.
+        if result.refused:
             _log.warning(
-                "%d events of stream %s can't be applied, and there is no room for more dead letters: drop some",
+                "%d events of stream %s are invalid, and there is no room for more dead letters: drop some",
                 result.refused,
                 self._name,
             )
@@ -71,7 +70,7 @@ class StreamIntake:
 
 
 def request_of(entries: list[Mapping[bytes, bytes]]) -> bytes:
-    """A serialized `PublishEventsRequest` of stream entries."""
+    """Stream entries as an encoded `PublishEventsRequest`."""
     events, unreadable = [], []
     for fields in entries:
         text = event_text(fields)
@@ -85,7 +84,7 @@ def request_of(entries: list[Mapping[bytes, bytes]]) -> bytes:
 
 
 def event_text(fields: Mapping[bytes, bytes]) -> str:
-    """The JSON of an entry; what is no UTF-8 is kept as far as it can be shown."""
+    """The JSON of an entry; bytes that are not UTF-8 are replaced."""
     if b"event" in fields:
         return fields[b"event"].decode(errors="replace")
     members: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""What an operator sees of feeds: missing events by number, sources that seem to have begun anew, and resets."""
+"""Resets of feeds by operators: their events, and the records that are kept of them."""
 
 import json
 import secrets
@@ -15,11 +15,11 @@ from pricegrid.service.live.api import ResetAsk, ResetRecord
 
 RESET = "reset"
 OPERATOR_SEQUENCE = 0
-"""Of an operator's reset: the numbers of the source are its own."""
+"""The sequence number of an operator's reset, because the numbers above belong to the source."""
 
 
 def reset_notes(effective_us: int, streams: Sequence[tuple[Source, Pair]]) -> list[bytes]:
-    """The resets of these streams, as messages of events."""
+    """Reset events for these streams, as encoded messages."""
     events = [
         Event(source, OPERATOR_SEQUENCE, effective_us, RESET_MEASURE, Kind.RESET, *pair, 0)
         for source, pair in streams
@@ -29,7 +29,7 @@ def reset_notes(effective_us: int, streams: Sequence[tuple[Source, Pair]]) -> li
 
 
 def reset_record(ask: ResetAsk, effective_us: int, at_us: int, streams: int) -> ResetRecord:
-    """What is kept of a reset, for good."""
+    """The permanent record of a reset."""
     name = f"N{at_us:016x}{secrets.token_hex(4)}"
     return ResetRecord(name, at_us, ask.actor, ask.source, ask.sku, ask.branch, effective_us, streams)
 
@@ -40,7 +40,7 @@ def reset_put(record: ResetRecord) -> Put:
 
 
 def reset_from(raw: bytes) -> ResetRecord:
-    """Back from the bytes."""
+    """Decodes a stored reset."""
     fields = json.loads(raw)
     fields["source"] = Source(fields["source"])
     return ResetRecord(**fields)

@@ -1,12 +1,13 @@
-"""Where a store keeps live state, who may write it, and how the processes of a host find its live positions.
+"""The files of live state: where they are, who may write them, and how processes find the live positions.
 
-STORE/live/state.sqlite      what is durable (`cache.embedded`)
-STORE/live/writer.lock       held by the one writer
-STORE/live/writer.sock       where the writer listens
-STORE/live/positions         names the file below and the snapshot it goes with; replaced in one step
-STORE/live/positions-….live  live positions, mapped by every worker; made anew by each writer, under a name of its own
+STORE/live/state.sqlite      the durable state (`cache.embedded`)
+STORE/live/writer.lock       locked by the one writer
+STORE/live/writer.sock       the socket on which the writer listens
+STORE/live/positions         announces the file below and its snapshot; replaced atomically
+STORE/live/positions-….live  live positions, mapped by every worker; each writer creates new ones under unique names
 
-A file whose place another takes is marked as retired before it goes: who still maps it knows at once.
+A file is marked as retired before the next one is announced and it is deleted: processes that still map it notice at
+once.
 """
 
 import contextlib
@@ -28,24 +29,24 @@ _log = logging.getLogger(__name__)
 POINTER = "positions"
 _SOCKET = "writer.sock"
 _SOCKET_BYTES_MAX = 100
-"""The name of a unix socket has room for 107 bytes."""
+"""The path of a unix socket is limited to 107 bytes."""
 
 
 class WriterBusyError(Exception):
-    """Another process writes the live state of this store."""
+    """Another process has the writer lock of this store."""
 
 
 def live_directory(store: Path) -> Path:
-    """The directory, made if need be."""
+    """The directory of live state, created if it does not exist."""
     directory = store / "live"
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
 
 def socket_path(store: Path) -> Path:
-    """Where the writer of a store listens: in the store, whose owner decides who may reach it.
+    """The writer's socket. It is in the store, so the store's permissions decide who may connect.
 
-    A path that is too long for a socket is gone by way of an open directory, whose name is short.
+    A path that is too long for a socket is replaced by one through an open directory, which is short.
     """
     directory = (store / "live").resolve()
     if len(os.fsencode(directory / _SOCKET)) <= _SOCKET_BYTES_MAX:
@@ -60,9 +61,9 @@ def _opened(directory: Path) -> int:
 
 @contextlib.contextmanager
 def writer_lock(store: Path) -> Iterator[None]:
-    """Holds the right to write; WriterBusyError while another process has it. That of a dead process is free.
+    """Holds the writer lock; raises WriterBusyError while another process holds it. It is freed when a process dies.
 
-    Raises OSError where the store can't be written.
+    Raises OSError if the store can't be written.
     """
     with (live_directory(store) / "writer.lock").open("a") as file:
         try:
@@ -73,29 +74,29 @@ def writer_lock(store: Path) -> Iterator[None]:
 
 
 def is_read_only(error: OSError) -> bool:
-    """Whether an error says that nobody of us may write there."""
+    """Whether an error means that this process may not write there."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Beacon:
-    """Keeps the announced live file alive: readers doubt one whose writer is silent."""
+    """Writes the heartbeats of the announced live file; readers distrust a file whose writer is silent."""
 
     def __init__(self, clock_us: Callable[[], int] = host_us) -> None:
         self.clock_us = clock_us
         self._shown: tuple[Path, LiveWriter] | None = None
 
     def show(self, path: Path, writer: LiveWriter) -> None:
-        """From now on this file is the announced one."""
+        """Beat in this file from now on."""
         self._shown = path, writer
 
     def beat(self, at_work_us: int) -> None:
-        """Say when the writer was at work; safe from another thread."""
+        """Write when the writer was last at work; safe from another thread."""
         shown = self._shown
         if shown is not None:
             shown[1].beat(at_work_us)
 
     def is_in_place(self) -> bool:
-        """Whether readers find the announced file: nobody has taken it away, cut it or announced another one."""
+        """Whether readers find the announced file: nobody has removed it, truncated it or announced another one."""
         if self._shown is None:
             return True
         path, writer = self._shown
@@ -107,7 +108,7 @@ class Beacon:
 
 
 class LiveFiles:
-    """Makes the files of one snapshot's live positions; `point` shows the newest to the readers."""
+    """Creates the live files of one snapshot; `announce` makes the newest one visible to readers."""
 
     def __init__(self, store: Path, snapshot_version: str, beacon: Beacon | None = None) -> None:
         self._directory = live_directory(store)
@@ -117,9 +118,9 @@ class LiveFiles:
         self._writer: LiveWriter | None = None
 
     def __call__(self, grown: int) -> LiveWriter:
-        """A file with twice the room each time. Raises OSError when the disk is full."""
-        if self._writer is not None and not self._is_pointed():
-            self._path.unlink(missing_ok=True)  # it was too small before anybody saw it
+        """A new file with capacity for 2^`grown` times as much. Raises OSError when the disk is full."""
+        if self._writer is not None and not self._is_announced():
+            self._path.unlink(missing_ok=True)  # it became too small before it was announced
         self._path = self._directory / f"positions-{self._version}-{os.getpid()}-{secrets.token_hex(8)}.live"
         self._writer = LiveWriter.create(
             self._path,
@@ -130,11 +131,11 @@ class LiveFiles:
         )
         return self._writer
 
-    def point(self) -> None:
-        """From now on readers of this snapshot map this file; older ones go when the last reader has let go.
+    def announce(self) -> None:
+        """Announce the newest file to the readers of this snapshot, and delete the older ones.
 
-        Those are marked before this one is announced: at no instant do two count. Raises OSError, before anything has
-        changed if the disk is full.
+        The older ones are retired before this one is announced, so two are never valid at once; readers keep their
+        mapping until they let it go. Raises OSError; if the disk is full, nothing has changed.
         """
         if self._writer is None:
             return
@@ -143,7 +144,7 @@ class LiveFiles:
         temporary.write_text(json.dumps({"snapshot_version": self._version, "file": self._path.name}))
         others = [path for path in self._directory.glob("positions-*.live") if path != self._path]
         for path in others:
-            with contextlib.suppress(OSError):  # its writer is gone, and so are its beats
+            with contextlib.suppress(OSError):  # its writer is gone: it has no heartbeats
                 retire(path)
         self._writer.beat(self._beacon.clock_us())
         temporary.replace(pointer)
@@ -152,11 +153,11 @@ class LiveFiles:
             path.unlink(missing_ok=True)
 
     def drop(self) -> None:
-        """Take away the newest file if nobody was told of it."""
-        if self._writer is not None and not self._is_pointed():
+        """Delete the newest file unless it is announced."""
+        if self._writer is not None and not self._is_announced():
             self._path.unlink(missing_ok=True)
 
-    def _is_pointed(self) -> bool:
+    def _is_announced(self) -> bool:
         try:
             return announced(self._directory)[1] == self._path.name
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What an ask to reserve would hold now."""
+"""Works out which quantities a reserve request would be granted now (A8), without side effects."""
 
 import math
 import secrets
@@ -23,34 +23,34 @@ from pricegrid.atp.rules.reservations import (
 from pricegrid.atp.rules.rows import Pair
 
 Taken = dict[Pair, list[tuple[int, int]]]
-"""(day, micros) that earlier lines of the same ask take of a pair."""
+"""(day, micros) that earlier lines of the same request take from a pair."""
 
 
 @dataclass(slots=True)
-class Standing:
-    """What an ask to reserve stands on beside what is free."""
+class GrantContext:
+    """What a request may use besides the free quantities."""
 
     slack: Callable[[Pair], Fraction]
-    """What is shown as held of a pair less what is held, in micros."""
+    """The shown minus the exact held quantity of a pair, in micros."""
     exclude: str = ""
     """A reservation that does not count."""
     bonus: dict[Pair, int] = field(default_factory=dict)
-    """What is allocated to the order already, and may be used for it: of it nothing is free."""
+    """What is already allocated to the same order: it is not free, but the request may use it."""
     taken: Taken = field(default_factory=dict)
 
     def take(self, pair: Pair, day: int, micros: int) -> None:
-        """Note what a line takes from a day on: first what is its order's already."""
+        """Note what a line takes from a day on; it uses up the order's own allocation first."""
         own = min(micros, self.bonus.get(pair, 0))
         if own:
             self.bonus[pair] -= own
         self.taken.setdefault(pair, []).append((day, micros - own))
 
 
-def hold_lines(
-    engine: AvailabilityEngine, ask: ReserveAsk, now_us: int, standing: Standing
+def grant_lines(
+    engine: AvailabilityEngine, ask: ReserveAsk, now_us: int, context: GrantContext
 ) -> list[ReservedLine]:
-    """The lines as they could be held, one using up what the next may not have (A8)."""
-    lines = [_hold(engine, line, ask, now_us, standing) for line in ask.lines]
+    """The lines as they would be granted, in order: each reduces what is left for the next (A8)."""
+    lines = [_grant_line(engine, line, ask, now_us, context) for line in ask.lines]
     if ask.all_or_nothing and any(line.held_micros < line.line.quantity_micros for line in lines):
         lines = [replace(line, held_micros=0, granted_micros=0, parts=()) for line in lines]
     return lines
@@ -63,7 +63,7 @@ def new_reservation(
     mark: Callable[[Pair], Mark],
     asked: str,
 ) -> HeldReservation:
-    """A reservation of such lines, with a name that nobody can guess; what counts for it begins at a pair's `mark`."""
+    """A new reservation of these lines, with an unguessable id. Allocations count for it from the pair's `mark` on."""
     number = secrets.randbelow(1 << 59) + 1
     lines = [
         replace(
@@ -86,8 +86,8 @@ def new_reservation(
     )
 
 
-def _hold(
-    engine: AvailabilityEngine, line: ReserveLine, ask: ReserveAsk, now_us: int, standing: Standing
+def _grant_line(
+    engine: AvailabilityEngine, line: ReserveLine, ask: ReserveAsk, now_us: int, context: GrantContext
 ) -> ReservedLine:
     item, branch = engine.ordinals(line.sku, line.branch)
     rows = decode_rows(engine.positions, [item], [])
@@ -100,7 +100,7 @@ def _hold(
     counts = [math.floor(Fraction(line.quantity_micros, MICROS) / what.units)]
     day = 0
     for component, need in what.needs.items():
-        free, day = _free(engine, (component, line.branch), line, now_us, standing)
+        free, day = _free(engine, (component, line.branch), line, now_us, context)
         if free is None:
             return ReservedLine(line, AvailabilityStatus.UNKNOWN_STOCK, 0, 0)
         counts.append(math.floor(free / need))
@@ -110,26 +110,26 @@ def _hold(
         return ReservedLine(line, AvailabilityStatus.OK, 0, 0)
     parts = tuple(Part(component, 0).resized(count * need) for component, need in what.needs.items())
     for part in parts:
-        standing.take((part.sku, line.branch), day, part.quantity_micros)
+        context.take((part.sku, line.branch), day, part.quantity_micros)
     return ReservedLine(line, AvailabilityStatus.OK, granted, granted, parts)
 
 
 def _free(
-    engine: AvailabilityEngine, pair: Pair, line: ReserveLine, now_us: int, standing: Standing
+    engine: AvailabilityEngine, pair: Pair, line: ReserveLine, now_us: int, context: GrantContext
 ) -> tuple[Fraction | None, int]:
-    """(micros of a base item that can be held, None if nobody knows, the local day from which) for a line."""
+    """(micros of a base item that can be reserved, None if unknown; the local day from which) for a line."""
     item, branch = engine.ordinals(*pair)
     wanted_day = day_number(line.from_date) if line.from_date else 0
-    more = standing.slack(pair) + standing.bonus.get(pair, 0)
-    if pair not in standing.taken:
-        code, micros, day = engine.free_from(item, branch, now_us, wanted_day, standing.exclude)
+    more = context.slack(pair) + context.bonus.get(pair, 0)
+    if pair not in context.taken:
+        code, micros, day = engine.free_from(item, branch, now_us, wanted_day, context.exclude)
         if code in (AvailabilityStatus.OK, AvailabilityStatus.UNKNOWN_STOCK):
             return (max(0, micros) + more if code == AvailabilityStatus.OK else None), day
-    # what leaves int64, or was taken by an earlier line of the ask: plainly
-    moment = Moment(now_us, exclude_reservation=standing.exclude)
+    # Beyond int64, or an earlier line of the request takes from the pair: use the reference.
+    moment = Moment(now_us, exclude_reservation=context.exclude)
     days = pair_days(decode_rows(engine.positions, [item], [branch]), *pair, moment)
     if days is None:
         return None, 0
     day = max(days.first_day, wanted_day)
-    free, at = free_micros(days, standing.taken.get(pair, ())), day - days.first_day
+    free, at = free_micros(days, context.taken.get(pair, ())), day - days.first_day
     return (free[at] if at < len(free) else 0) + more, day

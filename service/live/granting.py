@@ -1,7 +1,8 @@
-"""What is done with reservations, from request to durable to shown (A8, A9).
+"""The reservation methods of live state: work out a change, make it durable, show it (A8, A9).
 
-Whatever is stored is a live change: a request, the end of a time, or what the warehouse has just said. Each is
-conditional on the versions it was worked out from; a conflict is followed, and the change worked out again.
+A change comes from a request, from an expiry, or from the warehouse. It is committed on condition that the versions on
+which it is based are still current; after a conflict the other server's changes are read and the change is worked out
+again.
 """
 
 import threading
@@ -27,7 +28,7 @@ from pricegrid.cache.protocol import Commit, Committed, Conflict, Key, Put, Stat
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FORGET_MAX
 from pricegrid.service.live.api import Release, Reserved
-from pricegrid.service.live.grant import Standing, hold_lines, new_reservation
+from pricegrid.service.live.grant import GrantContext, grant_lines, new_reservation
 from pricegrid.service.live.link import busy
 from pricegrid.service.live.pairs import LivePairs
 from pricegrid.service.live.records import asked_for, encode_record, same_ask
@@ -38,8 +39,8 @@ PAIR = "pair"
 KEY = "key"
 
 
-class Holding(ABC):
-    """The part of live state that changes reservations."""
+class Granting(ABC):
+    """The part of `LiveState` that changes reservations."""
 
     _cache: StateCache
     _engine: AvailabilityEngine
@@ -49,16 +50,16 @@ class Holding(ABC):
     _pairs: LivePairs
     _reservations: LiveReservations
     _versions: dict[Key, int]
-    _is_settled: bool
-    """Whether what the tables of this snapshot have cleared is stored."""
+    _is_cleared_stored: bool
+    """Whether everything that the tables of this snapshot have cleared is stored."""
 
     @abstractmethod
     def _follow(self) -> None:
-        """Take in what others have committed."""
+        """Read what others have committed."""
 
     @abstractmethod
     def _commit_all(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
-        """Make commits, each atomic by itself."""
+        """Make commits, each of them atomic."""
 
     # ---- reserve
 
@@ -83,21 +84,23 @@ class Holding(ABC):
         raise busy()
 
     def _worked_out(self, ask: ReserveAsk) -> tuple[HeldReservation, HeldReservation | None]:
-        """What is held now for an ask, and the reservation that is given up for it."""
+        """(the reservation to grant, the one that it replaces)."""
         now_us = self._now_us()
         given_up = self._own_living(ask.customer_id, ask.replace_reservation)
         excluded = self._own_living(ask.customer_id, ask.exclude_reservation)
         if given_up is None and excluded is None:
-            return self._new(ask, hold_lines(self._engine, ask, now_us, Standing(self._slack)), now_us), None
+            return self._new(
+                ask, grant_lines(self._engine, ask, now_us, GrantContext(self._slack)), now_us
+            ), None
         beside = None
         if given_up is None:
-            beside = hold_lines(self._engine, ask, now_us, Standing(self._slack))
+            beside = grant_lines(self._engine, ask, now_us, GrantContext(self._slack))
         old = given_up or excluded
         assert old is not None  # noqa: S101 -- for the type checker: one of the two is
         order_ref = ask.order_ref or old.order_ref
         bonus = dict(taken_over(old)) if order_ref == old.order_ref and order_ref else {}
-        standing = Standing(self._slack, old.reservation_id, bonus)
-        alone = hold_lines(self._engine, ask, now_us, standing)
+        context = GrantContext(self._slack, old.reservation_id, bonus)
+        alone = grant_lines(self._engine, ask, now_us, context)
         if beside is not None and [each.held_micros for each in beside] == [
             each.held_micros for each in alone
         ]:
@@ -117,7 +120,7 @@ class Holding(ABC):
         return self._pairs.slack(pair, self._now_us())
 
     def _own_living(self, customer_id: str, reservation_id: str) -> HeldReservation | None:
-        """A reservation that is to make room; None: none is named, or it holds nothing any more."""
+        """The reservation to replace or exclude; None: none is named, or it no longer holds anything."""
         if not reservation_id:
             return None
         held = self._of(customer_id, reservation_id)
@@ -125,7 +128,7 @@ class Holding(ABC):
             raise _ended(held)
         return held if held.status in LIVING else None
 
-    # ---- a reservation that is there
+    # ---- existing reservations
 
     def confirm(
         self, customer_id: str, reservation_id: str, order_ref: str, order_lines: Sequence[str] = ()
@@ -157,7 +160,7 @@ class Holding(ABC):
                     ),
                 )
                 if self._store([confirmed]):
-                    self._settle([reservation_id])
+                    self._store_cleared([reservation_id])
                     return self._view(reservation_id)
         raise busy()
 
@@ -236,7 +239,7 @@ class Holding(ABC):
         return held
 
     def _as_of_now(self, held: HeldReservation) -> HeldReservation:
-        """With its end, where its time is over and nobody has stored that yet."""
+        """The reservation with its expiry, also if that is not stored yet."""
         is_over = held.status is ReservationStatus.HELD and self._now_us() >= held.expires_us
         return replace(held, status=ReservationStatus.EXPIRED) if is_over else held
 
@@ -245,14 +248,14 @@ class Holding(ABC):
         if held.status is ReservationStatus.EXPIRED:
             if before is not held:
                 self._store([held])
-            raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the time of the reservation is over")
+            raise RequestRefusedError(Reason.RESERVATION_EXPIRED, "the reservation has expired")
         if held.status not in LIVING:
             raise _ended(held)
 
-    # ---- what time does
+    # ---- expiry
 
     def expire(self) -> int:
-        """End the reservations whose time is over; readers have stopped to count them already."""
+        """End the expired reservations, which readers already ignore; returns how many."""
         with self._lock:
             self._catch_up()
             held_ids = [
@@ -263,15 +266,17 @@ class Holding(ABC):
             return sum(map(self._end_if_over, held_ids))
 
     def _end_if_over(self, reservation_id: str) -> bool:
-        """Store the end of a reservation, as it stands by now: following a conflict may have brought news of it."""
+        """End a reservation in its current state: a conflict may have changed it meanwhile."""
         held = self._reservations.view(reservation_id)
         ended = held and self._as_of_now(held)
         return ended is not None and ended is not held and self._store([ended])
 
     def forget(self, kept_us: int = ENDED_KEPT_US) -> int:
-        """Forget some of the reservations that ended so long ago, and their keys, which may be used anew; how many.
+        """Delete some of the reservations that ended at least `kept_us` ago; their keys may be used again. Returns how
+        many.
 
-        One of which the warehouse has taken something over stays: no other of its order may be cleared by the same.
+        One of which the warehouse has allocated something is kept, so that the same allocation can't clear another
+        reservation of its order.
         """
         with self._lock:
             self._follow()
@@ -295,44 +300,46 @@ class Holding(ABC):
         self._reservations.forget(reservation_id)
         self._versions.pop((RESERVATION, reservation_id), None)
 
-    # ---- what is stored
+    # ---- storing
 
     def _catch_up(self) -> None:
-        """Before a change: what others did, and once for each snapshot what its tables have cleared."""
+        """Before a change: read what others did, and once per snapshot store what its tables have cleared."""
         self._follow()
-        if not self._is_settled:
-            self._is_settled = self._settle([held.reservation_id for held in self._reservations.every()])
+        if not self._is_cleared_stored:
+            self._is_cleared_stored = self._store_cleared(
+                [held.reservation_id for held in self._reservations.every()]
+            )
 
-    def _settle(self, reservation_ids: Iterable[str]) -> bool:
-        """Store what the warehouse has taken over, where it can't be worked out again later. Without the shared side
-        nothing is lost: until then it is worked out each time. False: something is still to be stored."""
+    def _store_cleared(self, reservation_ids: Iterable[str]) -> bool:
+        """Store what the warehouse has allocated, where it can't be worked out again later. While the shared side is
+        unreachable nothing is lost, since it is worked out each time. False: something is still to be stored."""
         names = list(reservation_ids)
         for _ in range(COMMIT_TRIES_MAX):
-            settled = [held for name in names if (held := self._reservations.settled(name)) is not None]
-            if not settled:
+            changed = [held for name in names if (held := self._reservations.to_store(name)) is not None]
+            if not changed:
                 return True
-            settled = [self._checked(held) for held in settled]
-            keys = [(RESERVATION, held.reservation_id) for held in settled]
+            changed = [self._checked(held) for held in changed]
+            keys = [(RESERVATION, held.reservation_id) for held in changed]
             commits = [
                 Commit({key: self._versions[key]}, [Put(*key, encode_record(held))])
-                for key, held in zip(keys, settled, strict=True)
+                for key, held in zip(keys, changed, strict=True)
             ]
             try:
                 answers = self._commit_all(commits)
             except RequestRefusedError:
                 return False
-            for held, answer in zip(settled, answers, strict=True):
+            for held, answer in zip(changed, answers, strict=True):
                 if isinstance(answer, Committed):
                     self._versions.update(answer.versions)
-                    self._pairs.refresh(self._reservations.know(held))
+                    self._pairs.refresh(self._reservations.update(held))
             if all(isinstance(answer, Committed) for answer in answers):
                 return True
             self._follow()
         return False
 
     def _store(self, changes: Sequence[HeldReservation], *, is_new: bool = False) -> bool:
-        """Make reservations durable in one step, and show them; False: somebody was first. The first one is new, or
-        all were there before."""
+        """Store reservations in one commit and show them; False: a conflict. With `is_new` the first one is new, the
+        others exist."""
         before = [self._reservations.stored(held.reservation_id) for held in changes]
         changes = [self._checked(held) for held in changes]
         puts = [Put(RESERVATION, held.reservation_id, encode_record(held)) for held in changes]
@@ -344,16 +351,16 @@ class Holding(ABC):
         expected = {name: self._versions.get(name, 0) for name in names}
         answer = self._commit_all([Commit(expected, puts)])[0]
         if isinstance(answer, Conflict):
-            self._follow()  # only with all that led to these versions may they be expected
+            self._follow()  # a version may be expected only when all changes up to it are read
             self._versions.update(answer.versions)
             return False
         self._versions.update(answer.versions)
-        shown = {pair for held in changes for pair in self._reservations.know(held)}
+        shown = {pair for held in changes for pair in self._reservations.update(held)}
         self._pairs.refresh(sorted(shown))
         return True
 
     def _checked(self, held: HeldReservation) -> HeldReservation:
-        """As it is to be stored; AssertionError when it would go back behind what is."""
+        """The reservation as it is to be stored; AssertionError if it would undo progress."""
         if held.status not in LIVING and held.ended_us is None:
             held = replace(held, ended_us=self._now_us())
         check_progress(self._reservations.stored(held.reservation_id), held)

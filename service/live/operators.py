@@ -1,4 +1,4 @@
-"""What operators do about events: dead letters, missing events, sources that begin anew. A part of `LiveState`."""
+"""The methods of live state for operators: dead letters, missing events, resets of feeds. A part of `LiveState`."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -19,8 +19,8 @@ from pricegrid.service.live.feed_watch import RESET, reset_from, reset_notes, re
 from pricegrid.service.live.pairs import LivePairs
 
 
-class OperatorDesk(ABC):
-    """Of `LiveApi`, what is no use to anybody but operators."""
+class OperatorActions(ABC):
+    """The methods of `LiveApi` that only operators use."""
 
     _lock: threading.RLock
     _cache: StateCache
@@ -35,7 +35,7 @@ class OperatorDesk(ABC):
     def _follow(self) -> None: ...
 
     @abstractmethod
-    def _take_in(
+    def _ingest(
         self, message: EventMessage, counts: Counter[EventStatus]
     ) -> tuple[list[Faulty], int, int]: ...
 
@@ -70,7 +70,7 @@ class OperatorDesk(ABC):
         return left
 
     def _replay(self, letter: DeadLetter) -> Faulty | None:
-        """Try a letter again; why it still can't be applied."""
+        """Try to apply a letter; returns why it still can't be applied, or None."""
         try:
             event = event_from_json(letter.payload_json)
         except EventError as error:
@@ -103,16 +103,16 @@ class OperatorDesk(ABC):
             now_us = self._now_us()
             effective_us = now_us if ask.effective_us is None else ask.effective_us
             if effective_us > now_us + EVENT_AHEAD_US:
-                raise RequestRefusedError(Reason.INVALID_RESET, "a reset can't begin so long after now")
+                raise RequestRefusedError(Reason.INVALID_RESET, "effective_us is too far in the future")
             streams = self._pairs.heard(ask.source, ask.sku, ask.branch)
             if not streams:
-                message = f"nothing was heard from {ask.source.name.lower()} of that since the load"
+                message = f"no event of {ask.source.name.lower()} for such a pair since the load"
                 raise RequestRefusedError(Reason.NO_STREAMS, message)
             record = reset_record(ask, effective_us, now_us, len(streams))
             notes = reset_notes(effective_us, streams)
             self._commit(Commit(puts=[reset_put(record)], notes=notes))
             for note in notes:
-                self._take_in(read_message(note, self._pairs.left), Counter())
+                self._ingest(read_message(note, self._pairs.left), Counter())
             return record
 
     def resets(self, limit: int = 1_000) -> Sequence[ResetRecord]:

@@ -1,4 +1,4 @@
-"""What events and reservations have made of one pair, before it is shown."""
+"""The live state of one pair: its snapshot rows, event streams and reservations."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,65 +17,65 @@ from pricegrid.atp.rules.rows import Pair
 from pricegrid.atp.rules.streams import Base, Stream
 
 LET_GO_MIN: Final = 64
-"""Events of a stream that are not needed any more, before their memory is worth a look."""
+"""Events of a stream that are no longer needed are released when there are more of them."""
 
 
 class Restart(NamedTuple):
-    """Events that look as if their source had begun its numbers anew."""
+    """Events that look as if their source had restarted its sequence numbers."""
 
     events: int
     sequence: int
-    """Of the last one, as the next."""
+    """Of the last of them."""
     effective_us: int
 
 
 @dataclass(slots=True)
 class PairState:
-    """One pair of a snapshot with what events and reservations have made of it."""
+    """A pair of a snapshot, and what events and reservations have changed since."""
 
     item: int
     branch: int
     base: Base
     streams: dict[Source, Stream] = field(default_factory=dict)
-    holding: dict[str, HeldReservation] = field(default_factory=dict)
+    reservations: dict[str, HeldReservation] = field(default_factory=dict)
     figures: tuple[int, ...] = ()
-    """The nine of the row shown last; (): none is shown, and the snapshot has lists of the pair."""
+    """The nine figures shown last; (): none is shown, and the snapshot has lists of the pair."""
     has_new_lists: bool = False
-    """Allocations, receipts or demands may be others than shown."""
+    """Allocations, receipts or demands may differ from those shown."""
     changed: set[str] = field(default_factory=set)
-    """Reservations that may be others than shown."""
-    spread: set[str] = field(default_factory=set)
-    """Reservations that hold the pair in more than one line."""
+    """Reservations that may differ from those shown."""
+    multi_line: set[str] = field(default_factory=set)
+    """Reservations that hold the pair in several lines."""
     is_shown: bool = False
     is_kit: bool = False
     has_demands: bool = False
     owners: Mapping[Measure, Source] = field(default_factory=lambda: SOURCE_OF)
     """The source of each measure at its branch."""
     kits: dict[str, Fraction] = field(default_factory=dict)
-    """The kits it is part of of which demands were told, with the need of it."""
+    """Kits with reported demands that this item is a component of, and how much of it each needs."""
     restarts: dict[Source, Restart] = field(default_factory=dict)
-    """Of the sources that seem to have begun anew."""
-    place: int = -1
-    """Among the plain streams; -1: the ERP has said nothing yet."""
+    """The sources that seem to have restarted."""
+    index: int = -1
+    """Of the pair among the in-order streams; -1: there is no event of the ERP yet."""
     lists: PairLists = field(init=False)
     done: list[Event] = field(default_factory=list)
-    """Events of allocations in their stream that the lists need no more."""
+    """Events of the allocation stream that the lists no longer need."""
     is_rearranged: bool = False
-    """Events of any order may count in another way than they did."""
+    """The events of any order may count differently than before."""
     has_fractions: bool = False
-    """A reservation holds a part of a micro."""
+    """A reservation holds a fraction of a micro."""
 
     def __post_init__(self) -> None:
         self.lists = PairLists(self.base)
 
     @property
     def allocation_stream(self) -> Stream | None:
-        """What the source of allocations has said."""
+        """The stream of the source of allocations."""
         return self.streams.get(self.owners[Measure.ALLOCATED])
 
     @property
     def mark(self) -> Mark:
-        """The last that the source of allocations has said."""
+        """The end of the allocation stream."""
         stream = self.allocation_stream
         if stream is None:
             return START
@@ -83,13 +83,12 @@ class PairState:
         return (starts[-1] if starts else 0), (spans[-1][1] if spans else 0)
 
     def let_go(self, pair: Pair, order_ref: str) -> None:
-        """Forget the events of an order that has ended, and of which there are no reservations; no event of the stream
-        may be missing."""
+        """Release the events of an order that has ended and has no reservations. The stream must have no gaps."""
         if not self.lists.allocations.has_ended(order_ref):
             return
         unnamed = [
             part.since
-            for held in self.holding.values()
+            for held in self.reservations.values()
             if not held.order_ref and held.status in LIVING
             for line in held.lines
             for part in line.parts
@@ -101,7 +100,7 @@ class PairState:
             self.forget_done(stream)
 
     def forget_done(self, stream: Stream) -> None:
-        """Take out of the stream what the lists need no more."""
+        """Remove events from the stream that the lists no longer need."""
         if stream is self.allocation_stream:
             stream.let_go(self.done)
             self.done = []
@@ -112,15 +111,15 @@ class OpenHold(NamedTuple):
 
     held: HeldReservation
     first_day: int
-    """0: at once."""
+    """0: held from now on."""
     expires_us: int
     exact_micros: Fraction
     order_line: str
 
 
-def open_holds(pair: Pair, holding: Iterable[HeldReservation]) -> Iterable[OpenHold]:
-    """What each reservation holds of a pair, line by line."""
-    for held in holding:
+def open_holds(pair: Pair, reservations: Iterable[HeldReservation]) -> Iterable[OpenHold]:
+    """What the open reservations hold of a pair, line by line."""
+    for held in reservations:
         if held.status not in LIVING:
             continue
         expires_us = INT64_MAX if held.status is ReservationStatus.CONFIRMED else held.expires_us
@@ -134,7 +133,7 @@ def open_holds(pair: Pair, holding: Iterable[HeldReservation]) -> Iterable[OpenH
 
 
 def base_of(positions: Positions, item: int, branch: int, created_us: int) -> Base:
-    """What the snapshot says of a pair; its rows are sets at their instants."""
+    """The rows of a pair in the snapshot, which count as SET events at their instants."""
     rows = snapshot_pair(positions, item, branch) or PairRows()
     feeds = [int(instant) for instant in positions.arrays["feed_as_of"][branch]]
     erp_us = NO_INSTANT
@@ -151,7 +150,7 @@ def base_of(positions: Positions, item: int, branch: int, created_us: int) -> Ba
 
 
 def owners_at(positions: Positions, branch: int) -> Mapping[Measure, Source]:
-    """The source of each measure at a branch; SOURCE_OF itself where it is as by default."""
+    """The source of each measure at a branch; SOURCE_OF itself for the default."""
     row = positions.arrays["feed_owner"][branch].tolist()
     found = {measure: Source(row[measure]) for measure in Measure}
     return SOURCE_OF if found == SOURCE_OF else found

@@ -1,4 +1,4 @@
-"""The pairs of one snapshot with what events and reservations have made of them, and their live positions."""
+"""The live state of all pairs of a snapshot: applies events and reservations, and writes the live positions."""
 
 import math
 from collections import Counter
@@ -31,20 +31,20 @@ from pricegrid.service.live.api import FeedIssue
 from pricegrid.service.live.pair_state import PairState, Restart, base_of, open_holds, owners_at
 
 _NOT_NEGATIVE = frozenset(Measure) - {Measure.ON_HAND}
-NO_PLACES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
+NO_INDICES: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
 NO_ROWS: Final[NDArray[np.int64]] = np.empty((0, ROW_COLUMNS), dtype=np.int64)
 MakeWriter = Callable[[int], LiveWriter]
-"""A larger room for live positions, given how often it was made larger."""
+"""Makes a new memory for live positions, given how often it has grown."""
 
 
 class Folded(NamedTuple):
-    """What the plain streams took of the events of a message."""
+    """The events of a message that the in-order streams took."""
 
     counts: Counter[EventStatus]
     left: NDArray[np.intp]
-    """The rows that are for `LivePairs.apply`, in order."""
-    places: NDArray[np.int64]
-    """Of the pairs that were touched."""
+    """The other rows, in order; they are for `LivePairs.apply`."""
+    indices: NDArray[np.int64]
+    """The in-order streams that were touched."""
 
 
 class LivePairs:
@@ -65,42 +65,42 @@ class LivePairs:
         self._writer = make_writer(0)
         self._states: dict[Pair, PairState] = {}
         self._where: dict[str, set[Pair]] = {}
-        self._plain = PlainStreams()
+        self._in_order = PlainStreams()
         self._pair_of: list[Pair] = []
         self._owners_of: dict[int, Mapping[Measure, Source]] = {}
         engine.positions.follow(self._writer.readable())
 
     def are_whole(self, on_shown: Callable[[], None]) -> None:
-        """All is where the writer was made: `on_shown` is called now, and when it has moved to more room."""
+        """All pairs are written: call `on_shown` now, and after each move to a larger memory."""
         on_shown()
         self._on_shown = on_shown
 
     def left(self, raw: bytes, rows: NDArray[np.int64], until_us: int = AS_OF_MAX_US) -> NDArray[np.intp]:
-        """The rows of a message (`atp.kernels.in_order_streams`) that `apply` takes whatever the others do, and those
-        that took effect after an instant."""
+        """The rows of a message (`atp.kernels.in_order_streams`) that are for `apply` whatever the other rows are,
+        among them those that take effect after `until_us`."""
         rows[rows[:, ROW_EFFECTIVE] > until_us, ROW_SAYS] = UNUSUAL
-        return np.flatnonzero(self._plain.is_left(rows, self._plain.places(raw, rows)))
+        return np.flatnonzero(self._in_order.is_left(rows, self._in_order.places(raw, rows)))
 
     def fold(self, raw: bytes, rows: NDArray[np.int64]) -> Folded:
-        """Take in all events of a message that need no look at others; `refresh` shows what they changed."""
-        status, touched = self._plain.fold(rows, self._plain.places(raw, rows))
+        """Apply the events of a message that in-order streams can take; `refresh` shows what they changed."""
+        status, touched = self._in_order.fold(rows, self._in_order.places(raw, rows))
         counts = np.bincount(status, minlength=LEFT + 1)
         found = Counter({each: int(counts[each]) for each in EventStatus if counts[each]})
         return Folded(found, np.flatnonzero(status == LEFT), touched)
 
-    def held(self, places: NDArray[np.int64]) -> list[Pair]:
-        """The pairs at these places that reservations touch."""
-        return [self._pair_of[place] for place in self._plain.held(places)]
+    def held(self, indices: NDArray[np.int64]) -> list[Pair]:
+        """The pairs of these in-order streams that have reservations."""
+        return [self._pair_of[index] for index in self._in_order.held(indices)]
 
     def apply(self, event: Event) -> Outcome:
-        """Take in one event; `refresh` shows what it changed. What no reading of it could apply is a dead letter."""
+        """Apply one event; `refresh` shows what it changed. One that does not fit the snapshot is a dead letter."""
         reason = self._misfit(event)
         if reason is not None:
             return Outcome(EventStatus.DEAD_LETTER, reason)
         pair = (event.sku, event.branch)
         state = self._states.get(pair) or self._state(pair)
-        if event.source is Source.ERP and self._plain.is_plain(state.place):
-            state.streams[Source.ERP] = self._plain.give_back(state.place, pair)
+        if event.source is Source.ERP and self._in_order.is_plain(state.index):
+            state.streams[Source.ERP] = self._in_order.give_back(state.index, pair)
         stream = state.streams.get(event.source)
         if stream is None:
             stream = state.streams[event.source] = Stream()
@@ -113,10 +113,10 @@ class LivePairs:
             state.restarts[event.source] = Restart(count + 1, event.sequence, event.effective_us)
         elif event.kind is Kind.RESET:
             state.restarts.pop(event.source, None)
-        is_plain = event.measure in PLAIN and event.kind is not Kind.RESET
-        if is_plain and event.effective_us <= state.base.erp_us and outcome.status is EventStatus.APPLIED:
+        is_stock = event.measure in PLAIN and event.kind is not Kind.RESET
+        if is_stock and event.effective_us <= state.base.erp_us and outcome.status is EventStatus.APPLIED:
             outcome = Outcome(EventStatus.OLDER)
-        if not is_plain or event.source is not Source.ERP:
+        if not is_stock or event.source is not Source.ERP:
             state.has_new_lists = True
             self._tell_components(pair, state)
         if event.kind is Kind.RESET or stream.waiting != waiting:
@@ -129,23 +129,23 @@ class LivePairs:
         return outcome
 
     def touched(self, event: Event) -> list[Pair]:
-        """The pairs that an event that was taken in may have changed."""
+        """The pairs that an applied event may have changed."""
         item = self._states[event.sku, event.branch].item
         needs = self._components(item)
         return [(sku, event.branch) for sku in needs] if needs else [(event.sku, event.branch)]
 
     def orders(self, event: Event) -> list[tuple[Pair, str]]:
-        """The orders at a pair whose allocations an event that was taken in may have changed."""
+        """The orders at a pair whose allocations an applied event may have changed."""
         pair = (event.sku, event.branch)
         state = self._states[pair]
         if not state.is_rearranged:
             return [(pair, event.order_ref)] if event.measure is Measure.ALLOCATED else []
         state.is_rearranged = False
-        held = {each.order_ref for each in state.holding.values()}
+        held = {each.order_ref for each in state.reservations.values()}
         return [(pair, order_ref) for order_ref in sorted(state.lists.allocations.orders() | held)]
 
     def _components(self, item: int) -> dict[str, Fraction]:
-        """What a kit needs of each base component; nothing for an item that is none."""
+        """The quantity of each base component in a kit; empty for an item that is not a kit."""
         positions = self.engine.positions
         return {
             positions.skus.name(positions.integer("kit_component", k)).decode(): Fraction(
@@ -161,7 +161,7 @@ class LivePairs:
             component.has_new_lists = True
 
     def fault(self, event: Event, until_us: int) -> DeadReason | None:
-        """Why an event that comes now can't be applied: it is judged once, before it is made durable."""
+        """Why a new event can't be applied, or None; decided once, before it is made durable."""
         if event.sequence < 1:
             return DeadReason.INVALID_SEQUENCE
         if (reason := self._misfit(event)) is not None:
@@ -169,7 +169,7 @@ class LivePairs:
         return DeadReason.FUTURE if event.effective_us > until_us else None
 
     def _misfit(self, event: Event) -> DeadReason | None:
-        """Why an event has no place in this snapshot."""
+        """Why an event does not apply to this snapshot."""
         is_reset = event.kind is Kind.RESET
         if event.sequence < (0 if is_reset else 1):
             return DeadReason.INVALID_SEQUENCE
@@ -193,7 +193,7 @@ class LivePairs:
         return DeadReason.KIT_ITEM if self.engine.positions.span("kit_start", item) else None
 
     def _owners(self, branch: int) -> Mapping[Measure, Source]:
-        """The source of each measure at a branch; of one that does not exist as it is by default."""
+        """The source of each measure at a branch; the default for an unknown branch."""
         if branch < 0:
             return SOURCE_OF
         if branch not in self._owners_of:
@@ -201,17 +201,17 @@ class LivePairs:
         return self._owners_of[branch]
 
     def heard(self, source: Source, sku: str, branch: str) -> list[tuple[Source, Pair]]:
-        """The streams of a source that were heard of since the load; '' is any item, any branch."""
+        """The streams of a source that have had events since the load; '' is any item, any branch."""
         return [
             (source, pair)
             for pair, state in sorted(self._states.items())
             if sku in ("", pair[0])
             and branch in ("", pair[1])
-            and (source in state.streams or (source is Source.ERP and self._plain.is_plain(state.place)))
+            and (source in state.streams or (source is Source.ERP and self._in_order.is_plain(state.index)))
         ]
 
     def issues(self, *, restarts: bool, limit: int) -> list[FeedIssue]:
-        """The streams that miss events, or those whose source seems to have begun anew."""
+        """The streams with missing events, or with `restarts` those whose source seems to have restarted."""
         found: list[FeedIssue] = []
         for pair, state in sorted(self._states.items()):
             for source in Source:
@@ -221,14 +221,14 @@ class LivePairs:
                 )
                 restart = state.restarts.get(source)
                 if (restart if restarts else missing) and len(found) < limit:
-                    told = restart or Restart(0, 0, 0)
-                    found.append(FeedIssue(source, *pair, missing[:GAP_SPANS_MAX], *told))
+                    restart = restart or Restart(0, 0, 0)
+                    found.append(FeedIssue(source, *pair, missing[:GAP_SPANS_MAX], *restart))
         return found
 
-    def hold(self, held: HeldReservation) -> list[Pair]:
-        """Let a reservation count as it stands now; the pairs it touches, or touched before.
+    def update_reservation(self, held: HeldReservation) -> list[Pair]:
+        """Replace the state of a reservation; returns the pairs it touches or touched before.
 
-        A pair whose item or branch is not in this snapshot is passed over."""
+        Pairs whose item or branch is not in this snapshot are skipped."""
         named = {(part.sku, line.line.branch) for line in held.lines for part in line.parts}
         touched = self._where.get(held.reservation_id, set()) | {
             pair for pair in named if min(self.engine.ordinals(*pair)) >= 0
@@ -237,86 +237,86 @@ class LivePairs:
         has_fractions = any(part.excess[0] for line in held.lines for part in line.parts)
         for pair in touched:
             state = self._state(pair)
-            state.holding[held.reservation_id] = held
+            state.reservations[held.reservation_id] = held
             state.has_fractions |= has_fractions
             state.changed.add(held.reservation_id)
-            if state.place >= 0:
-                self._plain.set_held(state.place)
+            if state.index >= 0:
+                self._in_order.set_held(state.index)
         return sorted(touched)
 
     def forget(self, reservation_id: str) -> list[Pair]:
-        """Know nothing more of a reservation that has ended; the pairs that still show it.
+        """Remove a reservation that has ended; returns the pairs that still show it.
 
-        A log forgets the values of what is deleted: it may never have said that the reservation ended.
+        The log drops the values of deleted records, so the end of the reservation may never have been seen here.
         """
         shown = []
         for pair in sorted(self._where.pop(reservation_id, ())):
             state = self._states[pair]
-            held = state.holding.pop(reservation_id, None)
+            held = state.reservations.pop(reservation_id, None)
             if held is not None and held.status in LIVING:
                 state.has_new_lists = True
                 shown.append(pair)
             state.changed.discard(reservation_id)
-            state.spread.discard(reservation_id)
+            state.multi_line.discard(reservation_id)
         return shown
 
     def points(self, pair: Pair, order_ref: str) -> Sequence[Point]:
-        """How the lines of an order went at a pair; none where the pair is not in this snapshot."""
+        """The history of an order's allocations at a pair; empty if the pair is not in this snapshot."""
         state = self._states.get(pair)
         return state.lists.allocations.points(order_ref) if state else ()
 
     def mark(self, pair: Pair) -> Mark:
-        """The last that the warehouse has said of a pair."""
+        """The end of a pair's allocation stream."""
         state = self._states.get(pair)
         return state.mark if state else START
 
     def is_whole(self, pair: Pair) -> bool:
-        """Whether nothing older can come than what the warehouse has said of a pair."""
+        """Whether a pair's allocation stream has no gaps, so that no older event can come."""
         state = self._states.get(pair)
         stream = state.allocation_stream if state else None
         return stream is None or stream.is_whole
 
     def is_loaded(self, pair: Pair, order_ref: str) -> bool:
-        """Whether the snapshot says what is allocated of a pair to an order."""
+        """Whether the snapshot has allocations of a pair to an order."""
         state = self._states.get(pair)
         return state is not None and state.lists.allocations.is_loaded(order_ref)
 
     def let_go(self, pair: Pair, order_ref: str) -> None:
-        """Forget the events of an order that has ended, and of which there are no reservations."""
+        """Release the events of an order that has ended and has no reservations."""
         state = self._states.get(pair)
         if state is not None and self.is_whole(pair):
             state.let_go(pair, order_ref)
 
     def slack(self, pair: Pair, now_us: int) -> Fraction:
-        """What is shown as held of a pair less what is held, in micros: more than -1, at most 0."""
+        """The shown minus the exact held quantity of a pair, in micros: more than -1, at most 0."""
         state = self._states.get(pair)
         if state is None or not state.has_fractions:
             return Fraction(0)
         held = [
             each
-            for each in open_holds(pair, state.holding.values())
+            for each in open_holds(pair, state.reservations.values())
             if not each.first_day and now_us < each.expires_us
         ]
         exact = sum((each.exact_micros for each in held), Fraction(0))
         return math.floor(exact) - exact
 
     def streams(self, pair: Pair) -> dict[Source, Stream]:
-        """What each source has said of a pair that is live."""
+        """The streams of a live pair by source."""
         state = self._states[pair]
-        if not self._plain.is_plain(state.place):
+        if not self._in_order.is_plain(state.index):
             return dict(state.streams)
-        return {**state.streams, Source.ERP: self._plain.stream(state.place, pair)}
+        return {**state.streams, Source.ERP: self._in_order.stream(state.index, pair)}
 
-    def refresh(self, pairs: Iterable[Pair], places: NDArray[np.int64] = NO_PLACES) -> None:
-        """Show the state of some pairs, and of those at some places, to all readers, each in one step."""
+    def refresh(self, pairs: Iterable[Pair], indices: NDArray[np.int64] = NO_INDICES) -> None:
+        """Write pairs, and those of some in-order streams, to the live positions; each pair atomically."""
         distinct = dict.fromkeys(pairs)
-        if distinct and len(places):
-            others = [place for place in places.tolist() if self._pair_of[place] not in distinct]
-            places = np.array(others, dtype=np.int64)
+        if distinct and len(indices):
+            others = [index for index in indices.tolist() if self._pair_of[index] not in distinct]
+            indices = np.array(others, dtype=np.int64)
         self._refresh(distinct)
-        if len(places):
-            left = self._plain.show(self._writer, places)
-            self._refresh(self._pair_of[place] for place in left.tolist())
+        if len(indices):
+            left = self._in_order.show(self._writer, indices)
+            self._refresh(self._pair_of[index] for index in left.tolist())
 
     def _refresh(self, pairs: Iterable[Pair]) -> None:
         ordinals, figures = [], []
@@ -339,23 +339,23 @@ class LivePairs:
             self._grow()
 
     def _take_over(self, pair: Pair, state: PairState) -> None:
-        """Keep what the ERP says of a pair among the plain streams, if it can be."""
-        if state.place < 0:
-            is_held = bool(state.holding)
-            state.place = self._plain.add(pair, state.item, state.branch, is_held=is_held)
+        """Move the ERP's stream of a pair to the in-order streams, if it is in order."""
+        if state.index < 0:
+            is_held = bool(state.reservations)
+            state.index = self._in_order.add(pair, state.item, state.branch, is_held=is_held)
             self._pair_of.append(pair)
-        if self._plain.take_over(state.place, state.base, state.streams[Source.ERP]):
+        if self._in_order.take_over(state.index, state.base, state.streams[Source.ERP]):
             del state.streams[Source.ERP]
 
     def _show_held(self, pair: Pair, state: PairState) -> bool:
-        """Show the reservations that have changed, one entry each; False: the whole pair must be shown."""
+        """Write only the entries of changed reservations; False: the whole pair must be written."""
         if not state.changed:
             return True
-        if not state.is_shown or state.has_fractions or state.changed & state.spread:
+        if not state.is_shown or state.has_fractions or state.changed & state.multi_line:
             return False
         entries = []
         for reservation_id in state.changed:
-            held = state.holding[reservation_id]
+            held = state.reservations[reservation_id]
             if held.order_ref and state.has_demands:
                 return False  # demands are net of confirmed ones
             found = list(self._reservations(pair, state, [held]))
@@ -380,13 +380,13 @@ class LivePairs:
         return True
 
     def _forget_ended(self, state: PairState, reservation_id: str) -> None:
-        held = state.holding.get(reservation_id)
+        held = state.reservations.get(reservation_id)
         if held is not None and held.status not in LIVING:
-            del state.holding[reservation_id]
-            state.spread.discard(reservation_id)
+            del state.reservations[reservation_id]
+            state.multi_line.discard(reservation_id)
 
     def _with_stock(self, state: PairState) -> tuple[int, ...]:
-        """The figures shown last with what the ERP has said since."""
+        """The figures shown last, with the ERP's events since."""
         rows = state.base.rows
         stock = self._stock(state) or rows.stock
         is_unknown = rows.is_unknown and stock is rows.stock
@@ -394,14 +394,14 @@ class LivePairs:
         return figures_with_stock(state.figures, stock, gaps, is_unknown=is_unknown)
 
     def _stock(self, state: PairState) -> Stock | None:
-        """What the ERP's events make of the stock row; None: nothing that is known."""
-        if self._plain.is_plain(state.place):
-            return self._plain.stock(state.place)
+        """The stock row after the ERP's events; None: there is none."""
+        if self._in_order.is_plain(state.index):
+            return self._in_order.stock(state.index)
         events = plain_events(state.streams, state.owners)
         return stock_of(state.base.rows, state.base.erp_us, events) if events else None
 
     def _gaps(self, state: PairState) -> frozenset[Source]:
-        """The sources, as answers name them, of whose figures something is missing."""
+        """The sources that have missing events for the pair."""
         gaps = gaps_of(state.base, state.streams, state.owners)
         for kit in state.kits:
             of_kit = self._states[kit, self._branch_name(state)]
@@ -414,7 +414,7 @@ class LivePairs:
     def _show(self, pair: Pair) -> None:
         state = self._states[pair]
         if state.is_kit:
-            return  # it has no figures of its own
+            return  # a kit has no figures of its own
         rows = state.base.rows
         if (stock := self._stock(state)) is not None:
             rows = replace(rows, stock=stock, is_unknown=False)
@@ -426,9 +426,9 @@ class LivePairs:
             rows = with_kit_demands(rows, kit, need, of_kit.base.transit_us, events)
         rows = replace(rows, gaps=self._gaps(state))
         entries = Counter[str]()
-        reservations = tuple(self._reservations(pair, state, state.holding.values()))
+        reservations = tuple(self._reservations(pair, state, state.reservations.values()))
         entries.update(each.reservation_id for each in reservations)
-        state.spread = {name for name, count in entries.items() if count > 1}
+        state.multi_line = {name for name, count in entries.items() if count > 1}
         rows = replace(rows, reservations=reservations)
         image = image_of(rows, pair, self._zone(state.branch))
         state.figures, state.has_new_lists, state.is_shown = image.figures, False, True
@@ -442,7 +442,7 @@ class LivePairs:
             self._grow()
 
     def _grow(self) -> None:
-        """Show everything again where there is more room."""
+        """Write everything again into a larger memory."""
         self._grown += 1
         self._writer = self._make_writer(self._grown)
         self._writer.set_link_lost(self._link_lost_us)
@@ -461,9 +461,9 @@ class LivePairs:
         return positions.zones[positions.integer("branch_zone", branch)]
 
     def _reservations(
-        self, pair: Pair, state: PairState, holding: Iterable[HeldReservation]
+        self, pair: Pair, state: PairState, reservations: Iterable[HeldReservation]
     ) -> Iterable[Reservation]:
-        found = list(open_holds(pair, holding))
+        found = list(open_holds(pair, reservations))
         shown = shown_micros([(each.first_day, each.expires_us, each.exact_micros) for each in found])
         for each, micros in zip(found, shown, strict=True):
             if micros:

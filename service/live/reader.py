@@ -1,7 +1,7 @@
-"""How a process reads live positions that another one writes, and proves on every look that they are what it thinks.
+"""Reads live positions that another process writes, and proves for every request that they are current.
 
-Proven is: the file is of the snapshot that is served, it is the announced one, it is not retired, and its writer was
-at work just now. Anything else makes every source STALE, at once; the figures stay those last seen (A11).
+They are proven if the mapped file belongs to the served snapshot, is the announced one, is not retired, and its writer
+was at work just now. Otherwise every source is STALE at once, and the figures stay those last read (A11).
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ _NEVER_US = -(1 << 62)
 
 
 class _OtherSnapshotError(Exception):
-    """What is announced is of another snapshot: as long as one swaps, and for those that were replaced."""
+    """The announced file belongs to another snapshot: during a swap, and for snapshots that were replaced."""
 
 
 class LiveReader:
     """The live positions of one snapshot (`LiveProof`); safe to use from many threads.
 
-    A thread that doubts says so in the word that the kernels look at; only `look` takes that back, under a lock with
-    all that leads to it, so no thread reads as proven what it has found in doubt itself.
+    A thread that finds them unproven sets the `doubt` word, which the kernels read. Only `refresh` clears it, under the
+    lock and together with everything that proves it, so a thread never reads as proven what it has doubted itself.
     """
 
     def __init__(
@@ -47,19 +47,19 @@ class LiveReader:
     ) -> None:
         self._directory = store / "live"
         self._version = snapshot_version
-        self._marks = number_of(snapshot_version), host_number()
+        self._identity = number_of(snapshot_version), host_number()
         self._positions = positions
         self._clock_us = clock_us
         self._silence_us = int(silence_s * 1_000_000)
         self._lock = threading.Lock()
         self._name = ""
-        self._said = ""
+        self._last_error = ""
         self._announced_us = _NEVER_US
         doubt = np.ones(1, dtype=np.int64)
         word = doubt.view()
         word.flags.writeable = False
         positions.follow(NOTHING_LIVE._replace(live_doubt=word))
-        self._current = _words(NOTHING_LIVE.live_head), _words(doubt)
+        self._current = _as_memoryview(NOTHING_LIVE.live_head), _as_memoryview(doubt)
 
     def __call__(self) -> bool:
         """See `LiveProof`."""
@@ -71,8 +71,8 @@ class LiveReader:
                 doubt[0] = 1
         return False
 
-    def look(self) -> bool:
-        """See `LiveProof`. What is wrong is logged once."""
+    def refresh(self) -> bool:
+        """See `LiveProof`. An error is logged once."""
         with self._lock:
             began_us = self._clock_us()
             try:
@@ -81,12 +81,12 @@ class LiveReader:
                 self._announced_us = _NEVER_US
             except (OSError, LiveFileError, ValueError) as error:
                 self._announced_us = _NEVER_US
-                if str(error) != self._said:
-                    self._said = str(error)
-                    level = logging.ERROR if self._name else logging.INFO  # there are none yet
-                    _log.log(level, "live positions can't be followed, all is STALE: %s", error)
+                if str(error) != self._last_error:
+                    self._last_error = str(error)
+                    level = logging.ERROR if self._name else logging.INFO  # no live file exists yet
+                    _log.log(level, "live positions can't be read, availability is STALE: %s", error)
             else:
-                self._said = ""
+                self._last_error = ""
                 self._announced_us = began_us
             head, doubt = self._current
             is_proven = self._is_shown(head)
@@ -102,7 +102,7 @@ class LiveReader:
         )
 
     def _find(self) -> None:
-        """Map the announced file unless it is mapped."""
+        """Map the announced file if it is not mapped yet."""
         version, name = announced(self._directory)
         if version != self._version:
             raise _OtherSnapshotError
@@ -110,32 +110,32 @@ class LiveReader:
             return
         doubt = np.ones(1, dtype=np.int64)
         live = open_live(self._directory / name, doubt)
-        if (int(live.live_head[SNAPSHOT]), int(live.live_head[BOOT])) != self._marks:
-            raise LiveFileError(f"{name} is of another snapshot, or of another start of this host")
+        if (int(live.live_head[SNAPSHOT]), int(live.live_head[BOOT])) != self._identity:
+            raise LiveFileError(f"{name} belongs to another snapshot, or to another boot of this host")
         before = self._current[1]
-        head = _words(live.live_head)
-        # `look` goes on to say whether they are proven: until then who reads them finds them in doubt
+        head = _as_memoryview(live.live_head)
+        # In doubt until `refresh` has proven them.
         self._positions.follow(live)
-        self._current = head, _words(doubt)
+        self._current = head, _as_memoryview(doubt)
         before[0] = 1
         self._name = name
 
 
-def _words(array: NDArray[np.int64]) -> "memoryview[int]":
-    """The same memory; an element is had in a third of the time."""
+def _as_memoryview(array: NDArray[np.int64]) -> "memoryview[int]":
+    """The same memory as a memoryview, whose elements are read in a third of the time."""
     return memoryview(array)  # type: ignore[arg-type]
 
 
-class LookingReader(LiveReader):
-    """For who has no loop that looks: every question does."""
+class OnDemandReader(LiveReader):
+    """Refreshes at every request, for processes without a loop that does."""
 
     def __call__(self) -> bool:
         """See `LiveProof`."""
-        return self.look()
+        return self.refresh()
 
 
 def reading(store: Path, loaded: LoadedSnapshot, reader: type[LiveReader] = LiveReader) -> LoadedSnapshot:
-    """A snapshot whose live positions another process writes: in doubt until `look` has found them."""
+    """The snapshot with live positions that another process writes; unproven until `refresh` has mapped them."""
     if loaded.availability is None:
         return loaded
     return dataclasses.replace(loaded, live=reader(store, loaded.version, loaded.availability.positions))

@@ -1,4 +1,4 @@
-"""Reservations and dead letters as the cache keeps them: JSON, the names of the dataclasses, whole numbers."""
+"""Reservations and dead letters as cache records: JSON with the field names of the dataclasses and integers."""
 
 import dataclasses
 import hashlib
@@ -18,19 +18,19 @@ from pricegrid.atp.rules.reservations import (
 from pricegrid.service.live.api import DeadLetter
 
 
-def _plain(value: object) -> object:
+def _json_default(value: object) -> object:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"no JSON for {value!r}")
 
 
 def encode_record(record: HeldReservation | DeadLetter) -> bytes:
-    """The bytes of a record."""
-    return json.dumps(dataclasses.asdict(record), default=_plain, ensure_ascii=False).encode()
+    """Encodes a record."""
+    return json.dumps(dataclasses.asdict(record), default=_json_default, ensure_ascii=False).encode()
 
 
 def decode_reservation(raw: bytes) -> HeldReservation:
-    """Back from the bytes."""
+    """Decodes a reservation."""
     fields = json.loads(raw)
     fields["status"] = ReservationStatus(fields["status"])
     fields["lines"] = tuple(_line(line) for line in fields["lines"])
@@ -60,22 +60,22 @@ def _part(fields: dict[str, Any]) -> Part:
 
 
 def decode_dead_letter(raw: bytes) -> DeadLetter:
-    """Back from the bytes."""
+    """Decodes a dead letter."""
     return DeadLetter(**json.loads(raw))
 
 
 def asked_for(ask: ReserveAsk) -> str:
-    """All that a reserve asks for, but for the order, in few characters."""
+    """A hash of what a reserve requests, apart from the order."""
     what = {**dataclasses.asdict(ask), "lines": [dataclasses.asdict(line) for line in ask.lines]}
     for name in ("key", "customer_id", "order_ref"):
         del what[name]
-    return hashlib.sha256(json.dumps(what, default=_plain, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(what, default=_json_default, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def same_ask(ask: ReserveAsk, held: HeldReservation) -> bool:
-    """Whether a reserve asks for what a reservation was made for; the order may have been named since."""
+    """Whether a reserve repeats the request of a reservation; the order may have been named since."""
     if ask.order_ref not in ("", held.order_ref):
         return False
-    if not held.asked:  # made by a release that did not note it
+    if not held.asked:  # stored by a release without this field
         return tuple(ask.lines) == tuple(line.line for line in held.lines)
     return asked_for(ask) == held.asked

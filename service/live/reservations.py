@@ -1,7 +1,7 @@
-"""The reservations of one snapshot's live state: as stored, and as they stand with what the warehouse has said.
+"""The reservations of a snapshot's live state: as stored, and as viewed after what the warehouse has cleared.
 
-What is cleared of a reservation is worked out here from the reservations of its order and the allocations of the pair,
-whenever one of them changes, and shown. Nothing here stores anything: who replays the log changes nothing.
+What is cleared of a reservation follows from the reservations of its order and the allocations of the pair; it is
+worked out here whenever one of them changes. Nothing is stored here, so replaying the log has no side effects.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _Order = tuple[Pair, str]
 
 
 class LiveReservations:
-    """Used by one thread at a time."""
+    """Not thread-safe."""
 
     def __init__(self, pairs: LivePairs) -> None:
         self._pairs = pairs
@@ -27,42 +27,42 @@ class LiveReservations:
         self._by_key: dict[tuple[str, str], str] = {}
         self._by_order: dict[_Order, set[str]] = {}
         self._orders: dict[str, set[_Order]] = {}
-        """Under which orders of `_by_order` each is: also where nothing is left of its parts."""
+        """The keys of `_by_order` under which each reservation is, also where nothing is left of its parts."""
         self._is_replaying = False
         self._moved: set[str] = set()
 
-    # ---- what there is
+    # ---- queries
 
     def stored(self, reservation_id: str) -> HeldReservation | None:
-        """A reservation as it is durable."""
+        """A reservation as it is stored."""
         return self._stored.get(reservation_id)
 
     def view(self, reservation_id: str) -> HeldReservation | None:
-        """A reservation as it stands."""
+        """A reservation with what is cleared."""
         return self._views.get(reservation_id)
 
     def of_key(self, customer_id: str, key: str) -> HeldReservation | None:
-        """The reservation that a customer's key stands for."""
+        """The reservation of a customer's idempotency key."""
         return self._views.get(self._by_key.get((customer_id, key), ""))
 
     def views(self) -> list[HeldReservation]:
-        """All as they stand, by id."""
+        """All views, by id."""
         return [view for _, view in sorted(self._views.items())]
 
     def every(self) -> Iterable[HeldReservation]:
-        """All as they stand."""
+        """All views."""
         return self._views.values()
 
-    # ---- what changes it
+    # ---- changes
 
-    def know(self, held: HeldReservation) -> list[Pair]:
-        """Let a reservation count as it is durable now; the pairs that look different."""
+    def update(self, held: HeldReservation) -> list[Pair]:
+        """Replace the stored state of a reservation; returns the pairs to show again."""
         reservation_id = held.reservation_id
         self._stored[reservation_id] = self._views[reservation_id] = held
         self._by_key[held.customer_id, held.key] = reservation_id
         self._cleared.pop(reservation_id, None)
         pairs = {(part.sku, line.line.branch) for line in held.lines for part in line.parts}
-        touched = set(self._pairs.hold(held))
+        touched = set(self._pairs.update_reservation(held))
         if held.order_ref:
             for pair in pairs | touched:
                 self._by_order.setdefault((pair, held.order_ref), set()).add(reservation_id)
@@ -71,7 +71,7 @@ class LiveReservations:
         return sorted(touched)
 
     def clear(self, orders: Iterable[_Order]) -> set[Pair]:
-        """Work out what is cleared of the reservations of some orders; the pairs that look different now."""
+        """Work out what is cleared of the reservations of some orders; returns the pairs to show again."""
         touched: set[Pair] = set()
         if self._is_replaying:
             return touched
@@ -95,22 +95,22 @@ class LiveReservations:
             if view != self._views[name]:
                 self._views[name] = view
                 self._moved.add(name)
-                touched.update(self._pairs.hold(view))
+                touched.update(self._pairs.update_reservation(view))
         return touched
 
     def replay(self) -> None:
-        """Until `replayed`, only take in: what is cleared would be that of an old state."""
+        """Begin to replay the log: until `replayed` the state is an old one, so clearing is not worked out."""
         self._is_replaying = True
 
     def replayed(self) -> set[Pair]:
-        """All is taken in; the pairs that look different with what is cleared."""
+        """End of the replay: work out what is cleared; returns the pairs to show again."""
         self._is_replaying = False
         touched = self.clear(list(self._by_order))
         self._moved.clear()
         return touched
 
     def forget(self, reservation_id: str) -> list[Pair]:
-        """Know nothing more of a reservation that has ended; the pairs that still show it."""
+        """Remove a reservation that has ended; returns the pairs that still show it."""
         held = self._stored.pop(reservation_id, None)
         if held is None:
             return []
@@ -126,18 +126,18 @@ class LiveReservations:
                 del self._by_order[order]
         return shown
 
-    # ---- what is to be stored of what the warehouse has said
+    # ---- what to store of what is cleared
 
     def moved(self) -> set[str]:
-        """The reservations of which something was cleared since this was last asked."""
+        """The reservations of which something was cleared since the last call."""
         found, self._moved = self._moved, set()
         return found
 
-    def settled(self, reservation_id: str) -> HeldReservation | None:
-        """A reservation as it should be stored now, because what it says can't be worked out again later; None: it is.
+    def to_store(self, reservation_id: str) -> HeldReservation | None:
+        """The reservation with what must be stored now because it can't be worked out later; None: nothing.
 
-        That is its end, and what loaded rows have cleared, which the next load may not show any more. Only what nothing
-        that may still come can take back.
+        That is its end, and what rows of the snapshot have cleared, which the next load may no longer have; and only
+        what no later event can undo.
         """
         stored, view = self._stored.get(reservation_id), self._views.get(reservation_id)
         if stored is None or view is None or stored is view or stored.status not in LIVING:

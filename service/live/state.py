@@ -1,7 +1,7 @@
-"""Live state where the writer runs: events and reservations, made durable in the cache, then shown to all readers.
+"""Live state in the writer: events and reservations, made durable in the cache and then shown to all readers.
 
-Every change goes the same way: work out what it is, commit it, apply it to the pairs, show them. What another server
-committed first (a Conflict) is followed and the change worked out again, so nothing is promised twice.
+Every change takes the same steps: work it out, commit it, apply it to the pairs, show them. After a conflict with
+another server its changes are read and the change is worked out again, so nothing is granted twice.
 """
 
 import threading
@@ -31,18 +31,18 @@ from pricegrid.service.codec.events import decode_events
 from pricegrid.service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
 from pricegrid.service.live.api import PublishResult
 from pricegrid.service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty
-from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Holding
+from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Granting
 from pricegrid.service.live.link import LiveLink
-from pricegrid.service.live.operators import OperatorDesk
-from pricegrid.service.live.pairs import NO_PLACES, LivePairs, MakeWriter
+from pricegrid.service.live.operators import OperatorActions
+from pricegrid.service.live.pairs import NO_INDICES, LivePairs, MakeWriter
 from pricegrid.service.live.records import decode_reservation
 from pricegrid.service.live.reservations import LiveReservations
 
 OFFSET = "offset"
 
 
-class LiveState(Holding, OperatorDesk):
-    """Implements `LiveApi` over a cache and one snapshot. Building one reads what the cache holds."""
+class LiveState(Granting, OperatorActions):
+    """Implements `LiveApi` over a cache and one snapshot. The constructor reads the whole cache."""
 
     def __init__(
         self,
@@ -68,7 +68,8 @@ class LiveState(Holding, OperatorDesk):
         make_writer: MakeWriter,
         on_shown: Callable[[], None] = lambda: None,
     ) -> None:
-        """Read all anew for another snapshot; call `on_shown` then and at each growth. A failure changes nothing."""
+        """Switch to another snapshot: read everything again, then call `on_shown`, and again after each growth. A
+        failure changes nothing."""
         with self._lock:
             before = dict(self.__dict__)
             try:
@@ -77,7 +78,7 @@ class LiveState(Holding, OperatorDesk):
                 self._versions: dict[Key, int] = {}
                 self._pairs = LivePairs(engine, created_us, make_writer)
                 self._reservations = LiveReservations(self._pairs)
-                self._is_settled = False
+                self._is_cleared_stored = False
                 self._read_all()
                 self._pairs.are_whole(on_shown)
             except BaseException:
@@ -85,14 +86,14 @@ class LiveState(Holding, OperatorDesk):
                 raise
 
     def _read_all(self) -> None:
-        """Replay the log. This stores nothing, and no reservation is looked at before all is taken in."""
+        """Replay the log. Stores nothing; what is cleared of reservations is worked out at the end."""
         self._reservations.replay()
         for record in self._cache.scan(RESERVATION):
             self._know(record)
         self._letters = DeadLetters(self._cache, self._now_us)
         self._follow()
         for note in self._link.waiting():
-            self._take_in(read_message(note, self._pairs.left), Counter())
+            self._ingest(read_message(note, self._pairs.left), Counter())
         self._pairs.refresh(sorted(self._reservations.replayed()))
         self.follow()
 
@@ -110,33 +111,33 @@ class LiveState(Holding, OperatorDesk):
             counts = Counter({EventStatus.DEAD_LETTER: len(filed.ids)})
             if kept or filed.puts:
                 self._commit(Commit(puts=filed.puts, notes=[kept] if kept else []))
-            late, gaps, restarts = self._take_in(message, counts)
+            late, gaps, restarts = self._ingest(message, counts)
             also = self._letters.file(late)
             if also.puts:
                 self._commit(Commit(puts=also.puts))
-            self._settle(self._reservations.moved())
+            self._store_cleared(self._reservations.moved())
             refused = filed.refused + also.refused
             counts[EventStatus.DEAD_LETTER] -= also.refused
-        told = {status: count for status, count in counts.items() if count}
-        return PublishResult(told, [*filed.ids, *also.ids], gaps, refused, restarts)
+        outcomes = {status: count for status, count in counts.items() if count}
+        return PublishResult(outcomes, [*filed.ids, *also.ids], gaps, refused, restarts)
 
-    def _take_in(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[Faulty], int, int]:
-        """Take in the events of a message that is durable: what can't be applied all the same, how many streams miss
-        events, how many events look as if their source had begun anew."""
+    def _ingest(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[Faulty], int, int]:
+        """Apply the events of a durable message; returns (events that can't be applied after all, streams with missing
+        events, events that look like a restart of their source)."""
         raw, rows, read = message.raw, message.rows, message.read
         folded = self._pairs.fold(raw, rows)
         counts.update(folded.counts)
         if not np.array_equal(folded.left, message.left):
             read = decode_events(some_events(raw, rows[folded.left]))
-        return self._apply(read.events.events(), counts, folded.places)
+        return self._apply(read.events.events(), counts, folded.indices)
 
     def _apply(
         self,
         events: Iterable[Event],
         counts: Counter[EventStatus],
-        places: NDArray[np.int64] = NO_PLACES,
+        indices: NDArray[np.int64] = NO_INDICES,
     ) -> tuple[list[Faulty], int, int]:
-        """Take in events one by one, and show what they and those folded before have changed."""
+        """Apply events one by one, and show what they and the folded ones have changed."""
         found: list[Faulty] = []
         touched: dict[Pair, None] = {}
         orders: dict[tuple[Pair, str], None] = {}
@@ -152,10 +153,10 @@ class LiveState(Holding, OperatorDesk):
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
             touched.update(dict.fromkeys(self._pairs.touched(event)))
             orders.update(dict.fromkeys(self._pairs.orders(event)))
-        self._pairs.refresh([*touched, *self._reservations.clear(orders)], places)
+        self._pairs.refresh([*touched, *self._reservations.clear(orders)], indices)
         return found, sum(gaps.values()), restarts
 
-    # ---- what is durable, and what others did
+    # ---- commits, and the changes of others
 
     def _commit(self, commit: Commit) -> Committed | Conflict:
         return self._commit_all([commit])[0]
@@ -169,11 +170,11 @@ class LiveState(Holding, OperatorDesk):
         for commit, answer in zip(commits, answers, strict=True):
             for put in commit.puts if isinstance(answer, Committed) else ():
                 if put.space == DEAD_LETTER:
-                    self._letters.know(put.name, put.value)
+                    self._letters.update(put.name, put.value)
         return answers
 
     def _know(self, record: Record) -> None:
-        """Let a reservation of the cache count, unless what is known of it is newer: a log tells old states too."""
+        """Apply a reservation record of the cache, unless a newer version was applied: the log has old states too."""
         key = (record.space, record.name)
         if record.version < self._versions.get(key, 0):
             return
@@ -181,21 +182,21 @@ class LiveState(Holding, OperatorDesk):
         if record.value is None:
             self._pairs.refresh(self._reservations.forget(record.name))
         else:
-            self._pairs.refresh(self._reservations.know(decode_reservation(record.value)))
+            self._pairs.refresh(self._reservations.update(decode_reservation(record.value)))
 
     def offset(self, stream: str) -> str:
-        """The last entry of an event stream that was taken in; '' for none."""
+        """The last entry of an event stream that was ingested; '' for none."""
         with self._lock:
             value = self._cache.get([(OFFSET, stream)])[0].value
         return (value or b"").decode()
 
     def keep_offset(self, stream: str, entry_id: str) -> None:
-        """Remember how far an event stream was taken in."""
+        """Store how far an event stream was ingested."""
         with self._lock:
             self._commit(Commit(puts=[Put(OFFSET, stream, entry_id.encode())]))
 
     def follow(self) -> None:
-        """Take in what others have committed; all is STALE while they can't be heard, and till it is shown again."""
+        """Apply what others have committed. Everything is STALE while they are unreachable, until all is caught up."""
         with self._lock:
             lost_us = self._link.lost_us()
             if lost_us:
@@ -219,16 +220,18 @@ class LiveState(Holding, OperatorDesk):
                 return
 
     def _take(self, change: Change) -> None:
-        if not change.complete:  # the records say what became of everything but events, which came before
+        if (
+            not change.complete
+        ):  # its records have the outcome; its notes (events) came before as changes of their own
             for record in self._cache.scan(RESERVATION):
                 self._know(record)
         for record in change.records:
             if record.space == RESERVATION:
                 self._know(record)
             elif record.space == DEAD_LETTER:
-                self._letters.know(record.name, record.value)
+                self._letters.update(record.name, record.value)
             elif record.space in (PAIR, KEY):
                 key = (record.space, record.name)
                 self._versions[key] = max(record.version, self._versions.get(key, 0))
         for note in change.notes:
-            self._take_in(read_message(note, self._pairs.left), Counter())
+            self._ingest(read_message(note, self._pairs.left), Counter())

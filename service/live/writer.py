@@ -1,5 +1,8 @@
-"""The writer process of a host: the one that changes live state. Workers ask it over a unix socket, and read what it
-shows in shared memory; while it is away they go on reading, and refuse what would change something."""
+"""The writer process: the one process of a host that changes live state.
+
+Workers call it over a unix socket and read its live positions in shared memory. While it is down they go on answering
+reads, and refuse mutations.
+"""
 
 import contextlib
 import errno
@@ -28,7 +31,7 @@ from pricegrid.service.limits import (
     STALL_S,
     STANDBY_S,
 )
-from pricegrid.service.live.event_stream import StreamIntake
+from pricegrid.service.live.event_stream import EventIngest
 from pricegrid.service.live.files import (
     Beacon,
     LiveFiles,
@@ -59,11 +62,11 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 STREAM_GROUP = "pricegrid"
-"""All hosts read an event stream as one group: each entry is taken in by one, and told to the others."""
+"""All hosts read an event stream as one group: one host ingests an entry, and shares it with the others."""
 
 
 def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
-    """The process: serves the workers until told to stop, or until the supervisor is gone."""
+    """The main function of the process: serves the workers until it is stopped or the supervisor is gone."""
     logging.basicConfig(
         level=logging.INFO, format=f"%(asctime)s %(levelname)s writer {os.getpid()} %(message)s"
     )
@@ -72,8 +75,8 @@ def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stopping.__setitem__(0, True))
     reporter, beacon = Reporter(supervisor), Beacon()
-    # What other hosts do is heard by the loop: then live state is as old as its last turn. Alone, a loop that waits for
-    # a long message of events misses nothing.
+    # With Redis, the loop reads the changes of other hosts, so live state is as old as its last turn. Without it, a
+    # loop that is delayed by a long message of events misses nothing.
     unheard_us = 0 if config.redis else int(STALL_S * 1_000_000)
     show = partial(_beat, beacon, unheard_us)
     try:
@@ -85,7 +88,7 @@ def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         _log.warning("the supervisor is gone; stopping")
     logging.shutdown()
-    os._exit(0)  # all is durable and told: to tidy up takes seconds on a busy machine
+    os._exit(0)  # everything is durable and reported; a clean exit takes seconds on a busy machine
 
 
 def _beat(beacon: Beacon, unheard_us: int, turned_us: int) -> None:
@@ -94,7 +97,7 @@ def _beat(beacon: Beacon, unheard_us: int, turned_us: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """What all of this process work with."""
+    """What the functions of this process share."""
 
     config: WorkerConfig
     supervisor: Connection
@@ -105,8 +108,8 @@ class _Process:
 
 
 def _become_writer(process: _Process, stack: contextlib.ExitStack) -> str:
-    """Wait until no other server writes this store, whose writer serves these workers meanwhile, and until it can be
-    written; the snapshot to begin with, '' when told to stop."""
+    """Wait until this process holds the writer lock; meanwhile the other server's writer serves our workers. Returns
+    the snapshot to begin with, '' when stopped."""
     version = process.config.snapshot_version
     why = ""
     while not process.stopping[0]:
@@ -116,55 +119,55 @@ def _become_writer(process: _Process, stack: contextlib.ExitStack) -> str:
         except WriterBusyError as error:
             if why != "busy":
                 why = "busy"
-                _log.info("%s: its writer is used, this one stands by", error)
-                process.reporter.say(Serving(version))
+                _log.info("%s: using that writer, this one is on standby", error)
+                process.reporter.send(Serving(version))
         except OSError as error:
             if not is_read_only(error):
                 raise
             if why != "read-only":
                 why = "read-only"
-                _log.warning("the store can't be written, nothing can be changed: %s", error)
-                process.reporter.say(ReadOnly())
+                _log.warning("the store is read-only, mutations are refused: %s", error)
+                process.reporter.send(ReadOnly())
         else:
             return version
         if process.supervisor.poll(STANDBY_S):
             match process.supervisor.recv():
                 case Activate(newer):
                     version = newer
-                    process.reporter.say(Serving(version) if why == "busy" else ReadOnly())
+                    process.reporter.send(Serving(version) if why == "busy" else ReadOnly())
                 case _:
                     return ""
     return ""
 
 
 def _write(process: _Process, version: str) -> None:
-    """Serve the workers until told to stop."""
+    """Serve the workers until stopped."""
     config = process.config
     cache = open_state_cache(live_directory(config.store), config.redis, conditional=(RESERVATION,))
     with contextlib.closing(cache):
         with process.pulse.busy():
-            live = _in_room(config, lambda: open_live_state(config, cache, version, process.beacon))
+            live = _with_reserve(config, lambda: open_live_state(config, cache, version, process.beacon))
         server: Any = None
         if live is not None:
             server = build_writer_server(live, socket_path(config.store))
             server.start()
-        intake = None
+        ingest = None
         if live is not None and config.redis is not None and config.events_stream:
             consumer = f"{platform.node()}-{os.getpid()}"
-            intake = StreamIntake(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
+            ingest = EventIngest(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
         try:
-            process.reporter.say(Serving(version))
+            process.reporter.send(Serving(version))
             _tend(process, live, version, open_link_metrics(cache, metrics=config.metrics))
         finally:
             with process.pulse.busy():
-                if intake is not None:
-                    intake.close()
+                if ingest is not None:
+                    ingest.close()
                 if server is not None:
                     server.stop(config.grace_s).wait()
 
 
-def _in_room(config: WorkerConfig, work: Callable[[], T]) -> T:
-    """Do something that needs room on the disk; on a full one in the room that is kept back."""
+def _with_reserve(config: WorkerConfig, work: Callable[[], T]) -> T:
+    """Do work that needs disk space; on a full disk, use the reserve."""
     try:
         return work()
     except OSError as error:
@@ -176,23 +179,23 @@ def _in_room(config: WorkerConfig, work: Callable[[], T]) -> T:
 def open_live_state(
     config: WorkerConfig, cache: StateCache, version: str, beacon: Beacon
 ) -> LiveState | None:
-    """Live state over a snapshot of the store, shown to its readers; None: the snapshot has no positions."""
+    """Live state over a snapshot of the store, announced to readers; None: the snapshot has no positions."""
     loaded = load_snapshot(config.store, version, config.policy, verify=config.verify)
     if loaded.availability is None:
         return None
     files = LiveFiles(config.store, version, beacon)
-    return LiveState(cache, loaded.availability, version, loaded.created_at_us, files, now_us, files.point)
+    return LiveState(cache, loaded.availability, version, loaded.created_at_us, files, now_us, files.announce)
 
 
 def _tend(process: _Process, live: LiveState | None, version: str, link_metrics: LinkMetrics | None) -> None:
-    """The loop: hear the supervisor and other hosts, end what is over, go over to the next snapshot."""
+    """The loop: obey the supervisor, follow other hosts, expire reservations, switch to the next snapshot."""
     config = process.config
     switch = Switch(
         live,
         version,
         lambda newer: load_snapshot(config.store, newer, config.policy, verify=False),
         lambda newer: LiveFiles(config.store, newer, process.beacon),
-        process.reporter.say,
+        process.reporter.send,
     )
     next_expiry_s = next_forget_s = next_check_s = time.monotonic()
     while not process.stopping[0]:
@@ -200,13 +203,13 @@ def _tend(process: _Process, live: LiveState | None, version: str, link_metrics:
         if process.supervisor.poll(FOLLOW_S if config.redis else HOUSEKEEPING_S):
             match process.supervisor.recv():
                 case Activate(newer):
-                    switch.told(newer)
+                    switch.request(newer)
                 case _:
                     return
         with process.pulse.busy():
             switch.turn()
         if switch.must_begin_again:
-            _log.info("the next snapshot has positions, that of before had none: beginning again")
+            _log.info("the next snapshot has positions, the last one had none: restarting")
             return
         if link_metrics is not None:
             link_metrics.show()
@@ -221,16 +224,16 @@ def _tend(process: _Process, live: LiveState | None, version: str, link_metrics:
                 next_forget_s = time.monotonic() + FORGET_S
                 live.forget()
         except (RequestRefusedError, CacheError, OSError) as error:
-            _log.warning("live state could not be tended, tried again: %s", error)
+            _log.warning("maintenance of live state failed, retrying: %s", error)
         if time.monotonic() >= next_check_s:
             next_check_s = time.monotonic() + LIVE_CHECK_S
             if not process.beacon.is_in_place():
-                _log.error("the live file is not in its place any more: beginning again")
+                _log.error("the live file was removed or replaced: restarting")
                 return
 
 
 class Switch:
-    """Which snapshot live state goes over to. Used by the writer's loop alone."""
+    """Switches live state to another snapshot. Used by the writer's loop alone."""
 
     def __init__(
         self,
@@ -238,46 +241,46 @@ class Switch:
         version: str,
         open_version: Callable[[str], LoadedSnapshot],
         files_of: Callable[[str], LiveFiles],
-        say: Callable[[Serving | SwapFailed], None],
+        report: Callable[[Serving | SwapFailed], None],
     ) -> None:
         self._live = live
         self._files_of = files_of
-        self._say = say
+        self._report = report
         self._shown = version
         self._loading = Loading(open_version)
         self.must_begin_again = False
-        """The snapshot to go over to has positions, the one of before had none: another writer shows them."""
+        """The next snapshot has positions and the last one had none: the process must restart to show them."""
 
-    def told(self, version: str) -> None:
-        """Go over to this snapshot. One that is shown, or is being opened, is left alone: its file is made once."""
+    def request(self, version: str) -> None:
+        """Switch to this snapshot. Idempotent: one that is shown or being opened is not opened again."""
         if version == self._loading.version:
             return
         self._loading.forget()
         if version == self._shown:
-            self._say(Serving(version))
+            self._report(Serving(version))
         else:
             self._loading.begin(version)
 
     def turn(self) -> None:
-        """Show live state over the next snapshot when it is open; readers of the old one know at once."""
+        """Switch if the next snapshot is open; readers of the old one notice at once."""
         opened = self._loading.done()
         if opened is None:
             return
         version, loaded, error = opened
         if loaded is None:
-            self._say(SwapFailed(version, repr(error)))
-        elif loaded.availability is None:  # its readers need no live positions
-            self._say(Serving(version))
+            self._report(SwapFailed(version, repr(error)))
+        elif loaded.availability is None:  # it has no positions to show
+            self._report(Serving(version))
         elif self._live is None:
             self.must_begin_again = True
         else:
             files = self._files_of(version)
             try:
-                self._live.use(loaded.availability, version, loaded.created_at_us, files, files.point)
-            except Exception as failed:  # noqa: BLE001 -- whatever it is, the writer goes on with what it has
+                self._live.use(loaded.availability, version, loaded.created_at_us, files, files.announce)
+            except Exception as failed:  # noqa: BLE001 -- whatever it is, the writer keeps the current snapshot
                 files.drop()
                 _log.exception("live state can't be shown over snapshot %s", version)
-                self._say(SwapFailed(version, repr(failed)))
+                self._report(SwapFailed(version, repr(failed)))
                 return
             self._shown = version
-            self._say(Serving(version))
+            self._report(Serving(version))

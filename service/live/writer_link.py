@@ -1,10 +1,10 @@
-"""Between the workers of a host and its writer: what changes live state goes to one process, over a unix socket.
+"""The link between the workers of a host and its writer: mutations of live state go to one process, by a unix socket.
 
     caller ──▶ worker ──bytes, correlation id, time left──▶ writer ──▶ LiveApi
-                  ◀──answer, or the refusal word for word──
+                  ◀──response, or the refusal unchanged──
 
-Each message of PublishEvents goes as a call of its own, which is the same on the wire as a stream of one. A worker
-waits in a thread of its own lane. Its caller may go away meanwhile; what the writer was asked to do is done.
+Each message of PublishEvents is a call of its own, which gRPC encodes like a stream of one message. A worker waits in
+the thread pool of mutations. If the caller goes away meanwhile, the writer still completes the call.
 """
 
 from collections.abc import Iterator
@@ -26,15 +26,16 @@ from pricegrid.service.limits import (
 )
 from pricegrid.service.live.api import LiveApi, PublishResult
 from pricegrid.service.methods.live import PUBLISH_EVENTS, live_methods, mutating_methods
-from pricegrid.service.rpc.call import Answer, Caller, Mutation, Services
-from pricegrid.service.rpc.handlers import CORRELATION_KEY, Handlers, Lanes
+from pricegrid.service.rpc.call import Caller, Method, Mutation, Services
+from pricegrid.service.rpc.correlation import CORRELATION_KEY
+from pricegrid.service.rpc.handlers import Handlers, ThreadPools
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", SEND_BYTES_MAX),
     ("grpc.max_send_message_length", RECEIVE_BYTES_MAX),
-    # A writer that died is back in a moment: look for it soon, and as often.
+    # A writer that died is back in a moment: reconnect soon and often.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -42,7 +43,7 @@ _CHANNEL_OPTIONS = [
 
 
 class WriterLink:
-    """A worker's way to the writer that listens on `socket_path`; connects when first asked, and again by itself."""
+    """A worker's client of the writer on `socket_path`; connects at the first call, and reconnects by itself."""
 
     def __init__(self, socket_path: Path, *, timeout_s: float = WRITER_TIMEOUT_S) -> None:
         self._channel = grpc.insecure_channel(f"unix:{socket_path}", options=_CHANNEL_OPTIONS)
@@ -60,9 +61,9 @@ class WriterLink:
     def _method(self, service: str, method: str) -> Any:
         return self._channel.unary_unary(f"/{service}/{method}")  # type: ignore[call-arg]
 
-    def _forwarding(self, service: str, method: str) -> Answer:
+    def _forwarding(self, service: str, method: str) -> Method:
         call = self._method(service, method)
-        return lambda raw, caller: Answered(self._ask(call, raw, caller))
+        return lambda raw, caller: Response(self._ask(call, raw, caller))
 
     def _publish_one(self, raw: bytes, caller: Caller) -> PublishResult:
         return decode_published(self._ask(self._publish, raw, caller))
@@ -80,34 +81,34 @@ class WriterLink:
 def build_writer_server(
     live: LiveApi, socket_path: Path, metrics: Metrics | None = None, *, threads: int = WRITER_THREADS
 ) -> grpc.Server:
-    """The writer's server, not started, for the workers of this host; who may write the socket's directory may ask it.
+    """The writer's server for the workers of this host, not started. Whoever may write the socket's directory may call.
 
-    The caller makes sure that no other writer listens there: a socket left behind is taken over.
+    The caller must hold the writer lock: a socket that exists is taken over.
     """
-    lanes = Lanes(mutation_threads=threads)
+    pools = ThreadPools(mutation_threads=threads)
     server = grpc.server(
-        lanes.mutations,
+        pools.mutations,
         options=[
             ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
             ("grpc.max_send_message_length", SEND_BYTES_MAX),
         ],
     )
     offered = {**live_methods(live, now_us), v1.INVENTORY_FEED_SERVICE: {PUBLISH_EVENTS: _one_message(live)}}
-    handlers = Handlers(offered, metrics or NoMetrics(), lanes.mutations.waiting, lanes=lanes)
+    handlers = Handlers(offered, metrics or NoMetrics(), pools.mutations.waiting, pools=pools)
     handlers.register(server)
     server.add_insecure_port(f"unix:{socket_path}")
     return server
 
 
 def _one_message(live: LiveApi) -> Mutation:
-    def publish(raw: bytes, caller: Caller) -> Answered:
-        return Answered(encode_published(live.publish(raw), caller.correlation_id))
+    def publish(raw: bytes, caller: Caller) -> Response:
+        return Response(encode_published(live.publish(raw), caller.correlation_id))
 
     return Mutation(publish)
 
 
 def _refused(error: grpc.RpcError) -> RequestRefusedError:
-    """What the writer said, word for word; or that it can't be reached, and whether it may have acted all the same."""
+    """The writer's refusal, unchanged; or that the writer did not answer, so that the result is unknown."""
     call: Any = error
     trailing = dict(call.trailing_metadata() or ())
     for info in _error_infos(trailing.get(DETAILS_KEY)):
@@ -116,9 +117,9 @@ def _refused(error: grpc.RpcError) -> RequestRefusedError:
     is_late = call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     return RequestRefusedError(
         Reason.LIVE_STATE_UNAVAILABLE,
-        "the writer did not answer in time; ask for the same again, it may have been carried out"
+        "the writer did not answer in time, the request may have been carried out; retry it unchanged"
         if is_late
-        else "the writer can't be reached; ask for the same again, it may have been carried out",
+        else "the writer can't be reached, the request may have been carried out; retry it unchanged",
     )
 
 

@@ -1,1 +1,1 @@
-"""One module a service: bytes in, bytes out, answered from one snapshot; knows nothing of gRPC."""
+"""One module per service: request bytes to response bytes, answered from one snapshot, without gRPC."""

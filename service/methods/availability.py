@@ -1,20 +1,24 @@
-"""AvailabilityService: bytes in, bytes out, answered from one snapshot; knows nothing of gRPC calls."""
+"""AvailabilityService: request bytes to response bytes, answered from one snapshot, without gRPC."""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
-from pricegrid.service.codec import availability as wire
-from pricegrid.service.erp_overlay.stock import ErpStock
+from pricegrid.service.codec import availability as codec
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
-from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.methods.entitlement import hidden_skus
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
+from pricegrid.service.rpc.response import Response
+
+if TYPE_CHECKING:
+    from pricegrid.atp.engine import AvailabilityEngine
+    from pricegrid.service.erp_overlay.stock import ErpStock
 
 
 class AvailabilityService:
@@ -27,9 +31,9 @@ class AvailabilityService:
         self._now_us = now_us
         self._erp = erp
 
-    def check_availability(self, raw: bytes, caller: Caller) -> Answered:
+    def check_availability(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `CheckAvailabilityRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
-        query = wire.decode_check_availability(raw)
+        query = codec.decode_check_availability(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         engine = positions_of(loaded)
         header = _header(loaded, query, self._now_us(), caller)
@@ -51,19 +55,19 @@ class AvailabilityService:
         )
         answers = engine.check(ask)
         if self._erp:
-            self._erp.lay_over(loaded, ask, answers, caller)
-        totals = line_totals(answers, query.lines.quantities_micros)
+            self._erp.overlay(loaded, ask, answers, caller)
+        totals = branch_totals(answers, query.lines.quantities_micros)
         explanations = {}
         if query.explain:
             explain = _Explainer(loaded, engine, query.customer_id, caller)
             pairs = ((line, branch) for line in range(len(ask.skus)) for branch in branches)
             explanations = {at: _json(explain(ask, *pair)) for at, pair in enumerate(pairs)}
-        encoded = wire.encode_check_availability(branches, answers, totals, explanations, header)
-        return Answered(encoded, availability=totals.status)
+        encoded = codec.encode_check_availability(branches, answers, totals, explanations, header)
+        return Response(encoded, availability=totals.status)
 
-    def promise_order(self, raw: bytes, caller: Caller) -> Answered:
+    def promise_order(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `PromiseOrderRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
-        query = wire.decode_promise_order(raw)
+        query = codec.decode_promise_order(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         engine = positions_of(loaded)
         header = _header(loaded, query, self._now_us(), caller)
@@ -94,34 +98,34 @@ class AvailabilityService:
                 line: _json({"branches": [explain(ask, line, branch) for branch in branches]})
                 for line in range(len(skus))
             }
-        encoded = wire.encode_promise_order(engine, answers, explanations, header)
-        return Answered(encoded, availability=answers.status)
+        encoded = codec.encode_promise_order(engine, answers, explanations, header)
+        return Response(encoded, availability=answers.status)
 
 
 def positions_of(loaded: LoadedSnapshot) -> AvailabilityEngine:
-    """The availability side of a snapshot, STALE unless its live positions are proven; refuses the request if the
-    snapshot has none."""
+    """The availability engine of a snapshot, STALE unless its live positions are proven. Raises NO_AVAILABILITY_DATA if
+    it has none."""
     if loaded.availability is None:
-        raise RequestRefusedError(Reason.NO_AVAILABILITY_DATA, "the snapshot was made without positions")
+        raise RequestRefusedError(Reason.NO_AVAILABILITY_DATA, "the snapshot has no positions")
     loaded.live()
     return loaded.availability
 
 
 def check_pairs(pairs: int, *, projected: bool = False, explained: bool = False) -> None:
-    """Refuses questions whose answer would be too large."""
+    """Refuses requests whose response would be too large."""
     pairs_max = EXPLAINED_PAIRS_MAX if explained else PROJECTED_PAIRS_MAX if projected else PAIRS_MAX
     if pairs > pairs_max:
         raise RequestRefusedError(
             Reason.TOO_MANY_PAIRS,
-            f"lines times branches are {pairs}; at most {pairs_max} for such a request",
+            f"lines times branches is {pairs}; at most {pairs_max} in such a request",
             pairs=str(pairs),
             pairs_max=str(pairs_max),
         )
 
 
 def _header(
-    loaded: LoadedSnapshot, query: wire.CheckQuery | wire.PromiseQuery, now_us: int, caller: Caller
-) -> AnswerHeader:
+    loaded: LoadedSnapshot, query: codec.CheckQuery | codec.PromiseQuery, now_us: int, caller: Caller
+) -> ResponseHeader:
     header = header_of(loaded, query.as_of, now_us, caller)
     if not AS_OF_MIN_US <= header.as_of_us < AS_OF_MAX_US:
         raise RequestRefusedError(Reason.INVALID_AS_OF, "availability is known for the years 1970 to 8999")
@@ -129,7 +133,7 @@ def _header(
 
 
 def _origins(engine: AvailabilityEngine, ship_to: bytes) -> Sequence[bytes]:
-    """The branches that may ship when a request names none."""
+    """The branches that may ship to the destination when a request names none."""
     positions = engine.positions
     if not ship_to:
         return positions.branches.all()
@@ -141,7 +145,7 @@ def _origins(engine: AvailabilityEngine, ship_to: bytes) -> Sequence[bytes]:
 
 
 class _Explainer:
-    """Explains pairs to one caller: components that the customer may not see stay unnamed (P11)."""
+    """Explains pairs to one caller, without the names of components that the customer may not see (P11)."""
 
     def __init__(
         self, loaded: LoadedSnapshot, engine: AvailabilityEngine, customer_id: str, caller: Caller

@@ -1,4 +1,4 @@
-"""What is free of a line over all branches asked, from what is free at each."""
+"""The availability of each line in total over the requested branches (A7)."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from pricegrid.atp.model import INT64_MAX, AvailabilityStatus, CheckAnswers
 
 
 @dataclass(frozen=True, slots=True)
-class LineTotals:
-    """One entry a line. Quantities are in the asked unit, 0 unless `status` is OK."""
+class BranchTotals:
+    """One entry per line. Quantities are in the requested unit, and 0 unless `status` is OK."""
 
     status: NDArray[np.uint8]
     available_micros: NDArray[np.int64]
@@ -21,11 +21,11 @@ class LineTotals:
     """(lines, 3) by `Source`: the oldest over the branches; NO_INSTANT where unknown."""
 
 
-def line_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> LineTotals:
-    """Sums over the branches, at least one, each clamped at 0 (A7); a sum beyond int64 is OUT_OF_RANGE."""
+def branch_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> BranchTotals:
+    """Adds up over the branches (at least one), each clamped at 0 (A7); a sum beyond int64 is OUT_OF_RANGE."""
     lines, branches = len(quantities_micros), len(answers.branches)
-    if branches == 1:  # it is its own sum
-        return LineTotals(
+    if branches == 1:
+        return BranchTotals(
             answers.status,
             answers.available_micros,
             answers.shortage_micros,
@@ -34,17 +34,16 @@ def line_totals(answers: CheckAnswers, quantities_micros: NDArray[np.int64]) -> 
         )
     each = answers.status.reshape(lines, branches)
     total = answers.total_available_micros
-    # a sum beyond is held at the greatest
+    # The engine saturates sums at the greatest int64.
     beyond = (each == AvailabilityStatus.OUT_OF_RANGE).any(axis=1) | (total == INT64_MAX)
-    worst = (
-        AvailabilityStatus.UNKNOWN_BRANCH
-    )  # a branch that doesn't exist is a mistake of the question, no zero
+    # An unknown branch is an error of the request: it must not count as 0.
+    worst = AvailabilityStatus.UNKNOWN_BRANCH
     mistaken = (each == worst).any(axis=1)
     least = np.where(mistaken & (each.min(axis=1) == AvailabilityStatus.OK), worst, each.min(axis=1))
     status = np.where(beyond & ~mistaken, AvailabilityStatus.OUT_OF_RANGE, least).astype(np.uint8)
     ok = status == AvailabilityStatus.OK
     available = np.where(ok, total, 0)
-    return LineTotals(
+    return BranchTotals(
         status=status,
         available_micros=available,
         shortage_micros=np.where(ok, np.maximum(quantities_micros - available, 0), 0),

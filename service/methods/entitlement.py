@@ -1,4 +1,4 @@
-"""Which items a customer may not see (P11), as the price side knows them."""
+"""Which items a customer may not see (P11), according to the price engine."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from pricegrid.pricing_engine.model import MICROS, LineStatus
 
 
 def hidden_skus(engine: PriceEngine, customer_id: str, skus: Sequence[bytes]) -> frozenset[bytes]:
-    """Those of `skus` that the customer is not entitled to; '' may see all. Raises UnknownCustomerError."""
+    """The `skus` that the customer is not entitled to; customer '' may see all. Raises UnknownCustomerError."""
     if not customer_id:
         return frozenset()
     ask = PriceAsk(

@@ -1,4 +1,4 @@
-"""The methods that change live state: bytes in, bytes out, over a `LiveApi`; knows nothing of gRPC calls."""
+"""The methods that change live state: request bytes to response bytes over a `LiveApi`, without gRPC."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from pricegrid import v1
 from pricegrid.atp.rules.events import EventStatus
 from pricegrid.service.clock import created_at_us
-from pricegrid.service.codec import feeds as wire_feeds
-from pricegrid.service.codec import live as wire
+from pricegrid.service.codec import feeds as feeds_codec
+from pricegrid.service.codec import live as codec
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import DEAD_LETTER_IDS_MAX
 from pricegrid.service.live.api import LiveApi, PublishResult
-from pricegrid.service.rpc.call import Answer, Caller, Intake, Mutation, Services
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.call import Caller, Ingest, Method, Mutation, Services
+from pricegrid.service.rpc.response import Response
 
 PUBLISH_EVENTS = "PublishEvents"
 UNARY_METHODS = {
@@ -34,10 +34,10 @@ UNARY_METHODS = {
         "ListResets",
     ),
 }
-"""What one message is asked and answered of live state; beside them there is `PUBLISH_EVENTS`."""
+"""The unary methods of live state; PUBLISH_EVENTS is the one that streams."""
 
 Publish = Callable[[bytes, Caller], PublishResult]
-"""Applies the events of one message; what it returns is durable."""
+"""Applies the events of one message, durable when it returns."""
 
 
 class LiveService:
@@ -51,85 +51,91 @@ class LiveService:
         """Applies the events of one `PublishEventsRequest`."""
         return self._live.publish(raw)
 
-    def reserve(self, raw: bytes, caller: Caller) -> Answered:
+    def reserve(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ReserveRequest`."""
-        reserved = self._live.reserve(wire.decode_reserve(raw))
+        reserved = self._live.reserve(codec.decode_reserve(raw))
         age_ms = max(0, self._now_us() - created_at_us(reserved.snapshot_version)) // 1000
-        return Answered(wire.encode_reserve(reserved, age_ms, caller.correlation_id))
+        return Response(codec.encode_reserve(reserved, age_ms, caller.correlation_id))
 
-    def confirm_reservation(self, raw: bytes, caller: Caller) -> Answered:
+    def confirm_reservation(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ConfirmReservationRequest`."""
-        ask = wire.decode_confirm(raw)
+        ask = codec.decode_confirm(raw)
         held = self._live.confirm(ask.customer_id, ask.reservation_id, ask.order_ref, ask.order_lines)
-        return Answered(wire.encode_reservation(v1.ConfirmReservationResponse(), held, caller.correlation_id))
+        return Response(
+            codec.encode_reservation(v1.ConfirmReservationResponse(), held, caller.correlation_id)
+        )
 
-    def release_reservation(self, raw: bytes, caller: Caller) -> Answered:
+    def release_reservation(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ReleaseReservationRequest`."""
-        ask = wire.decode_release(raw)
+        ask = codec.decode_release(raw)
         held = self._live.release(ask.customer_id, ask.reservation_id, ask.parts)
-        return Answered(wire.encode_reservation(v1.ReleaseReservationResponse(), held, caller.correlation_id))
+        return Response(
+            codec.encode_reservation(v1.ReleaseReservationResponse(), held, caller.correlation_id)
+        )
 
-    def extend_reservation(self, raw: bytes, caller: Caller) -> Answered:
+    def extend_reservation(self, raw: bytes, caller: Caller) -> Response:
         """Answers an `ExtendReservationRequest`."""
-        ask = wire.decode_extend(raw)
+        ask = codec.decode_extend(raw)
         held = self._live.extend(ask.customer_id, ask.reservation_id, ask.ttl_us)
-        return Answered(wire.encode_reservation(v1.ExtendReservationResponse(), held, caller.correlation_id))
+        return Response(codec.encode_reservation(v1.ExtendReservationResponse(), held, caller.correlation_id))
 
-    def get_reservation(self, raw: bytes, caller: Caller) -> Answered:
+    def get_reservation(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `GetReservationRequest`."""
-        held = self._live.reservation(*wire.decode_get_reservation(raw))
-        return Answered(wire.encode_reservation(v1.GetReservationResponse(), held, caller.correlation_id))
+        held = self._live.reservation(*codec.decode_get_reservation(raw))
+        return Response(codec.encode_reservation(v1.GetReservationResponse(), held, caller.correlation_id))
 
-    def list_reservations(self, raw: bytes, caller: Caller) -> Answered:
+    def list_reservations(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListReservationsRequest`."""
-        ask = wire.decode_list_reservations(raw)
+        ask = codec.decode_list_reservations(raw)
         found = self._live.reservations(
             customer_id=ask.customer_id, unreported_for_us=ask.unreported_for_us, limit=ask.limit
         )
-        return Answered(wire.encode_reservations(found, caller.correlation_id))
+        return Response(codec.encode_reservations(found, caller.correlation_id))
 
-    def list_dead_letters(self, raw: bytes, caller: Caller) -> Answered:
+    def list_dead_letters(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListDeadLettersRequest`."""
-        origin, limit, after = wire.decode_list_dead_letters(raw)
+        origin, limit, after = codec.decode_list_dead_letters(raw)
         page = self._live.dead_letters(origin=origin, limit=limit, after=after)
         response = v1.ListDeadLettersResponse(next_page_token=page.after)
-        return Answered(wire.encode_dead_letters(response, page.letters, caller.correlation_id))
+        return Response(codec.encode_dead_letters(response, page.letters, caller.correlation_id))
 
-    def get_dead_letter(self, raw: bytes, caller: Caller) -> Answered:
+    def get_dead_letter(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `GetDeadLetterRequest`."""
-        found = self._live.dead_letter(wire.decode_get_dead_letter(raw))
-        return Answered(wire.encode_dead_letter(found, caller.correlation_id))
+        found = self._live.dead_letter(codec.decode_get_dead_letter(raw))
+        return Response(codec.encode_dead_letter(found, caller.correlation_id))
 
-    def replay_dead_letters(self, raw: bytes, caller: Caller) -> Answered:
+    def replay_dead_letters(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ReplayDeadLettersRequest`."""
-        ids = wire.decode_dead_letter_ids(v1.ReplayDeadLettersRequest(), raw)
+        ids = codec.decode_dead_letter_ids(v1.ReplayDeadLettersRequest(), raw)
         left = self._live.replay_dead_letters(ids)
-        return Answered(wire.encode_dead_letters(v1.ReplayDeadLettersResponse(), left, caller.correlation_id))
+        return Response(
+            codec.encode_dead_letters(v1.ReplayDeadLettersResponse(), left, caller.correlation_id)
+        )
 
-    def drop_dead_letters(self, raw: bytes, caller: Caller) -> Answered:
+    def drop_dead_letters(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `DropDeadLettersRequest`."""
-        ids = wire.decode_dead_letter_ids(v1.DropDeadLettersRequest(), raw)
-        return Answered(wire.encode_dropped(self._live.drop_dead_letters(ids), caller.correlation_id))
+        ids = codec.decode_dead_letter_ids(v1.DropDeadLettersRequest(), raw)
+        return Response(codec.encode_dropped(self._live.drop_dead_letters(ids), caller.correlation_id))
 
-    def list_feed_issues(self, raw: bytes, caller: Caller) -> Answered:
+    def list_feed_issues(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListFeedIssuesRequest`."""
-        restarts, limit = wire_feeds.decode_list_feed_issues(raw)
+        restarts, limit = feeds_codec.decode_list_feed_issues(raw)
         found = self._live.feed_issues(restarts=restarts, limit=limit)
-        return Answered(wire_feeds.encode_feed_issues(found, caller.correlation_id))
+        return Response(feeds_codec.encode_feed_issues(found, caller.correlation_id))
 
-    def reset_streams(self, raw: bytes, caller: Caller) -> Answered:
+    def reset_streams(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ResetStreamsRequest`."""
-        done = self._live.reset_streams(wire_feeds.decode_reset_streams(raw))
-        return Answered(wire_feeds.encode_reset(done, caller.correlation_id))
+        done = self._live.reset_streams(feeds_codec.decode_reset_streams(raw))
+        return Response(feeds_codec.encode_reset(done, caller.correlation_id))
 
-    def list_resets(self, raw: bytes, caller: Caller) -> Answered:
+    def list_resets(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListResetsRequest`."""
-        found = self._live.resets(wire_feeds.decode_list_resets(raw))
-        return Answered(wire_feeds.encode_resets(found, caller.correlation_id))
+        found = self._live.resets(feeds_codec.decode_list_resets(raw))
+        return Response(feeds_codec.encode_resets(found, caller.correlation_id))
 
 
 def live_methods(live: LiveApi, now_us: Callable[[], int]) -> Services:
-    """All methods that change live state, where that is in this process."""
+    """All methods that change live state, over live state in this process."""
     service = LiveService(live, now_us)
     return mutating_methods(
         service.publish,
@@ -152,9 +158,9 @@ def live_methods(live: LiveApi, now_us: Callable[[], int]) -> Services:
 
 
 def no_live_methods() -> Services:
-    """All methods that change live state, where there is none: each refuses."""
+    """All methods that change live state where there is none: each refuses with LIVE_STATE_UNAVAILABLE."""
 
-    def refuse(_: bytes, __: Caller) -> Answered:
+    def refuse(_: bytes, __: Caller) -> Response:
         raise _no_live_state()
 
     def refuse_events(_: bytes, __: Caller) -> PublishResult:
@@ -167,20 +173,20 @@ def _no_live_state() -> RequestRefusedError:
     return RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "there is no live state here")
 
 
-def mutating_methods(publish: Publish, answer_of: Callable[[str, str], Answer]) -> Services:
-    """All methods that change live state, from what applies events and the answer of each service and method."""
+def mutating_methods(publish: Publish, method_of: Callable[[str, str], Method]) -> Services:
+    """All methods that change live state; `method_of` returns the one of a service and a name."""
     methods = {
-        service: {method: Mutation(answer_of(service, method)) for method in names}
+        service: {method: Mutation(method_of(service, method)) for method in names}
         for service, names in UNARY_METHODS.items()
     }
     return {**methods, v1.INVENTORY_FEED_SERVICE: {PUBLISH_EVENTS: publish_events(publish)}}
 
 
-def publish_events(publish: Publish) -> Intake:
-    """Takes in a stream of `PublishEventsRequest`: each message is durable before the next is looked at, so whatever
-    ends the stream, what was applied stays so, and a sender that is faster than the disk is slowed down."""
+def publish_events(publish: Publish) -> Ingest:
+    """Ingests a stream of `PublishEventsRequest`. Each message is durable before the next is read: what was applied
+    stays applied however the stream ends, and a sender faster than the disk is slowed down."""
 
-    def take_in(messages: Iterator[bytes], caller: Caller) -> Answered:
+    def ingest(messages: Iterator[bytes], caller: Caller) -> Response:
         counts: Counter[EventStatus] = Counter()
         dead_letter_ids: list[str] = []
         gaps = refused = restarts = 0
@@ -191,8 +197,8 @@ def publish_events(publish: Publish) -> Intake:
             gaps, refused = gaps + result.gaps, refused + result.refused
             restarts += result.restarts
         total = PublishResult(dict(counts), dead_letter_ids, gaps, refused, restarts)
-        told = {status.name: count for status, count in counts.items()}
-        told |= {"REFUSED": refused, "GAP": gaps, "RESTART": restarts}
-        return Answered(wire.encode_published(total, caller.correlation_id), events=told)
+        outcomes = {status.name: count for status, count in counts.items()}
+        outcomes |= {"REFUSED": refused, "GAP": gaps, "RESTART": restarts}
+        return Response(codec.encode_published(total, caller.correlation_id), events=outcomes)
 
-    return Intake(take_in)
+    return Ingest(ingest)

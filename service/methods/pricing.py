@@ -1,17 +1,22 @@
-"""PricingService: bytes in, bytes out, answered from one snapshot; knows nothing of gRPC calls."""
+"""PricingService: request bytes to response bytes, answered from one snapshot, without gRPC."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import ExceptionReason
-from pricegrid.service.codec import prices as wire
+from pricegrid.service.codec import prices as codec
 from pricegrid.service.erp_overlay.flags import Flagging
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS
-from pricegrid.service.erp_overlay.prices import ErpPrices, erp_document
-from pricegrid.service.fast_path.choice import answer_plainly
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
+from pricegrid.service.fast_path.choice import try_fast_path
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import AnswerHeader, Caller, SnapshotSource, header_of
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
+from pricegrid.service.rpc.response import Response
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.prices import ErpPrices
 
 
 class PricingService:
@@ -29,45 +34,47 @@ class PricingService:
         self._erp = erp
         self._flagging = flagging
 
-    def price_lines(self, raw: bytes, caller: Caller) -> Answered:
+    def price_lines(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
-        lane = self._snapshots.get("").lane
-        plain, is_due = answer_plainly(lane, 0, raw, caller, self._now_us(), self._erp, self._flagging)
-        if plain is not None:
-            return plain
-        query = wire.decode_price_lines(raw)
+        fast_path = self._snapshots.get("").fast_path
+        response, is_due = try_fast_path(fast_path, 0, raw, caller, self._now_us(), self._erp, self._flagging)
+        if response is not None:
+            return response
+        query = codec.decode_price_lines(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         ask, header = self._ask(query, loaded, caller)
         answers = loaded.engine.price(ask)
-        marks = NO_MARKS
+        sources = NO_PRICE_SOURCES
         if self._erp:
-            marks = self._erp.lay_over(loaded, ask, answers, caller, is_due=is_due)
+            sources = self._erp.overlay(loaded, ask, answers, caller, is_due=is_due)
         elif self._flagging:
-            self._flagging.mark(loaded, ask, answers)
-        return Answered(wire.encode_price_lines(loaded.engine, answers, header, marks), answers.status)
+            self._flagging.flag_lines(loaded, ask, answers)
+        return Response(codec.encode_price_lines(loaded.engine, answers, header, sources), answers.status)
 
-    def explain_price(self, raw: bytes, caller: Caller) -> Answered:
+    def explain_price(self, raw: bytes, caller: Caller) -> Response:
         """Answers an `ExplainPriceRequest`; raises `RequestRefusedError` and `PricingError`."""
-        query = wire.decode_explain_price(raw)
+        query = codec.decode_explain_price(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         ask, header = self._ask(query, loaded, caller)
         answers = loaded.engine.price(ask)
         explained = loaded.engine.explain(ask, 0)
         document = {**explained, "snapshot_version": loaded.version}
-        marks = NO_MARKS
+        sources = NO_PRICE_SOURCES
         if self._erp:
-            marks = self._erp.lay_over(loaded, ask, answers, caller)
-            document["erp"] = erp_document(answers, marks)
+            from pricegrid.service.erp_overlay.prices import erp_document
+
+            sources = self._erp.overlay(loaded, ask, answers, caller)
+            document["erp"] = erp_document(answers, sources)
         elif self._flagging:
-            self._flagging.mark(loaded, ask, answers)
+            self._flagging.flag_lines(loaded, ask, answers)
             exception = ExceptionReason(answers.exception[0]).name
             document["answer"] = {**dict(explained["answer"]), "exception": exception}  # type: ignore[call-overload]
-        encoded = wire.encode_explain_price(loaded.engine, answers, document, header, marks)
-        return Answered(encoded, answers.status)
+        encoded = codec.encode_explain_price(loaded.engine, answers, document, header, sources)
+        return Response(encoded, answers.status)
 
     def _ask(
-        self, query: wire.PriceQuery, loaded: LoadedSnapshot, caller: Caller
-    ) -> tuple[PriceAsk, AnswerHeader]:
+        self, query: codec.PriceQuery, loaded: LoadedSnapshot, caller: Caller
+    ) -> tuple[PriceAsk, ResponseHeader]:
         header = header_of(loaded, query.as_of, self._now_us(), caller)
         ask = PriceAsk(
             customer_id=query.customer_id,

@@ -1,6 +1,9 @@
 """QuoteService: price, availability and promise date of the same lines, from one snapshot at one instant."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +20,19 @@ from pricegrid.atp.model import (
 )
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import LineStatus
-from pricegrid.service.codec import quotes as wire
-from pricegrid.service.erp_overlay.fallback import ErpFallback
+from pricegrid.service.codec import quotes as codec
 from pricegrid.service.erp_overlay.flags import Flagging
-from pricegrid.service.erp_overlay.price_sources import NO_MARKS
-from pricegrid.service.fast_path.choice import answer_plainly
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
+from pricegrid.service.fast_path.choice import try_fast_path
 from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.methods.availability import check_pairs
-from pricegrid.service.methods.branch_totals import line_totals
+from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.fallback import ErpFallback
 
 
 class QuoteService:
@@ -45,15 +50,15 @@ class QuoteService:
         self._erp = erp
         self._flagging = flagging
 
-    def quote_lines(self, raw: bytes, caller: Caller) -> Answered:
+    def quote_lines(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         now_us = self._now_us()
         active, erp = self._snapshots.get(""), self._erp.prices if self._erp else None
         active.live()
-        plain, is_due = answer_plainly(active.lane, QUOTE, raw, caller, now_us, erp, self._flagging)
-        if plain is not None:
-            return plain
-        query = wire.decode_quote_lines(raw)
+        response, is_due = try_fast_path(active.fast_path, QUOTE, raw, caller, now_us, erp, self._flagging)
+        if response is not None:
+            return response
+        query = codec.decode_quote_lines(raw)
         loaded = self._snapshots.get(query.snapshot_version)
         header = header_of(loaded, query.as_of, now_us, caller)
         ask = PriceAsk(
@@ -64,34 +69,34 @@ class QuoteService:
             skus=query.lines.skus,
             quantities_micros=query.lines.quantities_micros,
             uoms=query.lines.uoms,
-            service_desk=True,  # to know what to hide of the availability too; hidden below
+            service_desk=True,  # NOT_ENTITLED must hide the availability too; it is hidden itself below
         )
         prices = loaded.engine.price(ask)
         denied = prices.status == LineStatus.NOT_ENTITLED
         if self._erp:
             caller = self._erp.bounded(caller)
-        marks = NO_MARKS
+        sources = NO_PRICE_SOURCES
         if erp is not None:
-            marks = erp.lay_over(loaded, ask, prices, caller, is_due=is_due)
+            sources = erp.overlay(loaded, ask, prices, caller, is_due=is_due)
         elif self._flagging:
-            self._flagging.mark(loaded, ask, prices)
+            self._flagging.flag_lines(loaded, ask, prices)
         availability = _availability(loaded, query, ask, denied, caller, self._erp)
         if not caller.service_desk:
             prices.status[denied] = LineStatus.UNKNOWN_ITEM
-        encoded = wire.encode_quote_lines(loaded.engine, prices, availability, header, marks)
+        encoded = codec.encode_quote_lines(loaded.engine, prices, availability, header, sources)
         if availability is None:
-            return Answered(encoded, prices.status)
-        return Answered(encoded, prices.status, availability.totals.status)
+            return Response(encoded, prices.status)
+        return Response(encoded, prices.status, availability.totals.status)
 
 
 def _availability(
     loaded: LoadedSnapshot,
-    query: wire.QuoteQuery,
+    query: codec.QuoteQuery,
     ask: PriceAsk,
     denied: NDArray[np.bool_],
     caller: Caller,
     erp: ErpFallback | None,
-) -> wire.QuoteAvailability | None:
+) -> codec.QuoteAvailability | None:
     engine = loaded.availability
     own = loaded.branch_of(query.customer_id).encode()
     branches = query.branches or ((own,) if own else ())
@@ -109,16 +114,17 @@ def _availability(
     check = CheckAsk(*question, branches=branches, hidden_skus=hidden, service_desk=caller.service_desk)
     checked = engine.check(check)
     if erp:
-        erp.stock.lay_over(loaded, check, checked, caller)
-    totals = line_totals(checked, ask.quantities_micros)
-    if checked.branches.min() < 0:  # one of them doesn't exist: the lines say so, and nothing is promised
-        return wire.QuoteAvailability(totals, [NO_DAY] * len(ask.skus))
+        erp.stock.overlay(loaded, check, checked, caller)
+    totals = branch_totals(checked, ask.quantities_micros)
+    if checked.branches.min() < 0:  # an unknown branch: the lines have that status, and nothing is promised
+        return codec.QuoteAvailability(totals, [NO_DAY] * len(ask.skus))
     promised = engine.promise(PromiseAsk(*question, branches=branches, hidden_skus=hidden))
-    return wire.QuoteAvailability(totals, promise_days(promised, engine.whole_limits(check)))
+    return codec.QuoteAvailability(totals, promise_days(promised, engine.whole_limits(check)))
 
 
 def promise_days(promised: PromiseAnswers, limits: Sequence[Limit]) -> list[int]:
-    """The last pick day of each line that is promised in full; of one that never could be, why."""
+    """The last pick day of each line that is promised in full; NO_DAY - limit of a line that can't be, with its
+    `Limit`."""
     starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
     ok = (promised.status == AvailabilityStatus.OK).tolist()
     shortages = promised.shortage_micros.tolist()

@@ -1,8 +1,9 @@
-"""WatchAvailability: the answers of CheckAvailability, again whenever they have changed (docs/api.md).
+"""WatchAvailability: sends the answer of CheckAvailability again whenever it has changed (docs/api.md).
 
-A stream looks again when the version of what availability is made of is another one, and at its heartbeat for what
-only time changes. It compares with what it sent last, so a caller that reads slowly misses steps between, never the
-last one. Heartbeats keep their time whatever a look costs: one that is due meanwhile says what the last look found.
+A stream checks again when the version of the positions has changed, and at every heartbeat for changes that come with
+time alone. It sends the difference to what it sent last, so a slow reader may miss intermediate states but never the
+latest one. Heartbeats are sent on time however long a check takes: one that is due during a check repeats the header of
+the last answer.
 """
 
 import threading
@@ -24,36 +25,36 @@ from pricegrid.service.limits import (
     WATCH_PAUSE_FACTOR,
     WATCHES_MAX,
 )
-from pricegrid.service.rpc.call import Answer, Caller, Watch
+from pricegrid.service.rpc.call import Caller, Method, Watch
 
 _OK = v1.AvailabilityStatus.AVAILABILITY_STATUS_OK
 _UNKNOWN_BRANCH = v1.AvailabilityStatus.AVAILABILITY_STATUS_UNKNOWN_BRANCH
 
-_OVER_POLL_S = 0.25  # how often a stream that waits for a look finds out that it is over
-_QUICK_S = 0.1
+_OVER_POLL_S = 0.25  # how often a stream that waits for a check tests whether it is over
+_QUICK_S = 0.1  # a check that takes no longer serves as the heartbeat itself
 IsOver = Callable[[], bool]
 Pair = tuple[int, str]
 """Line and branch."""
 
 
 class Changes(Protocol):
-    """When to look again."""
+    """Tells when to check again."""
 
     def version(self) -> object:
-        """Another one after each change of what availability is made of."""
+        """Differs after each change of what availability depends on."""
 
     def wait(self, seen: object, timeout_s: float, is_over: IsOver) -> None:
-        """Returns when the version is not `seen` any more, after `timeout_s`, or when `is_over`."""
+        """Returns when the version is no longer `seen`, after `timeout_s`, or when `is_over`."""
 
     def pause(self, timeout_s: float, is_over: IsOver) -> None:
         """Returns after `timeout_s`, or when `is_over`."""
 
     def wake(self) -> None:
-        """Makes all that wait look whether they are over."""
+        """Makes all waiting streams test whether they are over."""
 
 
 class PolledChanges:
-    """Changes of a version that is cheap to read: one thread looks for all that wait, while there are any."""
+    """Changes of a version that is cheap to read: one thread polls it while any stream waits."""
 
     def __init__(self, version: Callable[[], object], poll_s: float = CHANGE_POLL_S) -> None:
         self._version = version
@@ -85,7 +86,7 @@ class PolledChanges:
             try:
                 if is_polled and not self._is_polling:
                     self._is_polling = True
-                    # Read before `is_done` reads it: a change in between must not go unseen.
+                    # Read before `is_done` reads it, so that no change in between is missed.
                     seen = self._version()
                     threading.Thread(
                         target=self._poll, args=(seen,), name="pricegrid-changes", daemon=True
@@ -95,12 +96,12 @@ class PolledChanges:
                 self._waiting -= is_polled
 
     def _poll(self, seen: object) -> None:
-        """Wakes those that wait at every change, until nobody does."""
+        """Wakes the waiting streams at every change, until none waits."""
         while True:
             time.sleep(self._poll_s)
             try:
                 version = self._version()
-            except Exception:  # noqa: BLE001 -- those that wait meet it too, and tell their callers
+            except Exception:  # noqa: BLE001 -- the streams meet it too, and refuse
                 version = object()
             with self._changed:
                 if not self._waiting:
@@ -113,17 +114,17 @@ class PolledChanges:
 
 @dataclass(frozen=True, slots=True)
 class WatchQuery:
-    """What a WatchAvailability request asks, checked."""
+    """A validated WatchAvailability request."""
 
     check: bytes
-    """The `CheckAvailabilityRequest` to ask again and again."""
+    """The `CheckAvailabilityRequest` to repeat."""
     thresholds_micros: tuple[int | None, ...]
-    """Of each line, in 10^-6 of its unit; None: every change is told."""
+    """One per line, in 10^-6 of its unit; None: every change is sent."""
     heartbeat_s: float
 
 
 def decode_watch(raw: bytes) -> WatchQuery:
-    """Reads and checks what `CheckAvailability` does not; raises `RequestRefusedError`."""
+    """Decodes a request and validates what CheckAvailability does not; raises `RequestRefusedError`."""
     request = v1.WatchAvailabilityRequest()
     parse(request, raw)
     if len(request.lines) * max(1, len(request.branches)) > WATCH_PAIRS_MAX:
@@ -153,10 +154,10 @@ def decode_watch(raw: bytes) -> WatchQuery:
 
 
 class WatchService:
-    """Answers `WatchAvailability` from the answers of `check`; safe to call from many threads."""
+    """Implements `WatchAvailability` by repeated calls of `check`; safe to call from many threads."""
 
     def __init__(
-        self, check: Answer, changes: Changes, clock_s: Callable[[], float] = time.monotonic
+        self, check: Method, changes: Changes, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._check = check
         self._changes = changes
@@ -165,57 +166,57 @@ class WatchService:
 
     @property
     def method(self) -> Watch:
-        """How it is offered."""
+        """The method as `Handlers` takes it."""
         return Watch(self.watch_availability, self._changes.wake)
 
     def watch_availability(self, raw: bytes, caller: Caller, is_over: IsOver) -> Iterator[bytes]:
-        """Answers a `WatchAvailabilityRequest` until it is over; raises what `check` raises."""
+        """Streams responses to a `WatchAvailabilityRequest` until it is over; raises what `check` raises."""
         query = decode_watch(raw)
         with self._active:
             yield from self._watch(query, caller, is_over)
 
     def _watch(self, query: WatchQuery, caller: Caller, is_over: IsOver) -> Iterator[bytes]:
-        told = _Told(query.thresholds_micros)
-        heart = _Heart(query.heartbeat_s, self._clock_s)
+        sent = _SentState(query.thresholds_micros)
+        heartbeat = _Heartbeat(query.heartbeat_s, self._clock_s)
         answer: v1.CheckAvailabilityResponse | None = None
         while not is_over():
-            version = self._changes.version()  # before the answer: a change during it is seen next time
+            version = self._changes.version()  # before the check: a change during it is noticed afterwards
             began_s = self._clock_s()
-            look = self._active.looks.submit(self._check, query.check, caller)
-            while not wait([look], _wait_s(heart.left_s())).done and not is_over():
-                if answer is not None and heart.is_due():
-                    yield heart.beats(_response(answer, []))
-            if not look.done():
+            check = self._active.checks.submit(self._check, query.check, caller)
+            while not wait([check], _wait_s(heartbeat.left_s())).done and not is_over():
+                if answer is not None and heartbeat.is_due():
+                    yield heartbeat.sent(_response(answer, []))
+            if not check.done():
                 return
-            answer = v1.CheckAvailabilityResponse.FromString(look.result().raw)
+            answer = v1.CheckAvailabilityResponse.FromString(check.result().raw)
             ended_s = self._clock_s()
-            changes = told.changes(answer)
-            if changes or heart.is_due():
-                yield heart.beats(_response(answer, changes))
-            rest_s = (ended_s - began_s) * self._active.pause_factor()
-            while rest_s > heart.left_s() and not is_over():
-                rest_s -= heart.left_s()
-                self._changes.pause(heart.left_s(), is_over)
-                yield heart.beats(_response(answer, []))
-            self._changes.pause(rest_s, is_over)
+            changes = sent.changes(answer)
+            if changes or heartbeat.is_due():
+                yield heartbeat.sent(_response(answer, changes))
+            pause_s = (ended_s - began_s) * self._active.pause_factor()
+            while pause_s > heartbeat.left_s() and not is_over():
+                pause_s -= heartbeat.left_s()
+                self._changes.pause(heartbeat.left_s(), is_over)
+                yield heartbeat.sent(_response(answer, []))
+            self._changes.pause(pause_s, is_over)
             caller_left_s = caller.left_s()
             self._changes.wait(
                 version,
-                heart.left_s() if caller_left_s is None else min(heart.left_s(), caller_left_s),
+                heartbeat.left_s() if caller_left_s is None else min(heartbeat.left_s(), caller_left_s),
                 is_over,
             )
 
 
 def _wait_s(heartbeat_left_s: float) -> float:
-    """For a look: one that is quick is itself the heartbeat that was due when it began."""
+    """How long to wait for a check before a heartbeat: a quick check serves as the heartbeat that was due."""
     return min(max(heartbeat_left_s, _QUICK_S), _OVER_POLL_S)
 
 
 class _Active:
-    """The streams that watch now: each looks in a thread beside its own, and all together rest as long as they need."""
+    """The open streams: each runs its checks in a second thread, and their pauses limit the load of all together."""
 
     def __init__(self) -> None:
-        self.looks = ThreadPoolExecutor(WATCHES_MAX, thread_name_prefix="pricegrid-look")
+        self.checks = ThreadPoolExecutor(WATCHES_MAX, thread_name_prefix="pricegrid-check")
         self._count = 0
         self._lock = threading.Lock()
 
@@ -228,12 +229,12 @@ class _Active:
             self._count -= 1
 
     def pause_factor(self) -> float:
-        """How long each rests, as a multiple of what its look took: all of them take half a core."""
+        """How long a stream pauses, as a multiple of the time of its check: all streams take half a core."""
         return self._count * WATCH_PAUSE_FACTOR / WATCHES_MAX
 
 
-class _Heart:
-    """When something must be sent so that the caller knows that the stream lives."""
+class _Heartbeat:
+    """When a message must be sent to show the caller that the stream is alive."""
 
     def __init__(self, every_s: float, clock_s: Callable[[], float]) -> None:
         self._every_s = every_s
@@ -241,28 +242,28 @@ class _Heart:
         self._sent_s = -every_s
 
     def left_s(self) -> float:
-        """Until then."""
+        """Seconds until the next heartbeat is due."""
         return max(0.0, self._sent_s + self._every_s - self._clock_s())
 
     def is_due(self) -> bool:
-        """Whether it is time."""
+        """Whether a heartbeat is due."""
         return self._clock_s() - self._sent_s >= self._every_s
 
-    def beats(self, message: bytes) -> bytes:
-        """This message is sent now."""
+    def sent(self, message: bytes) -> bytes:
+        """Notes that a message is sent now, and returns it."""
         self._sent_s = self._clock_s()
         return message
 
 
-class _Told:
-    """What the caller of one stream knows: the figures of each pair, or which side of its threshold it is on."""
+class _SentState:
+    """What one stream has sent: the figures of each pair, or the side of the threshold that it is on."""
 
     def __init__(self, thresholds_micros: tuple[int | None, ...]) -> None:
         self._thresholds = thresholds_micros
         self._known: dict[Pair, bytes] = {}
 
     def changes(self, answer: v1.CheckAvailabilityResponse) -> list[v1.AvailabilityChange]:
-        """What the caller does not know yet; they do then."""
+        """What has changed since the last call."""
         found = {
             (line, pair.branch): pair
             for line, result in enumerate(answer.results)
@@ -270,28 +271,28 @@ class _Told:
         }
         if len(found) > WATCH_PAIRS_MAX:
             raise _too_many_pairs(len(found))
-        for line, branch in self._known.keys() - found.keys():  # another snapshot has it no more
+        for line, branch in self._known.keys() - found.keys():  # the new snapshot no longer has the branch
             found[line, branch] = v1.BranchAvailability(branch=branch, status=_UNKNOWN_BRANCH)
         changes = []
         for (line, branch), pair in found.items():
-            said = self._said(line, pair)
-            if self._known.get((line, branch)) != said:
-                self._known[line, branch] = said
+            state = self._state(line, pair)
+            if self._known.get((line, branch)) != state:
+                self._known[line, branch] = state
                 changes.append(v1.AvailabilityChange(line_index=line, availability=pair))
         return changes
 
-    def _said(self, line: int, pair: v1.BranchAvailability) -> bytes:
-        """All that a change of is told; ages change all the time and are not."""
+    def _state(self, line: int, pair: v1.BranchAvailability) -> bytes:
+        """All of a pair whose change is sent; ages are left out, because they change all the time."""
         threshold = self._thresholds[line]
         if threshold is not None:
             if pair.status != _OK:
                 return b"unknown"
             return b"reached" if pair.available_micros >= threshold else b"below"
-        said = v1.BranchAvailability()
-        said.CopyFrom(pair)
+        ageless = v1.BranchAvailability()
+        ageless.CopyFrom(pair)
         for age in ("erp_age_ms", "wms_age_ms", "transit_age_ms"):
-            said.freshness.ClearField(age)
-        return said.SerializeToString(deterministic=True)
+            ageless.freshness.ClearField(age)
+        return ageless.SerializeToString(deterministic=True)
 
 
 def _response(answer: v1.CheckAvailabilityResponse, changes: list[v1.AvailabilityChange]) -> bytes:

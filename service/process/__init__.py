@@ -1,1 +1,1 @@
-"""The processes of a server: supervisor, workers, how snapshots are opened and swapped, and kernels compiled first."""
+"""The processes of a server: supervisor and workers, opening and swapping snapshots, compiling kernels beforehand."""

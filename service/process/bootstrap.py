@@ -1,15 +1,13 @@
-"""Composition root: joins the snapshot store and the engines to something that answers."""
+"""Composition root: opens snapshots of the store and builds the engines over them."""
 
-import ctypes
+import contextlib
 import mmap
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from pricegrid.atp.arrays.positions import PREFIX
-from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.loaders.errors import NoSnapshotError, SnapshotError
 from pricegrid.loaders.store.snapshot import Snapshot, open_snapshot
 from pricegrid.pricing_engine.arrays.matrix import CUSTOMER_BRANCH, Names
@@ -17,14 +15,11 @@ from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import created_at_us
 from pricegrid.service.errors import Reason, RequestRefusedError
-from pricegrid.service.fast_path.path import Lane
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.process.verify import verify_arrays
-from pricegrid.service.process.warm_up import warm
 
 _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.13
-_LIBC = ctypes.CDLL(None)
-_LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_POSITIONS = "atp_"
+"""As `atp.arrays.positions.PREFIX`; an import of that module is what a store without them needn't wait for."""
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 
 
@@ -33,35 +28,67 @@ def open_snapshot_engines(
 ) -> tuple[LoadedSnapshot, Mapping[str, np.ndarray]]:
     """Both engines over a snapshot of the store (None: the active one), and its arrays.
 
-    With `verify` its files are compared with their hashes, and what is in them with what kernels take for granted.
+    With `verify`, checks the hashes of its files, and everything in its arrays that kernels rely on.
 
     Raises:
-        NoSnapshotError: the store has none, or not that one.
-        SnapshotError: it can't be used; the text says which file is wrong.
+        NoSnapshotError: the store has no snapshot, or not this one.
+        SnapshotError: it can't be used; the text names the damaged file.
 
     """
     snapshot = open_snapshot(store, version, verify=verify)
-    arrays = {name: np.asarray(array) for name, array in snapshot.arrays.items()}  # memmap is slow to slice
-    try:
+    arrays = _plain_arrays(snapshot)
+    with _told_as_unusable(snapshot):
         if verify:  # before any kernel reads them
+            from pricegrid.service.process.verify import verify_arrays
+
             verify_arrays(arrays)
         return _engines(snapshot, arrays, policy), snapshot.arrays
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:  # whole, but its arrays are not what this release works with
+
+
+def plain_snapshot(store: Path, version: str | None, policy: ExceptionPolicy) -> LoadedSnapshot:
+    """A snapshot of the store (None: the active one) whose questions the references answer; for a few of them.
+
+    Its files are compared with their hashes. Raises as `open_snapshot_engines`.
+    """
+    snapshot = open_snapshot(store, version, verify=True)
+    with _told_as_unusable(snapshot):
+        return _engines(snapshot, _plain_arrays(snapshot), policy, by_reference=True)
+
+
+def _plain_arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in snapshot.arrays.items()}  # memmap is slow to slice
+
+
+@contextlib.contextmanager
+def _told_as_unusable(snapshot: Snapshot) -> Iterator[None]:
+    """A snapshot is whole, but its arrays are not what this release works with."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
         raise SnapshotError(
             f"snapshot {snapshot.version} can't be used, load again: "
             f"{f'it has no array {error}' if isinstance(error, KeyError) else error}"
         ) from error
 
 
-def _engines(snapshot: Snapshot, arrays: Mapping[str, np.ndarray], policy: ExceptionPolicy) -> LoadedSnapshot:
-    has_positions = any(name.startswith(PREFIX) for name in arrays)
+def _engines(
+    snapshot: Snapshot,
+    arrays: Mapping[str, np.ndarray],
+    policy: ExceptionPolicy,
+    *,
+    by_reference: bool = False,
+) -> LoadedSnapshot:
     version, made_us = snapshot.version, created_at_us(snapshot.version)
-    prices = PriceEngine(arrays, policy=policy)
-    availability = AvailabilityEngine(arrays) if has_positions else None
+    prices = PriceEngine(arrays, policy=policy, by_reference=by_reference)
+    availability = fast_path = None
+    if any(name.startswith(_POSITIONS) for name in arrays):
+        from pricegrid.atp.engine import AvailabilityEngine
+
+        availability = AvailabilityEngine(arrays, by_reference=by_reference)
+    if not by_reference:
+        from pricegrid.service.fast_path.path import FastPath
+
+        fast_path = FastPath(version, made_us, prices, availability)
     return LoadedSnapshot(
         version=version,
         created_at_us=made_us,
@@ -69,12 +96,12 @@ def _engines(snapshot: Snapshot, arrays: Mapping[str, np.ndarray], policy: Excep
         time_zone=str(snapshot.manifest.get("time_zone", "UTC")),
         availability=availability,
         branch_of=CustomerBranches(arrays),
-        lane=Lane(version, made_us, prices, availability),
+        fast_path=fast_path,
     )
 
 
 class CustomerBranches:
-    """The branch of each customer, from the arrays of the price side."""
+    """The branch of each customer, from the arrays of the price engine."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._customers = Names(arrays["customer_bytes"], arrays["customer_offsets"])
@@ -82,7 +109,7 @@ class CustomerBranches:
         self._rows = arrays["customers"]
 
     def __call__(self, customer_id: str) -> str:
-        """The branch of a customer, '' for none, and for no such customer."""
+        """The branch of a customer, '' for none and for an unknown customer."""
         customer = self._customers.find(customer_id) if customer_id else -1
         branch = int(self._rows[customer, CUSTOMER_BRANCH]) if customer >= 0 else -1
         return self._branches[branch] if branch >= 0 else ""
@@ -91,8 +118,9 @@ class CustomerBranches:
 def load_snapshot(
     store: Path, version: str | None, policy: ExceptionPolicy, *, verify: bool = True
 ) -> LoadedSnapshot:
-    """A snapshot ready to answer: mapped, its pages read in, its kernels compiled. Raises as
-    `open_snapshot_engines`."""
+    """A snapshot ready to serve: mapped, its pages read, its kernels compiled. Raises as `open_snapshot_engines`."""
+    from pricegrid.service.process.warm_up import warm
+
     loaded, arrays = open_snapshot_engines(store, version, policy, verify=verify)
     populate(arrays)
     warm(loaded)
@@ -100,20 +128,26 @@ def load_snapshot(
 
 
 def check_snapshot(store: Path, version: str | None, policy: ExceptionPolicy) -> str:
-    """Checks that a snapshot (None: the active one) is whole and answers, and compiles what answers; its version.
+    """Verifies a snapshot (None: the active one), compiles its kernels and runs them once; returns its version.
 
     Raises as `open_snapshot_engines`.
     """
+    from pricegrid.service.process.warm_up import warm
+
     loaded, _ = open_snapshot_engines(store, version, policy, verify=True)
     warm(loaded)
     return loaded.version
 
 
 def populate(arrays: Mapping[str, np.ndarray]) -> None:
-    """Maps every page of memory-mapped arrays now, as well as the system can: the first requests needn't.
+    """Populates the page tables of memory-mapped arrays, so that the first requests don't take page faults.
 
-    In large pages where the system has them of files: a lookup then seldom waits for the page tables as well.
+    With huge pages where the kernel supports them for files: lookups then rarely miss the TLB.
     """
+    import ctypes
+
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     seen: set[int] = set()
     for array in arrays.values():
         base: object = array
@@ -122,15 +156,22 @@ def populate(arrays: Mapping[str, np.ndarray]) -> None:
         if isinstance(base, mmap.mmap) and id(base) not in seen:
             seen.add(id(base))
             whole = np.frombuffer(base, np.uint8)
-            # not by `mmap.madvise`, which keeps every other thread waiting while files are read
+            # Not `mmap.madvise`, which holds the GIL while files are read.
             for advice in (mmap.MADV_HUGEPAGE, _MADV_POPULATE_READ):
-                _LIBC.madvise(whole.ctypes.data, len(whole), advice)
+                madvise(whole.ctypes.data, len(whole), advice)
 
 
 def version_opener(
     store: Path, policy: ExceptionPolicy, is_verified: Callable[[str], bool]
 ) -> Callable[[str], LoadedSnapshot]:
-    """Opens a snapshot that a request names; hashes are checked unless `is_verified` says it was done."""
+    """A function that opens a snapshot named by a request; it checks hashes unless `is_verified`."""
+    return refusing_unknown(
+        lambda version: open_snapshot_engines(store, version, policy, verify=not is_verified(version))[0]
+    )
+
+
+def refusing_unknown(open_named: Callable[[str], LoadedSnapshot]) -> Callable[[str], LoadedSnapshot]:
+    """Refuses as requests are refused what the store does not have, and what can't be used."""
 
     def open_version(version: str) -> LoadedSnapshot:
         unknown = RequestRefusedError(
@@ -139,7 +180,7 @@ def version_opener(
         if not _VERSION.fullmatch(version):  # it becomes part of a path
             raise unknown
         try:
-            return open_snapshot_engines(store, version, policy, verify=not is_verified(version))[0]
+            return open_named(version)
         except NoSnapshotError:
             raise unknown from None
         except SnapshotError as error:

@@ -1,4 +1,4 @@
-"""One process of a server, as its supervisor sees it: what it was told, what it said, and whether it still answers."""
+"""A child process of the supervisor: the messages exchanged with it, its heartbeats, and its restarts."""
 
 import contextlib
 import logging
@@ -21,16 +21,16 @@ from pricegrid.service.process.worker import Activate, ReadOnly, Serving, Stop, 
 
 _log = logging.getLogger(__name__)
 ALONE_AFTER_DEATHS: Final = 3
-"""Of the writer in a row: then workers wait for it no longer."""
+"""Deaths of the writer in a row after which workers no longer wait for it."""
 
 
 def backed_off(first_s: float, times: int, max_s: float) -> float:
-    """The next pause after so many in a row: each is twice the one before."""
+    """Exponential backoff: the pause after `times` failures in a row."""
     return min(first_s * 2.0 ** min(times, 30), max_s)
 
 
 class Child:
-    """A place for a process, and the process in it. Used by the supervisor's loop alone; times on its clock."""
+    """A slot for a process, and the process in it. Used by the supervisor's loop alone; times are on its clock."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Child:
         self.name = name
         self.process: SpawnProcess | None = None
         self.serving = ""
-        """The snapshot that it answers from, with all in hand; of a writer: that it shows."""
+        """The snapshot that a worker serves with live positions, or that the writer shows; '' for none."""
         self.is_read_only = False
         self.is_live_proven = False
         self.deaths = 0
@@ -55,58 +55,58 @@ class Child:
         self._context = context
         self._hang_s = hang_s
         self._pipe: Connection | None = None
-        self._told: Activate | None = None
-        self._tell_again_at_s: float | None = None
+        self._sent: Activate | None = None
+        self._resend_at_s: float | None = None
         self._failures = 0
         self._started_s = 0.0
         self._has_beaten = False
 
     @property
     def sources(self) -> list[Connection | int]:
-        """What to wait for."""
+        """What the supervisor waits on."""
         if self.process is None or self._pipe is None:
             return []
         return [self._pipe, self.process.sentinel]
 
-    def wants(self, activate: Activate) -> None:
-        """What it begins with."""
-        self._told, self._tell_again_at_s, self._failures = activate, None, 0
+    def begins_with(self, activate: Activate) -> None:
+        """Note the snapshot with which the next process is started."""
+        self._sent, self._resend_at_s, self._failures = activate, None, 0
 
     def start(self, config: WorkerConfig, now_s: float) -> None:
-        """Begin a process."""
+        """Start a process."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=self._run, args=(config, theirs), daemon=True)
         process.start()
-        theirs.close()  # so that the end of either process is seen as the end of the pipe by the other
+        theirs.close()  # so that each process sees the death of the other as the end of the pipe
         self.process, self._pipe = process, ours
         self._started_s = self.heard_s = now_s
         self._has_beaten = False
 
-    def hear(self, now_s: float) -> None:
-        """Take in what it has said."""
+    def receive(self, now_s: float) -> None:
+        """Handle the messages it has sent."""
         with contextlib.suppress(EOFError, ConnectionResetError):
             while self._pipe is not None and self._pipe.poll():
                 message = self._pipe.recv()
                 self.heard_s = now_s
-                self._take(message, now_s)
+                self._handle(message, now_s)
 
-    def _take(self, message: object, now_s: float) -> None:
+    def _handle(self, message: object, now_s: float) -> None:
         match message:
             case Beat(is_live_proven):
                 self._has_beaten, self.is_live_proven = True, is_live_proven
             case Serving(version):
                 if version != self.serving:
-                    _log.info("%s %s answers from %s", self.name, self.process and self.process.pid, version)
+                    _log.info("%s %s serves %s", self.name, self.process and self.process.pid, version)
                 self.serving, self.is_read_only = version, False
-                self._tell_again_at_s, self._failures = None, 0
+                self._resend_at_s, self._failures = None, 0
             case ReadOnly():
                 self.is_read_only = True
             case SwapFailed(version, text):
                 delay_s = backed_off(SWAP_RETRY_S, self._failures, SWAP_RETRY_MAX_S)
                 self._failures += 1
-                self._tell_again_at_s = now_s + delay_s
+                self._resend_at_s = now_s + delay_s
                 _log.error(
-                    "%s could not take snapshot %s, tried again in %.0f s: %s",
+                    "%s could not switch to snapshot %s, retrying in %.0f s: %s",
                     self.name,
                     version,
                     delay_s,
@@ -114,24 +114,24 @@ class Child:
                 )
 
     def is_silent(self, now_s: float) -> bool:
-        """Whether it was not heard for longer than a process that answers can be."""
+        """Whether it has been silent for longer than a healthy process can be."""
         return now_s - self.heard_s > (self._hang_s if self._has_beaten else max(self._hang_s, START_HANG_S))
 
-    def bring_to(self, activate: Activate, now_s: float) -> None:
-        """Tell it what to answer from, unless it knows; again after a failure."""
-        is_due = self._tell_again_at_s is not None and now_s >= self._tell_again_at_s
-        if activate != self._told or is_due:
-            self._told, self._tell_again_at_s = activate, None
-            self.tell(activate)
+    def switch_to(self, activate: Activate, now_s: float) -> None:
+        """Send it the snapshot to serve, unless it was sent already; again after a failure."""
+        is_due = self._resend_at_s is not None and now_s >= self._resend_at_s
+        if activate != self._sent or is_due:
+            self._sent, self._resend_at_s = activate, None
+            self.send(activate)
 
-    def tell(self, message: Activate | Stop) -> None:
-        """Tell it something; who is dead does not hear it."""
+    def send(self, message: Activate | Stop) -> None:
+        """Send a message; ignored if the process is dead."""
         with contextlib.suppress(OSError):
             if self._pipe is not None:
                 self._pipe.send(message)
 
-    def bury(self, now_s: float) -> None:
-        """It is dead: the next begins in a while, which gets longer with each that dies soon."""
+    def reap(self, now_s: float) -> None:
+        """Collect a dead process and schedule its restart, with a backoff while processes die soon."""
         if self.process is None:
             return
         self.process.join()
@@ -139,11 +139,9 @@ class Child:
         self.deaths = 1 if now_s - self._started_s > HEALTHY_AFTER_S else self.deaths + 1
         delay_s = backed_off(RESTART_DELAY_S, self.deaths - 1, RESTART_DELAY_MAX_S)
         self.restart_at_s = now_s + delay_s
-        if (
-            self.deaths & (self.deaths - 1) == 0
-        ):  # the first, second, fourth in a row: not one every few seconds
+        if self.deaths & (self.deaths - 1) == 0:  # log the first, second, fourth, eighth in a row
             _log.error(
-                "%s %s ended with exit code %s, the %d. in a row; next in %.1f s",
+                "%s %s ended with exit code %s (%d in a row); restarting in %.1f s",
                 self.name,
                 self.process.pid,
                 self.process.exitcode,
@@ -153,7 +151,7 @@ class Child:
         self.close()
 
     def close(self) -> None:
-        """Nothing more is to do with this process."""
+        """Drop the process and its pipe."""
         if self._pipe is not None:
             self._pipe.close()
         self.process, self._pipe, self.serving, self.is_live_proven = None, None, "", False

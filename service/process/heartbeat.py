@@ -1,7 +1,7 @@
-"""How the processes of a server know of each other that they are at work, and not only alive.
+"""Heartbeats, by which processes know that another one makes progress and is not merely alive.
 
-A process beats from a thread of its own, which needs no more than a turn of the interpreter: it goes silent when the
-process is stopped, when something keeps the interpreter, and when the loop that does the work no longer turns.
+A thread of each process sends them. It goes silent when the process is stopped, when something holds the GIL, and when
+the main loop no longer turns.
 """
 
 import select
@@ -18,47 +18,47 @@ from pricegrid.service.limits import BEAT_S, STALL_S
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """To the supervisor: this process is at work."""
+    """To the supervisor: this process makes progress."""
 
     is_live_proven: bool = True
-    """Of a worker: live positions are those that the writer shows."""
+    """Of a worker: its live positions are proven to be those of the writer."""
 
 
 class Reporter:
-    """The way to the supervisor, for several threads."""
+    """The pipe to the supervisor; safe to use from several threads."""
 
     def __init__(self, supervisor: Connection) -> None:
         self._supervisor = supervisor
         self._lock = threading.Lock()
 
-    def say(self, message: object) -> None:
-        """Tell something; raises OSError when the supervisor is gone."""
+    def send(self, message: object) -> None:
+        """Send a message; raises OSError when the supervisor is gone."""
         with self._lock:
             self._supervisor.send(message)
 
     def beat(self, beat: Beat) -> None:
-        """Tell that this process is at work, unless nobody listens: that must not stop it."""
+        """Send a heartbeat unless the pipe is full: a supervisor that hangs must not block this process."""
         with self._lock:
             if select.select([], [self._supervisor], [], 0)[1]:
                 self._supervisor.send(beat)
 
 
 class Pulse:
-    """The thread that beats. `turn` is called by the loop that does the work, `busy` while that can't turn.
+    """The thread that sends heartbeats. The main loop calls `turn`, and `busy` around work of unknown length.
 
-    `show` is told at each beat when the loop last turned, whatever it does meanwhile.
+    At each beat `show` is called with the time of the loop's last turn, even while it is busy or hangs.
     """
 
     def __init__(
         self,
-        say: Callable[[], None],
+        report: Callable[[], None],
         show: Callable[[int], None] = lambda _: None,
         *,
         clock_us: Callable[[], int] = host_us,
         beat_s: float = BEAT_S,
         stall_s: float = STALL_S,
     ) -> None:
-        self._say = say
+        self._report = report
         self._show = show
         self._clock_us = clock_us
         self._beat_s = beat_s
@@ -77,12 +77,12 @@ class Pulse:
         self._thread.join()
 
     def turn(self) -> None:
-        """The loop turns."""
+        """Note a turn of the loop."""
         self._turned_us = self._clock_us()
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """The loop does one thing that takes as long as it takes, and is at work all the same."""
+        """The loop does work of unknown length, which does not count as hanging."""
         self._is_busy = True
         try:
             yield
@@ -91,14 +91,14 @@ class Pulse:
             self._is_busy = False
 
     def beat(self) -> None:
-        """One beat."""
+        """Send one heartbeat, unless the loop hangs."""
         self._show(self._turned_us)
         if self._is_busy or self._clock_us() - self._turned_us < self._stall_us:
-            self._say()
+            self._report()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._beat_s):
             try:
                 self.beat()
-            except OSError:  # the supervisor is gone, which the loop finds out by itself
+            except OSError:  # the supervisor is gone; the loop notices by itself
                 return

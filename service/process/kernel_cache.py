@@ -4,21 +4,36 @@ numba compares a kernel with its own file only. A kernel whose callee changed, o
 in another order, would run as it was: so the folder is named after everything that kernels are made of, and nothing
 else, which lets a change elsewhere find the kernels that are there. Inside, `kernel_locator` names no path of this
 machine: a folder that was built on one is found on another.
+
+A wheel carries such a folder, which is read where it lies. What is not in it is compiled into a folder that can be
+written, and read from there the next time.
 """
 
+import contextlib
+import functools
 import hashlib
-import importlib.util
+import json
 import os
+import platform
 import re
+import stat
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping, MutableMapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 CACHE_VARIABLE: Final = "PRICEGRID_KERNEL_CACHE"
 """A folder in which the kernels of all states of the sources are kept, each in its own; optional."""
+SHIPPED_VARIABLE: Final = "PRICEGRID_SHIPPED_KERNELS"
+"""The folder of the kernels that came with this installation, if they are those of its sources; set here."""
 LOCATOR: Final = "pricegrid.service.process.kernel_locator.PackageLocator"
+MADE_FOR: Final = "made-for.json"
+"""In a folder of kernels: what they were compiled for."""
 _PACKAGES: Final = ("atp", "loaders", "pricing_engine", "service")
 _COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from pricegrid\.atp\.kernels\.jit", re.MULTILINE)
+_NOT_COMPILED: Final = {"pricegrid.service.process.kernel_locator"}
 _TUPLE: Final = re.compile(rb"^class \w+\(NamedTuple", re.MULTILINE)
 _TUPLES_IN: Final = ("atp", "pricing_engine")
 _IMPORT: Final = re.compile(
@@ -29,30 +44,88 @@ _IMPORT: Final = re.compile(
 def use_kernel_cache(environment: MutableMapping[str, str]) -> None:
     """Tells numba where the kernels are, unless NUMBA_CACHE_DIR says it. To be called before any kernel is imported.
 
-    The folder lies in that of PRICEGRID_KERNEL_CACHE; if that is not set beside the package, or in the user's cache
-    directory if that is read-only. Kernels are compiled for any CPU of this architecture: they were measured to be as
-    fast as those for one, and can be carried along.
+    Those that came with this installation are read where they lie. What is compiled lies in the folder of
+    PRICEGRID_KERNEL_CACHE; if that is not set beside the package, else in the user's cache directory, else in a private
+    temporary one. Kernels are compiled for any CPU of this architecture: they were measured to be as fast as those for
+    one, and can be carried along.
     """
     if "NUMBA_CACHE_DIR" in environment:
         return
-    folders = _folders()
+    folder = f"kernels-{_own_digest()}"
     base = environment.get(CACHE_VARIABLE)
     environment["NUMBA_CACHE_DIR"] = str(
-        (Path(base) if base else _home(folders["pricing_engine"], environment)) / f"kernels-{digest(folders)}"
+        (Path(base) if base else _home(_package() / "service", environment)) / folder
     )
-    environment.setdefault("NUMBA_CACHE_LOCATOR_CLASSES", LOCATOR)
-    environment.setdefault("NUMBA_CPU_NAME", "generic")
+    environment["NUMBA_CACHE_LOCATOR_CLASSES"] = LOCATOR
+    environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"] = "generic", ""
+    environment.pop(SHIPPED_VARIABLE, None)
+    if not unusable_reason(_package() / "kernels" / folder):
+        environment[SHIPPED_VARIABLE] = str(_package() / "kernels" / folder)
 
 
-def _folders() -> dict[str, Path]:
-    specs = {package: importlib.util.find_spec(f"pricegrid.{package}") for package in _PACKAGES}
-    return {package: Path(spec.origin).parent for package, spec in specs.items() if spec and spec.origin}
+def made_for() -> dict[str, str]:
+    """What kernels that are compiled now can be used with."""
+    try:
+        numba = version("numba")
+    except PackageNotFoundError:
+        numba = "none"
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return {"numba": numba, "python": python, "machine": platform.machine(), "digest": _own_digest()}
+
+
+def unusable_reason(folder: Path) -> str:
+    """Why the kernels of a folder can't be used here, '' if they can."""
+    try:
+        found = json.loads((folder / MADE_FOR).read_text())
+    except (OSError, ValueError):
+        return f"{folder} holds none"
+    differ = [name for name, ours in made_for().items() if found.get(name) != ours]
+    return ", ".join(f"they are for {name} {found.get(name)}, not {made_for()[name]}" for name in differ)
+
+
+def compile_reason() -> str:
+    """Why kernels are compiled instead of taken from this installation."""
+    shipped = _package() / "kernels"
+    folders = sorted(shipped.glob("kernels-*")) if shipped.is_dir() else []
+    if not folders:
+        return "this installation came without kernels"
+    own = shipped / f"kernels-{_own_digest()}"
+    if own not in folders:
+        return "the kernels of this installation were compiled from other sources"
+    reason = unusable_reason(own)
+    return f"the kernels of this installation can't be used: {reason}" if reason else ""
+
+
+def _package() -> Path:
+    return Path(__file__).absolute().parents[2]
+
+
+@functools.cache
+def _own_digest() -> str:
+    return digest({package: _package() / package for package in _PACKAGES})
 
 
 def _home(package: Path, environment: Mapping[str, str]) -> Path:
     if os.access(package, os.W_OK):
         return package / "__pycache__"
-    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pricegrid"
+    with contextlib.suppress(RuntimeError):  # a user who is in no list has no home
+        user = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
+        there = next(folder for folder in (user, *user.parents) if folder.exists())
+        if os.access(there, os.W_OK | os.X_OK):
+            return user / "pricegrid"
+    with contextlib.suppress(OSError):
+        return _private_folder(Path(tempfile.gettempdir()) / f"pricegrid-{os.getuid()}")
+    return package / "__pycache__"  # nothing can be kept, which is said when it is tried
+
+
+def _private_folder(folder: Path) -> Path:
+    """A folder that nobody else can write: what is read from it is run. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+        return folder
+    return Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
 
 
 def digest(folders: Mapping[str, Path]) -> str:
@@ -79,6 +152,7 @@ def kernel_sources(folders: Mapping[str, Path]) -> dict[str, bytes]:
     }
     followed: set[str] = set()
     left = [module for module, source in sources.items() if _COMPILED.search(source)]
+    left = [module for module in left if module not in _NOT_COMPILED]
     while left:
         module = left.pop()
         if module in sources and module not in followed:

@@ -1,4 +1,4 @@
-"""Opens snapshots beside the loop of a process, which goes on turning meanwhile."""
+"""Opens snapshots in the background, while the loop of the process goes on."""
 
 import queue
 import threading
@@ -9,7 +9,7 @@ from pricegrid.service.process.snapshots import LoadedSnapshot
 
 
 class Opened(NamedTuple):
-    """What became of opening a snapshot."""
+    """The result of opening a snapshot: `loaded` or `error`."""
 
     version: str
     loaded: LoadedSnapshot | None
@@ -17,25 +17,25 @@ class Opened(NamedTuple):
 
 
 class Loading:
-    """One snapshot at a time counts: what was begun before another is let go when it comes."""
+    """Opens one snapshot at a time; the result of an earlier one that is no longer wanted is dropped."""
 
     def __init__(self, open_version: Callable[[str], LoadedSnapshot]) -> None:
         self._open_version = open_version
         self._opened: queue.SimpleQueue[Opened] = queue.SimpleQueue()
         self.version = ""
-        """What is being opened; '' for nothing."""
+        """The version that is being opened; '' for none."""
 
     def begin(self, version: str) -> None:
-        """Open this one."""
+        """Start to open this version."""
         self.version = version
         threading.Thread(target=self._open, args=(version,), name="pricegrid-loading", daemon=True).start()
 
     def forget(self) -> None:
-        """Nothing is to be opened any more."""
+        """Drop the version that is being opened."""
         self.version = ""
 
     def done(self) -> Opened | None:
-        """What was opened, once."""
+        """The result, returned once; None: there is none yet."""
         while True:
             try:
                 opened = self._opened.get_nowait()
@@ -48,5 +48,5 @@ class Loading:
     def _open(self, version: str) -> None:
         try:
             self._opened.put(Opened(version, self._open_version(version)))
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the process goes on with what it has
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the process keeps its current snapshot
             self._opened.put(Opened(version, None, error))

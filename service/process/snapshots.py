@@ -1,23 +1,25 @@
-"""Which snapshot answers: the active one, those kept beside it, and how the next takes over.
+"""The snapshots of a worker: the active one, those kept besides it, and the swap to the next (docs/architecture.md).
 
-See docs/architecture.md, "Snapshots".
-
-A request reads the active snapshot once and works with that to its end, so none sees two versions. What is replaced
-stays mapped for requests that name it, and is let go by the worker's own loop, never by a request: unmapping
-gigabytes takes a while.
+A request reads the active snapshot once and uses it to its end, so no request sees two versions. A replaced snapshot
+stays mapped for requests that name it. The worker's loop unmaps snapshots, never a request, because unmapping gigabytes
+takes a while.
 """
+
+from __future__ import annotations
 
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pricegrid.atp.engine import AvailabilityEngine
-from pricegrid.pricing_engine.engine import PriceEngine
-from pricegrid.service.fast_path.path import Lane
 from pricegrid.service.limits import KEPT_SNAPSHOTS_MAX
+
+if TYPE_CHECKING:
+    from pricegrid.atp.engine import AvailabilityEngine
+    from pricegrid.pricing_engine.engine import PriceEngine
+    from pricegrid.service.fast_path.path import FastPath
 
 
 def _no_branch(_: str) -> str:
@@ -25,25 +27,25 @@ def _no_branch(_: str) -> str:
 
 
 class LiveProof(Protocol):
-    """Whether what a snapshot shows of live positions is what the writer shows."""
+    """Whether the live positions of a snapshot are those that the writer shows."""
 
     def __call__(self) -> bool:
-        """Asked before live positions are read: what can't be proven is STALE from then on. Cheap."""
+        """Call before reading live positions: if they are unproven, they are STALE from then on. Cheap."""
         ...
 
-    def look(self) -> bool:
-        """Look which live file is announced, and read that one from now on; whether all is proven then."""
+    def refresh(self) -> bool:
+        """Map the announced live file; returns whether live positions are proven then."""
         ...
 
 
 class NothingToProve:
-    """Live positions of this process, or none at all: there is no file that could be another one."""
+    """For live positions of this process, or none: there is no file that could be the wrong one."""
 
     def __call__(self) -> bool:
         """See `LiveProof`."""
         return True
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """See `LiveProof`."""
         return True
 
@@ -53,25 +55,25 @@ NOTHING_TO_PROVE: Final = NothingToProve()
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class LoadedSnapshot:
-    """A snapshot ready to answer. Requests hold this object; who holds it last decides nothing but when it goes."""
+    """A snapshot ready to serve. A request holds a reference, which keeps the snapshot mapped."""
 
     version: str
     created_at_us: int
     engine: PriceEngine
     time_zone: str
-    """Of the dataset: where a date begins (P10)."""
+    """Of the dataset, in which dates begin (P10)."""
     availability: AvailabilityEngine | None = None
-    """None: the snapshot was made without positions."""
+    """None: the snapshot has no positions."""
     branch_of: Callable[[str], str] = field(default=_no_branch)
     """The branch of a customer, '' for none."""
-    lane: Lane | None = None
-    """The short way of plain requests; None: all go the usual way."""
+    fast_path: FastPath | None = None
+    """For simple requests; None: all requests take the general path."""
     live: LiveProof = NOTHING_TO_PROVE
-    """To be asked before `availability` or `lane` say how much there is."""
+    """Call it before `availability` or `fast_path` read live positions."""
 
 
 class SnapshotHolder:
-    """The snapshots of one worker. `get` may be called by any thread, the rest by the worker's loop alone."""
+    """The snapshots of one worker. `get` is safe to call from any thread, the rest from the worker's loop alone."""
 
     def __init__(
         self,
@@ -89,11 +91,11 @@ class SnapshotHolder:
 
     @property
     def active(self) -> LoadedSnapshot:
-        """The snapshot that answers requests which name none."""
+        """The snapshot for requests that name none."""
         return self._active
 
     def get(self, version: str) -> LoadedSnapshot:
-        """The snapshot of that version, '' for the active one; opened if need be, raising what `open_version` does."""
+        """The snapshot of that version, '' for the active one; opens it if necessary, and raises as `open_version`."""
         active = self._active
         if not version or version == active.version:
             return active
@@ -106,7 +108,7 @@ class SnapshotHolder:
             return kept
 
     def activate(self, loaded: LoadedSnapshot) -> None:
-        """From the next request on, `loaded` answers."""
+        """Make `loaded` the active snapshot from the next request on."""
         with self._lock:
             replaced = self._active
             self._active = loaded
@@ -119,14 +121,14 @@ class SnapshotHolder:
                 self._retire(replaced)
 
     def kept(self, version: str) -> LoadedSnapshot | None:
-        """The snapshot of that version if it is mapped already."""
+        """The snapshot of that version if it is mapped."""
         with self._lock:
             return self._kept.get(version)
 
     def let_go(self) -> int:
-        """Unmaps the replaced snapshots that no request uses any more; how many still wait.
+        """Unmaps replaced snapshots that no request uses any more; returns how many are still in use.
 
-        Does nothing while a request opens a snapshot, which can take long: the worker's loop must go on.
+        Does nothing while a request opens a snapshot: that can take long, and the worker's loop must go on.
         """
         if not self._lock.acquire(blocking=False):
             return len(self._retired)
@@ -136,7 +138,7 @@ class SnapshotHolder:
             waiting = len(self._retired)
         finally:
             self._lock.release()
-        retired.clear()  # outside the lock: this is what takes a while
+        retired.clear()  # outside the lock: unmapping takes a while
         return waiting
 
     def _keep(self, loaded: LoadedSnapshot) -> None:
@@ -145,6 +147,6 @@ class SnapshotHolder:
             self._retire(self._kept.popitem(last=False)[1])
 
     def _retire(self, loaded: LoadedSnapshot) -> None:
-        # These hold the maps. A request that still runs keeps `loaded` alive, which the weak reference shows.
-        maps = (loaded.engine, loaded.availability, loaded.branch_of, loaded.lane)
+        # These objects hold the maps. The weak reference tells when no request holds `loaded` any more.
+        maps = (loaded.engine, loaded.availability, loaded.branch_of, loaded.fast_path)
         self._retired.append((weakref.ref(loaded), maps))

@@ -1,9 +1,9 @@
-"""The serving processes together: starts them on one port, restarts the dead, tells them of a new snapshot.
+"""The supervisor: starts the workers and the writer, restarts dead or hanging ones, and rolls out new snapshots.
 
     store/current ──watcher thread: poll, verify──▶ supervisor ──pipe: Activate──▶ worker ──Serving──▶ supervisor
 
-Workers are started afresh (spawn): gRPC does not survive a fork. They share the port by SO_REUSEPORT. Only a snapshot
-whose hashes the watcher has checked is passed on; a damaged one is logged and the old one stays.
+Workers are spawned, because gRPC does not survive a fork, and share the port by SO_REUSEPORT. The watcher verifies a
+new snapshot before workers get it; a damaged one is logged and the current one stays active.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ class ServeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `pricegrid serve` was told."""
+    """The options of `pricegrid serve`."""
 
     store: Path
     host: str = "127.0.0.1"
@@ -62,21 +62,21 @@ class ServeOptions:
     metrics_port: int | None = None
     """None: no metrics; 0: a free one. Loopback only."""
     allow_remote: bool = False
-    """Without it, only a loopback address is served: there is no authentication yet."""
+    """Without it, only a loopback address may be served: there is no authentication yet."""
     grace_s: float = GRACE_S
     erp: Path | None = None
-    """The configuration of an ERP for exceptions."""
+    """The configuration file of an ERP."""
     redis: RedisOptions | None = None
-    """The Redis that shares live state with other hosts; None: it is this store's own."""
+    """The Redis that shares live state with other hosts; None: live state is local to the store."""
     events_stream: str = ""
-    """A stream of that Redis to take inventory events from; '': none."""
+    """A stream of that Redis from which to ingest inventory events; '': none."""
     hang_s: float = HANG_S
-    """A process that is not heard for as long is killed and replaced."""
+    """A process that has been silent for this long is killed and replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The server answers."""
+    """The server is ready: all workers serve."""
 
     host: str
     port: int
@@ -91,7 +91,7 @@ class Ready:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
+    """Whether an address is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -102,14 +102,14 @@ def is_loopback(host: str) -> bool:
 
 @contextlib.contextmanager
 def reserved_port(host: str, port: int) -> Iterator[int]:
-    """Holds a port (0: a free one) that the workers share; raises `ServeError` if somebody else serves on it."""
+    """Holds a port (0: a free one) that the workers share; raises `ServeError` if another server uses it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
         socket.socket(family, socket.SOCK_STREAM) as probe,
         socket.socket(family, socket.SOCK_STREAM) as held,
     ):
         try:
-            # SO_REUSEPORT alone would share the port with another server of the same user: find out without it.
+            # With SO_REUSEPORT alone the port would be shared with another server of the same user: probe without it.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             chosen = int(probe.getsockname()[1])
@@ -123,9 +123,9 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
 
 
 class SnapshotWatcher:
-    """Looks at the store's pointer and reports each newly active snapshot, seen to be whole and to answer.
+    """Polls the store for a newly active snapshot, verifies it and reports it.
 
-    One that was refused is looked at again: when its files or the pointer have changed, and every now and then.
+    A refused snapshot is checked again when its files or the pointer have changed, and periodically with a backoff.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class SnapshotWatcher:
         self._report = report
         self._clock_s = clock_s
         self._check = check
-        self._said = ""
+        self._last_error = ""
         self._refused: tuple[int, ...] = ()
         self._refusals = 0
         self._again_at_s = 0.0
@@ -152,15 +152,15 @@ class SnapshotWatcher:
         self._thread = threading.Thread(target=self._run, name="snapshot-watcher", daemon=True)
 
     def start(self) -> None:
-        """Starts to look."""
+        """Starts to poll."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops; a verification under way is left to end with the process."""
+        """Stops polling; a verification that is running ends with the process."""
         self._stopping.set()
 
-    def look(self) -> str | None:
-        """The newly active and verified version, if there is one; what is wrong with one is logged once."""
+    def poll(self) -> str | None:
+        """The newly active and verified version, if there is one; an error is logged once."""
         files: tuple[int, ...] = ()
         try:
             version = current_version(self._store)
@@ -174,7 +174,7 @@ class SnapshotWatcher:
         except (SnapshotError, OSError) as error:
             self._refuse(str(error), files)
             return None
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, what runs goes on
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, the current snapshot stays
             self._refuse(repr(error), files)
             return None
         self._seen = version
@@ -182,7 +182,7 @@ class SnapshotWatcher:
         return version
 
     def _files(self, version: str) -> tuple[int, ...]:
-        """What changes when somebody mends a snapshot, or activates it again."""
+        """Changes when a snapshot is repaired or activated again."""
         directory = self._store / "snapshots" / version
         found = []
         for path in (self._store / "current", directory, directory / "manifest.json"):
@@ -192,33 +192,33 @@ class SnapshotWatcher:
         return tuple(found)
 
     def _refuse(self, message: str, files: tuple[int, ...]) -> None:
-        if message != self._said:
-            self._said = message
-            _log.error("snapshot refused, the running one stays: %s", message)
+        if message != self._last_error:
+            self._last_error = message
+            _log.error("snapshot refused, the current one stays active: %s", message)
         self._refused = files
         delay_s = backed_off(REFUSED_RETRY_S, self._refusals, REFUSED_RETRY_MAX_S)
         self._refusals += 1
         self._again_at_s = self._clock_s() + delay_s
 
     def _forget(self) -> None:
-        self._said, self._refused, self._refusals = "", (), 0
+        self._last_error, self._refused, self._refusals = "", (), 0
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # of this thread alone: checking a snapshot must not slow answers
+        with contextlib.suppress(OSError):  # for this thread alone: verifying must not slow down requests
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECK_NICENESS)
         while not self._stopping.wait(POLL_S):
-            version = self.look()
+            version = self.poll()
             if version is not None:
                 self._report.send(version)
 
 
 class Supervisor:
-    """Runs the workers until told to stop. `announce` is called once, when all of them answer."""
+    """Runs the processes until stopped. Calls `announce` once, when all workers serve."""
 
     def __init__(self, options: ServeOptions, announce: Callable[[Ready], None]) -> None:
         if not options.allow_remote and not is_loopback(options.host):
             raise ServeError(
-                f"{options.host} can be reached from outside: say --allow-remote if that is meant"
+                f"{options.host} can be reached from other machines: pass --allow-remote if this is intended"
             )
         self._options = options
         self._announce = announce
@@ -228,9 +228,9 @@ class Supervisor:
         ]
         self._writer = Child("writer", run_writer, context, hang_s=options.hang_s)
         self._version = ""
-        """The newest snapshot that a worker answers from."""
+        """The newest snapshot that a worker serves."""
         self._next = ""
-        """The newest verified snapshot: the writer shows live state over it, workers take it when they have that."""
+        """The newest verified snapshot: the writer shows live state over it, then workers switch to it."""
         self._address = ""
         self._ready = False
         self._stopping = False
@@ -240,18 +240,16 @@ class Supervisor:
         os.set_blocking(self._wake_write, False)
 
     def stop(self) -> None:
-        """Asks to stop; safe in a signal handler. A second time, workers are killed."""
+        """Requests a stop; safe in a signal handler. A second call kills the workers."""
         self._stopping = True
         self._stop_calls += 1
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"!")
 
     def run(self) -> int:
-        """Serves; 0 when asked to stop, 1 when the workers can't start. Raises `ServeError` and `SnapshotError`."""
+        """Serves; returns 0 after a stop, 1 when workers can't start. Raises `ServeError` and `SnapshotError`."""
         options = self._options
-        _log.info(
-            "checking the snapshot; kernels that are not in the cache are compiled, which can take a minute"
-        )
+        _log.info("verifying the snapshot; kernels that are not cached are compiled, which can take a minute")
         self._version = check_snapshot(options.store, None, options.policy)
         with contextlib.ExitStack() as stack:
             port = stack.enter_context(reserved_port(options.host, options.port))
@@ -271,7 +269,7 @@ class Supervisor:
     def _start_metrics(self, stack: contextlib.ExitStack) -> int | None:
         if self._options.metrics_port is None:
             return None
-        # Read by prometheus_client when first imported, here and in the workers.
+        # prometheus_client reads it at its first import, here and in the workers.
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pricegrid-metrics-"))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         from pricegrid.service.rpc.metrics import Serving, SnapshotAge, serve_metrics
@@ -291,7 +289,7 @@ class Supervisor:
 
     @property
     def _is_alone(self) -> bool:
-        """Workers have no live positions to wait for."""
+        """Whether there is no writer whose live positions workers should wait for."""
         return self._writer.is_read_only or (
             self._writer.serving == "" and self._writer.deaths >= ALONE_AFTER_DEATHS
         )
@@ -305,7 +303,7 @@ class Supervisor:
             if reports in happened:
                 self._next = reports.recv()
                 _log.info("snapshot %s is verified", self._next)
-            self._mind_the_gap()
+            self._forgive_own_pause()
             self._tend(self._writer)
             for worker in self._workers:
                 self._tend(worker)
@@ -320,8 +318,8 @@ class Supervisor:
                 self._announce(ready)
         return 0
 
-    def _mind_the_gap(self) -> None:
-        """Who was stopped itself has heard nobody meanwhile, which says nothing of them."""
+    def _forgive_own_pause(self) -> None:
+        """If the supervisor itself was stopped, the silence of the children says nothing about them."""
         now_s = time.monotonic()
         if now_s - self._turned_s > self._options.hang_s / 2:
             for child in self._everyone:
@@ -329,27 +327,27 @@ class Supervisor:
         self._turned_s = now_s
 
     def _tend(self, child: Child) -> None:
-        """Hears what a process says, tells it of a new snapshot, starts it again when it is dead."""
+        """Handles a process's messages, sends it a new snapshot, and restarts it when it is dead or hangs."""
         now_s = time.monotonic()
         if child.process is None:
             if now_s >= child.restart_at_s:
-                # a worker begins with what the others answer from, and goes over as they do
+                # A new worker begins with the snapshot that the others serve, and switches as they do.
                 version = self._next if child is self._writer else self._version
                 child.start(self._config(child, version, verify=True), now_s)
             return
-        child.hear(now_s)
+        child.receive(now_s)
         if not child.process.is_alive():
-            child.bury(now_s)
+            child.reap(now_s)
         elif child.is_silent(now_s):
-            _log.error("%s %s does not answer any more; killed", child.name, child.process.pid)
+            _log.error("%s %s hangs; killed", child.name, child.process.pid)
             child.process.kill()
             child.process.join(RESTART_DELAY_S)
         else:
-            child.bring_to(Activate(self._next, child is not self._writer and self._is_alone), now_s)
+            child.switch_to(Activate(self._next, child is not self._writer and self._is_alone), now_s)
 
     def _config(self, child: Child, version: str, *, verify: bool = False) -> WorkerConfig:
         options = self._options
-        child.wants(Activate(version))
+        child.begins_with(Activate(version))
         return WorkerConfig(
             store=options.store,
             snapshot_version=version,
@@ -365,13 +363,13 @@ class Supervisor:
         )
 
     def _stop_workers(self) -> None:
-        """Lets every worker end what it has in flight, for `grace_s`, then the writer, whom that may need; then, or
-        when asked again, kills them."""
+        """Stops the workers, then the writer, which their requests in flight may need. After `grace_s`, or at a second
+        `stop`, kills them."""
         asked = self._stop_calls
         deadline_s = time.monotonic() + self._options.grace_s + 1.0
         for group in (self._workers, [self._writer]):
             for child in group:
-                child.tell(Stop())
+                child.send(Stop())
             alive = [child.process for child in group if child.process is not None]
             while alive and time.monotonic() < deadline_s and self._stop_calls == asked:
                 wait([process.sentinel for process in alive], timeout=0.1)
@@ -386,7 +384,7 @@ class Supervisor:
 
 
 def serve(options: ServeOptions, announce: Callable[[Ready], None]) -> int:
-    """Serves until SIGTERM or SIGINT; the exit code. Raises `ServeError` and `SnapshotError` if it can't start."""
+    """Serves until SIGTERM or SIGINT; returns the exit code. Raises `ServeError` and `SnapshotError` at the start."""
     supervisor = Supervisor(options, announce)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())

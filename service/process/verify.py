@@ -1,4 +1,4 @@
-"""Whether the arrays of a snapshot are sound, each side by itself and both together."""
+"""Verifies the arrays of a snapshot: prices, positions, and that both agree."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def verify_arrays(arrays: Arrays) -> None:
-    """Raises KeyError, TypeError or ValueError, naming the array, unless kernels may read these arrays."""
+    """Raises KeyError, TypeError or ValueError, naming the array, if kernels can't safely read the arrays."""
     verify_prices(arrays)
     if any(name.startswith(PREFIX) for name in arrays):
         _verify_items(arrays)
@@ -23,7 +23,7 @@ def verify_arrays(arrays: Arrays) -> None:
         _verify_units(arrays)
 
 
-# The fast path takes an item's ordinal and unit factors on the price side for those on the other side.
+# The fast path uses the price side's ordinals and unit factors of items for the availability side, so they must agree.
 
 
 def _verify_items(arrays: Arrays) -> None:
@@ -35,7 +35,9 @@ def _verify_items(arrays: Arrays) -> None:
 def _verify_units(arrays: Arrays) -> None:
     names = mx.Names(arrays["uom_bytes"], arrays["uom_offsets"]).ordinals()
     theirs = mx.Names(arrays["atp_uom_text"], arrays["atp_uom_offsets"]).ordinals()
-    ordinals = np.array([names.get(name, -2) for name in theirs] + [-1], dtype=np.int64)  # the last: of none
+    ordinals = np.array(
+        [names.get(name, -2) for name in theirs] + [-1], dtype=np.int64
+    )  # the last one: no unit
     items, uoms = arrays["items"], arrays["uoms"]
     if not np.array_equal(mx.item_base_uom(items[:, mx.ITEM_NAMES]), ordinals[arrays["atp_item_base_uom"]]):
         raise ValueError("atp_item_base_uom: not the base units of items")

@@ -6,7 +6,6 @@ import numpy as np
 
 from pricegrid import v1
 from pricegrid.atp.arrays.pair_rows import PairRows
-from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.live.in_order_streams import PlainStreams
 from pricegrid.atp.live.layout import VERSION
 from pricegrid.atp.live.positions import LiveWriter, PairImage
@@ -22,22 +21,29 @@ from pricegrid.service.codec.prices import encode_price_lines
 from pricegrid.service.codec.quotes import decode_quote_lines, encode_quote_lines
 from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import AnswerHeader
+from pricegrid.service.rpc.call import ResponseHeader
 
 _ONE, _NO_UOM = np.full(1, MICROS, np.int64), [b""]
 
 
 def warm(loaded: LoadedSnapshot) -> None:
     """Compiles (or loads from the cache) what answers a request and takes in an event, by doing one of each kind."""
-    _warm_prices(loaded)
-    engine = loaded.availability
-    if engine is not None and len(engine.positions.branches):
-        _warm_availability(engine, loaded.created_at_us)
-        _warm_live()
+    warm_prices(loaded)
+    warm_fast_path(loaded)
+    if _has_branches(loaded):
+        warm_availability(loaded)
+        warm_live()
 
 
-def _warm_prices(loaded: LoadedSnapshot) -> None:
-    """An explanation reads the arrays by kernels of its own: that of any item whose price is looked for will do."""
+def _has_branches(loaded: LoadedSnapshot) -> bool:
+    return loaded.availability is not None and len(loaded.availability.positions.branches) > 0
+
+
+def warm_prices(loaded: LoadedSnapshot) -> None:
+    """Prices, explained and encoded.
+
+    An explanation reads the arrays by kernels of its own: that of any item whose price is looked for will do.
+    """
     currency = next(iter(loaded.engine.currencies()), "XXX")
     engine, sku = loaded.engine, loaded.engine.a_sku()
     for text in (b"?", sku.encode()):
@@ -45,20 +51,29 @@ def _warm_prices(loaded: LoadedSnapshot) -> None:
         with contextlib.suppress(PricingError):
             answers = engine.price(ask)
             engine.explain(ask, 0)
-            header = AnswerHeader(loaded.version, 0, 0, "")
+            header = ResponseHeader(loaded.version, 0, 0, "")
             encode_price_lines(engine, answers, header)
             encode_quote_lines(engine, answers, None, header)
-    if loaded.lane is not None:
+
+
+def warm_fast_path(loaded: LoadedSnapshot) -> None:
+    """A simple quote from its bytes to its answer's."""
+    if loaded.fast_path is not None:
         line = v1.PriceLine(sku="?", quantity_micros=MICROS)
+        currency = next(iter(loaded.engine.currencies()), "XXX")
         branches = []
-        if loaded.availability is not None and len(loaded.availability.positions.branches):
+        if loaded.availability is not None and _has_branches(loaded):
             branches = [loaded.availability.branch(0)]
         quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
-        loaded.lane.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
+        loaded.fast_path.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
         decode_quote_lines(quote.SerializeToString())
 
 
-def _warm_availability(engine: AvailabilityEngine, as_of_us: int) -> None:
+def warm_availability(loaded: LoadedSnapshot) -> None:
+    """What is free, and what can be promised by when; a snapshot without positions has nothing to do."""
+    engine, as_of_us = loaded.availability, loaded.created_at_us
+    if engine is None:
+        return
     starts = engine.positions.tables.kit_start
     plain = np.flatnonzero(starts[1:] == starts[:-1])  # a kit would not be answered by the kernels alone
     skus = [engine.sku(int(plain[0])).encode() if len(plain) else b"?"]
@@ -69,7 +84,8 @@ def _warm_availability(engine: AvailabilityEngine, as_of_us: int) -> None:
         engine.free_from(int(plain[0]), 0, as_of_us, 0)
 
 
-def _warm_live() -> None:
+def warm_live() -> None:
+    """Live positions, and what an event makes of them."""
     writer, nothing = LiveWriter.in_memory(1, 64), (0,) * VERSION
     writer.put(0, 0, PairImage(nothing, [], [], []))
     writer.put_figures([(0, 0)], [nothing])

@@ -1,4 +1,4 @@
-"""One serving process: maps the snapshot, answers gRPC calls, swaps to the next snapshot when told."""
+"""The worker process: maps the snapshot, answers gRPC calls, and swaps to the next snapshot on command."""
 
 import contextlib
 import logging
@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from pricegrid import v1
 from pricegrid.atp.live.layout import CHANGES
 from pricegrid.cache.redis_options import RedisOptions
-from pricegrid.erp.control import ErpControl
+from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.loaders.errors import SnapshotError
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import now_us
@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker needs to know."""
+    """The configuration of a worker or the writer."""
 
     store: Path
     snapshot_version: str
@@ -63,40 +63,39 @@ class WorkerConfig:
     threads: int = WORKER_THREADS
     grace_s: float = GRACE_S
     erp: Path | None = None
-    """The configuration of an ERP."""
+    """The configuration file of an ERP."""
     redis: RedisOptions | None = None
     """The Redis that shares live state with other hosts."""
     events_stream: str = ""
     """A stream of inventory events in that Redis."""
     verify: bool = False
-    """Check the hashes again: the supervisor did so some time ago."""
+    """Check the hashes again, because the supervisor did so some time ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """To a worker: answer from this snapshot, which was verified. To the writer: show live state over it. What is done
-    or under way already is not done again."""
+    """To a worker: serve this verified snapshot. To the writer: show live state over it. Idempotent."""
 
     snapshot_version: str
     is_alone: bool = False
-    """There is no writer, and won't be soon: answer without live positions, which is STALE."""
+    """There is no writer, and won't be soon: serve without live positions, so that availability is STALE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """To a worker: end what is in flight and go."""
+    """To a process: complete the requests in flight and exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """From a worker: it answers from this snapshot, its live positions in hand. From the writer: it shows them."""
+    """From a worker: it serves this snapshot with live positions. From the writer: it shows them."""
 
     snapshot_version: str
 
 
 @dataclass(frozen=True, slots=True)
 class SwapFailed:
-    """From a worker: it could not take this snapshot and goes on with its own."""
+    """From a process: it could not switch to this snapshot and keeps its current one."""
 
     snapshot_version: str
     message: str
@@ -104,7 +103,7 @@ class SwapFailed:
 
 @dataclass(frozen=True, slots=True)
 class ReadOnly:
-    """From the writer: the store can't be written; it waits until it can."""
+    """From the writer: the store is read-only; it waits until it can be written."""
 
 
 def build_server(
@@ -117,7 +116,8 @@ def build_server(
     erp: ErpFallback | None = None,
     flagging: Flagging | None = None,
 ) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
-    """A server, without a port yet, with all services, health and reflection; the last three as in `services`."""
+    """A server without a port yet, with all services, health and reflection; `live`, `changes` and `erp` as in
+    `services`."""
     pool = CountingPool(threads)
     server = grpc.server(
         pool,
@@ -139,15 +139,14 @@ def build_server(
 
 
 def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
-    """The process: serves until told to stop, or until the supervisor is gone."""
+    """The main function of the process: serves until it is stopped or the supervisor is gone."""
     logging.basicConfig(
         level=logging.INFO, format=f"%(asctime)s %(levelname)s worker {os.getpid()} %(message)s"
     )
     name_process("pricegrid-work")
     stopping = [False]
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the supervisor says when to stop
+    # Ctrl-C reaches the whole process group; the supervisor decides when workers stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stopping.__setitem__(0, True))
     reporter = Reporter(supervisor)
     proven = [False]
@@ -160,9 +159,7 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
                 raise SystemExit(1) from None
         _serve(config, supervisor, reporter, active, pulse, proven, stopping)
     logging.shutdown()
-    os._exit(
-        0
-    )  # threads that still wait for a writer or an ERP, whose callers are gone, would keep the process
+    os._exit(0)  # threads that still wait for a writer or an ERP would keep the process alive
 
 
 def _open(config: WorkerConfig, version: str, *, verify: bool = False) -> LoadedSnapshot:
@@ -179,11 +176,11 @@ def _serve(
     proven: list[bool],
     stopping: list[bool],
 ) -> None:
-    """Answer until told to stop, or until the supervisor is gone."""
+    """Serve until stopped, or until the supervisor is gone."""
     verified = {config.snapshot_version}
     open_named = version_opener(config.store, config.policy, verified.__contains__)
     holder = SnapshotHolder(active, lambda version: reading(config.store, open_named(version)))
-    swap = Swap(holder, lambda version: _open(config, version), reporter.say)
+    swap = Swap(holder, lambda version: _open(config, version), reporter.send)
     del active
     erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
     link = WriterLink(socket_path(config.store))
@@ -195,10 +192,10 @@ def _serve(
         live=link.methods(),
         changes=PolledChanges(lambda: live_version(holder)),
         erp=erp,
-        flagging=Flagging(ErpControl(config.store)),
+        flagging=Flagging(OperatorFlags(config.store)),
     )
-    told = _Health(health_servicer)
-    told.tell(is_complete=False, is_live_proven=False)
+    health_status = _Health(health_servicer)
+    health_status.update(is_complete=False, is_live_proven=False)
     server.add_insecure_port(config.address)
     server.start()
     threading.Thread(target=_follow, args=(holder,), name="pricegrid-follow", daemon=True).start()
@@ -207,7 +204,7 @@ def _serve(
             pulse.turn()
             swap.turn()
             proven[0] = holder.active.live()
-            told.tell(is_complete=swap.is_complete, is_live_proven=proven[0])
+            health_status.update(is_complete=swap.is_complete, is_live_proven=proven[0])
             metrics.flush()
             if not supervisor.poll(LIVE_LOOK_S if swap.is_under_way else HOUSEKEEPING_S):
                 holder.let_go()
@@ -215,7 +212,7 @@ def _serve(
             match supervisor.recv():
                 case Activate(version, is_alone):
                     verified.add(version)
-                    swap.told(version, is_alone=is_alone)
+                    swap.request(version, is_alone=is_alone)
                 case _:
                     break
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -231,62 +228,63 @@ def _serve(
 
 
 def _follow(holder: SnapshotHolder) -> None:
-    """Look which live file is announced, whatever the worker's loop does."""
+    """Map newly announced live files, independently of the worker's loop."""
     while True:
         try:
-            holder.active.live.look()
-        except Exception:  # noqa: BLE001 -- the reader doubts what it has not looked at
-            _log.exception("live positions can't be followed")
+            holder.active.live.refresh()
+        except Exception:  # noqa: BLE001 -- without a refresh the reader finds them unproven
+            _log.exception("live positions can't be read")
         time.sleep(LIVE_LOOK_S)
 
 
 class _Health:
-    """What the health service says (docs/api.md): prices are right whatever becomes of live state."""
+    """The statuses of the health service (docs/api.md): prices are served whatever the state of live positions."""
 
     def __init__(self, servicer: health.HealthServicer) -> None:
         self._servicer = servicer
-        self._said: dict[str, bool] = {}
+        self._reported: dict[str, bool] = {}
 
-    def tell(self, *, is_complete: bool, is_live_proven: bool) -> None:
-        """Say what has changed, and ask as a caller would: who can't be asked does not turn."""
-        self._servicer.Check(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # it needs none
+    def update(self, *, is_complete: bool, is_live_proven: bool) -> None:
+        """Set the statuses that have changed. The call of `Check` blocks if the health service hangs, which stops the
+        loop and so the heartbeats."""
+        self._servicer.Check(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # needs no context
         now = dict.fromkeys((health.OVERALL_HEALTH, *SERVICES), is_complete)
         now[v1.PRICING_SERVICE] = True
         now[v1.AVAILABILITY_SERVICE] = is_complete and is_live_proven
         serving = health_pb2.HealthCheckResponse
         for name, is_serving in now.items():
-            if self._said.get(name) != is_serving:
+            if self._reported.get(name) != is_serving:
                 self._servicer.set(name, serving.SERVING if is_serving else serving.NOT_SERVING)
-        self._said = now
+        self._reported = now
 
 
 class Swap:
-    """Which snapshot a worker goes over to: when it is open, and its live positions are in hand.
+    """Swaps a worker to another snapshot once that is open and its live positions are proven.
 
-    Until then it answers from the one it has. Used by the worker's loop alone.
+    Until then the worker serves its current snapshot. Used by the worker's loop alone.
     """
 
     def __init__(
         self,
         holder: SnapshotHolder,
         open_version: Callable[[str], LoadedSnapshot],
-        say: Callable[["Serving | SwapFailed"], None],
+        report: Callable[["Serving | SwapFailed"], None],
     ) -> None:
         self._holder = holder
-        self._say = say
+        self._report = report
         self._loading = Loading(open_version)
         self._next: LoadedSnapshot | None = holder.active
         self._is_alone = False
         self.is_complete = False
-        """It has answered with all in hand, or was told that nobody shows live positions."""
+        """It has served with live positions, or was told that there is no writer."""
 
     @property
     def is_under_way(self) -> bool:
-        """Whether there is something to look for often."""
+        """Whether the loop has to turn often."""
         return self._next is not None or self._loading.version != ""
 
-    def told(self, version: str, *, is_alone: bool = False) -> None:
-        """Go over to this one; with `is_alone` without live positions, which nobody shows. Again changes nothing."""
+    def request(self, version: str, *, is_alone: bool = False) -> None:
+        """Swap to this version; with `is_alone` without waiting for live positions. Idempotent."""
         self._is_alone = is_alone
         if self._loading.version == version or (self._next and self._next.version == version):
             return
@@ -298,27 +296,27 @@ class Swap:
             self._loading.begin(version)
 
     def turn(self) -> None:
-        """Go over if that can be."""
+        """Swap if the snapshot is ready."""
         opened = self._loading.done()
         if opened is not None and opened.loaded is None:
-            self._say(SwapFailed(opened.version, repr(opened.error)))
+            self._report(SwapFailed(opened.version, repr(opened.error)))
         elif opened is not None:
             self._next = opened.loaded
-        if self._next is not None and (self._next.live.look() or self._is_alone):
+        if self._next is not None and (self._next.live.refresh() or self._is_alone):
             loaded, self._next = self._next, None
             self._holder.activate(loaded)
             self.is_complete = True
-            self._say(Serving(loaded.version))
+            self._report(Serving(loaded.version))
 
 
 def name_process(name: str) -> None:
-    """What `ps` and `top` call this process: at most 15 characters count."""
+    """Sets the name of this process in `ps` and `top`, at most 15 characters."""
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(name)
 
 
 def live_version(holder: SnapshotHolder) -> object:
-    """Another one whenever availability may be another."""
+    """Differs whenever availability may have changed."""
     loaded = holder.active
     if loaded.availability is None:
         return loaded.version

@@ -1,15 +1,13 @@
-"""The gRPC side of the services: one handler a method around the answer, with errors, overload and counting.
+"""The gRPC side of the services: one handler per method, which adds error mapping, load shedding and metrics.
 
-No interceptors: each costs as much as an answer. Messages come and go as bytes (see `service.codec`).
+No interceptors: each costs as much as answering a small request. Messages stay bytes here (see `service.codec`).
 """
 
 import contextlib
-import itertools
 import logging
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn, cast
@@ -18,7 +16,6 @@ import grpc
 
 from pricegrid.service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
 from pricegrid.service.limits import (
-    CORRELATION_ID_MAX,
     IN_FLIGHT_MAX,
     MUTATION_THREADS,
     PUBLISH_STREAMS_MAX,
@@ -26,17 +23,12 @@ from pricegrid.service.limits import (
     SPARE_THREADS,
     WATCHES_MAX,
 )
-from pricegrid.service.rpc.call import Answer, Caller, Intake, Method, Mutation, Services, Watch
+from pricegrid.service.rpc.call import AnyMethod, Caller, Ingest, Method, Mutation, Services, Watch
+from pricegrid.service.rpc.correlation import correlation_id_of
 from pricegrid.service.rpc.metrics import Metrics
-from pricegrid.service.rpc.response import Answered
+from pricegrid.service.rpc.response import Response
 
-CORRELATION_KEY = "x-correlation-id"
-_FOREVER_S = 1e9  # gRPC says so many seconds and more where a call has no deadline
-
-_NAMED = secrets.token_hex(
-    8
-)  # of this process; a random name for each exchange costs as much as a tenth of a quote
-_COUNT = itertools.count()
+_FOREVER_S = 1e9  # gRPC reports at least this much where a call has no deadline
 
 _log = logging.getLogger(__name__)
 
@@ -47,11 +39,11 @@ class CountingPool(ThreadPoolExecutor):
     def __init__(self, threads: int) -> None:
         super().__init__(max_workers=threads, thread_name_prefix="pricegrid")
         self.waiting: Callable[[], int] = self._work_queue.qsize
-        """Tasks handed over and not begun."""
+        """The number of tasks submitted and not started."""
 
 
 class StreamPool(ThreadPoolExecutor):
-    """Threads for streams, which hold one as long as they last, and how many more may begin."""
+    """A thread pool for streams, each of which holds a thread as long as it lasts, with a limit on their number."""
 
     def __init__(self, streams: int, name: str) -> None:
         super().__init__(max_workers=streams + SPARE_THREADS, thread_name_prefix=name)
@@ -59,7 +51,7 @@ class StreamPool(ThreadPoolExecutor):
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[None]:
-        """A place for one stream; refuses when all are taken."""
+        """Holds a slot for one stream; raises TOO_MANY_STREAMS when all are taken."""
         if not self._free.acquire(blocking=False):
             raise RequestRefusedError(
                 Reason.TOO_MANY_STREAMS, f"too many streams; ask again in {PUSHBACK_MS} ms"
@@ -70,8 +62,8 @@ class StreamPool(ThreadPoolExecutor):
             self._free.release()
 
 
-class Lanes:
-    """Threads beside those of reads: neither a writer that is slow nor a caller that watches keeps a read waiting."""
+class ThreadPools:
+    """Thread pools apart from that of reads: neither a slow writer nor a watching caller delays a read."""
 
     def __init__(
         self,
@@ -86,10 +78,10 @@ class Lanes:
 
 
 class Handlers:
-    """Answers the calls of `services`: for each service its methods, by name.
+    """Handles the calls of `services`: the methods of each service, by name.
 
-    When more than `in_flight_max` requests wait for a thread, those whose turn it is are sent away until the queue is
-    short again: they have waited longest, and their callers are the likeliest to have given up.
+    While more than `in_flight_max` requests wait for a thread, the request at the head of the queue is refused as
+    OVERLOADED: it has waited longest, so its caller is the likeliest to have given up.
     """
 
     def __init__(
@@ -99,13 +91,13 @@ class Handlers:
         waiting: Callable[[], int],
         *,
         in_flight_max: int = IN_FLIGHT_MAX,
-        lanes: Lanes | None = None,
+        pools: ThreadPools | None = None,
     ) -> None:
         self._services = services
         self._metrics = metrics
         self._waiting = waiting
         self._in_flight_max = in_flight_max
-        self._lanes = lanes or Lanes()
+        self._pools = pools or ThreadPools()
         self._stopping = threading.Event()
 
     def register(self, server: grpc.Server) -> None:
@@ -118,73 +110,73 @@ class Handlers:
             server.add_registered_method_handlers(service, handlers)  # type: ignore[attr-defined]
 
     def call(self, service: str, name: str) -> Callable[[Any, grpc.ServicerContext], Any]:
-        """What gRPC calls for a method; it reads `experimental_thread_pool` where the method has its own threads."""
+        """What gRPC calls for a method; `experimental_thread_pool` tells gRPC of a method's own thread pool."""
         behavior: Any
         match self._services[service][name]:
-            case Mutation(answer):
-                behavior = partial(self._mutate, name, answer)
-                behavior.experimental_thread_pool = self._lanes.mutations
-            case Intake(take_in):
-                behavior = partial(self._take_in, name, take_in)
-                behavior.experimental_thread_pool = self._lanes.publishing
+            case Mutation(method):
+                behavior = partial(self._mutate, name, method)
+                behavior.experimental_thread_pool = self._pools.mutations
+            case Ingest(ingest):
+                behavior = partial(self._ingest, name, ingest)
+                behavior.experimental_thread_pool = self._pools.publishing
             case Watch() as watch:
                 behavior = partial(self._watch, name, watch)
-                behavior.experimental_thread_pool = self._lanes.watching
-            case answer:
-                behavior = partial(self._answer, name, answer)
+                behavior.experimental_thread_pool = self._pools.watching
+            case method:
+                behavior = partial(self._answer, name, method)
         return cast("Callable[[Any, grpc.ServicerContext], Any]", behavior)
 
     def end_watches(self) -> None:
-        """Ends the streams that would go on for ever; their callers are told to come back to another server."""
+        """Ends the watch streams; their callers are told to connect to another server."""
         self._stopping.set()
         for methods in self._services.values():
             for method in methods.values():
                 if isinstance(method, Watch):
                     method.wake()
 
-    def _answer(self, name: str, answer: Answer, raw: bytes, context: grpc.ServicerContext) -> bytes:
+    def _answer(self, name: str, method: Method, raw: bytes, context: grpc.ServicerContext) -> bytes:
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
             if self._waiting() > self._in_flight_max:
                 raise _overloaded()
-            answered = answer(raw, caller)
+            response = method(raw, caller)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a status and we keep serving
             return self._refuse(name, error, started_s, context, caller.correlation_id)
-        self._metrics.answered(name, answered, time.perf_counter() - started_s)
-        return answered.raw
+        self._metrics.answered(name, response, time.perf_counter() - started_s)
+        return response.raw
 
-    def _mutate(self, name: str, answer: Answer, raw: bytes, context: grpc.ServicerContext) -> bytes:
+    def _mutate(self, name: str, method: Method, raw: bytes, context: grpc.ServicerContext) -> bytes:
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
-            if self._lanes.mutations.waiting() > self._in_flight_max:
+            if self._pools.mutations.waiting() > self._in_flight_max:
                 raise _overloaded()
-            answered = answer(raw, caller)
+            response = method(raw, caller)
         except Exception as error:  # noqa: BLE001 -- as above
             return self._refuse(name, error, started_s, context, caller.correlation_id)
-        self._metrics.answered(name, answered, time.perf_counter() - started_s)
-        return answered.raw
+        self._metrics.answered(name, response, time.perf_counter() - started_s)
+        return response.raw
 
-    def _take_in(
+    def _ingest(
         self,
         name: str,
-        take_in: Callable[[Iterator[bytes], Caller], Answered],
+        ingest: Callable[[Iterator[bytes], Caller], Response],
         messages: Iterator[bytes],
         context: grpc.ServicerContext,
     ) -> bytes:
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
-            with self._lanes.publishing.slot():
-                answered = take_in(_received(messages), caller)
+            with self._pools.publishing.slot():
+                response = ingest(_received(messages), caller)
         except CallerGoneError as gone:
             _log.info("%s: the caller went away, correlation id %s", name, caller.correlation_id)
-            raise gone.error from None  # which gRPC knows: it prints nothing
+            raise gone.error from None  # gRPC's own error: it logs nothing
         except Exception as error:  # noqa: BLE001 -- as above
             return self._refuse(name, error, started_s, context, caller.correlation_id)
-        self._metrics.answered(name, answered, time.perf_counter() - started_s)
-        return answered.raw
+        self._metrics.answered(name, response, time.perf_counter() - started_s)
+        return response.raw
 
     def _watch(self, name: str, watch: Watch, raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         started_s = time.perf_counter()
@@ -194,14 +186,14 @@ class Handlers:
             return self._stopping.is_set() or not context.is_active()
 
         try:
-            with self._lanes.watching.slot():
+            with self._pools.watching.slot():
                 context.add_callback(watch.wake)
                 is_first = True
-                for answer in watch.answers(raw, caller, is_over):
+                for message in watch.responses(raw, caller, is_over):
                     if is_first:
-                        self._metrics.answered(name, Answered(b""), time.perf_counter() - started_s)
+                        self._metrics.answered(name, Response(b""), time.perf_counter() - started_s)
                         is_first = False
-                    yield answer
+                    yield message
                 if self._stopping.is_set():
                     raise RequestRefusedError(Reason.SERVER_STOPPING, "the server stops; ask another one")
         except Exception as error:  # noqa: BLE001 -- as above
@@ -223,7 +215,7 @@ class Handlers:
 
 
 class CallerGoneError(Exception):
-    """The caller of a stream went away before its end; `error` is how gRPC said so."""
+    """The caller of a stream went away before its end; `error` is the one that gRPC raised."""
 
     def __init__(self, error: grpc.RpcError) -> None:
         super().__init__("the caller went away")
@@ -231,16 +223,16 @@ class CallerGoneError(Exception):
 
 
 def _received(messages: Iterator[bytes]) -> Iterator[bytes]:
-    """The messages as they come; gRPC raises a bare error when the caller goes away."""
+    """The messages as they arrive; raises CallerGoneError when gRPC says that the caller went away."""
     try:
         yield from messages
     except grpc.RpcError as error:
         raise CallerGoneError(error) from error
 
 
-def _method_handler(method: Method, behavior: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+def _method_handler(method: AnyMethod, behavior: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
     match method:
-        case Intake():
+        case Ingest():
             return grpc.stream_unary_rpc_method_handler(behavior)
         case Watch():
             return grpc.unary_stream_rpc_method_handler(behavior)
@@ -259,17 +251,7 @@ def _caller(context: grpc.ServicerContext) -> Caller:
 
 
 def abort(context: grpc.ServicerContext, refused: RequestRefusedError, correlation_id: str) -> NoReturn:
-    """Ends the call with the status of a refusal."""
+    """Ends the call with the refusal's status."""
     context.set_trailing_metadata(trailing_metadata(refused, correlation_id))
     context.abort(refused.code, refused.message)
     raise AssertionError("abort raises")
-
-
-def correlation_id_of(metadata: Sequence[tuple[str, str | bytes]] | None) -> str:
-    """The caller's correlation id, or a new one if there is none that is fit to be logged."""
-    for key, value in metadata or ():
-        if key == CORRELATION_KEY and isinstance(value, str) and 0 < len(value) <= CORRELATION_ID_MAX:
-            if value.isascii() and value.isprintable():
-                return value
-            break
-    return f"{_NAMED}{next(_COUNT):016x}"

@@ -1,44 +1,27 @@
-"""A gRPC channel without a network: the client's calls answered by the services in the same process."""
+"""A gRPC channel without a network: the client calls the services in its own process."""
+
+from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Never, Self, cast
+from typing import TYPE_CHECKING, Any, Never, Self, cast
 
 import grpc
 
 from pricegrid import Client
-from pricegrid.atp.live.positions import LiveWriter
-from pricegrid.cache.embedded import EmbeddedStateCache
-from pricegrid.erp.control import ErpControl
-from pricegrid.erp.settings import read_settings
-from pricegrid.pricing_engine.model import ExceptionPolicy
-from pricegrid.service.clock import now_us
-from pricegrid.service.erp_overlay.fallback import open_erp
-from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.errors import Reason, refusal, trailing_metadata
-from pricegrid.service.limits import LIVE_PAIRS, LIVE_WORDS
-from pricegrid.service.live.files import (
-    WriterBusyError,
-    is_read_only,
-    live_directory,
-    socket_path,
-    writer_lock,
-)
-from pricegrid.service.live.reader import LookingReader, reading
-from pricegrid.service.live.state import LiveState
-from pricegrid.service.live.writer_link import WriterLink
-from pricegrid.service.methods.live import live_methods
-from pricegrid.service.process.bootstrap import load_snapshot, version_opener
-from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
-from pricegrid.service.rpc.call import Answer, Caller, Intake, Mutation, Services, Watch
-from pricegrid.service.rpc.handlers import correlation_id_of
-from pricegrid.service.rpc.services import services
+from pricegrid.service.rpc.call import Caller, Ingest, Method, Mutation, Services, Watch
+from pricegrid.service.rpc.correlation import correlation_id_of
+
+if TYPE_CHECKING:
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+    from pricegrid.service.process.snapshots import LoadedSnapshot
 
 
 class InProcessError(grpc.RpcError):
-    """A refusal, with the status and metadata it would have over the wire."""
+    """A refusal, with the status and metadata that it has over the network."""
 
     def __init__(self, code: grpc.StatusCode, message: str, trailing: Any = ()) -> None:
         super().__init__(message)
@@ -60,17 +43,17 @@ class InProcessError(grpc.RpcError):
 
 
 class InProcessStream:
-    """The answers of a call that has many; ends as one over the wire does."""
+    """The responses of a streaming call; ends as one over the network does."""
 
     def __init__(self, watch: Watch, raw: bytes, caller: Caller, read: Callable[[bytes], Any]) -> None:
         self._is_cancelled = False
         self._wake = watch.wake
         self._caller = caller
-        self._answers = watch.answers(raw, caller, self._is_over)
+        self._responses = watch.responses(raw, caller, self._is_over)
         self._read = read
 
     def cancel(self) -> None:
-        """Ends it; safe from another thread."""
+        """Ends the stream; safe from another thread."""
         self._is_cancelled = True
         self._wake()
 
@@ -81,8 +64,8 @@ class InProcessStream:
         return self
 
     def __next__(self) -> Any:
-        with _as_over_the_wire(self._caller):
-            for raw in self._answers:
+        with _grpc_errors(self._caller):
+            for raw in self._responses:
                 return self._read(raw)
         if self._is_cancelled:
             raise InProcessError(grpc.StatusCode.CANCELLED, "the caller cancelled")
@@ -90,19 +73,19 @@ class InProcessStream:
 
 
 @contextlib.contextmanager
-def _as_over_the_wire(caller: Caller) -> Iterator[None]:
+def _grpc_errors(caller: Caller) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         refused = refusal(error)
         if refused.reason is Reason.INTERNAL_ERROR:
-            raise  # in one's own process an unexpected error is best seen whole
+            raise  # in the caller's own process the traceback of an unexpected error is worth more
         trailing = trailing_metadata(refused, caller.correlation_id)
         raise InProcessError(refused.code, refused.message, trailing) from error
 
 
 class InProcessChannel(grpc.Channel):
-    """Calls go to the methods of `services`, with or without the service-desk right."""
+    """Passes calls to the methods of `services`, with or without the service-desk right (P11)."""
 
     def __init__(self, services: Services, *, service_desk: bool) -> None:
         self._service_desk = service_desk
@@ -121,13 +104,13 @@ class InProcessChannel(grpc.Channel):
     ) -> Any:
         """The call of one method."""
         write, read = _codec(request_serializer, response_deserializer)
-        offered = self._methods[method]
-        answer = cast("Answer", offered.answer if isinstance(offered, Mutation) else offered)
 
         def call(request: Any, timeout: float | None = None) -> Any:
+            offered = self._methods[method]
+            run = cast("Method", offered.call if isinstance(offered, Mutation) else offered)
             caller = self._caller(timeout)
-            with _as_over_the_wire(caller):
-                return read(answer(write(request), caller).raw)
+            with _grpc_errors(caller):
+                return read(run(write(request), caller).raw)
 
         return call
 
@@ -138,14 +121,14 @@ class InProcessChannel(grpc.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> Any:
-        """The call of a method that takes in a stream."""
+        """The call of a method that ingests a stream."""
         write, read = _codec(request_serializer, response_deserializer)
-        take_in = cast("Intake", self._methods[method]).answer
 
         def call(requests: Iterator[Any], timeout: float | None = None) -> Any:
+            ingest = cast("Ingest", self._methods[method]).call
             caller = self._caller(timeout)
-            with _as_over_the_wire(caller):
-                return read(take_in(map(write, requests), caller).raw)
+            with _grpc_errors(caller):
+                return read(ingest(map(write, requests), caller).raw)
 
         return call
 
@@ -156,11 +139,11 @@ class InProcessChannel(grpc.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> Any:
-        """The call of a method that answers with a stream."""
+        """The call of a method that streams responses."""
         write, read = _codec(request_serializer, response_deserializer)
-        watch = cast("Watch", self._methods[method])
 
         def call(request: Any, timeout: float | None = None) -> Any:
+            watch = cast("Watch", self._methods[method])
             return InProcessStream(watch, write(request), self._caller(timeout), read)
 
         return call
@@ -204,53 +187,86 @@ def store_client(
     *,
     changes_live_state: bool = False,
     erp_config: Path | None = None,
+    warms_up: bool = True,
 ) -> Iterator[Client]:
-    """A client that answers from the store itself, with the service-desk right (P11), and with an ERP where one is
-    configured; raises `SnapshotError` and `ErpConfigError`.
+    """A client over the store itself, with the service-desk right (P11), and with an ERP if one is configured. Raises
+    `SnapshotError` and `ErpConfigError`.
 
-    Where a server writes the live state of the store, what changes it goes to that one; otherwise this process does.
+    If a server writes the store's live state, changes go to its writer; otherwise this process writes.
+    Without `warms_up` a kernel is fetched when it is first needed: for a process that asks once.
     """
-    active = load_snapshot(store, None, policy)
+    from pricegrid.erp.operator_flags import OperatorFlags
+    from pricegrid.service.clock import now_us
+    from pricegrid.service.erp_overlay.flags import Flagging
+    from pricegrid.service.process.bootstrap import load_snapshot, open_snapshot_engines, version_opener
+    from pricegrid.service.process.snapshots import SnapshotHolder
+    from pricegrid.service.rpc.services import services
+
+    if warms_up:
+        active = load_snapshot(store, None, policy)
+    else:
+        active, _ = open_snapshot_engines(store, None, policy)
     open_version = version_opener(store, policy, lambda _: False)
     with contextlib.ExitStack() as stack:
         live = None
         if changes_live_state or (store / "live").exists():
+            from pricegrid.service.live.reader import OnDemandReader, reading
+
             active, live = _with_live_state(store, active, stack)
             holder = SnapshotHolder(
-                active, lambda version: reading(store, open_version(version), LookingReader)
+                active, lambda version: reading(store, open_version(version), OnDemandReader)
             )
         else:
             holder = SnapshotHolder(active, open_version)
         erp = None
         if erp_config is not None:
+            from pricegrid.erp.settings import read_settings
+            from pricegrid.service.erp_overlay.fallback import open_erp
+
             erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
             stack.callback(erp.close)
-        offered = services(holder, now_us, live=live, erp=erp, flagging=Flagging(ErpControl(store)))
+        offered = services(holder, now_us, live=live, erp=erp, flagging=Flagging(OperatorFlags(store)))
         yield stack.enter_context(Client(channel=InProcessChannel(offered, service_desk=True)))
 
 
 def _with_live_state(
     store: Path, active: LoadedSnapshot, stack: contextlib.ExitStack
 ) -> tuple[LoadedSnapshot, Services | None]:
-    """The snapshot with its live state, and what changes that; None: the snapshot has no positions, or the store can't
-    be written."""
+    """The snapshot with its live state, and the methods that change it; None when the snapshot has no positions or the
+    store is read-only."""
     if active.availability is None:
         return active, None
+    from pricegrid.atp.live.positions import LiveWriter
+    from pricegrid.cache.embedded import EmbeddedStateCache
+    from pricegrid.service.clock import now_us
+    from pricegrid.service.limits import LIVE_PAIRS, LIVE_WORDS
+    from pricegrid.service.live.files import (
+        WriterBusyError,
+        is_read_only,
+        live_directory,
+        socket_path,
+        writer_lock,
+    )
+    from pricegrid.service.live.reader import OnDemandReader, reading
+    from pricegrid.service.live.state import LiveState
+    from pricegrid.service.live.writer_link import WriterLink
+    from pricegrid.service.methods.live import live_methods
+
     try:
         stack.enter_context(writer_lock(store))
     except WriterBusyError:
         link = WriterLink(socket_path(store))
         stack.callback(link.close)
-        return reading(store, active, LookingReader), link.methods()
+        return reading(store, active, OnDemandReader), link.methods()
     except OSError as error:
         if not is_read_only(error):
             raise
-        return reading(store, active, LookingReader), None
+        return reading(store, active, OnDemandReader), None
     cache = EmbeddedStateCache(live_directory(store))
     stack.callback(cache.close)
 
-    def more_room(grown: int) -> LiveWriter:
+    def make_writer(grown: int) -> LiveWriter:
         return LiveWriter.in_memory(LIVE_PAIRS << grown, LIVE_WORDS << grown)
 
-    live = LiveState(cache, active.availability, active.version, active.created_at_us, more_room, now_us)
+    live = LiveState(cache, active.availability, active.version, active.created_at_us, make_writer, now_us)
     return active, live_methods(live, now_us)

@@ -1,7 +1,8 @@
-"""Counters of the service for Prometheus, with children bound beforehand and threads that count for themselves.
+"""The metrics of the service, for Prometheus.
 
-Several processes serve one port, so they count in files of a shared directory (`PROMETHEUS_MULTIPROC_DIR`, set before
-`prometheus_client` is first imported) that the supervisor adds up and serves.
+Several processes serve one port, so `prometheus_client` keeps their counters in files of a shared directory
+(`PROMETHEUS_MULTIPROC_DIR`, set before its first import), which the supervisor adds up and serves. Labels are bound
+once, and each thread counts in memory of its own; `flush` moves the counts into the files.
 """
 
 import threading
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pricegrid.atp.model import AvailabilityStatus
 from pricegrid.pricing_engine.model import LineStatus
 from pricegrid.service.errors import Reason
-from pricegrid.service.rpc.response import COUNTED, SHOWN, Answered
+from pricegrid.service.rpc.response import COUNTED, SHOWN, Response
 
 METHODS = (
     "PriceLines",
@@ -40,27 +41,27 @@ METHODS = (
     "ListResets",
 )
 FEW_LINES: Final = 16
-"""Fewer are counted one by one."""
+"""Fewer lines are counted one by one."""
 BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class Metrics(Protocol):
-    """What the handlers count."""
+    """What the handlers report."""
 
-    def answered(self, method: str, answered: Answered, seconds: float) -> None:
-        """A request that was answered, and the time it took."""
+    def answered(self, method: str, response: Response, seconds: float) -> None:
+        """Count a request that was answered, and the time it took."""
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
-        """A request that was refused."""
+        """Count a request that was refused."""
 
     def flush(self) -> None:
-        """Show what was counted: called every now and then, and at the end."""
+        """Publish the counts; called periodically and at the end."""
 
 
 class NoMetrics:
     """Counts nothing."""
 
-    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+    def answered(self, method: str, response: Response, seconds: float) -> None:
         """See `Metrics`."""
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
@@ -71,7 +72,7 @@ class NoMetrics:
 
 
 class _Tally:
-    """What one thread has counted of a method's answers; nobody else writes it."""
+    """The counts of one thread and method; no other thread writes them."""
 
     __slots__ = ("availability", "buckets", "lines", "seconds")
 
@@ -83,7 +84,7 @@ class _Tally:
 
 
 class _Tallies(threading.local):
-    """Those of one thread, by method, and the lines it has counted elsewhere (`Answered.counts`)."""
+    """The tallies of one thread by method, and the lines that kernels counted for it (`Response.counts`)."""
 
     of: Mapping[str, _Tally] = {}
     counts: NDArray[np.int64] | None = None
@@ -92,8 +93,8 @@ class _Tallies(threading.local):
 class PrometheusMetrics:
     """Counts for Prometheus.
 
-    Its counters are files that every increment writes to, behind a lock: for a quote of one line that costs as much as
-    the answer. So each thread counts for itself, and `flush` adds up.
+    Every increment of a Prometheus counter takes a lock and writes to a file, which costs as much as a quote of one
+    line. So each thread counts in memory, and `flush` adds up.
     """
 
     def __init__(self) -> None:
@@ -110,13 +111,13 @@ class PrometheusMetrics:
         )
         latency = Histogram(
             "pricegrid_request_seconds",
-            "Time from decoding to the encoded answer.",
+            "Time from decoding the request to the encoded response.",
             ("method",),
             buckets=BUCKETS_S,
         )
         self._events = Counter(
             "pricegrid_events",
-            "Events of publishers by what became of them; GAP and RESTART are among these too.",
+            "Published events by outcome; events counted under GAP or RESTART have another outcome too.",
             ("outcome",),
         )
         self._requests = {
@@ -127,27 +128,27 @@ class PrometheusMetrics:
         self._lines = [lines.labels(status.name) for status in LineStatus]
         self._availability = [availability.labels(status.name) for status in AvailabilityStatus]
         self._counters = [*self._lines, *self._availability]
-        """In the order of `Answered.counts`."""
+        """In the order of `Response.counts`."""
         self._latency = {method: latency.labels(method) for method in METHODS}
         self._mine = _Tallies()
         self._all: list[tuple[str, _Tally, _Tally]] = []
-        """The method, a thread's tally of it, and how much of that is in the files."""
+        """(method, tally of a thread, the part of it that is flushed)."""
         self._counts: list[NDArray[np.int64]] = []
-        """Those of all threads."""
+        """The counts that kernels keep for each thread."""
         self._lock = threading.Lock()
 
-    def answered(self, method: str, answered: Answered, seconds: float) -> None:
+    def answered(self, method: str, response: Response, seconds: float) -> None:
         """See `Metrics`."""
         tally = self._mine.of.get(method) or self._new_tally(method)
         tally.seconds += seconds
-        for outcome, count in (answered.events or {}).items():
+        for outcome, count in (response.events or {}).items():
             self._events.labels(outcome).inc(count)
         tally.buckets[bisect_left(BUCKETS_S, seconds)] += 1
-        if answered.counts is None:
-            _count(tally.lines, answered.status)
-            _count(tally.availability, answered.availability)
-        elif answered.counts is not self._mine.counts:
-            self._look_at(answered.counts)
+        if response.counts is None:
+            _count(tally.lines, response.status)
+            _count(tally.availability, response.availability)
+        elif response.counts is not self._mine.counts:
+            self._attach(response.counts)
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """See `Metrics`."""
@@ -160,8 +161,8 @@ class PrometheusMetrics:
             for method, tally, flushed in self._all:
                 seconds, latency = tally.seconds, self._latency[method]
                 answers = 0
-                for place, count in _grown(tally.buckets, flushed.buckets):
-                    latency._buckets[place].inc(count)  # noqa: SLF001 - there is no other way to add many
+                for bucket, count in _grown(tally.buckets, flushed.buckets):
+                    latency._buckets[bucket].inc(count)  # noqa: SLF001 - there is no public way to add many
                     answers += count
                 if answers:
                     latency._sum.inc(seconds - flushed.seconds)  # noqa: SLF001 - as above
@@ -176,15 +177,15 @@ class PrometheusMetrics:
                 self._show(counts)
 
     def _show(self, counts: NDArray[np.int64]) -> None:
-        """Add what a thread counted since."""
+        """Add what a thread has counted since the last time."""
         counted = counts[COUNTED].copy()
         grown = counted - counts[SHOWN]
-        for place in np.flatnonzero(grown).tolist():
-            self._counters[place].inc(int(grown[place]))
+        for column in np.flatnonzero(grown).tolist():
+            self._counters[column].inc(int(grown[column]))
         counts[SHOWN] = counted
 
-    def _look_at(self, counts: NDArray[np.int64]) -> None:
-        """From now on this thread counts there: a snapshot has its own."""
+    def _attach(self, counts: NDArray[np.int64]) -> None:
+        """Read this thread's counts from this array from now on: each snapshot has its own."""
         with self._lock:
             before, self._mine.counts = self._mine.counts, counts
             if before is not None:
@@ -200,7 +201,7 @@ class PrometheusMetrics:
 
 
 def _count(counts: list[int], status: NDArray[np.integer[Any]] | None) -> None:
-    """Add how often each status occurs."""
+    """Add the number of occurrences of each status."""
     if status is None:
         return
     if len(status) < FEW_LINES:
@@ -212,22 +213,22 @@ def _count(counts: list[int], status: NDArray[np.integer[Any]] | None) -> None:
 
 
 def _grown(counts: list[int], flushed: list[int]) -> Iterator[tuple[int, int]]:
-    """(place, by how much) of those that have grown since, which are then noted as flushed."""
-    for place, count in enumerate(counts):
-        if count != flushed[place]:
-            yield place, count - flushed[place]
-            flushed[place] = count
+    """(index, increment) of the counts that have grown; notes them as flushed."""
+    for index, count in enumerate(counts):
+        if count != flushed[index]:
+            yield index, count - flushed[index]
+            flushed[index] = count
 
 
 class SnapshotAge:
-    """The age of the active snapshot, worked out when it is asked for."""
+    """The age of the active snapshot, computed at each scrape."""
 
     def __init__(self, created_at_us: Callable[[], int], now_us: Callable[[], int]) -> None:
         self._created_at_us = created_at_us
         self._now_us = now_us
 
     def collect(self) -> Iterable[object]:
-        """One gauge."""
+        """Yields one gauge."""
         from prometheus_client.core import GaugeMetricFamily
 
         age_s = max(0, self._now_us() - self._created_at_us()) / 1e6
@@ -235,14 +236,14 @@ class SnapshotAge:
 
 
 class Serving:
-    """How the processes are, as the supervisor sees them."""
+    """The state of the processes as the supervisor sees it."""
 
     def __init__(self, in_doubt: Callable[[], int], ended: Callable[[], Mapping[str, int]]) -> None:
         self._in_doubt = in_doubt
         self._ended = ended
 
     def collect(self) -> Iterable[object]:
-        """A gauge and a counter."""
+        """Yields a gauge and a counter."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         yield GaugeMetricFamily(
@@ -252,7 +253,7 @@ class Serving:
         )
         ended = CounterMetricFamily(
             "pricegrid_processes_ended",
-            "Processes that died or were killed, and replaced.",
+            "Processes that died or were killed, and were replaced.",
             labels=("process",),
         )
         for process, count in self._ended().items():
@@ -261,8 +262,8 @@ class Serving:
 
 
 def serve_metrics(port: int, *collectors: SnapshotAge | Serving) -> int:
-    """Serves the sum of all processes and what is collected at http://127.0.0.1:`port`/metrics (0: a free one); the
-    port it got."""
+    """Serves the sums over all processes and the collectors at http://127.0.0.1:`port`/metrics; returns the port, which
+    is a free one for 0."""
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 

@@ -1,4 +1,4 @@
-"""What a method answers, and how its lines are counted."""
+"""What a method returns, and how its lines are counted."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -13,19 +13,19 @@ STATUSES: Final = len(LineStatus)
 COUNTS: Final = STATUSES + len(AvailabilityStatus)
 """Lines by `LineStatus`, then by `AvailabilityStatus`."""
 COUNTED, SHOWN = range(2)
-"""Rows of `Answered.counts`."""
+"""Rows of `Response.counts`."""
 
 
-class Answered(NamedTuple):
-    """An answer and the statuses of its lines, for the counters."""
+class Response(NamedTuple):
+    """The bytes of a response, and the statuses of its lines for the metrics."""
 
     raw: bytes
     status: NDArray[np.integer[Any]] | None = None
-    """`LineStatus` of the lines that were priced."""
+    """`LineStatus` of each priced line."""
     availability: NDArray[np.integer[Any]] | None = None
-    """`AvailabilityStatus` of the lines whose availability was asked."""
+    """`AvailabilityStatus` of each line with availability."""
     counts: NDArray[np.int64] | None = None
-    """(2, COUNTS), of an answer whose lines are counted already: all that its thread counted there, this one among
-    them, and how much of that the counters show. Both only grow."""
+    """(2, COUNTS) when the kernel has counted the lines: the totals of the calling thread including this response, and
+    how much of them the metrics show already. Both only grow."""
     events: Mapping[str, int] | None = None
-    """What became of the events of a publisher, by name."""
+    """Events of a publisher by outcome."""

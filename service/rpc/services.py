@@ -1,9 +1,11 @@
-"""Which services there are and what answers each method: the same over gRPC and in-process."""
+"""The table of services and their methods, the same over gRPC and in-process."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pricegrid import v1
-from pricegrid.service.erp_overlay.fallback import ErpFallback
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.methods.availability import AvailabilityService
 from pricegrid.service.methods.live import no_live_methods
@@ -11,6 +13,9 @@ from pricegrid.service.methods.pricing import PricingService
 from pricegrid.service.methods.quotes import QuoteService
 from pricegrid.service.methods.watch import Changes, PolledChanges, WatchService
 from pricegrid.service.rpc.call import Services, SnapshotSource
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.fallback import ErpFallback
 
 SERVICES = (
     v1.PRICING_SERVICE,
@@ -32,10 +37,9 @@ def services(
 ) -> Services:
     """All services over a source of snapshots.
 
-    `live` are the methods that change live state (`live_methods` where that is in this process, those of a
-    `WriterLink` where it is in another; None: they refuse), `changes` says when availability is another one (None: when
-    another snapshot is active), `erp` answers what the snapshot can't answer alone, `flagging` says what operators
-    flagged where there is no ERP.
+    `live`: the methods that change live state, from `live_methods` or a `WriterLink`; None: they refuse. `changes`:
+    when availability may have changed; None: when another snapshot becomes active. `erp`: for exceptions and unknown
+    stock. `flagging`: operator flags where there is no ERP.
     """
     pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging)
     availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None)

@@ -1,4 +1,4 @@
-"""Plain streams, compiled, beside the rules for all streams: the same events, one message after the other."""
+"""In-order streams, compiled, agree with the rules for all streams on the same events, message by message."""
 
 import itertools
 import tempfile
@@ -21,12 +21,12 @@ from pricegrid.service.codec import event_message
 from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import decode_events, encode_events
 from pricegrid.service.errors import RequestRefusedError
-from pricegrid.service.live import grant as holding
+from pricegrid.service.live import grant
 from pricegrid.service.live import state as live_state
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, down, event
 from tests.profiles import examples
-from tests.test_service_wire_events import good, request
+from tests.test_service_event_codec import good, request
 
 LOADED_US = at(0, 6)
 SKUS = ("X", "Y", "Z", "KIT", "NONE")
@@ -34,19 +34,19 @@ SKUS = ("X", "Y", "Z", "KIT", "NONE")
 
 
 @contextmanager
-def long_way() -> Iterator[None]:
-    """Meanwhile no stream is plain, and no message is read but by the protobuf runtime."""
+def general_path() -> Iterator[None]:
+    """No stream is an in-order one, and only the protobuf runtime decodes messages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_message, "scan_events", lambda _: None)
         patch.setattr(PlainStreams, "take_over", lambda *_: False)
         yield
 
 
-class LongSite(Site):
-    """Takes every event the long way."""
+class GeneralSite(Site):
+    """Takes every event by the general path."""
 
     def start(self) -> None:
-        with long_way():
+        with general_path():
             super().start()
 
 
@@ -62,11 +62,11 @@ def site(directory: Path, kind: type[Site] = Site, *, is_complete: bool = False)
 
 @contextmanager
 def two_sites(*, is_complete: bool) -> Iterator[tuple[Site, Site]]:
-    """One as it is, and one that takes every event the long way."""
+    """One as it is, and one that takes every event the general path."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         places = (
             site(Path(one), is_complete=is_complete),
-            site(Path(other), LongSite, is_complete=is_complete),
+            site(Path(other), GeneralSite, is_complete=is_complete),
         )
         yield places
         for place in places:
@@ -74,8 +74,8 @@ def two_sites(*, is_complete: bool) -> Iterator[tuple[Site, Site]]:
 
 
 def outcome(place: Site, raw: bytes) -> object:
-    """What a message is answered."""
-    with long_way() if isinstance(place, LongSite) else nullcontext():
+    """The outcome of a message."""
+    with general_path() if isinstance(place, GeneralSite) else nullcontext():
         try:
             found = place.live.publish(raw)
         except RequestRefusedError as error:
@@ -97,8 +97,11 @@ def standing(place: Site) -> object:
 
 def reserve(place: Site, number: int) -> None:
     """A reservation under an id that both sites give it, every other one confirmed."""
-    with long_way() if isinstance(place, LongSite) else nullcontext(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holding.secrets, "randbelow", lambda _: number)
+    with (
+        general_path() if isinstance(place, GeneralSite) else nullcontext(),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(grant.secrets, "randbelow", lambda _: number)
         held = place.reserve(number + 1, f"K{number}", allow_partial=True, order_ref="SO-1")
         if held and number % 2:
             place.live.confirm("C1", held, "SO-1")
@@ -177,7 +180,7 @@ def test_a_message_does_the_same_whichever_way_its_events_go(sent, is_complete, 
         assert standing(one) == standing(other)
 
 
-SHORT_WAY = {
+COMPILED_PATH = {
     "at the loaded instant": [down(2, 7, effective_us=LOADED_US), down(3, 1)],
     "just after it": [down(2, 7, effective_us=LOADED_US + 1), down(3, 1, effective_us=LOADED_US + 1)],
     "a set at the loaded instant after newer ones": [
@@ -202,10 +205,10 @@ SHORT_WAY = {
 }
 
 
-@pytest.mark.parametrize("name", SHORT_WAY)
-def test_what_follows_on_a_plain_stream(name):
-    """In messages of one event, and in one of all; beside the long way."""
-    events = SHORT_WAY[name]
+@pytest.mark.parametrize("name", COMPILED_PATH)
+def test_what_follows_on_an_in_order_stream(name):
+    """Event by event, and all in one message; compared with the general path."""
+    events = COMPILED_PATH[name]
     for size in (max(1, len(events) // 10), len(events)):
         with two_sites(is_complete=size == 1) as (one, other):
             batches = [
@@ -231,7 +234,7 @@ MESSAGE = encode_events(
     st.integers(0, len(MESSAGE)),
     st.integers(0, 9),
 )
-def test_damaged_bytes_do_the_same_whichever_way_they_go(flips, cut, is_cut):
+def test_damaged_bytes_have_the_same_effect_on_both_paths(flips, cut, is_cut):
     damaged = bytearray(MESSAGE)
     for at_byte, value in flips:
         damaged[at_byte] = value
@@ -252,8 +255,8 @@ def test_damaged_bytes_do_the_same_whichever_way_they_go(flips, cut, is_cut):
             assert len(read.events) + len(read.unreadable) == 1
 
 
-def test_what_is_plain_goes_the_short_way(tmp_path, monkeypatch):
-    """Otherwise the tests above would compare the long way with itself."""
+def test_simple_events_take_the_compiled_path(tmp_path, monkeypatch):
+    """Otherwise the tests above would compare the general path with itself."""
     place = site(tmp_path)
     place.publish(event(1, 50), event(1, 2, sku="Y"))
     seen: list[bytes] = []
@@ -267,16 +270,16 @@ def test_what_is_plain_goes_the_short_way(tmp_path, monkeypatch):
     assert set(seen) == {b""}
 
 
-def test_a_gap_takes_a_stream_the_long_way_until_it_is_closed(tmp_path):
+def test_a_stream_with_a_gap_takes_the_general_path_until_it_is_closed(tmp_path):
     place = site(tmp_path)
-    plain = place.live._pairs._plain
+    streams = place.live._pairs._in_order
 
     place.publish(event(1, 50))
-    assert plain.is_plain(0)
+    assert streams.is_plain(0)
     place.publish(event(3, -1, Kind.DELTA))
-    assert not plain.is_plain(0)
+    assert not streams.is_plain(0)
     place.publish(event(2, -1, Kind.DELTA))
-    assert plain.is_plain(0)
+    assert streams.is_plain(0)
     assert place.free() == 48 - 3
 
 
@@ -312,8 +315,8 @@ def test_many_pairs_and_long_streams_find_room(tmp_path):
         {"supersedes": "PO-1"},
     ],
 )
-def test_what_says_more_than_a_figure_is_not_plain(fields):
-    """Such an event leaves the compiled way alone; those beside it stay."""
+def test_an_event_with_more_than_a_figure_takes_the_general_path(fields):
+    """Such an event leaves the compiled path alone; the others of the message stay."""
     rows = scan_events(request(good(), good(**fields), good(source=2, measure=3)))
 
     assert [row == PLAIN for row in rows[:, ROW_SAYS]] == [True, False, False]

@@ -8,12 +8,12 @@ import numpy as np
 
 from pricegrid import v1
 from pricegrid.atp.engine import AvailabilityEngine
-from pricegrid.erp.control import ControlState, Flag
+from pricegrid.erp.operator_flags import Flag, FlagSet
 from pricegrid.loaders.publish import compile_dataset
 from pricegrid.loaders.read.instants import day_start_us
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
-from pricegrid.service.fast_path.path import Lane
+from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.process.bootstrap import CustomerBranches
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
@@ -79,9 +79,9 @@ def random_snapshot(seed: int, without: tuple[str, str] | None = None) -> tuple[
     prices = PriceEngine(arrays, policy=policy)
     availability = AvailabilityEngine(arrays) if "branches" in rows else None
     made_us = day_start_us(date(2018, 1, 1), ZoneInfo("UTC"))
-    lane = Lane(VERSION, made_us, prices, availability)
+    fast_path = FastPath(VERSION, made_us, prices, availability)
     branch_of = CustomerBranches(arrays)
-    return LoadedSnapshot(VERSION, made_us, prices, zone, availability, branch_of, lane), zone
+    return LoadedSnapshot(VERSION, made_us, prices, zone, availability, branch_of, fast_path), zone
 
 
 def padded(rng: Random, name: str) -> str:
@@ -89,13 +89,13 @@ def padded(rng: Random, name: str) -> str:
     return rng.choice(["", " ", "\t "]) + name + rng.choice(["", " "]) if rng.random() < 0.01 else name
 
 
-def random_flags(rng: Random) -> ControlState:
+def random_flags(rng: Random) -> FlagSet:
     """What operators flagged: mostly nothing."""
     names = [("customer", name) for name in (*CUSTOMERS, "nobody")] + [
         ("sku", name) for name in (*SKUS, "nothing")
     ]
     chosen = rng.sample(names, rng.randint(1, 3)) if rng.random() < 0.3 else []
-    return ControlState(
+    return FlagSet(
         tuple(Flag(kind, name, 0, "", rng.choice([None, None, VERSION, "another"])) for kind, name in chosen)
     )
 

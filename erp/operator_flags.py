@@ -1,7 +1,8 @@
-"""What operators say while servers run: which customers, items and books are flagged, and which kept answers are void.
+"""Operator flags, set while servers run: flagged customers, items and books, and invalidated cached answers.
 
-One small file of the store, replaced whole; every process looks at it a few times a second. A flag makes an exception
-of every line it touches (P13). A flag with a snapshot version ends when another snapshot is active.
+They are in one small file of the store, which is replaced atomically; every process checks it a few times a second. A
+flag makes an exception of every line of its customer, item or book (P13). A flag with a snapshot version ends when
+another snapshot becomes active.
 """
 
 import fcntl
@@ -18,12 +19,12 @@ from typing import Any, Final
 
 _log = logging.getLogger(__name__)
 
-CONTROL_FILE: Final = "erp-control.json"
-LOOK_S: Final = 0.2
-"""Between two looks at the file."""
+FLAGS_FILE: Final = "erp-control.json"
+RELOAD_S: Final = 0.2
+"""How often the file is checked."""
 KINDS: Final = ("customer", "sku", "book")
 INVALIDATIONS_MAX: Final = 1_000
-"""Kept; beyond, the oldest become one that voids everything before it."""
+"""Beyond this number the oldest are merged into one that invalidates everything before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,12 @@ class Flag:
     since_us: int
     reason: str = ""
     snapshot_version: str | None = None
-    """Only while this snapshot is active; None: until it is taken away."""
+    """Valid only while this snapshot is active; None: until it is removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:
-    """Answers of a customer and item, '' for any, kept at or before an instant are void."""
+    """Invalidates the answers for a customer and item ('' for any) that were cached at or before an instant."""
 
     customer_id: str
     sku: str
@@ -49,8 +50,8 @@ class Invalidation:
 
 
 @dataclass(frozen=True, slots=True)
-class ControlState:
-    """The file, read."""
+class FlagSet:
+    """The flags and invalidations of the file."""
 
     flags: tuple[Flag, ...] = ()
     invalidations: tuple[Invalidation, ...] = ()
@@ -62,7 +63,7 @@ class ControlState:
         return any(flag.kind == "book" for flag in self.flags)
 
     def flagged(self, kind: str, snapshot_version: str) -> frozenset[str]:
-        """The flagged names of a kind, for lines answered from that snapshot."""
+        """The flagged names of a kind, for lines of that snapshot."""
         key = f"{kind} {snapshot_version}"
         if key not in self._names:
             self._names[key] = frozenset(
@@ -73,68 +74,68 @@ class ControlState:
         return self._names[key]
 
     def is_invalidated(self, customer_id: str, sku: str, stored_at_us: int) -> bool:
-        """Whether what was kept at an instant is void."""
+        """Whether an answer that was cached at an instant is invalidated."""
         return any(
             stored_at_us <= each.before_us and each.customer_id in {"", customer_id} and each.sku in {"", sku}
             for each in self.invalidations
         )
 
 
-NO_FLAGS: Final = ControlState()
-"""Nothing is flagged, and nothing void."""
+NO_FLAGS: Final = FlagSet()
+"""Nothing is flagged or invalidated."""
 
 
-class ErpControl:
-    """Reads and changes the file of one store. `state` may be called by any thread."""
+class OperatorFlags:
+    """Reads and changes the file of one store. `state` is safe to call from any thread."""
 
     def __init__(self, store: Path, clock: Callable[[], float] = monotonic) -> None:
-        self._path = store / CONTROL_FILE
+        self._path = store / FLAGS_FILE
         self._clock = clock
         self._lock = threading.Lock()
-        self._looked_at_s = float("-inf")
+        self._checked_at_s = float("-inf")
         self._stamp: tuple[int, int] | None = None
         self._unreadable: tuple[int, int] | None = None
-        """The stamp of a file that could not be read, which is said once."""
-        self._state = ControlState()
+        """The stamp of a file that could not be read, which is logged once."""
+        self._state = FlagSet()
 
-    def state(self) -> ControlState:
-        """What holds now; a file that can't be read leaves what held before."""
-        if self._clock() - self._looked_at_s >= LOOK_S and self._lock.acquire(blocking=False):
+    def state(self) -> FlagSet:
+        """The current flags; while the file can't be read, the previous ones."""
+        if self._clock() - self._checked_at_s >= RELOAD_S and self._lock.acquire(blocking=False):
             try:
-                self._look()
-                self._looked_at_s = self._clock()
+                self._reload()
+                self._checked_at_s = self._clock()
             finally:
                 self._lock.release()
         return self._state
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            self._stamp, self._state = None, ControlState()
+            self._stamp, self._state = None, FlagSet()
             return
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp in {self._stamp, self._unreadable}:
             return
         try:
             self._state, self._stamp = self.read(), stamp
-        except Exception as error:  # noqa: BLE001 -- whatever became of the file, prices go on being answered
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with the file, requests are served
             self._unreadable = stamp
-            _log.error("%s can't be read; what it said before holds: %r", self._path, error)
+            _log.error("%s can't be read; its previous flags stay in force: %r", self._path, error)
 
-    def read(self) -> ControlState:
-        """The file as it is."""
+    def read(self) -> FlagSet:
+        """Reads the file now."""
         try:
             document = json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return ControlState()
-        return ControlState(
+            return FlagSet()
+        return FlagSet(
             tuple(Flag(**each) for each in document["flags"]),
             tuple(Invalidation(**each) for each in document["invalidations"]),
         )
 
     def flag(self, flag: Flag) -> bool:
-        """Adds a flag; whether it is new."""
+        """Adds or replaces a flag; returns whether it is new."""
         with self._changing() as state:
             same = any((f.kind, f.name) == (flag.kind, flag.name) for f in state.flags)
             others = [f for f in state.flags if (f.kind, f.name) != (flag.kind, flag.name)]
@@ -142,14 +143,14 @@ class ErpControl:
             return not same
 
     def unflag(self, kind: str, name: str) -> bool:
-        """Takes a flag away; whether it was there."""
+        """Removes a flag; returns whether it existed."""
         with self._changing() as state:
             others = [f for f in state.flags if (f.kind, f.name) != (kind, name)]
             self._write(others, state.invalidations)
             return len(others) < len(state.flags)
 
     def invalidate(self, customer_id: str, sku: str, before_us: int) -> None:
-        """Voids kept answers."""
+        """Invalidates cached answers."""
         with self._changing() as state:
             kept = [
                 each for each in state.invalidations if (each.customer_id, each.sku) != (customer_id, sku)
@@ -162,7 +163,7 @@ class ErpControl:
             self._write(state.flags, kept)
 
     @contextmanager
-    def _changing(self) -> Iterator[ControlState]:
+    def _changing(self) -> Iterator[FlagSet]:
         with self._path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield self.read()
@@ -178,4 +179,4 @@ class ErpControl:
             file.flush()
             os.fsync(file.fileno())
         making.rename(self._path)
-        self._looked_at_s = float("-inf")
+        self._checked_at_s = float("-inf")

@@ -1,4 +1,4 @@
-"""What requests are refused, and what goes over the wire."""
+"""Price requests and responses: which requests are refused; decoding and encoding agree with the protobuf runtime."""
 
 from dataclasses import replace
 from datetime import date
@@ -7,15 +7,15 @@ import pytest
 
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAsk
-from pricegrid.service.codec import prices as wire
-from pricegrid.service.codec import quotes as wire_quote
-from pricegrid.service.erp_overlay.price_sources import PriceMark
+from pricegrid.service.codec import prices as codec
+from pricegrid.service.codec import quotes as quote_codec
+from pricegrid.service.erp_overlay.price_sources import LineSource
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 from tests.fakes import FakeEngine
 from tests.runtime_answers import judge_answers  # noqa: F401 - the fixture `judged`
 
-HEADER = wire.AnswerHeader("20260101T000000Z-00000000", snapshot_age_ms=7, as_of_us=8, correlation_id="id")
+HEADER = codec.ResponseHeader("20260101T000000Z-00000000", snapshot_age_ms=7, as_of_us=8, correlation_id="id")
 
 
 def request(*skus: str, **fields) -> bytes:
@@ -60,21 +60,21 @@ BAD_REQUESTS = [
 )
 def test_refuses(raw, reason):
     with pytest.raises(RequestRefusedError) as refused:
-        wire.decode_price_lines(raw)
+        codec.decode_price_lines(raw)
 
     assert refused.value.reason is reason
 
 
 def test_the_refusal_of_a_long_sku_names_its_line():
     with pytest.raises(RequestRefusedError) as refused:
-        wire.decode_price_lines(request("A", "B" * 200))
+        codec.decode_price_lines(request("A", "B" * 200))
 
     assert refused.value.metadata == {"index": "1", "bytes_max": "128"}
     assert "lines[1]" in refused.value.message
 
 
 def test_takes_as_many_lines_as_it_says():
-    query = wire.decode_price_lines(request(*["A" * SKU_BYTES_MAX] * LINES_MAX))
+    query = codec.decode_price_lines(request(*["A" * SKU_BYTES_MAX] * LINES_MAX))
 
     assert len(query.skus) == LINES_MAX
 
@@ -91,7 +91,7 @@ AS_OF = [
 
 @pytest.mark.parametrize(("fields", "as_of"), AS_OF)
 def test_reads_the_instant_asked_about(fields, as_of):
-    assert wire.decode_price_lines(request("A", **fields)).as_of == as_of
+    assert codec.decode_price_lines(request("A", **fields)).as_of == as_of
 
 
 def test_reads_lines_as_columns():
@@ -101,7 +101,7 @@ def test_reads_lines_as_columns():
     ]
     raw = v1.PriceLinesRequest(customer_id="C", currency="EUR", branch="B", lines=lines).SerializeToString()
 
-    query = wire.decode_price_lines(raw)
+    query = codec.decode_price_lines(raw)
 
     assert (query.customer_id, query.currency, query.branch) == ("C", "EUR", "B")
     assert query.skus == ["é".encode(), b""]
@@ -111,16 +111,16 @@ def test_reads_lines_as_columns():
 
 def test_an_explanation_needs_a_line():
     with pytest.raises(RequestRefusedError) as refused:
-        wire.decode_explain_price(v1.ExplainPriceRequest(customer_id="C").SerializeToString())
+        codec.decode_explain_price(v1.ExplainPriceRequest(customer_id="C").SerializeToString())
 
     assert refused.value.reason is Reason.NO_LINES
 
 
 def encoded(*skus: str) -> v1.PriceLinesResponse:
-    query = wire.decode_price_lines(request(*skus))
+    query = codec.decode_price_lines(request(*skus))
     engine = FakeEngine()
     answers = engine.price(PriceAsk("C", "", "", 0, query.skus, query.quantities_micros, query.uoms))
-    return v1.PriceLinesResponse.FromString(wire.encode_price_lines(engine, answers, HEADER))
+    return v1.PriceLinesResponse.FromString(codec.encode_price_lines(engine, answers, HEADER))
 
 
 def test_answers_are_dense_and_in_order():
@@ -165,17 +165,17 @@ def test_the_answer_names_its_snapshot():
 
 def test_lines_that_the_erp_answered_say_so_as_the_runtime_writes_it(judged):
     engine = FakeEngine()
-    query = wire.decode_price_lines(request("A", "?", "min", "A"))
+    query = codec.decode_price_lines(request("A", "?", "min", "A"))
     answers = engine.price(PriceAsk("C", "", "", 0, query.skus, query.quantities_micros, query.uoms))
-    marks = {
-        0: PriceMark(v1.PriceSource.PRICE_SOURCE_ERP, 0),
-        3: PriceMark(v1.PriceSource.PRICE_SOURCE_ERP_CACHED, 2**40),
+    sources = {
+        0: LineSource(v1.PriceSource.PRICE_SOURCE_ERP, 0),
+        3: LineSource(v1.PriceSource.PRICE_SOURCE_ERP_CACHED, 2**40),
     }
 
-    raw = wire.encode_price_lines(engine, answers, HEADER, marks)
+    raw = codec.encode_price_lines(engine, answers, HEADER, sources)
 
     results = v1.PriceLinesResponse.FromString(raw).results
-    assert [result.source for result in results] == [marks[0].source, 0, 0, marks[3].source]
+    assert [result.source for result in results] == [sources[0].source, 0, 0, sources[3].source]
     assert [result.source_age_ms for result in results if result.HasField("source_age_ms")] == [0, 2**40]
     assert judged == [raw]
 
@@ -191,9 +191,9 @@ SCANNED = [
 
 @pytest.mark.parametrize("raw", SCANNED)
 def test_scanner_and_runtime_read_the_same_query(raw, monkeypatch):
-    query = wire.decode_price_lines(raw)
-    monkeypatch.setattr(wire, "scan", lambda _: None)
-    by_runtime = wire.decode_price_lines(raw)
+    query = codec.decode_price_lines(raw)
+    monkeypatch.setattr(codec, "scan", lambda _: None)
+    by_runtime = codec.decode_price_lines(raw)
 
     assert query.quantities_micros.tolist() == by_runtime.quantities_micros.tolist()
     assert replace(query, quantities_micros=by_runtime.quantities_micros) == by_runtime
@@ -202,7 +202,7 @@ def test_scanner_and_runtime_read_the_same_query(raw, monkeypatch):
 def test_scanner_and_runtime_read_the_same_branches(monkeypatch):
     lines = [v1.PriceLine(sku="A", quantity_micros=1)]
     raw = v1.QuoteLinesRequest(lines=lines, branches=["south", "north", "south"]).SerializeToString()
-    scanned = wire_quote.decode_quote_lines(raw)
-    monkeypatch.setattr(wire_quote, "scan", lambda _: None)
+    scanned = quote_codec.decode_quote_lines(raw)
+    monkeypatch.setattr(quote_codec, "scan", lambda _: None)
 
-    assert scanned.branches == wire_quote.decode_quote_lines(raw).branches == (b"south", b"north")
+    assert scanned.branches == quote_codec.decode_quote_lines(raw).branches == (b"south", b"north")
