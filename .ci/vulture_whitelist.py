@@ -11,6 +11,8 @@ _.get_cache_path
 _.get_source_stamp
 _.get_disambiguator
 _.from_function
+_.ensure_cache_path
+_.find_spec  # Python asks finders
 _.trace  # __aexit__ is handed it
 _.typing_context  # numba hands it to intrinsics
 _.generic_resolve  # numba asks attribute templates
@@ -32,6 +34,11 @@ _.close_connection
 _.experimental_thread_pool  # grpc.Server takes the pool from its handlers
 _.writeable  # numpy refuses to write then
 _.autocommit  # psycopg
+_.formatter_class  # argparse
+_.mtime  # members and readers of tar files
+_.gname
+_.uname
+_.extraction_filter
 _.erp_age_ms  # fields of a message that is sent
 _.wms_age_ms
 _.transit_age_ms
