@@ -10,6 +10,8 @@ PackageLocator  # numba looks for kernels with it, and asks it
 _.get_cache_path
 _.get_source_stamp
 _.get_disambiguator
+_.ensure_cache_path
+_.find_spec  # the import system asks finders
 _.from_function
 _.ensure_cache_path
 _.find_spec  # Python asks finders
@@ -33,6 +35,11 @@ _.close_connection
 # Set for somebody else's code to read.
 _.experimental_thread_pool  # grpc.Server takes the pool from its handlers
 _.writeable  # numpy refuses to write then
+_.formatter_class  # argparse
+_.mtime  # tarfile writes these
+_.gname
+_.uname
+_.extraction_filter
 _.autocommit  # psycopg
 _.formatter_class  # argparse
 _.mtime  # members and readers of tar files

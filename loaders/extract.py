@@ -17,7 +17,7 @@ from pricegrid.erp.mastering import NO_MASTERING, Mastering
 from pricegrid.erp.protocol import ErpError, Extract
 from pricegrid.erp.settings import read_settings
 from pricegrid.loaders.errors import DatasetError, LoadError
-from pricegrid.loaders.read.dialect import DATASET_TOML
+from pricegrid.loaders.read.dialect import CANONICAL_TOML, DATASET_TOML
 from pricegrid.loaders.tables import TABLES
 
 EXTRACT_TIMEOUT_S: Final = 3600.0
@@ -93,6 +93,8 @@ def _check_folder(folder: Path, owned: frozenset[str]) -> None:
 def _write(folder: Path, extract: Extract, owned: frozenset[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
+    if not (folder / DATASET_TOML).exists():  # a later load of the directory must not wonder what `1.234` is
+        (folder / DATASET_TOML).write_text(CANONICAL_TOML, encoding="utf-8")
     for name in owned:
         path = folder / f"{name}.csv"
         rows = extract.tables.get(name, ())

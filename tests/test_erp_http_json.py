@@ -231,6 +231,9 @@ def test_an_extract_over_pages_becomes_a_snapshot(sap, tmp_path, capsys):
     assert (dataset / "items.csv").read_text() == (
         "sku,description,base_uom,price_source\nA,Bolt,EA,erp\nB,,EA,erp\n"
     )
+    assert (dataset / "dataset.toml").read_text() == (
+        '[files]\nseparator = "comma"\nencoding = "utf-8"\ndecimal = "point"\n'
+    )
     assert "published snapshot" in capsys.readouterr().out
 
 

@@ -16,7 +16,7 @@ Options win over the file, and in the file the table wins over all files. What n
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -87,6 +87,10 @@ NOTHING_STATED: Final = Dialect()
 
 CANONICAL: Final = Dialect("comma", "utf-8", "point")
 """How this product itself writes tables."""
+CANONICAL_TOML: Final = "".join(
+    ["[files]\n", *(f'{key} = "{value}"\n' for key, value in asdict(CANONICAL).items() if value)]
+)
+"""The same as a `dataset.toml`."""
 
 
 @dataclass(frozen=True, slots=True)
