@@ -13,8 +13,6 @@ _.get_disambiguator
 _.ensure_cache_path
 _.find_spec  # the import system asks finders
 _.from_function
-_.ensure_cache_path
-_.find_spec  # Python asks finders
 _.trace  # __aexit__ is handed it
 _.typing_context  # numba hands it to intrinsics
 _.generic_resolve  # numba asks attribute templates
@@ -41,11 +39,6 @@ _.gname
 _.uname
 _.extraction_filter
 _.autocommit  # psycopg
-_.formatter_class  # argparse
-_.mtime  # members and readers of tar files
-_.gname
-_.uname
-_.extraction_filter
 _.erp_age_ms  # fields of a message that is sent
 _.wms_age_ms
 _.transit_age_ms
