@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pricegrid.loaders.tables import TABLES
+from tests.written import check_declared
 
 Row = dict[str, str]
 FENCE = re.compile(r"^```example(?P<shop> shop)?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-HEADING = re.compile(r"^### (?P<rule>[PA]\d+) (?P<title>.+)$", re.MULTILINE)
+HEADING = re.compile(r"^### (?P<rule>[PA]\d+) .+$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ class Rule:
     """The section of a rule."""
 
     name: str
-    title: str
     text: str
 
     @property
@@ -78,10 +78,7 @@ def rules_of(page: str) -> list[Rule]:
         min((at for at in (page.find("\n## ", each.end()), following) if at >= 0), default=len(page))
         for each, following in zip(found, [*(each.start() for each in found[1:]), len(page)], strict=True)
     ]
-    return [
-        Rule(each["rule"], each["title"], page[each.end() : end])
-        for each, end in zip(found, ends, strict=True)
-    ]
+    return [Rule(each["rule"], page[each.end() : end]) for each, end in zip(found, ends, strict=True)]
 
 
 def examples_of(page: str) -> list[Example]:
@@ -148,6 +145,7 @@ def write_dataset(folder: Path, tables: Mapping[str, list[Row]]) -> None:
     """The rows as the files that a user hands to `pricegrid load`."""
     for name, rows in tables.items():
         columns = list(dict.fromkeys(column for row in rows for column in row))
+        check_declared({name: columns})
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
