@@ -249,9 +249,7 @@ class Supervisor:
     def run(self) -> int:
         """Serves; 0 when asked to stop, 1 when the workers can't start. Raises `ServeError` and `SnapshotError`."""
         options = self._options
-        _log.info(
-            "checking the snapshot; kernels that are not in the cache are compiled, which can take a minute"
-        )
+        _log.info("checking the snapshot")
         self._version = check_snapshot(options.store, None, options.policy)
         with contextlib.ExitStack() as stack:
             port = stack.enter_context(reserved_port(options.host, options.port))
