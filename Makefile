@@ -106,7 +106,7 @@ $(RUN): requirements-run.lock pyproject.toml
 	@echo "installing $$(grep -c '^[^ #].*==' requirements-run.lock) packages into .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
-	  -r requirements-run.lock | sed -un 's/^Collecting \([^ ]*\).*/  \1/p; s/^Installing collected.*/unpacking them/p'
+	  -r requirements-run.lock | sed -un 's/^\(Collecting\|Processing\) \(.*\/\)\?\([^ ]*\).*/  \3/p; s/^Installing collected.*/unpacking them/p'
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

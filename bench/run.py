@@ -42,6 +42,7 @@ from bench import (  # noqa: E402
     reservations,
     rpc,
     scale,
+    starts,
     swaps,
 )
 from bench import datasets as data  # noqa: E402
@@ -92,6 +93,7 @@ def parts(quick: bool, folder: Path, details: dict[str, Any]) -> dict[str, Calla
         "h2load": lambda: h2load.measure(
             rpc.QUOTE_LINES, of_quoted, store(quoted), folder, rounds, 1 if quick else 2
         ),
+        "starts": lambda: starts.measure(quoted, store(quoted), folder / "native", 1 if quick else 5),
         "swaps": lambda: swaps.measure(of_quoted, store(quoted), folder / "swaps", *swapping),
         "availability": lambda: availability.measure(of_quoted, store(quoted), 5 if quick else 40),
         "promises": lambda: promises.measure(calls=1 if quick else 5),
@@ -107,7 +109,9 @@ def parts(quick: bool, folder: Path, details: dict[str, Any]) -> dict[str, Calla
         "loads-30M": lambda: [figure for size in scale.sizes() for figure in load(size, 1)],
     }
     return {
-        name: every[name] for name in every if not quick or name not in {"loads-10M", "growth", "loads-30M"}
+        name: every[name]
+        for name in every
+        if not quick or name not in {"loads-10M", "growth", "loads-30M", "starts"}
     }
 
 

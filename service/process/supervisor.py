@@ -249,7 +249,7 @@ class Supervisor:
     def run(self) -> int:
         """Serves; returns 0 after a stop, 1 when workers can't start. Raises `ServeError` and `SnapshotError`."""
         options = self._options
-        _log.info("verifying the snapshot; kernels that are not cached are compiled, which can take a minute")
+        _log.info("verifying the snapshot")
         self._version = check_snapshot(options.store, None, options.policy)
         with contextlib.ExitStack() as stack:
             port = stack.enter_context(reserved_port(options.host, options.port))
