@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name.startswith("_") and name != "__all__":
+    if not name[:1].isupper() and name != "__all__":  # a module, such as `v1`: Python imports it then
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("pricegrid.api"), name)
 

@@ -77,7 +77,7 @@ def test_a_swap_that_takes_the_writer_long_ends_as_a_quick_one(store):
         with served.stopped(served.pid()):
             second = publish_stock(store, 300, minute=2)
             until(lambda: served.everyone_says(200, False, first), "nobody vouches for what is not followed")
-            assert served.health(AVAILABILITY) == "NOT_SERVING"
+            until(lambda: served.health(AVAILABILITY) == "NOT_SERVING", "and health says so")
             assert served.health(v1.PRICING_SERVICE) == "SERVING"
             for _ in range(3):  # as a supervisor would that thinks that the swap has failed
                 served.supervisor._writer._resend_at_s = 0.0
@@ -85,7 +85,7 @@ def test_a_swap_that_takes_the_writer_long_ends_as_a_quick_one(store):
         until(lambda: served.everyone_says(300, True, second), "both workers go over")
         assert told(served, 1, 77)
         until(lambda: served.everyone_says(77, True, second), "and see what is told then")
-        assert served.health(AVAILABILITY) == "SERVING"
+        until(lambda: served.health(AVAILABILITY) == "SERVING", "and health says so")
         live = list((store / "live").glob("positions-*.live"))
         assert len(live) == 1
         for worker in range(2):

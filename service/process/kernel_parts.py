@@ -78,6 +78,28 @@ def _warm(name: str) -> Callable[[Path], None]:
     return run
 
 
+def _prices(directory: Path) -> None:
+    """Also explanations of books of each kind, which read entries one by one."""
+    import csv
+
+    import numpy as np
+
+    from pricegrid.loaders.demo.prices import SITE
+    from pricegrid.pricing_engine.engine import PriceAsk
+    from pricegrid.pricing_engine.model import MICROS, ExceptionPolicy
+    from pricegrid.service.process.bootstrap import open_snapshot_engines
+    from pricegrid.service.process.warm_up import warm_prices
+
+    loaded, _ = open_snapshot_engines(directory / "store", None, ExceptionPolicy(), verify=False)
+    warm_prices(loaded)
+    with (directory / "dataset" / "items.csv").open(encoding="utf-8") as items:
+        skus = [row["sku"].encode() for row in csv.DictReader(items)]
+    asked = np.full(len(skus), MICROS, np.int64)
+    ask = PriceAsk(SITE, "", "", loaded.created_at_us, skus, asked, [b""] * len(skus), service_desk=True)
+    for line in range(len(skus)):
+        loaded.engine.explain(ask, line)
+
+
 def _availability(directory: Path) -> None:
     """Also what a start leaves to the first order that has to be shipped complete."""
     import numpy as np
@@ -121,7 +143,7 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
     {
         "load": Part(_load, after=()),
         "live": Part(_live, after=()),
-        "prices": Part(_warm("warm_prices")),
+        "prices": Part(_prices),
         "availability": Part(_availability, after=("load", "live")),
         "verify": Part(_verify),
         "fast_path": Part(_warm("warm_fast_path"), after=("prices", "availability")),
