@@ -9,7 +9,7 @@ if PROFILE not in {"", "fast", "long"}:
     raise ValueError(f"PRICEGRID_HYPOTHESIS_PROFILE is {PROFILE!r}; it may be fast, long or not set")
 FAST, LONG = PROFILE == "fast", PROFILE == "long"
 
-FAST_SHARE, FAST_MIN = 6, 2
+FAST_SHARE, FAST_MIN = 12, 2
 
 HELPERS = {
     "tests.erp_server": "server",

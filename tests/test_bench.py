@@ -17,6 +17,8 @@ from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import MICROS
 
+pytestmark = pytest.mark.slow  # it draws plots and starts programs
+
 H2LOAD_SAYS = """\
 starting benchmark...
 Main benchmark duration is over for thread #0. Stopping all clients.

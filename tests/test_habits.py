@@ -112,7 +112,7 @@ def test_the_helpers_are_there():
 
 @pytest.mark.parametrize(
     ("fast", "long", "ordinary", "tried"),
-    [(True, False, 60, 10), (True, False, 10, FAST_MIN), (False, False, 60, 60), (False, True, 60, 5_000)],
+    [(True, False, 60, 5), (True, False, 10, FAST_MIN), (False, False, 60, 60), (False, True, 60, 5_000)],
 )
 def test_profiles_try_fewer_or_more_cases(monkeypatch, fast, long, ordinary, tried):
     monkeypatch.setattr("tests.profiles.FAST", fast)

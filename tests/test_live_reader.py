@@ -23,6 +23,7 @@ from pricegrid.service.live import files as live_files
 from pricegrid.service.live.files import Beacon, LiveFiles, is_read_only, socket_path
 from pricegrid.service.live.reader import LiveReader
 from tests.atp_world import at, complete_feed, frames_of, world
+from tests.profiles import examples
 
 VERSIONS = ("20260302T060000Z-00000000", "20260302T070000Z-00000001")
 SILENCE_US = 2 * MICROS
@@ -189,7 +190,7 @@ class LiveFileMachine(RuleBasedStateMachine):
 
 TestLiveFiles = LiveFileMachine.TestCase
 TestLiveFiles.settings = settings(
-    max_examples=400 if LONG else 30, stateful_step_count=60 if LONG else 40, deadline=None
+    max_examples=400 if LONG else examples(30), stateful_step_count=60 if LONG else 40, deadline=None
 )
 
 

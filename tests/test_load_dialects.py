@@ -21,6 +21,7 @@ from pricegrid.loaders.tables import TABLES
 from pricegrid.loaders.validate.tables import Dataset, validate_alone
 from pricegrid.service.cli.main import main
 from tests.files_as_written import Cell, Written, write_dataset, write_table
+from tests.profiles import examples
 from tests.test_architecture import FLOATS, sources, tree
 
 SHOP = {
@@ -177,7 +178,7 @@ def as_meant(cells: Sequence[Mapping[str, Cell]]) -> dict[str, tuple[object, ...
     }
 
 
-@settings(max_examples=150, deadline=None, phases=NO_SHRINK)
+@settings(max_examples=examples(150), deadline=None, phases=NO_SHRINK)
 @given(ROWS, notations())
 def test_what_is_stated_is_read_back_equal(
     tmp_path_factory: pytest.TempPathFactory,
@@ -199,7 +200,7 @@ def test_what_is_stated_is_read_back_equal(
     assert as_read(dataset.frames["costs"]) == as_meant(cells)
 
 
-@settings(max_examples=150, deadline=None, phases=NO_SHRINK)
+@settings(max_examples=examples(150), deadline=None, phases=NO_SHRINK)
 @given(ROWS, notations())
 def test_what_nobody_states_is_read_equal_or_rejected_and_never_as_something_else(
     tmp_path_factory: pytest.TempPathFactory,

@@ -146,6 +146,7 @@ def test_a_demo_that_is_too_small_is_bad_usage(tmp_path: Path, words: list[str],
 _WITHOUT_OVERRIDE = ("setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["load", "check", "activate", "prune"])
 def test_a_store_that_cannot_be_written(shop: Path, action: str) -> None:
     assert load(shop) == 0

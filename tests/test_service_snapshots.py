@@ -108,6 +108,7 @@ def test_a_second_copy_of_the_active_version_takes_its_place(holder):
     assert holder.kept("v1") is None
 
 
+@pytest.mark.slow
 def test_a_worker_needs_no_loader():
     """What opens snapshots must not bring Polars into every worker."""
     code = "import sys, pricegrid.service.process.worker; sys.exit('polars' in sys.modules)"
