@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pricegrid.atp.kernels.in_order_streams import PLAIN, ROW_END, ROW_SAYS, ROW_START
-from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.kernels.in_order_streams import FIGURE_ONLY, ROW_END, ROW_FORM, ROW_START
+from pricegrid.atp.live.in_order_streams import InOrderStreams
 from pricegrid.atp.live.positions import look
 from pricegrid.atp.model import INT64_MAX, INT64_MIN, MICROS, Source
 from pricegrid.atp.rules.events import SOURCE_OF, Event, EventBatch, Kind, Measure
@@ -39,7 +39,7 @@ def long_way() -> Iterator[None]:
     """Meanwhile no stream is plain, and no message is read but by the protobuf runtime."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_message, "scan_events", lambda _: None)
-        patch.setattr(PlainStreams, "take_over", lambda *_: False)
+        patch.setattr(InOrderStreams, "take_over", lambda *_: False)
         yield
 
 
@@ -244,7 +244,7 @@ def test_damaged_bytes_do_the_same_whichever_way_they_go(flips, cut, is_cut):
         assert standing(one) == standing(other)
     rows = scan_events(raw)
     for row in rows if rows is not None else ():
-        if row[ROW_SAYS] == PLAIN:
+        if row[ROW_FORM] == FIGURE_ONLY:
             frame = raw[row[ROW_START] : row[ROW_END]]
             try:
                 read = decode_events(frame)
@@ -317,4 +317,4 @@ def test_what_says_more_than_a_figure_is_not_plain(fields):
     """Such an event leaves the compiled way alone; those beside it stay."""
     rows = scan_events(request(good(), good(**fields), good(source=2, measure=3)))
 
-    assert [row == PLAIN for row in rows[:, ROW_SAYS]] == [True, False, False]
+    assert [row == FIGURE_ONLY for row in rows[:, ROW_FORM]] == [True, False, False]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from pricegrid.atp.arrays import verify as atp_verify
-from pricegrid.atp.arrays import verify_plain as atp_plain
+from pricegrid.atp.arrays import verify_reference as atp_reference
 from pricegrid.atp.arrays.positions import COLUMNS, Positions
 from pricegrid.atp.kernels import verify as atp_kernel
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.arrays import verify as price_verify
-from pricegrid.pricing_engine.arrays import verify_plain as price_plain
+from pricegrid.pricing_engine.arrays import verify_reference as price_reference
 from pricegrid.pricing_engine.kernels import verify as price_kernel
 from pricegrid.service.process.verify import verify_arrays
 from tests.damaged_snapshots import KINDS, Case, DamagedStore, answers, cases, damaged, rich_arrays, run
@@ -79,8 +79,12 @@ def test_damaged_arrays_are_refused_or_do_no_harm(store, arrays):
 # -- the loops -----------------------------------------------------------------------------------------------
 
 PLAIN = {
-    **{(price_kernel, name): plain for name, plain in vars(price_plain).items() if name.endswith("_fault")},
-    **{(atp_kernel, name): plain for name, plain in vars(atp_plain).items() if name.endswith("_fault")},
+    **{
+        (price_kernel, name): plain
+        for name, plain in vars(price_reference).items()
+        if name.endswith("_fault")
+    },
+    **{(atp_kernel, name): plain for name, plain in vars(atp_reference).items() if name.endswith("_fault")},
 }
 
 

@@ -4,7 +4,7 @@
 their shortest form, names in ASCII without outer blanks. Whatever else comes it leaves to the protobuf runtime
 (UNUSUAL), so that what is accepted, and what it means, is never decided here alone.
 
-Written once for tables (`pricing_engine.kernels.tables`), which check no bounds, and for plain arrays, whose bounds
+Written once for tables (`columnar.tables`), which check no bounds, and for plain arrays, whose bounds
 numba can check.
 """
 

@@ -4,13 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.erp.control import LOOK_S, NO_FLAGS, ControlState, ErpControl
-from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
-from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, mark_flagged
 from pricegrid.service.process.snapshots import LoadedSnapshot
 
 _LOOK_US = int(LOOK_S * 1_000_000)
-_ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 
 
 class Flagging:
@@ -46,6 +43,4 @@ class Flagging:
             ordinals = [book for book in set(answers.book.tolist()) if book >= 0]
             marked = [book for book in ordinals if loaded.engine.book_id(book) in books]
             flagged |= np.isin(answers.book, marked)
-        answered = np.isin(answers.status, _ANSWERED)
-        unmarked = answers.exception == ExceptionReason.NONE
-        answers.columns[flagged & answered & unmarked, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
+        mark_flagged(answers.columns, flagged)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pricegrid.atp.arrays.days import day_start_us
 from pricegrid.atp.arrays.pair_rows import figures_with_stock, image_of, reservation_number
 from pricegrid.atp.engine import AvailabilityEngine
-from pricegrid.atp.kernels.in_order_streams import LEFT, ROW_COLUMNS, ROW_EFFECTIVE, ROW_SAYS, UNUSUAL
-from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.kernels.in_order_streams import ROW_COLUMNS, ROW_EFFECTIVE, ROW_FORM, UNDECIDED, UNUSUAL
+from pricegrid.atp.live.in_order_streams import InOrderStreams
 from pricegrid.atp.live.positions import LiveFullError, LiveWriter
 from pricegrid.atp.model import AS_OF_MAX_US, NO_INSTANT, Reservation, Source
 from pricegrid.atp.rules.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
@@ -24,8 +24,8 @@ from pricegrid.atp.rules.order_lines import START, Mark, Point
 from pricegrid.atp.rules.reference import local_day
 from pricegrid.atp.rules.reservations import LIVING, HeldReservation, ReservationStatus, shown_micros
 from pricegrid.atp.rules.rows import Pair, Stock
-from pricegrid.atp.rules.stream import PLAIN
-from pricegrid.atp.rules.streams import Stream, demand_events, gaps_of, plain_events, stock_of
+from pricegrid.atp.rules.stream import SINGLE_FIGURE
+from pricegrid.atp.rules.streams import Stream, demand_events, figure_events, gaps_of, stock_of
 from pricegrid.service.limits import GAP_SPANS_MAX
 from pricegrid.service.live.api import FeedIssue
 from pricegrid.service.live.pair_state import PairState, Restart, base_of, open_holds, owners_at
@@ -65,10 +65,10 @@ class LivePairs:
         self._writer = make_writer(0)
         self._states: dict[Pair, PairState] = {}
         self._where: dict[str, set[Pair]] = {}
-        self._plain = PlainStreams()
+        self._in_order = InOrderStreams()
         self._pair_of: list[Pair] = []
         self._owners_of: dict[int, Mapping[Measure, Source]] = {}
-        engine.positions.follow(self._writer.readable())
+        engine.positions.attach(self._writer.readable())
 
     def are_whole(self, on_shown: Callable[[], None]) -> None:
         """All is where the writer was made: `on_shown` is called now, and when it has moved to more room."""
@@ -78,19 +78,19 @@ class LivePairs:
     def left(self, raw: bytes, rows: NDArray[np.int64], until_us: int = AS_OF_MAX_US) -> NDArray[np.intp]:
         """The rows of a message (`atp.kernels.in_order_streams`) that `apply` takes whatever the others do, and those
         that took effect after an instant."""
-        rows[rows[:, ROW_EFFECTIVE] > until_us, ROW_SAYS] = UNUSUAL
-        return np.flatnonzero(self._plain.is_left(rows, self._plain.places(raw, rows)))
+        rows[rows[:, ROW_EFFECTIVE] > until_us, ROW_FORM] = UNUSUAL
+        return np.flatnonzero(self._in_order.is_undecided(rows, self._in_order.indices(raw, rows)))
 
     def fold(self, raw: bytes, rows: NDArray[np.int64]) -> Folded:
         """Take in all events of a message that need no look at others; `refresh` shows what they changed."""
-        status, touched = self._plain.fold(rows, self._plain.places(raw, rows))
-        counts = np.bincount(status, minlength=LEFT + 1)
+        status, touched = self._in_order.fold(rows, self._in_order.indices(raw, rows))
+        counts = np.bincount(status, minlength=UNDECIDED + 1)
         found = Counter({each: int(counts[each]) for each in EventStatus if counts[each]})
-        return Folded(found, np.flatnonzero(status == LEFT), touched)
+        return Folded(found, np.flatnonzero(status == UNDECIDED), touched)
 
     def held(self, places: NDArray[np.int64]) -> list[Pair]:
         """The pairs at these places that reservations touch."""
-        return [self._pair_of[place] for place in self._plain.held(places)]
+        return [self._pair_of[place] for place in self._in_order.held(places)]
 
     def apply(self, event: Event) -> Outcome:
         """Take in one event; `refresh` shows what it changed. What no reading of it could apply is a dead letter."""
@@ -99,8 +99,8 @@ class LivePairs:
             return Outcome(EventStatus.DEAD_LETTER, reason)
         pair = (event.sku, event.branch)
         state = self._states.get(pair) or self._state(pair)
-        if event.source is Source.ERP and self._plain.is_plain(state.place):
-            state.streams[Source.ERP] = self._plain.give_back(state.place, pair)
+        if event.source is Source.ERP and self._in_order.is_in_order(state.place):
+            state.streams[Source.ERP] = self._in_order.drop(state.place, pair)
         stream = state.streams.get(event.source)
         if stream is None:
             stream = state.streams[event.source] = Stream()
@@ -113,7 +113,7 @@ class LivePairs:
             state.restarts[event.source] = Restart(count + 1, event.sequence, event.effective_us)
         elif event.kind is Kind.RESET:
             state.restarts.pop(event.source, None)
-        is_plain = event.measure in PLAIN and event.kind is not Kind.RESET
+        is_plain = event.measure in SINGLE_FIGURE and event.kind is not Kind.RESET
         if is_plain and event.effective_us <= state.base.erp_us and outcome.status is EventStatus.APPLIED:
             outcome = Outcome(EventStatus.OLDER)
         if not is_plain or event.source is not Source.ERP:
@@ -122,7 +122,7 @@ class LivePairs:
         if event.kind is Kind.RESET or stream.waiting != waiting:
             state.lists = PairLists.rearranged(state.lists, state.streams, state.owners)
             state.is_rearranged = True
-        elif outcome.status is EventStatus.APPLIED and event.measure not in PLAIN:
+        elif outcome.status is EventStatus.APPLIED and event.measure not in SINGLE_FIGURE:
             state.lists.add(event)
         if gaps_of(state.base, {event.source: stream}, state.owners):
             return replace(outcome, has_gap=True)
@@ -207,7 +207,9 @@ class LivePairs:
             for pair, state in sorted(self._states.items())
             if sku in ("", pair[0])
             and branch in ("", pair[1])
-            and (source in state.streams or (source is Source.ERP and self._plain.is_plain(state.place)))
+            and (
+                source in state.streams or (source is Source.ERP and self._in_order.is_in_order(state.place))
+            )
         ]
 
     def issues(self, *, restarts: bool, limit: int) -> list[FeedIssue]:
@@ -241,7 +243,7 @@ class LivePairs:
             state.has_fractions |= has_fractions
             state.changed.add(held.reservation_id)
             if state.place >= 0:
-                self._plain.set_held(state.place)
+                self._in_order.set_held(state.place)
         return sorted(touched)
 
     def forget(self, reservation_id: str) -> list[Pair]:
@@ -303,9 +305,9 @@ class LivePairs:
     def streams(self, pair: Pair) -> dict[Source, Stream]:
         """What each source has said of a pair that is live."""
         state = self._states[pair]
-        if not self._plain.is_plain(state.place):
+        if not self._in_order.is_in_order(state.place):
             return dict(state.streams)
-        return {**state.streams, Source.ERP: self._plain.stream(state.place, pair)}
+        return {**state.streams, Source.ERP: self._in_order.stream(state.place, pair)}
 
     def refresh(self, pairs: Iterable[Pair], places: NDArray[np.int64] = NO_PLACES) -> None:
         """Show the state of some pairs, and of those at some places, to all readers, each in one step."""
@@ -315,7 +317,7 @@ class LivePairs:
             places = np.array(others, dtype=np.int64)
         self._refresh(distinct)
         if len(places):
-            left = self._plain.show(self._writer, places)
+            left = self._in_order.publish(self._writer, places)
             self._refresh(self._pair_of[place] for place in left.tolist())
 
     def _refresh(self, pairs: Iterable[Pair]) -> None:
@@ -342,9 +344,9 @@ class LivePairs:
         """Keep what the ERP says of a pair among the plain streams, if it can be."""
         if state.place < 0:
             is_held = bool(state.holding)
-            state.place = self._plain.add(pair, state.item, state.branch, is_held=is_held)
+            state.place = self._in_order.add(pair, state.item, state.branch, is_held=is_held)
             self._pair_of.append(pair)
-        if self._plain.take_over(state.place, state.base, state.streams[Source.ERP]):
+        if self._in_order.take_over(state.place, state.base, state.streams[Source.ERP]):
             del state.streams[Source.ERP]
 
     def _show_held(self, pair: Pair, state: PairState) -> bool:
@@ -395,9 +397,9 @@ class LivePairs:
 
     def _stock(self, state: PairState) -> Stock | None:
         """What the ERP's events make of the stock row; None: nothing that is known."""
-        if self._plain.is_plain(state.place):
-            return self._plain.stock(state.place)
-        events = plain_events(state.streams, state.owners)
+        if self._in_order.is_in_order(state.place):
+            return self._in_order.stock(state.place)
+        events = figure_events(state.streams, state.owners)
         return stock_of(state.base.rows, state.base.erp_us, events) if events else None
 
     def _gaps(self, state: PairState) -> frozenset[Source]:
@@ -448,7 +450,7 @@ class LivePairs:
         self._writer.set_link_lost(self._link_lost_us)
         for pair in list(self._states):
             self._show(pair)
-        self.engine.positions.follow(self._writer.readable())
+        self.engine.positions.attach(self._writer.readable())
         self._on_shown()
 
     def set_link_lost(self, since_us: int) -> None:

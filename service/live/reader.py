@@ -58,7 +58,7 @@ class LiveReader:
         doubt = np.ones(1, dtype=np.int64)
         word = doubt.view()
         word.flags.writeable = False
-        positions.follow(NOTHING_LIVE._replace(live_doubt=word))
+        positions.attach(NOTHING_LIVE._replace(live_doubt=word))
         self._current = _words(NOTHING_LIVE.live_head), _words(doubt)
 
     def __call__(self) -> bool:
@@ -115,7 +115,7 @@ class LiveReader:
         before = self._current[1]
         head = _words(live.live_head)
         # `look` goes on to say whether they are proven: until then who reads them finds them in doubt
-        self._positions.follow(live)
+        self._positions.attach(live)
         self._current = head, _words(doubt)
         before[0] = 1
         self._name = name

@@ -17,8 +17,8 @@ from typing import Final
 CACHE_VARIABLE: Final = "PRICEGRID_KERNEL_CACHE"
 """A folder in which the kernels of all states of the sources are kept, each in its own; optional."""
 LOCATOR: Final = "pricegrid.service.process.kernel_locator.PackageLocator"
-_PACKAGES: Final = ("atp", "loaders", "pricing_engine", "service")
-_COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from pricegrid\.atp\.kernels\.jit", re.MULTILINE)
+_PACKAGES: Final = ("atp", "columnar", "loaders", "pricing_engine", "service")
+_COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from pricegrid\.columnar\.jit", re.MULTILINE)
 _TUPLE: Final = re.compile(rb"^class \w+\(NamedTuple", re.MULTILINE)
 _TUPLES_IN: Final = ("atp", "pricing_engine")
 _IMPORT: Final = re.compile(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.positions import PREFIX, Positions
 from pricegrid.atp.arrays.verify import verify_positions
+from pricegrid.columnar.names import Names
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.arrays.verify import verify_prices
 
@@ -33,8 +34,8 @@ def _verify_items(arrays: Arrays) -> None:
 
 
 def _verify_units(arrays: Arrays) -> None:
-    names = mx.Names(arrays["uom_bytes"], arrays["uom_offsets"]).ordinals()
-    theirs = mx.Names(arrays["atp_uom_text"], arrays["atp_uom_offsets"]).ordinals()
+    names = Names(arrays["uom_bytes"], arrays["uom_offsets"]).ordinals()
+    theirs = Names(arrays["atp_uom_text"], arrays["atp_uom_offsets"]).ordinals()
     ordinals = np.array([names.get(name, -2) for name in theirs] + [-1], dtype=np.int64)  # the last: of none
     items, uoms = arrays["items"], arrays["uoms"]
     if not np.array_equal(mx.item_base_uom(items[:, mx.ITEM_NAMES]), ordinals[arrays["atp_item_base_uom"]]):
