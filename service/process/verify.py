@@ -1,7 +1,13 @@
-"""Whether the arrays of a snapshot are sound, each side by itself and both together."""
+"""Whether the arrays of a snapshot are sound, each side by itself and both together.
+
+Both sides have a name table of SKUs and one of units. The fast path looks an item and a unit up on the price side alone
+and takes what it finds as the index and the factor on the availability side: so items must be the same in the same
+order, and their units the same with the same factors. Branches are the exception: each side has its own, and they are
+looked up by name on either side.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +19,9 @@ from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.arrays.verify import verify_prices
 
 Arrays = Mapping[str, NDArray[Any]]
+BRANCHES_MAX: Final = 1 << 24
+ITEMS_MAX: Final = 1 << 31
+"""What numbers of live pairs have bits for (`atp.kernels.live.live_key`), and 32-bit ordinals."""
 
 
 def verify_arrays(arrays: Arrays) -> None:
@@ -22,9 +31,7 @@ def verify_arrays(arrays: Arrays) -> None:
         _verify_items(arrays)
         verify_positions(Positions(arrays), known=("sku",))
         _verify_units(arrays)
-
-
-# The fast path takes an item's ordinal and unit factors on the price side for those on the other side.
+        _verify_counts(arrays)
 
 
 def _verify_items(arrays: Arrays) -> None:
@@ -49,3 +56,10 @@ def _verify_units(arrays: Arrays) -> None:
     ):
         if not np.array_equal(column, array):
             raise ValueError("atp_uom_name, atp_uom_numerator, atp_uom_denominator: not those of uoms")
+
+
+def _verify_counts(arrays: Arrays) -> None:
+    for array, most in (("atp_sku_offsets", ITEMS_MAX), ("atp_branch_offsets", BRANCHES_MAX)):
+        count = len(arrays[array]) - 1
+        if count > most:
+            raise ValueError(f"{array}: {count} names, at most {most}")
