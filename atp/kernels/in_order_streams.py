@@ -25,6 +25,7 @@ from pricegrid.atp.rules.events import EventStatus, Kind, Measure
 from pricegrid.columnar.exact import sum_overflows
 from pricegrid.columnar.jit import compiled, inlined
 from pricegrid.columnar.names import name_key, same_bytes
+from pricegrid.columnar.tables import table_of
 
 # rows (n, ROW_COLUMNS) int64: events by their offsets in the bytes of a message, and their figures
 (
@@ -117,10 +118,11 @@ def find_pairs(
 ) -> None:
     """The index in `pairs` of the pair that each row names, -1 when it has none. Slots hold index + 1, 0 is free."""
     mask = len(slots) - 1
+    message, known = table_of(raw), table_of(texts)  # a table is read eight bytes at a time
     for i in range(len(rows)):
         sku, sku_length = rows[i, ROW_SKU], rows[i, ROW_SKU_LENGTH]
         branch, branch_length = rows[i, ROW_BRANCH], rows[i, ROW_BRANCH_LENGTH]
-        at = _pair_key(raw, sku, sku_length, branch, branch_length) & mask
+        at = _pair_key(message, sku, sku_length, branch, branch_length) & mask
         indices[i] = -1
         while slots[at] != 0:
             pair = slots[at] - 1
@@ -128,8 +130,8 @@ def find_pairs(
             if (
                 pairs[pair, PAIR_SKU_LENGTH] == sku_length
                 and pairs[pair, PAIR_BRANCH_LENGTH] == branch_length
-                and same_bytes(raw, sku, texts, text, sku_length)
-                and same_bytes(raw, branch, texts, text + sku_length, branch_length)
+                and same_bytes(message, sku, known, text, sku_length)
+                and same_bytes(message, branch, known, text + sku_length, branch_length)
             ):
                 indices[i] = pair
                 break
@@ -141,10 +143,10 @@ def add_slots(
     pairs: NDArray[np.int64], texts: NDArray[np.uint8], slots: NDArray[np.int64], begin: int, end: int
 ) -> None:
     """Add the pairs [begin, end) to the slots, a power of two, more than there are pairs."""
-    mask = len(slots) - 1
+    mask, known = len(slots) - 1, table_of(texts)
     for pair in range(begin, end):
         text, sku_length = pairs[pair, PAIR_TEXT], pairs[pair, PAIR_SKU_LENGTH]
-        at = _pair_key(texts, text, sku_length, text + sku_length, pairs[pair, PAIR_BRANCH_LENGTH]) & mask
+        at = _pair_key(known, text, sku_length, text + sku_length, pairs[pair, PAIR_BRANCH_LENGTH]) & mask
         while slots[at] != 0:
             at = (at + 1) & mask
         slots[at] = pair + 1

@@ -18,7 +18,6 @@ from pricegrid.atp.arrays.positions import (
 from pricegrid.atp.kernels.live import begin_row_read, find_live, is_row_stable
 from pricegrid.atp.live.layout import BLOCK, DEMANDS, HELD, LIVE, PAIRS, RECEIPTS, ROW_WORDS
 from pricegrid.columnar.jit import inlined
-from pricegrid.columnar.search import first_at_least
 
 
 @inlined
@@ -34,8 +33,17 @@ def find_pair(tables: Tables, item: int, branch: int) -> int:
     first, end = tables.item_record[item, ITEM_PAIRS], tables.item_record[item, ITEM_PAIRS_END]
     if end - first == len(tables.feed_as_of):  # it has a pair in every branch
         return int(first + branch) if branch >= 0 else -1
-    pair = first_at_least(tables.pair_branch, branch, first, end)
-    return int(pair) if pair < end and tables.pair_branch[pair] == branch else -1
+    # not `first_at_least`: numba would count references to the array at each call, which costs a tenth of a line
+    while first < end:
+        middle = (first + end) >> 1
+        value = tables.pair_branch[middle]
+        if value == branch:
+            return int(middle)
+        if value < branch:
+            first = middle + 1
+        else:
+            end = middle
+    return -1
 
 
 @inlined
