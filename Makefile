@@ -9,7 +9,7 @@ PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
 
 # Without the tests themselves: what only they use is dead as well, unless the whitelist says why not.
-PRODUCT := atp bench cache erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
+PRODUCT := atp bench cache columnar erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
 FAST := not slow and not server and not redis and not tryton
 
 .PHONY: demo wheel help test test-fast coverage lint dead-code lint-protos bench bench-check bench-commands bench-kernels docs protos lock clean tryton node

@@ -74,7 +74,7 @@ PEERS_TENTH
 _.retry_after_s
 
 # Only tests look: what they prove can't be seen from outside.
-_.looked  # rows of an order book looked at: the cost of an event stays the same
+_.events_read  # rows of an order book looked at: the cost of an event stays the same
 _.trouble  # why a Redis is not used
 pair_rows_of  # the rows that arrays of live pairs are made of
 price_batch_checked  # the kernel with every index checked

@@ -15,6 +15,7 @@ from pricegrid.atp.arrays.parts import merge_parts, no_parts
 from pricegrid.atp.arrays.positions import Positions
 from pricegrid.atp.arrays.windows import Windows
 from pricegrid.atp.kernels import availability as kernel
+from pricegrid.atp.kernels.balance import OK, RECHECK, Supply
 from pricegrid.atp.lines import Lines
 from pricegrid.atp.model import (
     INT64_MAX,
@@ -91,7 +92,7 @@ class AvailabilityEngine:
         fresh = np.full((results, 3), Freshness.UNKNOWN, dtype=np.uint8)
         as_of = np.full((results, 3), NO_INSTANT, dtype=np.int64)
         if self._by_reference:
-            status[status == AvailabilityStatus.OK] = kernel.RECHECK
+            status[status == AvailabilityStatus.OK] = RECHECK
         else:
             kernel.check_lines(
                 self.positions.tables,
@@ -106,14 +107,14 @@ class AvailabilityEngine:
                 fresh,
                 as_of,
             )
-        steps, again = None, status == kernel.RECHECK
+        steps, again = None, status == RECHECK
         if ask.projected:
             again |= np.repeat(self._has_slow_steps(ask, lines), len(branches)) & (
                 status == AvailabilityStatus.OK
             )
             wanted = ~again & (status == AvailabilityStatus.OK)
             steps = self._project(supply, lines, wanted, status, atp, dropped, fresh, as_of)
-            again |= status == kernel.RECHECK
+            again |= status == RECHECK
         answers = self._check_again(ask, again, lines, branches)
         for at, answer in answers.items():
             status[at] = answer.status
@@ -147,7 +148,7 @@ class AvailabilityEngine:
             answers = self._nothing_promised(ask, lines)
         else:
             answers = self._orders.promise(ask, lines, origins)
-        again = np.flatnonzero(answers.status == kernel.RECHECK)
+        again = np.flatnonzero(answers.status == RECHECK)
         if not len(again):
             return self._limited(answers, ask, lines, origins)
         if ask.policy.ship_complete:
@@ -160,7 +161,7 @@ class AvailabilityEngine:
         status = lines.status.copy()
         asked = np.asarray(ask.quantities_micros, dtype=np.int64)
         requested = np.where(status == AvailabilityStatus.INVALID_QUANTITY, 0, asked)
-        status[status == AvailabilityStatus.OK] = kernel.RECHECK
+        status[status == AvailabilityStatus.OK] = RECHECK
         return no_parts(status, requested, requested.copy())
 
     def _limited(
@@ -207,20 +208,22 @@ class AvailabilityEngine:
     def free_from(
         self, item: int, branch: int, as_of_us: int, first_day: int, exclude_reservation: str = ""
     ) -> tuple[int, int, int]:
-        """(code as `kernel.walk` has it, micros, day) of what can be held of a base item from a local day on, which is
-        today if it is over; may be negative."""
+        """(code of `project_balance`, micros, day) of what can be held of a base item from a local day on.
+
+        A day that is over counts as today. The micros may be negative.
+        """
         excluded = reservation_number(exclude_reservation)
         supply = self.windows.supply((branch,), as_of_us, USUAL_SUPPLY, excluded)
         today = int(supply.today[0])
         day = max(today, first_day)
         if day >= today + supply.horizon_days:
-            return kernel.OK, 0, day
+            return OK, 0, day
         code, micros = kernel.free_from(self.positions.tables, supply, item, day - today)
         return code, micros, day
 
     def find_item(self, sku: str) -> int:
         """The ordinal of a SKU, -1 if it is none."""
-        return int(self.positions.skus.find([sku.encode(errors="surrogateescape")])[0])
+        return int(self.positions.skus.find_all([sku.encode(errors="surrogateescape")])[0])
 
     def ordinals(self, sku: str, branch: str) -> tuple[int, int]:
         """The ordinals of an item and a branch, -1 for what does not exist."""
@@ -244,7 +247,7 @@ class AvailabilityEngine:
 
     def _resolve(self, ask: CheckAsk | PromiseAsk) -> Lines:
         """Find items and units; the line's own faults in order of precedence."""
-        item = self.positions.skus.find(ask.skus)
+        item = self.positions.skus.find_all(ask.skus)
         count = len(item)
         numerator, denominator = np.ones(count, dtype=np.int64), np.ones(count, dtype=np.int64)
         is_unit_asked = np.zeros(count, dtype=np.bool_)
@@ -261,7 +264,7 @@ class AvailabilityEngine:
             shown_as = (
                 AvailabilityStatus.NOT_ENTITLED if ask.service_desk else AvailabilityStatus.UNKNOWN_ITEM
             )
-            hidden = np.isin(item, self.positions.skus.find(sorted(ask.hidden_skus)))
+            hidden = np.isin(item, self.positions.skus.find_all(sorted(ask.hidden_skus)))
             status[hidden & (item >= 0)] = shown_as
         status[np.asarray(ask.quantities_micros) <= 0] = AvailabilityStatus.INVALID_QUANTITY
         return Lines(status, item, numerator, denominator, is_unit_asked)
@@ -293,7 +296,7 @@ class AvailabilityEngine:
     # ---- availability
 
     def _has_slow_steps(self, ask: CheckAsk, lines: Lines) -> NDArray[np.bool_]:
-        """Lines whose step functions only the reference can tell."""
+        """Lines whose step functions only the reference can work out."""
         return lines.is_unit_asked | self._is_kit(lines.item) | (ask.supply.look_ahead_days is not None)
 
     def _is_kit(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -322,7 +325,7 @@ class AvailabilityEngine:
 
     def _project(
         self,
-        supply: kernel.Supply,
+        supply: Supply,
         lines: Lines,
         wanted: NDArray[np.bool_],
         status: NDArray[np.uint8],
@@ -331,13 +334,13 @@ class AvailabilityEngine:
         fresh: NDArray[np.uint8],
         as_of: NDArray[np.int64],
     ) -> Steps:
-        """The kernel's step functions; the figures and ages of these results are told anew, of the same states."""
+        """The kernel's step functions; figures and freshness of these results are written again, of the same states."""
         tables, results = self.positions.tables, len(wanted)
         room = int(kernel.step_room(tables, supply.branch, lines.item).sum())
         start, day = np.zeros(results + 1, dtype=np.int64), np.empty(room, dtype=np.int32)
         atp, balance = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-        told = (status, now_atp, dropped, fresh, as_of)
-        end = kernel.project_lines(tables, supply, lines.item, wanted, *told, start, day, atp, balance)
+        rewritten = (status, now_atp, dropped, fresh, as_of)
+        end = kernel.project_lines(tables, supply, lines.item, wanted, *rewritten, start, day, atp, balance)
         return Steps(start, day[:end], atp[:end], balance[:end])
 
     # ---- promises
@@ -400,7 +403,7 @@ def _saturating_sums(available: NDArray[np.int64], lines: int, branches: int) ->
 
 
 def _insert_steps(steps: Steps, answers: Mapping[int, PairAvailability]) -> Steps:
-    """Put the reference's step functions in the places of their results."""
+    """Put the reference's step functions in place of those results."""
     counts = np.diff(steps.start)
     for at, answer in answers.items():
         counts[at] = len(answer.projected)
@@ -414,15 +417,15 @@ def _insert_steps(steps: Steps, answers: Mapping[int, PairAvailability]) -> Step
         np.empty(total, dtype=np.int64),
     )
     for at in range(len(counts)):
-        place = slice(int(start[at]), int(start[at + 1]))
+        span = slice(int(start[at]), int(start[at + 1]))
         if at in answers:
             found = answers[at].projected
-            merged.day[place] = [step.day for step in found]
-            merged.atp_micros[place] = [step.atp_micros for step in found]
-            merged.balance_micros[place] = [step.balance_micros for step in found]
+            merged.day[span] = [step.day for step in found]
+            merged.atp_micros[span] = [step.atp_micros for step in found]
+            merged.balance_micros[span] = [step.balance_micros for step in found]
         else:
             source = slice(int(steps.start[at]), int(steps.start[at + 1]))
-            merged.day[place] = steps.day[source]
-            merged.atp_micros[place] = steps.atp_micros[source]
-            merged.balance_micros[place] = steps.balance_micros[source]
+            merged.day[span] = steps.day[source]
+            merged.atp_micros[span] = steps.atp_micros[source]
+            merged.balance_micros[span] = steps.balance_micros[source]
     return merged

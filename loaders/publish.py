@@ -8,13 +8,14 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import numpy as np
 import polars as pl
 
+from pricegrid.columnar.instants import us_of
 from pricegrid.erp.protocol import Extract
 from pricegrid.loaders.arguments import add_load_arguments as add_load_arguments  # noqa: PLC0414 -- who runs a load finds them here too
 from pricegrid.loaders.delta import DeltaBase
@@ -142,7 +143,7 @@ def load(
         report.previous_version = _previous(job.store)
         now = clock()
         compile_job = _compile_delta if job.delta else _compile_full
-        compiled = compile_job(job, functions, report, progress, _micros(now))
+        compiled = compile_job(job, functions, report, progress, us_of(now))
         report.gates = list(compiled.gates)
         refused = [gate for gate in compiled.gates if not gate.passed]
         report.forced = bool(refused) and job.force
@@ -150,7 +151,7 @@ def load(
         if job.check:
             if compiled.sides is not None:
                 with progress.phase("diff"):
-                    report.diff = diff(*compiled.sides, functions.tools, job.limits, _micros(now), DIFF_ROWS)
+                    report.diff = diff(*compiled.sides, functions.tools, job.limits, us_of(now), DIFF_ROWS)
         elif not report.refused:
             _publish(job, compiled, now, report, progress)
     report.finish(progress.seconds)
@@ -180,10 +181,6 @@ def _publish(
     if job.keep is not None:
         with progress.phase("prune"):
             report.pruned = prune(job.store, job.keep)
-
-
-def _micros(instant: datetime) -> int:
-    return int((instant - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
 
 
 def _previous(store: Path) -> str | None:

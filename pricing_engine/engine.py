@@ -7,18 +7,18 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from pricegrid.columnar.names import Names
+from pricegrid.columnar.tables import describe
 from pricegrid.pricing_engine.arrays.decode import Decoder
 from pricegrid.pricing_engine.arrays.matrix import (
     CUSTOMER_CURRENCY,
     ITEM_NAMES,
     NAME_TABLES,
-    Names,
     item_base_uom,
     matrix_from_arrays,
 )
 from pricegrid.pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.kernels.tables import describe
 from pricegrid.pricing_engine.model import (
     INT64_MAX,
     ExceptionPolicy,
@@ -123,7 +123,7 @@ class KernelTerms:
     """A snapshot and the exception policy as other kernels take them; valid as long as the engine is alive."""
 
     descriptor: NDArray[np.int64]
-    """`tables.describe` of the matrix."""
+    """`columnar.tables.describe` of the matrix."""
     currencies: NDArray[np.int64]
     """(currencies, 2) by ordinal: the minor unit in micros; the extended price above which a line is an exception."""
     flagged_customers: NDArray[np.int64]
@@ -159,7 +159,7 @@ class PriceEngine:
 
     @property
     def descriptor(self) -> NDArray[np.int64]:
-        """`tables.describe` of the matrix; valid as long as the engine is alive."""
+        """`columnar.tables.describe` of the matrix; valid as long as the engine is alive."""
         return self._descriptor
 
     def kernel_terms(self) -> KernelTerms:
@@ -308,11 +308,19 @@ class PriceEngine:
         answer[kn.ANSWER_CONVERTED] = resolution.converted
 
     def _flag_skus(self, ask: PriceAsk, answers: NDArray[np.int64]) -> None:
-        """The last of P13's reasons: an item flagged at run time."""
+        """Mark the items that the policy flags."""
         flagged = np.fromiter(map(self._policy.flagged_skus.__contains__, map(_text, ask.skus)), bool)
-        answered = np.isin(answers[:, kn.ANSWER_STATUS], _ANSWERED)
-        unmarked = answers[:, kn.ANSWER_EXCEPTION] == ExceptionReason.NONE
-        answers[flagged & answered & unmarked, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
+        mark_flagged(answers, flagged)
+
+
+def mark_flagged(answers: NDArray[np.int64], flagged: NDArray[np.bool_]) -> None:
+    """Mark the flagged lines that have an answer and no other reason, in place: FLAGGED is the last of them (P13).
+
+    `answers` (lines, 12) int64 as the kernel writes them, `flagged` (lines,).
+    """
+    answered = np.isin(answers[:, kn.ANSWER_STATUS], _ANSWERED)
+    unmarked = answers[:, kn.ANSWER_EXCEPTION] == ExceptionReason.NONE
+    answers[flagged & answered & unmarked, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
 
 
 def _text(name: bytes) -> str:
@@ -320,7 +328,7 @@ def _text(name: bytes) -> str:
 
 
 def _text_and_lines(ask: PriceAsk) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The lines as the kernel takes them: all names as one u8 array, and (n, 5) int64 that says where each is."""
+    """The lines as the kernel takes them: all names as one u8 array, and (n, 5) int64 with the offsets of each."""
     lines = np.empty((len(ask.skus), kn.LINE_SIZE), dtype=np.int64)
     lines[:, kn.LINE_QUANTITY] = ask.quantities_micros
     end = 0

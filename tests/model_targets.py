@@ -14,10 +14,11 @@ import numpy as np
 
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.live.positions import LiveWriter
-from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Source, day_date
+from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Source
 from pricegrid.atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure
 from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
 from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.columnar.instants import day_date
 from pricegrid.loaders.compile.positions import compile_positions
 from pricegrid.loaders.tables import TABLES
 from pricegrid.service.codec.events import encode_events

@@ -24,7 +24,7 @@ from pricegrid.atp.kernels.quote import (
 )
 from pricegrid.atp.model import AvailabilityStatus, CheckAsk, PromiseAsk
 from pricegrid.atp.rules.rows import Rows
-from pricegrid.pricing_engine.kernels.tables import describe
+from pricegrid.columnar.tables import describe
 from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.methods.quotes import promise_days
 from tests.atp_world import at, engine_of, line_columns, world

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pricegrid.atp.kernels.in_order_streams import PLAIN, ROW_END, ROW_SAYS, ROW_START
-from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.kernels.in_order_streams import FIGURE_ONLY, ROW_END, ROW_FORM, ROW_START
+from pricegrid.atp.live.in_order_streams import InOrderStreams
 from pricegrid.atp.live.positions import look
 from pricegrid.atp.model import INT64_MAX, INT64_MIN, MICROS, Source
 from pricegrid.atp.rules.events import SOURCE_OF, Event, EventBatch, Kind, Measure
@@ -38,7 +38,7 @@ def general_path() -> Iterator[None]:
     """No stream is an in-order one, and only the protobuf runtime decodes messages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_message, "scan_events", lambda _: None)
-        patch.setattr(PlainStreams, "take_over", lambda *_: False)
+        patch.setattr(InOrderStreams, "take_over", lambda *_: False)
         yield
 
 
@@ -246,7 +246,7 @@ def test_damaged_bytes_have_the_same_effect_on_both_paths(flips, cut, is_cut):
         assert standing(one) == standing(other)
     rows = scan_events(raw)
     for row in rows if rows is not None else ():
-        if row[ROW_SAYS] == PLAIN:
+        if row[ROW_FORM] == FIGURE_ONLY:
             frame = raw[row[ROW_START] : row[ROW_END]]
             try:
                 read = decode_events(frame)
@@ -275,11 +275,11 @@ def test_a_stream_with_a_gap_takes_the_general_path_until_it_is_closed(tmp_path)
     streams = place.live._pairs._in_order
 
     place.publish(event(1, 50))
-    assert streams.is_plain(0)
+    assert streams.is_in_order(0)
     place.publish(event(3, -1, Kind.DELTA))
-    assert not streams.is_plain(0)
+    assert not streams.is_in_order(0)
     place.publish(event(2, -1, Kind.DELTA))
-    assert streams.is_plain(0)
+    assert streams.is_in_order(0)
     assert place.free() == 48 - 3
 
 
@@ -319,4 +319,4 @@ def test_an_event_with_more_than_a_figure_takes_the_general_path(fields):
     """Such an event leaves the compiled path alone; the others of the message stay."""
     rows = scan_events(request(good(), good(**fields), good(source=2, measure=3)))
 
-    assert [row == PLAIN for row in rows[:, ROW_SAYS]] == [True, False, False]
+    assert [row == FIGURE_ONLY for row in rows[:, ROW_FORM]] == [True, False, False]

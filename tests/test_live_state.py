@@ -10,7 +10,7 @@ import pytest
 from pricegrid.atp.arrays.pair_rows import PairRows, decode_pair, image_of
 from pricegrid.atp.live.positions import look
 from pricegrid.atp.model import MICROS, AvailabilityStatus, Source
-from pricegrid.atp.rules.clearing import cleared
+from pricegrid.atp.rules.clearing import cleared_micros
 from pricegrid.atp.rules.events import SOURCE_OF, Event, EventBatch, EventStatus, Kind, Measure
 from pricegrid.atp.rules.reservations import (
     HeldReservation,
@@ -367,7 +367,7 @@ def test_what_was_taken_over_stays_so_when_nothing_reports_it_any_more():
     held = HeldReservation("R1", "K", "C1", ReservationStatus.CONFIRMED, (line,), 0, 1, "SO-1", 0)
 
     claims = claims_on(held, ("X", "MAIN"))
-    assert cleared([], claims) == {("R1", 0): q(20)}
+    assert cleared_micros([], claims) == {("R1", 0): q(20)}
 
 
 def test_figures_shown_alone_are_those_shown_with_all_lists(site):

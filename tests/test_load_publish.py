@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pricegrid.columnar.decimals import decimal_text
 from pricegrid.loaders.errors import DatasetError, LoadError
-from pricegrid.loaders.gates.gates import ENTRY_KEY, decimal_text, instant_text
+from pricegrid.loaders.gates.gates import ENTRY_KEY, edge_text
 from pricegrid.loaders.publish import LoadFunctions, add_load_arguments, run_load
 from pricegrid.loaders.store.commands import add_snapshots_arguments, run_snapshots
 from pricegrid.loaders.store.snapshot import current_version, list_snapshots, loader_lock, open_snapshot
@@ -403,4 +404,4 @@ def test_micros_are_shown_as_plain_decimals(micros: int, text: str) -> None:
     [(ALWAYS_US, None), (NEVER_US, None), (0, "1970-01-01T00:00:00Z"), (-1, "1969-12-31T23:59:59.999999Z")],
 )
 def test_instants_are_shown_in_utc(instant: int, text: str | None) -> None:
-    assert instant_text(instant) == text
+    assert edge_text(instant) == text

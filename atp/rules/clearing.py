@@ -1,9 +1,10 @@
-"""What the warehouse has taken over of the reservations of one order at one pair (A9): derived, never remembered.
+"""How much of the reservations of one order at one pair the allocations of the warehouse offset (A9).
 
-The allocations of an order line are laid end to end: `shipped` says how far the line has come, and allocated + shipped
-where it ends now. A reservation may be cleared by what lies between what had been shipped when it was made and the
-furthest end since. What clears one clears no other. A reservation without a line takes of the order as a whole, an
-allocation without a line serves any line.
+It is derived from the allocations and the reservations each time, never stored. The allocations of an order line are
+laid end to end: `shipped` is where the line begins now, allocated + shipped where it ends. A reservation may be cleared
+by what lies between what had been shipped when it was made and the furthest end since (the most ever allocated). What
+clears one clears no other. A reservation without a line consumes of the order as a whole, an allocation without a line
+serves any line.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,15 +26,15 @@ class Claim:
     order_line: str
     quantity_micros: int
     kept_micros: int
-    """What it was cleared by for good: it keeps that, whatever is said later."""
+    """What has cleared it for good: it keeps that, whatever comes later."""
     since: Mark
-    """The last that the warehouse had said when it was made."""
+    """The newest event of the warehouse when it was made."""
     made_us: int
     """When it was made."""
     named_us: int
     """When it named its order."""
     is_over: bool = False
-    """It takes no more."""
+    """No more of it is cleared."""
 
 
 @dataclass(slots=True)
@@ -42,38 +43,38 @@ class _Axis:
 
     used: list[tuple[int, int]] = field(default_factory=list)
 
-    def take(self, low: int, high: int, micros: int) -> int:
-        """Use up to so much of what is unused between two places, the lowest first; how much it was."""
-        found, place, left = [], low, micros
+    def consume(self, low: int, high: int, micros: int) -> int:
+        """Consume at most `micros` of what is unused in [low, high), the lowest first; returns how much it was."""
+        found, at, left = [], low, micros
         for start, end in [*self.used, (high, high)]:
-            size = min(left, min(start, high) - place)
+            size = min(left, min(start, high) - at)
             if size > 0:
-                found.append((place, place + size))
+                found.append((at, at + size))
                 left -= size
-            place = max(place, end)
+            at = max(at, end)
         self.used = sorted([*self.used, *found])
         return micros - left
 
     def unused(self, low: int, high: int) -> int:
-        """How much is unused between two places."""
-        taken = sum(max(0, min(end, high) - max(start, low)) for start, end in self.used)
-        return max(0, high - low) - taken
+        """How much is unused in [low, high)."""
+        consumed = sum(max(0, min(end, high) - max(start, low)) for start, end in self.used)
+        return max(0, high - low) - consumed
 
 
-def cleared(points: Sequence[Point], claims: Iterable[Claim]) -> dict[Key, int]:
+def cleared_micros(points: Sequence[Point], claims: Iterable[Claim]) -> dict[Key, int]:
     """How much of each claim is cleared, in micros: a function of the allocations, by sequence, and the claims.
 
-    What is kept comes first; then who names a line of the order, since others may take of any; then who named the
-    order first. The result never depends on the order in which events or claims came.
+    What is kept comes first; then claims on a line of the order, since others may consume of any; then the one that
+    named the order first. The result never depends on the order in which events or claims came.
     """
     wanted = sorted(claims, key=lambda claim: (claim.named_us, claim.made_us, claim.key))
     book = _Book(points)
     found = {claim.key: claim.kept_micros for claim in wanted}
     for claim in wanted:
-        book.take(claim, claim.kept_micros)
+        book.consume(claim, claim.kept_micros)
     for claim in sorted(wanted, key=lambda claim: not claim.order_line):
         if not claim.is_over and claim.quantity_micros > claim.kept_micros:
-            found[claim.key] += book.take(claim, claim.quantity_micros - claim.kept_micros)
+            found[claim.key] += book.consume(claim, claim.quantity_micros - claim.kept_micros)
     return found
 
 
@@ -83,27 +84,27 @@ class _Book:
         self._lines = sorted({line for point in points for line in (*point.allocated, *point.shipped)})
         self._axes: dict[str | None, _Axis] = {line: _Axis() for line in (*self._lines, _WHOLE)}
 
-    def take(self, claim: Claim, micros: int) -> int:
-        """Clear up to so much of a claim; how much it was."""
+    def consume(self, claim: Claim, micros: int) -> int:
+        """Clear at most `micros` of a claim; returns how much it was."""
         if micros <= 0:
             return 0
         start = self._start(claim)
         whole = self._range(start, _WHOLE)
         if not claim.order_line:
-            taken = left = self._axes[_WHOLE].take(*whole, micros)
+            consumed = left = self._axes[_WHOLE].consume(*whole, micros)
             for line in self._lines:
-                left -= self._axes[line].take(*self._range(start, line), left)
-            return taken
-        taken = 0
+                left -= self._axes[line].consume(*self._range(start, line), left)
+            return consumed
+        consumed = 0
         if claim.order_line in self._axes:
-            taken = self._axes[claim.order_line].take(*self._range(start, claim.order_line), micros)
-            self._axes[_WHOLE].take(*whole, taken)
+            consumed = self._axes[claim.order_line].consume(*self._range(start, claim.order_line), micros)
+            self._axes[_WHOLE].consume(*whole, consumed)
         if "" in self._axes:
-            most = min(micros - taken, self._axes[_WHOLE].unused(*whole))
-            more = self._axes[""].take(*self._range(start, ""), most)
-            self._axes[_WHOLE].take(*whole, more)
-            taken += more
-        return taken
+            most = min(micros - consumed, self._axes[_WHOLE].unused(*whole))
+            more = self._axes[""].consume(*self._range(start, ""), most)
+            self._axes[_WHOLE].consume(*whole, more)
+            consumed += more
+        return consumed
 
     def _start(self, claim: Claim) -> int:
         """The last point that was there when the claim was made; -1: none was."""
@@ -120,8 +121,11 @@ class _Book:
 
 
 def _was_there(point: Point, claim: Claim) -> bool:
-    """Whether it was so when the claim was made. What it could know of no numbering, since the reset came later, is
-    told by the instants: shipped before, it clears nothing of it, whenever the reset comes."""
+    """Whether this point was there when the claim was made.
+
+    If the reset of its numbering came later, the mark of the claim could not know that numbering; then the instants
+    decide: shipped before, it clears nothing of the claim, whenever the reset comes.
+    """
     if point.as_of_us is not None:
         return point.as_of_us <= claim.made_us
     return point.mark <= claim.since or (point.mark[0] > claim.since[0] and point.at_us <= claim.made_us)

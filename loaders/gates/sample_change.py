@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from pricegrid.loaders.gates.gates import decimal_text
+from pricegrid.columnar.decimals import decimal_text
 
 EXAMPLES_MAX: Final = 3
 _OK: Final = "OK"

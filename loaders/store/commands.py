@@ -5,10 +5,11 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
+from pricegrid.columnar.instants import us_of
 from pricegrid.loaders.arguments import ROWS_SHOWN
 from pricegrid.loaders.arguments import add_snapshots_arguments as add_snapshots_arguments  # noqa: PLC0414 -- as before
 from pricegrid.loaders.errors import LoadError
@@ -26,7 +27,6 @@ from pricegrid.loaders.store.snapshot import (
 )
 
 _CURRENT = "current"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def snapshots_list(store: Path) -> list[dict[str, object]]:
@@ -71,7 +71,7 @@ def run_snapshots(
             answer: object = snapshots_list(args.store)
         elif args.action == "diff":
             tools = default_functions().tools if tools is None else tools
-            as_of_us = int((clock() - _EPOCH) / timedelta(microseconds=1))
+            as_of_us = us_of(clock())
             answer = snapshots_diff(args.store, args.old, args.new, tools, as_of_us, args.rows)
         elif args.action == "prune":
             answer = snapshots_prune(args.store, args.keep)

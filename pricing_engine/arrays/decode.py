@@ -1,6 +1,6 @@
-"""From a snapshot's arrays back to plain rows: the part of a dataset that one customer and one item need.
+"""From a snapshot's arrays back to rows: the part of a dataset that one customer and one item need.
 
-The explanation and the exact resolver read the same arrays as the kernel, so what they say is what the snapshot says.
+The explanation and the reference read the same arrays as the kernel, so all of them answer from the snapshot alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from pricegrid.columnar.names import Names
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.entries import (
     find_cell,
@@ -49,7 +50,7 @@ from pricegrid.pricing_engine.model import (
 class Decoder:
     """Reads rows out of a `Matrix` and its name tables."""
 
-    def __init__(self, matrix: mx.Matrix, names: Mapping[str, mx.Names]) -> None:
+    def __init__(self, matrix: mx.Matrix, names: Mapping[str, Names]) -> None:
         self._m = matrix
         self._names = names
         self._full_load = int(full_load_entries(matrix))
@@ -59,7 +60,7 @@ class Decoder:
         }
 
     def layer_ordinal(self, name: str) -> int:
-        """A layer's place in the order of search."""
+        """A layer's index in the order of search."""
         return self._layers[name].rank
 
     def price_data(self, customer_id: str, sku: str) -> PriceData:
@@ -257,10 +258,10 @@ class Decoder:
     def entry_id(self, ordinal: int) -> str:
         """An entry's id by its ordinal, '' if the dataset gave none."""
         if ordinal < self._full_load:
-            names, place = self._names["entry_id"], ordinal
+            names, index = self._names["entry_id"], ordinal
         else:
-            names, place = self._names["delta_entry_id"], ordinal - self._full_load
-        return names[place] if place < len(names) else ""
+            names, index = self._names["delta_entry_id"], ordinal - self._full_load
+        return names[index] if index < len(names) else ""
 
     def _costs(self, sku: str, start: int, end: int) -> Iterator[Cost]:
         for branch, valid_from, cost, currency in self._m.costs[start:end].tolist():

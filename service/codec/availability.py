@@ -21,8 +21,8 @@ from pricegrid.atp.model import (
     Source,
     Steps,
     SupplyPolicy,
-    day_date,
 )
+from pricegrid.columnar.instants import day_date
 from pricegrid.service.codec.request import (
     LineColumns,
     as_of,

@@ -22,9 +22,10 @@ from pricegrid.atp.kernels.quote import (
     NO_DAY,
 )
 from pricegrid.atp.model import NO_INSTANT
+from pricegrid.columnar.tables import fetch, load_word, store_word, table_of
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.kernels.entries import full_load_entries
-from pricegrid.pricing_engine.kernels.tables import fetch, load_word, matrix_of, store_word, table_of
+from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus
 from pricegrid.service.codec.scan_kernel import BUFFER_FULL, FIXED64, TEXT, VARINT
 

@@ -7,7 +7,7 @@ The scanner accepts only the canonical form that clients send: fields in ascendi
 numbers in their shortest form, names in ASCII without outer blanks, all within the limits. For anything else it returns
 NEEDS_RUNTIME and the protobuf runtime decodes the request, so the scanner never decides alone what is valid.
 
-The functions work on tables (`pricing_engine.kernels.tables`), which check no bounds, and on numpy arrays, whose bounds
+The functions work on tables (`columnar.tables`), which check no bounds, and on numpy arrays, whose bounds
 numba can check in tests.
 """
 

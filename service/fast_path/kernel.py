@@ -17,7 +17,6 @@ import numpy as np
 from numba import carray, njit  # type: ignore[attr-defined]
 
 from pricegrid.atp.arrays.positions import Tables
-from pricegrid.atp.kernels.jit import pointer
 from pricegrid.atp.kernels.quote import (
     ASKED_DENOMINATOR,
     ASKED_IS_UNIT,
@@ -32,10 +31,12 @@ from pricegrid.atp.kernels.quote import (
     quote_lines,
 )
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, AvailabilityStatus
+from pricegrid.columnar.jit import pointer
+from pricegrid.columnar.names import find_name, find_sorted_name, name_key
+from pricegrid.columnar.tables import table_of
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.kernels.strings import find_name, find_sorted_name, name_key
-from pricegrid.pricing_engine.kernels.tables import matrix_of, table_of
+from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
 from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
 from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
 from pricegrid.service.codec.scan_kernel import (

@@ -16,10 +16,10 @@ from pricegrid.atp.arrays.positions import Tables
 from pricegrid.atp.arrays.quote_window import QuoteWindow, quote_window
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.kernels.quote import ASKED_SIZE, FREE_SIZE, FREE_STATUS
+from pricegrid.columnar.tables import describe
 from pricegrid.erp.operator_flags import NO_FLAGS, Flag, FlagSet
 from pricegrid.pricing_engine.engine import KernelTerms, PriceEngine
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.kernels.tables import describe
 from pricegrid.service.codec import scan_kernel as scan
 from pricegrid.service.codec.request import branch_names
 from pricegrid.service.errors import RequestRefusedError

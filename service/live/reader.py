@@ -58,7 +58,7 @@ class LiveReader:
         doubt = np.ones(1, dtype=np.int64)
         word = doubt.view()
         word.flags.writeable = False
-        positions.follow(NOTHING_LIVE._replace(live_doubt=word))
+        positions.attach(NOTHING_LIVE._replace(live_doubt=word))
         self._current = _as_memoryview(NOTHING_LIVE.live_head), _as_memoryview(doubt)
 
     def __call__(self) -> bool:
@@ -115,7 +115,7 @@ class LiveReader:
         before = self._current[1]
         head = _as_memoryview(live.live_head)
         # In doubt until `refresh` has proven them.
-        self._positions.follow(live)
+        self._positions.attach(live)
         self._current = head, _as_memoryview(doubt)
         before[0] = 1
         self._name = name

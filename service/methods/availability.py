@@ -137,7 +137,7 @@ def _origins(engine: AvailabilityEngine, ship_to: bytes) -> Sequence[bytes]:
     positions = engine.positions
     if not ship_to:
         return positions.branches.all()
-    destination = int(positions.destinations.find([ship_to])[0])
+    destination = int(positions.destinations.find_all([ship_to])[0])
     lanes = positions.span("lane_start", destination) if destination >= 0 else ()
     return list(
         dict.fromkeys(positions.branches.name(positions.integer("lane_from", lane)) for lane in lanes)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pricegrid.columnar.names import Names
 from pricegrid.loaders.errors import NoSnapshotError, SnapshotError
 from pricegrid.loaders.store.snapshot import Snapshot, open_snapshot
-from pricegrid.pricing_engine.arrays.matrix import CUSTOMER_BRANCH, Names
+from pricegrid.pricing_engine.arrays.matrix import CUSTOMER_BRANCH
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import created_at_us

@@ -113,7 +113,7 @@ def _load(words: Any, index: int) -> int:
 
 _OPERATIONS: Final[Mapping[tuple[str, str], Callable[..., Any]]] = MappingProxyType(
     {
-        ("pricegrid.pricing_engine.kernels.bits", "_count_ones"): _count_ones,
+        ("pricegrid.columnar.bits", "_count_ones"): _count_ones,
         ("pricegrid.atp.kernels.atomic", "_load"): _load,
         ("pricegrid.atp.kernels.atomic", "_fence"): lambda: None,
     }

@@ -31,8 +31,8 @@ SHIPPED_VARIABLE: Final = "PRICEGRID_SHIPPED_KERNELS"
 LOCATOR: Final = "pricegrid.service.process.kernel_locator.PackageLocator"
 MADE_FOR: Final = "made-for.json"
 """In a folder of kernels: what they were compiled for."""
-_PACKAGES: Final = ("atp", "loaders", "pricing_engine", "service")
-_COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from pricegrid\.atp\.kernels\.jit", re.MULTILINE)
+_PACKAGES: Final = ("atp", "columnar", "loaders", "pricing_engine", "service")
+_COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from pricegrid\.columnar\.jit", re.MULTILINE)
 _NOT_COMPILED: Final = {"pricegrid.service.process.kernel_locator"}
 _TUPLE: Final = re.compile(rb"^class \w+\(NamedTuple", re.MULTILINE)
 _TUPLES_IN: Final = ("atp", "pricing_engine")
