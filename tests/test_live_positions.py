@@ -126,7 +126,7 @@ def killed_after(stores: int, arrays: LiveArrays, calls: list[Call]) -> tuple[Li
     with pytest.MonkeyPatch.context() as plain:  # as Python runs it, store by store
         for name in (
             "_size_class",
-            "_take_block",
+            "_allocate_block",
             "_free_block",
             "free_old_block",
             "_block_words",

@@ -165,7 +165,7 @@ def _columns(messages: Sequence[v1.InventoryEvent]) -> EventBatch:
 
 
 def _optional(message: v1.InventoryEvent, field: Literal["shipped_micros", "confidence_micros"]) -> int:
-    """A figure that must not be negative: UNSAID if it is not set, INT64_MIN if it is negative."""
+    """A figure that must not be negative: UNSET if it is not set, INT64_MIN if it is negative."""
     if not message.HasField(field):
         return UNSET
     micros: int = getattr(message, field)
