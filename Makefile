@@ -29,7 +29,7 @@ wheel: $(STAMP) ## source distribution and wheels in dist/, one of them with com
 
 ##@ Change it
 
-test-fast: $(STAMP) ## the tests without servers, Redis and Tryton, with fewer random cases; under a minute once kernels are compiled
+test-fast: $(STAMP) ## the tests without servers, Redis and Tryton, with fewer random cases; about a minute once kernels are compiled
 	PRICEGRID_HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(FAST)"
 
 test: $(STAMP) $(TRYTON) ## all tests

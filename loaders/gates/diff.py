@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from pricegrid.loaders.gates.gates import compare, decimal_text, instant_text
+from pricegrid.loaders.gates.gates import compare, instant_text
 from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.gates.running import Side, Tools, compare_sample, why_not_asked
 from pricegrid.loaders.gates.sample_change import example_text
 from pricegrid.loaders.store.kept import ENTRIES, row_key
 from pricegrid.loaders.tables import TABLES
+from pricegrid.pricing_engine.rules.explain import decimal_text
 
 EXAMPLES_MAX: Final = 3
 """Rows of each kind of change that are shown of a table."""

@@ -15,6 +15,7 @@ import polars as pl
 from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.validate.tables import TableCounts
 from pricegrid.pricing_engine.model import ALWAYS_US, MICROS, NEVER_US
+from pricegrid.pricing_engine.rules.explain import decimal_text
 
 ENTRY_KEY: Final = (
     "book_id",
@@ -149,13 +150,6 @@ def _shown(kind: str, frame: pl.DataFrame, rows_max: int) -> list[dict[str, obje
             }
         )
     return rows
-
-
-def decimal_text(micros: int) -> str:
-    """10^-6 as a plain decimal without trailing zeros."""
-    whole, rest = divmod(abs(micros), MICROS)
-    fraction = f".{rest:06d}".rstrip("0") if rest else ""
-    return f"{'-' if micros < 0 else ''}{whole}{fraction}"
 
 
 def instant_text(instant_us: int) -> str | None:

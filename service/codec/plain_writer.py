@@ -15,7 +15,7 @@ from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceS
 if TYPE_CHECKING:
     from pricegrid.service.codec.quotes import QuoteAvailability
 
-_OFFSET = 1  # the wire's zero is UNSPECIFIED
+_OFFSET = 1  # 0 is UNSPECIFIED in the proto
 
 
 def quote_results(

@@ -44,8 +44,7 @@ def warm_prices(loaded: LoadedSnapshot) -> None:
 
     An explanation reads the arrays by kernels of its own: that of any item whose price is looked for will do.
     """
-    currency = next(iter(loaded.engine.currencies()), "XXX")
-    engine, sku = loaded.engine, loaded.engine.a_sku()
+    currency, engine, sku = _any_currency(loaded), loaded.engine, loaded.engine.a_sku()
     for text in (b"?", sku.encode()):
         ask = PriceAsk("", currency, "", 0, [text], _ONE, _NO_UOM)
         with contextlib.suppress(PricingError):
@@ -60,13 +59,17 @@ def warm_fast_path(loaded: LoadedSnapshot) -> None:
     """A simple quote from its bytes to its answer's."""
     if loaded.fast_path is not None:
         line = v1.PriceLine(sku="?", quantity_micros=MICROS)
-        currency = next(iter(loaded.engine.currencies()), "XXX")
         branches = []
         if loaded.availability is not None and _has_branches(loaded):
             branches = [loaded.availability.branch(0)]
-        quote = v1.QuoteLinesRequest(lines=[line], currency=currency, branches=branches)
+        quote = v1.QuoteLinesRequest(lines=[line], currency=_any_currency(loaded), branches=branches)
         loaded.fast_path.answer(quote.SerializeToString(), QUOTE, loaded.created_at_us, "")
         decode_quote_lines(quote.SerializeToString())
+
+
+def _any_currency(loaded: LoadedSnapshot) -> str:
+    """Of a book; any code where there is none."""
+    return next(iter(loaded.engine.currencies()), "XXX")
 
 
 def warm_availability(loaded: LoadedSnapshot) -> None:
