@@ -3,8 +3,8 @@ and what leaves int64 on the way are answered by the reference."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pricegrid.atp.arrays.parts import merge_parts, no_parts
 from pricegrid.atp.arrays.positions import Positions
 from pricegrid.atp.arrays.windows import Windows
 from pricegrid.atp.kernels import availability as kernel
+from pricegrid.atp.kernels.balance import OK, RECHECK, Supply
 from pricegrid.atp.lines import Lines
 from pricegrid.atp.model import (
     INT64_MAX,
@@ -47,8 +48,7 @@ REFERENCE_PAIRS_MAX: Final = 1_000
 class AvailabilityEngine:
     """Answers over one snapshot's arrays. Threads may share it; it keeps nothing of a question but day windows.
 
-    With `by_reference` the reference answers every pair: the same answers, for a few pairs without compiled kernels; no
-    step functions then.
+    With `by_reference` the reference answers every pair: the same answers, for a few pairs without compiled kernels.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]], *, by_reference: bool = False) -> None:
@@ -80,7 +80,13 @@ class AvailabilityEngine:
 
     def check(self, ask: CheckAsk) -> CheckAnswers:
         """How much of each line is free at each branch (A2)."""
-        lines = self._resolve(ask)
+        lines = self.resolve(ask)
+        found = self.check_lines(ask, lines)
+        terms = self._terms(ask, lines)
+        return with_check_limits(found, ask, terms, self.check) if terms.is_bound.any() else found
+
+    def check_lines(self, ask: CheckAsk, lines: Lines) -> CheckAnswers:
+        """As `check`, of lines that are resolved, and without limits."""
         branches = self.branches(ask.branches)
         excluded = reservation_number(ask.exclude_reservation)
         supply = self.windows.supply(branches, ask.as_of_us, ask.supply, excluded)
@@ -91,7 +97,9 @@ class AvailabilityEngine:
         fresh = np.full((results, 3), Freshness.UNKNOWN, dtype=np.uint8)
         as_of = np.full((results, 3), NO_INSTANT, dtype=np.int64)
         if self._by_reference:
-            status[status == AvailabilityStatus.OK] = kernel.RECHECK
+            is_known = np.tile(supply.branch >= 0, len(lines.item))
+            asked_for = status == AvailabilityStatus.OK
+            status[asked_for] = np.where(is_known[asked_for], RECHECK, AvailabilityStatus.UNKNOWN_BRANCH)
         else:
             kernel.check_lines(
                 self.positions.tables,
@@ -106,14 +114,14 @@ class AvailabilityEngine:
                 fresh,
                 as_of,
             )
-        steps, again = None, status == kernel.RECHECK
+        steps, again = None, status == RECHECK
         if ask.projected:
             again |= np.repeat(self._has_slow_steps(ask, lines), len(branches)) & (
                 status == AvailabilityStatus.OK
             )
             wanted = ~again & (status == AvailabilityStatus.OK)
             steps = self._project(supply, lines, wanted, status, atp, dropped, fresh, as_of)
-            again |= status == kernel.RECHECK
+            again |= status == RECHECK
         answers = self._check_again(ask, again, lines, branches)
         for at, answer in answers.items():
             status[at] = answer.status
@@ -123,7 +131,7 @@ class AvailabilityEngine:
         ok = status == AvailabilityStatus.OK
         available = np.where(ok, np.maximum(atp, 0), 0)
         asked = np.repeat(np.asarray(ask.quantities_micros, dtype=np.int64), len(branches))
-        found = CheckAnswers(
+        return CheckAnswers(
             branches=supply.branch,
             status=status,
             atp_micros=atp,
@@ -135,42 +143,41 @@ class AvailabilityEngine:
             total_available_micros=_saturating_sums(available, len(lines.item), len(branches)),
             projected=_insert_steps(steps, answers) if steps is not None and answers else steps,
         )
-        terms = self._terms(ask, lines)
-        return with_check_limits(found, ask, terms, self.check) if terms.is_bound.any() else found
 
     def promise(self, ask: PromiseAsk) -> PromiseAnswers:
         """When, from where and how much of each line can be shipped (A7)."""
-        lines, origins = self._resolve(ask), self._origins(ask)
+        lines = self.resolve(ask)
+        answers = self.promise_lines(ask, lines)
+        terms = self._terms(ask, lines, ask.policy.minimum_shipment_micros)
+        if not terms.is_bound.any():
+            return answers
+        names = [self.positions.branches.name(branch) for branch in self._origins(ask)]
+        return with_promise_limits(answers, ask, names, terms, self.check)
+
+    def promise_lines(self, ask: PromiseAsk, lines: Lines) -> PromiseAnswers:
+        """As `promise`, of lines that are resolved, and without limits."""
+        origins = self._origins(ask)
         if not origins or -1 in origins:
             lines.status[lines.status == AvailabilityStatus.OK] = AvailabilityStatus.UNKNOWN_BRANCH
         if self._orders is None:
             answers = self._nothing_promised(ask, lines)
         else:
             answers = self._orders.promise(ask, lines, origins)
-        again = np.flatnonzero(answers.status == kernel.RECHECK)
+        again = np.flatnonzero(answers.status == RECHECK)
         if not len(again):
-            return self._limited(answers, ask, lines, origins)
+            return answers
         if ask.policy.ship_complete:
             again = np.arange(len(answers.status))  # a line at fault keeps all others from being complete
         found = self._promise_again(ask, again, lines, tuple(origins))
-        return self._limited(merge_parts(answers, found, self.ordinals), ask, lines, origins)
+        return merge_parts(answers, found, self.ordinals)
 
     def _nothing_promised(self, ask: PromiseAsk, lines: Lines) -> PromiseAnswers:
         """Answers in which the reference has yet to promise whatever can be."""
         status = lines.status.copy()
         asked = np.asarray(ask.quantities_micros, dtype=np.int64)
         requested = np.where(status == AvailabilityStatus.INVALID_QUANTITY, 0, asked)
-        status[status == AvailabilityStatus.OK] = kernel.RECHECK
+        status[status == AvailabilityStatus.OK] = RECHECK
         return no_parts(status, requested, requested.copy())
-
-    def _limited(
-        self, answers: PromiseAnswers, ask: PromiseAsk, lines: Lines, origins: Iterable[int]
-    ) -> PromiseAnswers:
-        terms = self._terms(ask, lines, ask.policy.minimum_shipment_micros)
-        if not terms.is_bound.any():
-            return answers
-        names = [self.positions.branches.name(branch) for branch in origins]
-        return with_promise_limits(answers, ask, names, terms, self.check)
 
     def _terms(self, ask: CheckAsk | PromiseAsk, lines: Lines, minimum_micros: int = 0) -> Terms:
         """What each line may be promised in."""
@@ -181,9 +188,8 @@ class AvailabilityEngine:
         columns = (lines.numerator, lines.denominator, lines.is_unit_asked, multiple)
         return Terms(quantities, *columns, minimum_micros)
 
-    def whole_limits(self, ask: CheckAsk | PromiseAsk) -> list[Limit]:
+    def whole_limits(self, ask: CheckAsk | PromiseAsk, lines: Lines) -> list[Limit]:
         """Why the quantity of each line can never be promised in full: it is not made of whole units or multiples."""
-        lines = self._resolve(ask)
         terms = self._terms(ask, lines)
         bound = terms.is_bound.tolist()
         return [whole_limit(terms.line(at)) if bound[at] else Limit.NONE for at in range(len(bound))]
@@ -207,20 +213,22 @@ class AvailabilityEngine:
     def free_from(
         self, item: int, branch: int, as_of_us: int, first_day: int, exclude_reservation: str = ""
     ) -> tuple[int, int, int]:
-        """(code as `kernel.walk` has it, micros, day) of what can be held of a base item from a local day on, which is
-        today if it is over; may be negative."""
+        """(code of `project_balance`, micros, day) of what can be held of a base item from a local day on.
+
+        A day that is over counts as today. The micros may be negative.
+        """
         excluded = reservation_number(exclude_reservation)
         supply = self.windows.supply((branch,), as_of_us, USUAL_SUPPLY, excluded)
         today = int(supply.today[0])
         day = max(today, first_day)
         if day >= today + supply.horizon_days:
-            return kernel.OK, 0, day
+            return OK, 0, day
         code, micros = kernel.free_from(self.positions.tables, supply, item, day - today)
         return code, micros, day
 
     def find_item(self, sku: str) -> int:
         """The ordinal of a SKU, -1 if it is none."""
-        return int(self.positions.skus.find([sku.encode(errors="surrogateescape")])[0])
+        return int(self.positions.skus.find_all([sku.encode(errors="surrogateescape")])[0])
 
     def ordinals(self, sku: str, branch: str) -> tuple[int, int]:
         """The ordinals of an item and a branch, -1 for what does not exist."""
@@ -242,9 +250,9 @@ class AvailabilityEngine:
     def _hidden(self, ask: CheckAsk | PromiseAsk) -> dict[str, bool]:
         return {_text(sku): ask.service_desk for sku in ask.hidden_skus}
 
-    def _resolve(self, ask: CheckAsk | PromiseAsk) -> Lines:
+    def resolve(self, ask: CheckAsk | PromiseAsk) -> Lines:
         """Find items and units; the line's own faults in order of precedence."""
-        item = self.positions.skus.find(ask.skus)
+        item = self.positions.skus.find_all(ask.skus)
         count = len(item)
         numerator, denominator = np.ones(count, dtype=np.int64), np.ones(count, dtype=np.int64)
         is_unit_asked = np.zeros(count, dtype=np.bool_)
@@ -261,7 +269,7 @@ class AvailabilityEngine:
             shown_as = (
                 AvailabilityStatus.NOT_ENTITLED if ask.service_desk else AvailabilityStatus.UNKNOWN_ITEM
             )
-            hidden = np.isin(item, self.positions.skus.find(sorted(ask.hidden_skus)))
+            hidden = np.isin(item, self.positions.skus.find_all(sorted(ask.hidden_skus)))
             status[hidden & (item >= 0)] = shown_as
         status[np.asarray(ask.quantities_micros) <= 0] = AvailabilityStatus.INVALID_QUANTITY
         return Lines(status, item, numerator, denominator, is_unit_asked)
@@ -290,13 +298,21 @@ class AvailabilityEngine:
             found.setdefault(branch, self.positions.integer("lane_transit_days", lane))
         return found
 
+    def drawn_on(self, items: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The base items that items are made of: the components of a kit, any other item itself."""
+        tables, kits = self.positions.tables, self._is_kit(items)
+        spans = (slice(tables.kit_start[kit], tables.kit_start[kit + 1]) for kit in np.unique(items[kits]))
+        return np.concatenate(
+            [items[~kits].astype(np.int32), *(tables.kit_component[span] for span in spans)]
+        )
+
     # ---- availability
 
     def _has_slow_steps(self, ask: CheckAsk, lines: Lines) -> NDArray[np.bool_]:
-        """Lines whose step functions only the reference can tell."""
+        """Lines whose step functions only the reference can work out."""
         return lines.is_unit_asked | self._is_kit(lines.item) | (ask.supply.look_ahead_days is not None)
 
-    def _is_kit(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
+    def _is_kit(self, items: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         start = self.positions.tables.kit_start
         is_kit = np.zeros(len(items), dtype=np.bool_)
         known = items >= 0
@@ -322,7 +338,7 @@ class AvailabilityEngine:
 
     def _project(
         self,
-        supply: kernel.Supply,
+        supply: Supply,
         lines: Lines,
         wanted: NDArray[np.bool_],
         status: NDArray[np.uint8],
@@ -331,13 +347,15 @@ class AvailabilityEngine:
         fresh: NDArray[np.uint8],
         as_of: NDArray[np.int64],
     ) -> Steps:
-        """The kernel's step functions; the figures and ages of these results are told anew, of the same states."""
+        """The kernel's step functions; figures and freshness of these results are written again, of the same states."""
         tables, results = self.positions.tables, len(wanted)
+        if self._by_reference:  # nothing is wanted of kernels
+            return Steps(np.zeros(results + 1, np.int64), np.empty(0, np.int32), *np.empty((2, 0), np.int64))
         room = int(kernel.step_room(tables, supply.branch, lines.item).sum())
         start, day = np.zeros(results + 1, dtype=np.int64), np.empty(room, dtype=np.int32)
         atp, balance = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-        told = (status, now_atp, dropped, fresh, as_of)
-        end = kernel.project_lines(tables, supply, lines.item, wanted, *told, start, day, atp, balance)
+        rewritten = (status, now_atp, dropped, fresh, as_of)
+        end = kernel.project_lines(tables, supply, lines.item, wanted, *rewritten, start, day, atp, balance)
         return Steps(start, day[:end], atp[:end], balance[:end])
 
     # ---- promises
@@ -400,7 +418,7 @@ def _saturating_sums(available: NDArray[np.int64], lines: int, branches: int) ->
 
 
 def _insert_steps(steps: Steps, answers: Mapping[int, PairAvailability]) -> Steps:
-    """Put the reference's step functions in the places of their results."""
+    """Put the reference's step functions in place of those results."""
     counts = np.diff(steps.start)
     for at, answer in answers.items():
         counts[at] = len(answer.projected)
@@ -414,15 +432,15 @@ def _insert_steps(steps: Steps, answers: Mapping[int, PairAvailability]) -> Step
         np.empty(total, dtype=np.int64),
     )
     for at in range(len(counts)):
-        place = slice(int(start[at]), int(start[at + 1]))
+        span = slice(int(start[at]), int(start[at + 1]))
         if at in answers:
             found = answers[at].projected
-            merged.day[place] = [step.day for step in found]
-            merged.atp_micros[place] = [step.atp_micros for step in found]
-            merged.balance_micros[place] = [step.balance_micros for step in found]
+            merged.day[span] = [step.day for step in found]
+            merged.atp_micros[span] = [step.atp_micros for step in found]
+            merged.balance_micros[span] = [step.balance_micros for step in found]
         else:
             source = slice(int(steps.start[at]), int(steps.start[at + 1]))
-            merged.day[place] = steps.day[source]
-            merged.atp_micros[place] = steps.atp_micros[source]
-            merged.balance_micros[place] = steps.balance_micros[source]
+            merged.day[span] = steps.day[source]
+            merged.atp_micros[span] = steps.atp_micros[source]
+            merged.balance_micros[span] = steps.balance_micros[source]
     return merged

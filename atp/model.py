@@ -25,7 +25,6 @@ NO_INSTANT: Final = INT64_MIN
 AS_OF_MIN_US: Final = 0
 AS_OF_MAX_US: Final = 221_845_392_000_000_000
 """1970 to 9000: every question about an instant outside is refused."""
-EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
 class AvailabilityStatus(IntEnum):
@@ -248,9 +247,9 @@ class PromiseAnswers:
     requested_micros: NDArray[np.int64]
     shortage_micros: NDArray[np.int64]
     dropped_receipts: NDArray[np.int32]
-    """Receipts too late to count (A3), over every pair the line looked at."""
+    """Receipts too late to count (A3), over every pair that the line reads."""
     freshness: NDArray[np.uint8]
-    """(lines, 3) by `Source`: the worst over every pair the line looked at (A11)."""
+    """(lines, 3) by `Source`: the worst over every pair that the line reads (A11)."""
     source_as_of_us: NDArray[np.int64]
     """(lines, 3) by `Source`: the oldest of them; NO_INSTANT where unknown."""
     part_start: NDArray[np.int64]
@@ -310,13 +309,3 @@ class LinePromise:
     dropped_receipts: int = 0
     freshness: tuple[Freshness, Freshness, Freshness] = (Freshness.UNKNOWN,) * 3
     source_as_of_us: tuple[int, int, int] = (NO_INSTANT,) * 3
-
-
-def day_number(day: date) -> int:
-    """Days since 1970-01-01."""
-    return day.toordinal() - EPOCH_ORDINAL
-
-
-def day_date(day: int) -> date:
-    """The calendar date of a day number."""
-    return date.fromordinal(day + EPOCH_ORDINAL)

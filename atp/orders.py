@@ -14,9 +14,18 @@ from pricegrid.atp.arrays.parts import add_parts, no_parts
 from pricegrid.atp.arrays.positions import Positions
 from pricegrid.atp.arrays.windows import Windows
 from pricegrid.atp.kernels import availability as kernel
-from pricegrid.atp.kernels.ledger import empty_ledger, lay_out_pairs, nothing_taken
-from pricegrid.atp.kernels.offers import Ages, Offers, judge_lines, open_kits
-from pricegrid.atp.kernels.promise import FULL, Desk, Parts, Picks, Rules, promise_complete, promise_lines
+from pricegrid.atp.kernels.balance import RECHECK
+from pricegrid.atp.kernels.ledger import empty_ledger, lay_out_pairs, nothing_consumed
+from pricegrid.atp.kernels.offers import LineFreshness, Offers, open_kits, resolve_lines
+from pricegrid.atp.kernels.promise import (
+    FULL,
+    Parts,
+    Picks,
+    Rules,
+    Workspace,
+    promise_complete,
+    promise_lines,
+)
 from pricegrid.atp.kernels.sourcing import LABELS_MAX, TOO_COMPLEX, Plan, Slots, day_room
 from pricegrid.atp.lines import Lines
 from pricegrid.atp.model import AvailabilityStatus, PromiseAnswers, PromiseAsk, TooComplexError
@@ -24,7 +33,7 @@ from pricegrid.atp.model import AvailabilityStatus, PromiseAnswers, PromiseAsk, 
 PROMISE_PAIRS_MAX: Final = 250_000
 """Branches times what the lines may draw on: each item, substitute, or component of a kit in their place."""
 EFFORT_MAX: Final = 200_000_000
-"""Steps of one request: one of them is a day looked at, or two choices compared; about a second in all."""
+"""Steps of one request: one is a day that is read, or two choices compared; about a second in all."""
 
 Factor = Callable[[int, bytes], tuple[int, int] | None]
 """(item, unit) to base units in one of it."""
@@ -48,36 +57,38 @@ class Orders:
         if not (status == AvailabilityStatus.OK).any():
             return answers
         offers, components = self._offers(ask, lines, status, len(origins))
-        desk = self._desk(ask, asked, offers, components, origins)
-        ages = Ages(answers.freshness, answers.source_as_of_us, answers.dropped_receipts)
-        judge_lines(self._positions.tables, offers, desk.ledger, len(origins), status, ages)
+        workspace = self._workspace(ask, asked, offers, components, origins)
+        freshness = LineFreshness(answers.freshness, answers.source_as_of_us, answers.dropped_receipts)
+        resolve_lines(self._positions.tables, offers, workspace.ledger, len(origins), status, freshness)
         part_end = np.zeros(len(asked), dtype=np.int64)
         if ask.policy.ship_complete:
-            if (status == kernel.RECHECK).any():
-                status[status == AvailabilityStatus.OK] = kernel.RECHECK
+            if (status == RECHECK).any():
+                status[status == AvailabilityStatus.OK] = RECHECK
             if (
                 status != AvailabilityStatus.OK
             ).any():  # a line at fault keeps all others from being complete
                 return answers
-        desk = self._run(ask, desk, answers, part_end)
-        return add_parts(answers, desk, part_end, tuple(origins))
+        workspace = self._run(ask, workspace, answers, part_end)
+        return add_parts(answers, workspace, part_end, tuple(origins))
 
-    def _run(self, ask: PromiseAsk, desk: Desk, answers: PromiseAnswers, part_end: NDArray[np.int64]) -> Desk:
+    def _run(
+        self, ask: PromiseAsk, workspace: Workspace, answers: PromiseAnswers, part_end: NDArray[np.int64]
+    ) -> Workspace:
         """Run the kernel, with more room whenever there was too little."""
-        days = _pick_days(desk) if ask.policy.ship_complete else None
+        days = _pick_days(workspace) if ask.policy.ship_complete else None
         while True:
             shortage = answers.shortage_micros
             if days is None:
-                code = promise_lines(desk, answers.status, shortage, part_end)
+                code = promise_lines(workspace, answers.status, shortage, part_end)
             else:
-                code = promise_complete(desk, days, shortage, part_end)
+                code = promise_complete(workspace, days, shortage, part_end)
             if code == TOO_COMPLEX:
                 raise TooComplexError(
                     "the policy leaves too many ways to ship this order; ask for fewer lines or branches at a time"
                 )
             if code != FULL:
-                return desk
-            desk = _with_more_room(desk)
+                return workspace
+            workspace = _with_more_room(workspace)
 
     # ---- what may be offered
 
@@ -132,7 +143,7 @@ class Orders:
         The asked SKU, then what superseded it, as far as the customer may see it and the unit exists.
         """
         hidden = (
-            set(self._positions.skus.find(sorted(ask.hidden_skus)).tolist()) if ask.hidden_skus else set()
+            set(self._positions.skus.find_all(sorted(ask.hidden_skus)).tolist()) if ask.hidden_skus else set()
         )
         known: dict[tuple[int, bytes], list[tuple[int, int, int]]] = {}
         counts = np.zeros(len(lines.status), dtype=np.int64)
@@ -168,14 +179,14 @@ class Orders:
 
     # ---- room
 
-    def _desk(
+    def _workspace(
         self,
         ask: PromiseAsk,
         asked: NDArray[np.int64],
         offers: Offers,
         components: NDArray[np.int32],
         origins: Mapping[int, int],
-    ) -> Desk:
+    ) -> Workspace:
         """The request's pairs laid out, and scratch space."""
         branches, horizon = tuple(origins), ask.supply.horizon_days
         excluded = reservation_number(ask.exclude_reservation)
@@ -188,12 +199,12 @@ class Orders:
         lay_out_pairs(tables, supply, components, ledger)
         slots = len(branches) * horizon
         policy = ask.policy
-        return Desk(
+        return Workspace(
             supply,
             picks,
             Rules(policy.no_split, policy.ship_complete, policy.minimum_shipment_micros, EFFORT_MAX),
             ledger,
-            nothing_taken(pairs, 8 * len(asked) + 64),
+            nothing_consumed(pairs, 8 * len(asked) + 64),
             offers,
             asked,
             _parts(8 * len(asked) + 64),
@@ -236,14 +247,16 @@ def _parts(room: int) -> Parts:
     )
 
 
-def _with_more_room(desk: Desk) -> Desk:
+def _with_more_room(workspace: Workspace) -> Workspace:
     """Four times the room for parts and takes, with nothing promised yet."""
-    desk.effort[0] = 0
-    taken = nothing_taken(len(desk.taken.head), 4 * len(desk.taken.day))
-    return desk._replace(taken=taken, parts=_parts(4 * len(desk.parts.place)))
+    workspace.effort[0] = 0
+    consumed = nothing_consumed(len(workspace.consumed.head), 4 * len(workspace.consumed.day))
+    return workspace._replace(consumed=consumed, parts=_parts(4 * len(workspace.parts.origin)))
 
 
-def _pick_days(desk: Desk) -> NDArray[np.int64]:
+def _pick_days(workspace: Workspace) -> NDArray[np.int64]:
     """The local days on which any branch may pick, ascending."""
-    place, pick = np.nonzero(desk.picks.next_pick == np.arange(desk.supply.horizon_days, dtype=np.int32))
-    return np.unique(desk.supply.today[place] + pick)
+    origin, pick = np.nonzero(
+        workspace.picks.next_pick == np.arange(workspace.supply.horizon_days, dtype=np.int32)
+    )
+    return np.unique(workspace.supply.today[origin] + pick)

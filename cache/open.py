@@ -6,7 +6,6 @@ from pathlib import Path
 from pricegrid.cache.embedded import EmbeddedStateCache
 from pricegrid.cache.protocol import StateCache, ValueCache
 from pricegrid.cache.redis_options import RedisOptions
-from pricegrid.cache.redis_store import RedisStateCache
 from pricegrid.cache.values import EmbeddedValueCache, RedisValueCache
 
 
@@ -17,6 +16,8 @@ def open_state_cache(
     whose records may be changed by conditional commits only."""
     if redis is None:
         return EmbeddedStateCache(directory, conditional=conditional)
+    from pricegrid.cache.redis_store import RedisStateCache  # a store of one host needs none of it
+
     return RedisStateCache(_options(redis), directory, conditional=conditional)
 
 

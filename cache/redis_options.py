@@ -138,7 +138,12 @@ class RedisOptions:
         The query may set any option above by its name, and `password_file` and `sentinel_password_file`: the first line
         of a file, to keep secrets off the command line.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # whose text quotes what may be a password
+            raise ValueError(
+                "the URL of a Redis is no URL: in a password, escape what is not ASCII"
+            ) from None
         scheme, _, layout = parts.scheme.partition("+")
         if scheme not in {"redis", "rediss"} or layout not in {"", "sentinel", "cluster"}:
             raise ValueError(
@@ -194,7 +199,8 @@ def _queried(query: dict[str, str]) -> dict[str, Any]:
             lines = Path(text).read_text(encoding="utf-8").splitlines()
             found[secret] = lines[0] if lines else ""
         elif name not in kinds or name in {"nodes", "layout", "tls", "service", "database"}:
-            raise ValueError(f"the Redis URL has an unknown option: {name}")
+            shown = name if name.isidentifier() else "what begins with ?, which a password escapes as %3F"
+            raise ValueError(f"the Redis URL has an unknown option: {shown}")
         elif kinds[name] in {int, float}:
             found[name] = _number(name, text, kinds[name])
         else:

@@ -20,8 +20,10 @@ PAYLOAD_BYTES_MAX: Final = 16_384
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS dead_letters (
     id TEXT PRIMARY KEY, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, times INTEGER NOT NULL,
-    reason TEXT NOT NULL, payload TEXT NOT NULL)
+    reason TEXT NOT NULL, payload TEXT NOT NULL, replays INTEGER NOT NULL DEFAULT 0)
 """
+_ADD_REPLAYS: Final = "ALTER TABLE dead_letters ADD COLUMN replays INTEGER NOT NULL DEFAULT 0"
+"""For a file of a release that did not count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class KeptLetter:
     first_us: int
     last_us: int
     times: int
+    replays: int = 0
+    """How often it was asked again in vain."""
 
 
 class DeadLetterFile:
@@ -78,7 +82,7 @@ class DeadLetterFile:
             text = json.dumps({**letter.payload, "message": letter.message, "answer": "too long to be kept"})
         with self._open() as db:
             db.execute(
-                "INSERT INTO dead_letters VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "INSERT INTO dead_letters VALUES (?, ?, ?, 1, ?, ?, 0) ON CONFLICT (id) DO UPDATE SET "
                 "last_us = excluded.last_us, times = times + 1, payload = excluded.payload",
                 (letter.letter_id, letter.at_us, letter.at_us, letter.reason, text),
             )
@@ -94,13 +98,14 @@ class DeadLetterFile:
             return []
         with self._open() as db:
             rows = db.execute(
-                "SELECT id, reason, payload, first_us, last_us, times FROM dead_letters ORDER BY first_us, id"
+                "SELECT id, reason, payload, first_us, last_us, times, replays FROM dead_letters "
+                "ORDER BY first_us, id"
             ).fetchall()
         found = []
-        for letter_id, reason, text, first_us, last_us, times in rows:
+        for letter_id, reason, text, *counts in rows:
             payload = json.loads(text)
             message = payload.pop("message")
-            found.append(KeptLetter(letter_id, reason, message, payload, first_us, last_us, times))
+            found.append(KeptLetter(letter_id, reason, message, payload, *counts))
         return found
 
     def drop(self, letter_id: str) -> bool:
@@ -108,12 +113,21 @@ class DeadLetterFile:
         with self._open() as db:
             return db.execute("DELETE FROM dead_letters WHERE id = ?", (letter_id,)).rowcount > 0
 
+    def replayed(self, letter_id: str) -> None:
+        """Counts a replay in vain."""
+        with self._open() as db:
+            db.execute("UPDATE dead_letters SET replays = replays + 1 WHERE id = ?", (letter_id,))
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         db = sqlite3.connect(self._path, timeout=5.0)
         try:
             db.execute(_SCHEMA)
             with db:
+                if not any(
+                    name == "replays" for _, name, *_ in db.execute("PRAGMA table_info(dead_letters)")
+                ):
+                    db.execute(_ADD_REPLAYS)
                 yield db
         finally:
             db.close()

@@ -14,11 +14,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 from pricegrid.cache.protocol import Value, ValueCache
+from pricegrid.columnar.decimals import decimal_text
 from pricegrid.erp.adapters import make_adapter
 from pricegrid.erp.answer_cache import (
     CachedAnswer,
@@ -50,7 +50,6 @@ from pricegrid.erp.validation import (
     valid_price,
     valid_stock,
 )
-from pricegrid.pricing_engine.model import MICROS
 
 _log = logging.getLogger(__name__)
 
@@ -441,11 +440,11 @@ def _price_payload(erp: str, check: PriceCheck, reply: object, now_us: int) -> d
         "question": {
             "customer_id": question.customer_id,
             "sku": question.sku,
-            "quantity": f"{Decimal(question.quantity_micros) / MICROS:f}",
+            "quantity": decimal_text(question.quantity_micros),
             "uom": question.uom,
             "currency": question.currency,
             "as_of_us": None if is_now else question.as_of_us,
         },
-        "matrix_price": None if matrix is None else f"{Decimal(matrix) / MICROS:f}",
+        "matrix_price": None if matrix is None else decimal_text(matrix),
         "answer": answer[:2000],
     }

@@ -12,10 +12,11 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 from zoneinfo import ZoneInfo
 
+from pricegrid.columnar.instants import day_start_us, us_of
 from pricegrid.erp.batching import batches_of
 from pricegrid.erp.http_client import JsonClient
 from pricegrid.erp.http_login import Login, LoginSettings
-from pricegrid.erp.instants import business_date, first_instant_us, instant_us
+from pricegrid.erp.instants import business_date
 from pricegrid.erp.protocol import (
     ErpAnswerError,
     ErpConfigError,
@@ -376,9 +377,9 @@ def _until_us(text: str, zone: ZoneInfo) -> int:
     """When a price ends: after a date, or at an instant, which is local time without an offset."""
     try:
         if len(text) == 10:
-            return first_instant_us(date.fromisoformat(text) + timedelta(days=1), zone)
+            return day_start_us(date.fromisoformat(text) + timedelta(days=1), zone)
         instant = datetime.fromisoformat(text)
-        return instant_us(instant if instant.tzinfo else instant.replace(tzinfo=zone))
+        return us_of(instant if instant.tzinfo else instant.replace(tzinfo=zone))
     except (ValueError, OverflowError):
         raise _UnreadableError(Refusal.SCHEMA, f"valid_until is {text[:80]!r}") from None
 

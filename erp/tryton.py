@@ -12,9 +12,10 @@ from decimal import Decimal
 from time import monotonic
 from typing import Any, Final
 
+from pricegrid.columnar.instants import day_start_us
 from pricegrid.erp.batching import batches_of
 from pricegrid.erp.http_client import JsonClient
-from pricegrid.erp.instants import business_date, first_instant_us
+from pricegrid.erp.instants import business_date
 from pricegrid.erp.protocol import (
     ErpUnavailableError,
     Extract,
@@ -122,7 +123,7 @@ class TrytonAdapter:
                 deadline_s, PRODUCTS, "read", ids, ["code", "sale_price_uom"], context=context
             )
             found |= {row["id"]: row for row in records(rows)}
-        until_us = first_instant_us(day + timedelta(days=1), self._settings.time_zone)
+        until_us = day_start_us(day + timedelta(days=1), self._settings.time_zone)
         return [
             self._reply(
                 question, asked.get(index), found, known_currency=currency is not None, until_us=until_us

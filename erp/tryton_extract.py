@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
+from pricegrid.columnar.instants import instant_us_text
 from pricegrid.erp.instants import business_date
 from pricegrid.erp.protocol import ErpAnswerError, Extract, Refusal
 from pricegrid.erp.tryton_prices import (
@@ -42,7 +43,7 @@ class _Reading:
         self._settings = settings
         self._deadline_s = deadline_s
         self._today = business_date(as_of_us, settings.time_zone)
-        self._as_of = _instant_text(as_of_us)
+        self._as_of = instant_us_text(as_of_us)
         self.tables: dict[str, list[Row]] = {}
         self.remarks: list[str] = []
         self._products: dict[int, dict[str, Any]] = {}
@@ -372,10 +373,3 @@ def _entry(book: str, sku: str, rung: Rung) -> Row:
         "explicit_zero": "false" if rung.price else "true",
         "entry_id": f"line-{rung.line}" if rung.line else "list-price",
     }
-
-
-def _instant_text(instant_us: int) -> str:
-    from datetime import UTC, datetime, timedelta
-
-    instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant_us)
-    return instant.isoformat().replace("+00:00", "Z")

@@ -92,6 +92,12 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="remove older snapshots than the N newest, never the active one",
     )
+    parser.add_argument(
+        "--sign-key",
+        type=Path,
+        metavar="FILE",
+        help="sign the snapshot with this private key (`pricegrid token keys` makes one)",
+    )
     parser.add_argument("--delta", action="store_true", help="DATASET holds changed price_entries only")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     group = parser.add_argument_group("from an ERP (docs/erp.md)")
@@ -119,6 +125,9 @@ def add_snapshots_arguments(parser: argparse.ArgumentParser) -> None:
     )
     back = actions.add_parser("activate", help="serve this snapshot from now on")
     back.add_argument("version", metavar="VERSION")
+    back.add_argument(
+        "--snapshot-keys", type=Path, metavar="FILE", help="only if one of these keys has signed it (JWKS)"
+    )
     room = actions.add_parser("prune", help="remove old snapshots, never the active one")
     room.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of the newest stay")
     for action in (listing, difference, back, room):

@@ -6,7 +6,8 @@
     └── SnapshotError
         ├── NoSnapshotError       the store has none, or not the one asked for: load first
         ├── SnapshotCorruptError  a file is missing, short or changed: restore or load again
-        └── SnapshotVersionError  written by another release: load again
+        ├── SnapshotVersionError  written by another release: load again
+        └── SnapshotUnsignedError not signed by a key that is trusted: whoever could write to the store
 
 A row that can't be used is not an error: it goes to `rejects/TABLE.csv`.
 """
@@ -38,3 +39,7 @@ class SnapshotCorruptError(SnapshotError):
 
 class SnapshotVersionError(SnapshotError):
     """The snapshot has a format that this release doesn't read."""
+
+
+class SnapshotUnsignedError(SnapshotError):
+    """The manifest has no signature of a trusted key, or not for what it says."""

@@ -8,11 +8,12 @@ import asyncio
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from pricegrid.columnar.instants import us_of
 from pricegrid.erp.mastering import NO_MASTERING, Mastering
 from pricegrid.erp.protocol import ErpError, Extract
 from pricegrid.erp.settings import read_settings
@@ -72,7 +73,7 @@ async def _extract(job: ExtractJob, now: datetime) -> Extract:
     limits = replace(settings.limits, answer_bytes_max=ANSWER_BYTES_MAX)
     adapter = make_adapter(replace(settings, limits=limits))
     try:
-        as_of_us = (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        as_of_us = us_of(now)
         return await adapter.extract(as_of_us, monotonic() + EXTRACT_TIMEOUT_S)
     finally:
         await adapter.close()

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from pricegrid.columnar.instants import instant_of_us
 from pricegrid.loaders.errors import DatasetError, LoadError, SnapshotVersionError
 from pricegrid.loaders.read.dialect import NOTHING_STATED, Dialect, FoundDialect, read_dialects
 from pricegrid.loaders.read.instants import time_zone
@@ -35,7 +36,6 @@ ENTRIES_MAX: Final = 1_000_000
 """The columns of so many price entries are looked at; of more, only how many there are."""
 
 _DAY: Final = timedelta(days=1)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS: Final = {"_micros": 6, "_e12": RATE_DIGITS}
 
 Document = dict[str, Any]
@@ -149,7 +149,7 @@ def shown(name: str, value: Any, zone: str) -> str | None:
         if name.endswith(suffix):
             return _decimal(Decimal(value).scaleb(-digits))
     if name.endswith("_us"):
-        local = (_EPOCH + timedelta(microseconds=value)).astimezone(time_zone(zone))
+        local = instant_of_us(value).astimezone(time_zone(zone))
         if (local.hour, local.minute, local.second, local.microsecond) != (0, 0, 0, 0):
             return local.isoformat()
         return (local - _DAY if name == "valid_to_us" else local).date().isoformat()

@@ -7,14 +7,15 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import numpy as np
 import polars as pl
 
+from pricegrid.columnar.instants import us_of
 from pricegrid.erp.protocol import Extract
 from pricegrid.loaders.arguments import add_load_arguments as add_load_arguments  # noqa: PLC0414 -- who runs a load finds them here too
 from pricegrid.loaders.delta import DeltaBase
@@ -30,6 +31,7 @@ from pricegrid.loaders.report import LoadReport, Progress
 from pricegrid.loaders.store.hashing import hash_file
 from pricegrid.loaders.store.kept import FreshTables, StoredTables
 from pricegrid.loaders.store.reject_files import write_rejects
+from pricegrid.loaders.store.signing import read_private_key, trust_of
 from pricegrid.loaders.store.snapshot import (
     KeptFile,
     activate,
@@ -42,6 +44,9 @@ from pricegrid.loaders.store.snapshot import (
 )
 from pricegrid.loaders.validate.tables import Dataset, read_delta, read_tables, validate_raw
 from pricegrid.pricing_engine.model import NEVER_US
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 Frames = Mapping[str, pl.DataFrame]
@@ -111,6 +116,8 @@ class LoadJob:
     """How the files are written, as far as the operator says."""
     own: frozenset[str] = frozenset()
     """Tables whose files this product wrote."""
+    sign_key: Path | None = None
+    """The file of the private key that signs the snapshot; a delta's base must have its signature too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,8 @@ class _Compiled:
     kept: Mapping[str, KeptFile]
     gates: tuple[Gate, ...]
     sides: tuple[Side, Side] | None = None
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """The manifest of the snapshot under a delta, as it was opened: it may be another's by now."""
     """The running snapshot and this one, if they can be compared."""
 
 
@@ -138,11 +147,12 @@ def load(
     report = LoadReport(str(job.dataset), str(job.store), job.delta, job.check)
     if not job.dataset.is_dir():
         raise DatasetError(f"dataset directory {job.dataset} doesn't exist or isn't a directory")
+    key = None if job.sign_key is None else read_private_key(job.sign_key)
     with loader_lock(job.store):
         report.previous_version = _previous(job.store)
         now = clock()
         compile_job = _compile_delta if job.delta else _compile_full
-        compiled = compile_job(job, functions, report, progress, _micros(now))
+        compiled = compile_job(job, functions, report, progress, us_of(now))
         report.gates = list(compiled.gates)
         refused = [gate for gate in compiled.gates if not gate.passed]
         report.forced = bool(refused) and job.force
@@ -150,9 +160,9 @@ def load(
         if job.check:
             if compiled.sides is not None:
                 with progress.phase("diff"):
-                    report.diff = diff(*compiled.sides, functions.tools, job.limits, _micros(now), DIFF_ROWS)
+                    report.diff = diff(*compiled.sides, functions.tools, job.limits, us_of(now), DIFF_ROWS)
         elif not report.refused:
-            _publish(job, compiled, now, report, progress)
+            _publish(job, compiled, now, report, progress, key)
     report.finish(progress.seconds)
     return report
 
@@ -162,7 +172,12 @@ DIFF_ROWS: Final = 20
 
 
 def _publish(
-    job: LoadJob, compiled: _Compiled, now: datetime, report: LoadReport, progress: Progress
+    job: LoadJob,
+    compiled: _Compiled,
+    now: datetime,
+    report: LoadReport,
+    progress: Progress,
+    key: "Ed25519PrivateKey | None",
 ) -> None:
     with progress.phase("write"):
         version = write_snapshot(
@@ -171,7 +186,9 @@ def _publish(
             compiled.manifest,
             created_at=now,
             link_from=compiled.unchanged,
+            base=compiled.base,
             kept=compiled.kept,
+            key=key,
         )
     with progress.phase("activate"):
         activate(job.store, version)
@@ -180,10 +197,6 @@ def _publish(
     if job.keep is not None:
         with progress.phase("prune"):
             report.pruned = prune(job.store, job.keep)
-
-
-def _micros(instant: datetime) -> int:
-    return int((instant - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
 
 
 def _previous(store: Path) -> str | None:
@@ -232,8 +245,9 @@ def _compile_delta(
     job: LoadJob, functions: LoadFunctions, report: LoadReport, progress: Progress, now_us: int
 ) -> _Compiled:
     if functions.delta_base is None:
-        raise LoadError("delta loads are not available in this build")
-    base = open_snapshot(job.store, verify=False)
+        raise ValueError("these functions load no deltas")
+    signed_by = None if job.sign_key is None else trust_of(read_private_key(job.sign_key))
+    base = open_snapshot(job.store, verify=signed_by is not None, keys=signed_by)
     zone = str(base.manifest["time_zone"])
     if job.time_zone not in (zone, "UTC"):
         raise DatasetError(f"--time-zone {job.time_zone} is not that of the running snapshot, {zone}")
@@ -262,7 +276,7 @@ def _compile_delta(
             running, side, delta.deleted, functions.tools, job.limits, now_us
         )
     gates = [gate_rejects(dataset.counts, job.limits), *gates]
-    return _Compiled(delta.arrays, unchanged, manifest, kept, tuple(gates), (running, side))
+    return _Compiled(delta.arrays, unchanged, manifest, kept, tuple(gates), (running, side), base.manifest)
 
 
 def _take_rejects(job: LoadJob, dataset: Dataset, report: LoadReport, progress: Progress) -> None:
@@ -370,6 +384,7 @@ def _run(
         args.keep,
         stated_dialect(args),
         frozenset(extract.tables) if extract else frozenset(),
+        args.sign_key,
     )
     report = load(job, functions, clock=clock, progress=progress)
     if extract:

@@ -1,24 +1,28 @@
 """One price request in, one dense answer out: the compiled kernel, and the reference for what it passes on."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pricegrid.columnar.names import Names
+from pricegrid.columnar.tables import describe
 from pricegrid.pricing_engine.arrays.decode import Decoder
+from pricegrid.pricing_engine.arrays.limited import LimitedNames, customers_below, limited_slots
 from pricegrid.pricing_engine.arrays.matrix import (
     CUSTOMER_CURRENCY,
     ITEM_NAMES,
     NAME_TABLES,
-    Names,
     item_base_uom,
     matrix_from_arrays,
 )
 from pricegrid.pricing_engine.errors import CurrencyRequiredError, InvalidCurrencyError, UnknownCustomerError
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.kernels.tables import describe
+from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.pricing_engine.model import (
     INT64_MAX,
     ExceptionPolicy,
@@ -52,6 +56,23 @@ class PriceAsk:
     quantities_micros: NDArray[np.int64]
     uoms: Sequence[bytes]
     service_desk: bool = False
+    lines: LineColumns | None = None
+    """The same lines, if the caller has them as columns (`PriceAsk.of`)."""
+
+    @classmethod
+    def of(
+        cls,
+        lines: LineColumns,
+        *,
+        customer_id: str,
+        currency: str,
+        branch: str,
+        as_of_us: int,
+        service_desk: bool,
+    ) -> Self:
+        """One request for these lines."""
+        columns = (lines.skus, lines.quantities_micros, lines.uoms)
+        return cls(customer_id, currency, branch, as_of_us, *columns, service_desk, lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +144,7 @@ class KernelTerms:
     """A snapshot and the exception policy as other kernels take them; valid as long as the engine is alive."""
 
     descriptor: NDArray[np.int64]
-    """`tables.describe` of the matrix."""
+    """`columnar.tables.describe` of the matrix."""
     currencies: NDArray[np.int64]
     """(currencies, 2) by ordinal: the minor unit in micros; the extended price above which a line is an exception."""
     flagged_customers: NDArray[np.int64]
@@ -159,7 +180,7 @@ class PriceEngine:
 
     @property
     def descriptor(self) -> NDArray[np.int64]:
-        """`tables.describe` of the matrix; valid as long as the engine is alive."""
+        """`columnar.tables.describe` of the matrix; valid as long as the engine is alive."""
         return self._descriptor
 
     def kernel_terms(self) -> KernelTerms:
@@ -191,6 +212,16 @@ class PriceEngine:
             self._flag_skus(ask, answers)
         return PriceAnswers(currency, answers)
 
+    def finish(self, ask: PriceAsk, currency: int, answers: NDArray[np.int64]) -> PriceAnswers:
+        """What `price` answers, from the kernel's `answers` to the same request for the service desk, which are
+        changed in place; `currency` is an ordinal."""
+        if self._resolve_what_is_left(ask, answers) and self._policy.flagged_skus:
+            self._flag_skus(ask, answers)
+        if not ask.service_desk:
+            status = answers[:, kn.ANSWER_STATUS]
+            status[status == LineStatus.NOT_ENTITLED] = LineStatus.UNKNOWN_ITEM
+        return PriceAnswers(self._names["currency"][currency], answers)
+
     def _ask_kernel(self, ask: PriceAsk, customer: int, currency: str, answers: NDArray[np.int64]) -> None:
         policy = self._policy
         request = np.array(
@@ -207,11 +238,16 @@ class PriceEngine:
             ],
             dtype=np.int64,
         )
-        kn.price_batch(self._descriptor, request, *_text_and_lines(ask), answers)
-        status = answers[:, kn.ANSWER_STATUS]
-        if status.min(initial=0) == kn.NEEDS_REFERENCE:
-            for line in np.flatnonzero(status == kn.NEEDS_REFERENCE):
-                self._resolve_exactly(ask, int(line), answers[line])
+        lines = ask.lines or LineColumns(ask.skus, ask.quantities_micros, ask.uoms)
+        kn.price_batch(self._descriptor, request, *lines.for_kernel(), answers)
+        self._resolve_what_is_left(ask, answers)
+
+    def _resolve_what_is_left(self, ask: PriceAsk, answers: NDArray[np.int64]) -> bool:
+        """Answer the lines that the kernel leaves to the reference; whether there are any."""
+        left = np.flatnonzero(answers[:, kn.ANSWER_STATUS] == kn.NEEDS_REFERENCE).tolist()
+        for line in left:
+            self._resolve_exactly(ask, line, answers[line])
+        return bool(left)
 
     def explain(self, ask: PriceAsk, line: int) -> dict[str, object]:
         """The explanation of one line (P12): JSON-able, decimals and instants as text; raises as `price` does.
@@ -222,6 +258,33 @@ class PriceEngine:
         if resolution.status == LineStatus.NOT_ENTITLED and not ask.service_desk:
             resolution = Resolution(LineStatus.UNKNOWN_ITEM, resolution.currency)
         return explanation(self._question(ask, line), resolution)
+
+    def limited_to(self, customers: NDArray[np.int64]) -> "PriceEngine":
+        """This engine for a caller who may ask for these customers alone (sorted ordinals): it does not know any other.
+
+        It shares the arrays.
+        """
+        matrix = self._matrix
+        names = LimitedNames(matrix.customer_bytes, matrix.customer_offsets, customers)
+        limited = copy.copy(self)
+        limited._names = {**self._names, "customer": names}  # noqa: SLF001 -- its own
+        limited._decoder = self._decoder.with_names(limited._names)  # noqa: SLF001
+        slots = limited_slots(matrix.customer_bytes, matrix.customer_offsets, customers)
+        limited._matrix = matrix._replace(customer_slots=slots)  # noqa: SLF001
+        limited._descriptor = describe(limited._matrix)  # noqa: SLF001
+        return limited
+
+    def below(self, customer_ids: Iterable[str]) -> NDArray[np.int64]:
+        """The ordinals (sorted) of those of some customers that the snapshot knows, and of all below them."""
+        return customers_below(self._matrix, self.ordinals("customer", frozenset(customer_ids)))
+
+    def customer_id(self, customer: int) -> str:
+        """A customer's id by ordinal."""
+        return self._names["customer"][customer]
+
+    def knows(self, customer_id: str) -> bool:
+        """Whether there is such a customer."""
+        return self._names["customer"].find(customer_id) >= 0
 
     def book_id(self, book: int) -> str:
         """A book's id by its ordinal in an answer."""
@@ -308,28 +371,20 @@ class PriceEngine:
         answer[kn.ANSWER_CONVERTED] = resolution.converted
 
     def _flag_skus(self, ask: PriceAsk, answers: NDArray[np.int64]) -> None:
-        """The last of P13's reasons: an item flagged at run time."""
+        """Mark the items that the policy flags."""
         flagged = np.fromiter(map(self._policy.flagged_skus.__contains__, map(_text, ask.skus)), bool)
-        answered = np.isin(answers[:, kn.ANSWER_STATUS], _ANSWERED)
-        unmarked = answers[:, kn.ANSWER_EXCEPTION] == ExceptionReason.NONE
-        answers[flagged & answered & unmarked, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
+        mark_flagged(answers, flagged)
+
+
+def mark_flagged(answers: NDArray[np.int64], flagged: NDArray[np.bool_]) -> None:
+    """Mark the flagged lines that have an answer and no other reason, in place: FLAGGED is the last of them (P13).
+
+    `answers` (lines, 12) int64 as the kernel writes them, `flagged` (lines,).
+    """
+    answered = np.isin(answers[:, kn.ANSWER_STATUS], _ANSWERED)
+    unmarked = answers[:, kn.ANSWER_EXCEPTION] == ExceptionReason.NONE
+    answers[flagged & answered & unmarked, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
 
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "replace")
-
-
-def _text_and_lines(ask: PriceAsk) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The lines as the kernel takes them: all names as one u8 array, and (n, 5) int64 that says where each is."""
-    lines = np.empty((len(ask.skus), kn.LINE_SIZE), dtype=np.int64)
-    lines[:, kn.LINE_QUANTITY] = ask.quantities_micros
-    end = 0
-    for names, start, length in (
-        (ask.skus, kn.LINE_SKU, kn.LINE_SKU_LENGTH),
-        (ask.uoms, kn.LINE_UOM, kn.LINE_UOM_LENGTH),
-    ):
-        lines[:, length] = np.fromiter(map(len, names), np.int64, len(names))
-        ends = end + np.cumsum(lines[:, length])
-        lines[:, start] = ends - lines[:, length]
-        end = int(ends[-1]) if len(ends) else end
-    return np.frombuffer(b"".join((*ask.skus, *ask.uoms)), dtype=np.uint8), lines

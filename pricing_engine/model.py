@@ -1,4 +1,4 @@
-"""The words and numbers of prices: statuses, scales, and the rows of a dataset as plain values.
+"""The terms and numbers of prices: statuses, scales, and the rows of a dataset as values.
 
 Prices are integers in 10^-6 of the currency unit (`..._micros`), quantities integers in 10^-6 of the unit, instants
 integers in microseconds since 1970-01-01T00:00Z (`..._us`), intervals half-open. Unit factors and exchange rates are
@@ -53,7 +53,7 @@ class ExceptionReason(IntEnum):
 
 
 class Mode(IntEnum):
-    """How a layer settles several candidates (P2)."""
+    """How a layer selects among several candidates (P2)."""
 
     FIRST = 0
     LOWEST = 1
@@ -69,7 +69,7 @@ class Ladder(IntEnum):
 
 
 class BelowMinimum(IntEnum):
-    """What a book says below its first break (P6)."""
+    """What a book gives below its first break (P6)."""
 
     FALL_THROUGH = 0
     NO_PRICE = 1
@@ -207,7 +207,7 @@ class Entry:
     valid_to_us: int = NEVER_US
     explicit_zero: bool = False
     entry_id: str = ""
-    ordinal: int = -1  # its place in the snapshot, for answers that name it
+    ordinal: int = -1  # its ordinal in the snapshot, for answers that name it
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,7 @@ class Entitlement:
 
 @dataclass(frozen=True, slots=True)
 class PriceData:
-    """The price side of a dataset, or the part of it that one question needs, as plain rows."""
+    """The price side of a dataset, or the part of it that one question needs, as rows."""
 
     items: Mapping[str, Item] = field(default_factory=dict)
     group_parent: Mapping[str, str | None] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""What a snapshot holds of availability as arrays: layout, access, verification, and the way back to plain rows."""
+"""What a snapshot holds of availability as arrays: layout, access, verification, and the way back to rows."""

@@ -1,6 +1,5 @@
 """Local days and working days as arrays, worked out once for a branch and an as_of day (A5)."""
 
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -8,35 +7,24 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.atp.model import CALENDAR_EXTRA_DAYS, MICROS, day_date, day_number
+from pricegrid.atp.model import CALENDAR_EXTRA_DAYS
+from pricegrid.columnar import instants
+from pricegrid.columnar.instants import DAY_US, day_date, day_number, instant_of_us
 
-DAY_US: Final = 86_400 * MICROS
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 OUT_OF_REACH: Final = 2**30
 """Stands for a working day past the calendar's end; greater than any day offset."""
 
 
 def local_moment(instant_us: int, time_zone: str) -> tuple[int, int]:
     """(local day since 1970-01-01, seconds since local midnight by the wall clock)."""
-    local = (EPOCH + timedelta(microseconds=instant_us)).astimezone(ZoneInfo(time_zone))
+    local = instant_of_us(instant_us).astimezone(ZoneInfo(time_zone))
     return day_number(local.date()), local.hour * 3600 + local.minute * 60 + local.second
 
 
 @lru_cache(maxsize=100_000)
 def day_start_us(day: int, time_zone: str) -> int:
-    """The first instant whose local date is `day`, found by bisection: exact also where midnight is skipped or
-    happens twice."""
-    date = day_date(day)
-    low = day * DAY_US - 2 * DAY_US
-    high = day * DAY_US + 2 * DAY_US
-    zone = ZoneInfo(time_zone)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if (EPOCH + timedelta(microseconds=middle)).astimezone(zone).date() < date:
-            low = middle
-        else:
-            high = middle
-    return high
+    """`columnar.instants.day_start_us` of a day since 1970-01-01."""
+    return instants.day_start_us(day_date(day), ZoneInfo(time_zone))
 
 
 def local_days(instants_us: NDArray[np.int64], time_zone: str) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""From arrays back to plain rows: the few pairs a rare question needs, for the reference to answer."""
+"""From arrays back to rows: the few pairs a rare question needs, for the reference to answer."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -60,10 +60,10 @@ def decode_rows(positions: Positions, items: Iterable[int], branches: Iterable[i
 
 def decode_lanes(positions: Positions, rows: Rows, destination: int, name: str) -> None:
     """Add the lanes to a destination, their branches included, in sourcing order."""
-    for place, lane in enumerate(positions.span("lane_start", destination)):
+    for rank, lane in enumerate(positions.span("lane_start", destination)):
         branch = positions.integer("lane_from", lane)
         rows.lanes.append(
-            Lane(_text(positions, branch), name, positions.integer("lane_transit_days", lane), place)
+            Lane(_text(positions, branch), name, positions.integer("lane_transit_days", lane), rank)
         )
 
 

@@ -45,7 +45,7 @@ class PairRows:
 
 
 def pair_rows_of(rows: Rows, pair: Pair) -> PairRows:
-    """The rows of one pair; kits' rows are not looked at."""
+    """The rows of one pair, without those of kits."""
     return PairRows(
         rows.stock.get(pair),
         pair in rows.unknown_stock,
@@ -60,7 +60,7 @@ def pair_rows_of(rows: Rows, pair: Pair) -> PairRows:
 
 
 def reservation_number(reservation_id: str) -> int:
-    """The number that kernels know a reservation by: its hexadecimal digits; 0 for what is no id of ours."""
+    """The number that kernels know a reservation by: its hexadecimal digits; 0 for any other text."""
     digits = reservation_id.removeprefix("R")
     if len(digits) != len(reservation_id) - 1 or not 0 < len(digits) <= 15:
         return 0
@@ -145,7 +145,7 @@ def encode_detail(pair_rows: PairRows) -> bytes:
             for r in pair_rows.receipts
         ],
         "d": [(d.quantity_micros, d.due_at_us, d.order_ref, d.order_line, d.kit) for d in pair_rows.demands],
-        # reservations stand in the block; their orders matter only where a demand of the same order is net of them
+        # reservations are in the block; their orders matter only where a demand of the same order is net of them
         "v": [
             (v.reservation_id, v.quantity_micros, v.order_ref, v.order_line)
             for v in pair_rows.reservations
@@ -156,7 +156,7 @@ def encode_detail(pair_rows: PairRows) -> bytes:
 
 
 def reservation_id(number: int) -> str:
-    """The id of a reservation that kernels know by its number."""
+    """The id of a reservation from its number in the kernels."""
     return f"R{number:015x}"
 
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.atp.kernels.promise import Desk
+from pricegrid.atp.kernels.promise import Workspace
 from pricegrid.atp.model import NO_INSTANT, Freshness, LinePromise, PromiseAnswers
 
 
 def no_parts(
     status: NDArray[np.uint8], requested: NDArray[np.int64], shortage: NDArray[np.int64]
 ) -> PromiseAnswers:
-    """Answers that promise nothing and know nothing of their sources."""
+    """Answers without a promise and without freshness."""
     lines = len(status)
     nothing = np.empty(0, dtype=np.int32)
     return PromiseAnswers(
@@ -33,12 +33,12 @@ def no_parts(
 
 
 def add_parts(
-    answers: PromiseAnswers, desk: Desk, part_end: NDArray[np.int64], branches: Sequence[int]
+    answers: PromiseAnswers, workspace: Workspace, part_end: NDArray[np.int64], branches: Sequence[int]
 ) -> PromiseAnswers:
-    """The parts that the kernels wrote: places become branch ordinals, day offsets local days."""
-    parts, size = desk.parts, int(desk.parts.size[0])
-    place, offer, pick = parts.place[:size], parts.offer[:size], parts.pick[:size]
-    today = desk.supply.today[place].astype(np.int32)
+    """The parts that the kernels wrote: origins become branch ordinals, day offsets local days."""
+    parts, size = workspace.parts, int(workspace.parts.size[0])
+    origin, offer, pick = parts.origin[:size], parts.offer[:size], parts.pick[:size]
+    today = workspace.supply.today[origin].astype(np.int32)
     return PromiseAnswers(
         status=answers.status,
         requested_micros=answers.requested_micros,
@@ -47,19 +47,19 @@ def add_parts(
         freshness=answers.freshness,
         source_as_of_us=answers.source_as_of_us,
         part_start=np.concatenate([np.zeros(1, dtype=np.int64), part_end]),
-        part_item=desk.offers.item[offer],
-        part_branch=np.array(branches, dtype=np.int32)[place],
-        part_quantity_micros=parts.shipped[:size] * desk.offers.unit[offer],
+        part_item=workspace.offers.item[offer],
+        part_branch=np.array(branches, dtype=np.int32)[origin],
+        part_quantity_micros=parts.shipped[:size] * workspace.offers.unit[offer],
         pick_day=today + pick,
-        ship_day=today + desk.picks.ship[place, pick],
-        arrival_day=today + desk.picks.arrival[place, pick],
+        ship_day=today + workspace.picks.ship[origin, pick],
+        arrival_day=today + workspace.picks.arrival[origin, pick],
     )
 
 
 def merge_parts(
     fast: PromiseAnswers, answers: Mapping[int, LinePromise], ordinals: Callable[[str, str], tuple[int, int]]
 ) -> PromiseAnswers:
-    """Put the reference's answers in the places of their lines."""
+    """Put the reference's answers in place of those lines."""
     counts = np.diff(fast.part_start)
     for line, answer in answers.items():
         counts[line] = len(answer.parts)

@@ -7,16 +7,16 @@ What kernels read of its receipts and demands shares one block, as that of a liv
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.atp.kernels.jit import compiled
 from pricegrid.atp.live.layout import DEMAND_WORDS, NOTHING_LIVE, RECEIPT_WORDS, LiveArrays
 from pricegrid.atp.model import Source
 from pricegrid.atp.rules.events import Measure
+from pricegrid.columnar.jit import compiled
+from pricegrid.columnar.names import Names
 
 ON_HAND: Final = 0
 UNAVAILABLE: Final = 1
@@ -33,10 +33,10 @@ UNKNOWN_STOCK_ROW: Final = 1
 """A bit of FLAGS: there is a stock row that could not be used, so not even a complete feed says how much there is
 (A11)."""
 BLOCK_SHIFT: Final = 8
-"""FLAGS from this bit on, in a snapshot: 1 + where the pair's block stands in `pair_blocks`; 0: it has no receipts and
-no demands."""
+"""FLAGS from this bit on, in a snapshot: 1 + the first word of the pair's block in `pair_blocks`; 0: it has no receipts
+and no demands."""
 DEMANDS_SHIFT: Final = 32
-"""The first word of a block says how many receipts it has, and from this bit on how many demands."""
+"""The first word of a block: how many receipts it has, and from this bit on how many demands."""
 RECORD_COLUMNS: Final = 8
 
 ITEM_PAIRS, ITEM_PAIRS_END, ITEM_MULTIPLE, ITEM_IS_KIT, ITEM_COLUMNS = range(5)
@@ -87,7 +87,7 @@ COLUMNS: Final = {
     "demand_at": np.int64,
     "demand_order": np.int32,  # -1: none
     "demand_line": np.int32,  # of that order, among their names; -1: none
-    "demand_kit": np.int32,  # the item it was told for, whose component the pair's is; -1: the pair's own
+    "demand_kit": np.int32,  # the item it was reported for, whose component the pair's is; -1: the pair's own
     "allocation_start": np.int64,  # pairs + 1
     "allocation_quantity": np.int64,
     "allocation_as_of": np.int64,
@@ -138,36 +138,6 @@ class Tables(NamedTuple):
     live_doubt: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """A name table, sorted bytewise: ordinal to name and back."""
-
-    text: NDArray[np.uint8]
-    offsets: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def name(self, ordinal: int) -> bytes:
-        """The name of an ordinal; b'' for -1."""
-        if ordinal < 0:
-            return b""
-        return self.text[self.offsets[ordinal] : self.offsets[ordinal + 1]].tobytes()
-
-    def all(self) -> list[bytes]:
-        """Every name in order."""
-        return [self.name(ordinal) for ordinal in range(len(self))]
-
-    def find(self, names: Sequence[bytes]) -> NDArray[np.int32]:
-        """The ordinal of each name, -1 where there is none."""
-        found = np.full(len(names), -1, dtype=np.int32)
-        if len(self) and names:
-            ends = np.fromiter(map(len, names), dtype=np.int64, count=len(names)).cumsum()
-            wanted = np.frombuffer(b"".join(names) or b"\0", dtype=np.uint8)
-            find_sorted(self.text, self.offsets, wanted, ends, found)
-        return found
-
-
 def pair_blocks(
     receipt_start: NDArray[np.int64],
     receipts: Sequence[NDArray[np.generic]],
@@ -177,62 +147,17 @@ def pair_blocks(
     """(what BLOCK_SHIFT has of each pair, `pair_blocks`), from (pairs + 1,) offsets and the columns they lead to."""
     counts = [np.diff(receipt_start), np.diff(demand_start)]
     sizes = np.where(counts[0] + counts[1] > 0, 1 + RECEIPT_WORDS * counts[0] + DEMAND_WORDS * counts[1], 0)
-    places = np.where(sizes > 0, 1 + np.cumsum(sizes) - sizes, 0)
+    starts = np.where(sizes > 0, 1 + np.cumsum(sizes) - sizes, 0)
     blocks = np.zeros(sizes.sum(), dtype=np.int64)
-    blocks[places[places > 0] - 1] = (counts[0] | counts[1] << DEMANDS_SHIFT)[places > 0]
-    first = places
+    blocks[starts[starts > 0] - 1] = (counts[0] | counts[1] << DEMANDS_SHIFT)[starts > 0]
+    first = starts
     for count, columns in zip(counts, (receipts, demands), strict=True):
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         at = np.repeat(first, count) + len(columns) * within
-        for place, column in enumerate(columns):
-            blocks[at + place] = column
-        first = places + len(columns) * count
-    return places, blocks
-
-
-def names_arrays(table: str, names: Sequence[bytes]) -> dict[str, NDArray[np.generic]]:
-    """A name table as snapshot arrays; `names` must be sorted and distinct."""
-    offsets = np.zeros(len(names) + 1, dtype=np.int64)
-    np.cumsum([len(name) for name in names], out=offsets[1:])
-    text = np.frombuffer(b"".join(names), dtype=np.uint8)
-    return {f"{PREFIX}{table}_text": text, f"{PREFIX}{table}_offsets": offsets}
-
-
-@compiled
-def find_sorted(
-    text: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    wanted: NDArray[np.uint8],
-    ends: NDArray[np.int64],
-    found: NDArray[np.int32],
-) -> None:
-    """Binary search of each name `wanted[ends[i - 1]:ends[i]]`; writes its ordinal or -1."""
-    start = 0
-    for i in range(len(ends)):
-        low, high = 0, len(offsets) - 2
-        found[i] = -1
-        while low <= high:
-            middle = (low + high) // 2
-            order = _compare(text, offsets[middle], offsets[middle + 1], wanted, start, ends[i])
-            if order == 0:
-                found[i] = middle
-                break
-            if order < 0:
-                low = middle + 1
-            else:
-                high = middle - 1
-        start = ends[i]
-
-
-@compiled
-def _compare(
-    left: NDArray[np.uint8], low: int, high: int, right: NDArray[np.uint8], start: int, end: int
-) -> int:
-    """Bytewise order of two names: negative, 0 or positive."""
-    for k in range(min(high - low, end - start)):
-        if left[low + k] != right[start + k]:
-            return -1 if left[low + k] < right[start + k] else 1
-    return (high - low) - (end - start)
+        for column_at, column in enumerate(columns):
+            blocks[at + column_at] = column
+        first = starts + len(columns) * count
+    return starts, blocks
 
 
 @compiled
@@ -348,8 +273,8 @@ class Positions:
         ):
             raise ValueError(f"{PREFIX}item_record does not fit {PREFIX}pair_start")
 
-    def follow(self, live: LiveArrays) -> None:
-        """From now on, look at what is live first. Requests under way go on with what they have."""
+    def attach(self, live: LiveArrays) -> None:
+        """From now on, live pairs come before those of the snapshot. Requests under way keep what they have."""
         self.tables = self.tables._replace(**live._asdict())
 
     @property

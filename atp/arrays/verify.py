@@ -1,6 +1,6 @@
-"""Whether positions hold what the availability kernels take for granted; asked once, when a snapshot is opened.
+"""Whether positions hold what the availability kernels take for granted; checked once, when a snapshot is opened.
 
-`Positions` itself looks at the offsets and lengths. Here every other array is: after `verify_positions` no bytes lead a
+`Positions` itself checks the offsets and lengths, this every other array: after `verify_positions` no bytes lead a
 kernel, an explanation or a reference outside of an array, or round in a circle. Docs: docs/snapshot-format.md, "What is
 verified".
 """
@@ -18,12 +18,12 @@ from pricegrid.atp.arrays.positions import (
     ITEM_MULTIPLE,
     KINDS,
     PREFIX,
-    Names,
     Positions,
 )
 from pricegrid.atp.kernels import verify as kernel
 from pricegrid.atp.model import MICROS, NO_INSTANT, Source
 from pricegrid.atp.rules.events import Measure
+from pricegrid.columnar.names import Names, name_order_fault
 
 DAYS_MAX: Final = 1 << 20
 INT64_MAX: Final = 2**63 - 1
@@ -115,7 +115,7 @@ _UNOWNED: Final = frozenset({"pair_blocks", "calendar_weekdays"})
 
 
 def verify_positions(positions: Positions, *, known: Collection[str] = ()) -> None:
-    """Raises ValueError naming the array and what is wrong; `known` are name tables that were looked at elsewhere."""
+    """Raises ValueError naming the array and what is wrong; `known` are name tables that were checked elsewhere."""
     arrays = {name: _read_only(array) for name, array in positions.arrays.items()}
     tables = {
         "sku": positions.skus,
@@ -158,7 +158,7 @@ def _expect(array: str, holds: object, fault: str) -> None:
 
 
 def _verify_names(array: str, names: Names) -> None:
-    row = kernel.name_order_fault(_read_only(names.text), _read_only(names.offsets))
+    row = name_order_fault(_read_only(names.text), _read_only(names.offsets))
     _expect(array, row == kernel.SOUND, f"not in byte order at {row}")
     if len(names.text) and int(names.text.max()) >= 0x80:  # else it is ASCII
         for each in names.all():

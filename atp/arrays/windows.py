@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.days import add_working, calendar_days, local_moment, working_days
 from pricegrid.atp.arrays.positions import Positions
-from pricegrid.atp.kernels.availability import Supply
+from pricegrid.atp.kernels.balance import Supply
 from pricegrid.atp.kernels.promise import Picks
-from pricegrid.atp.model import PromisePolicy, SupplyPolicy, day_number
+from pricegrid.atp.model import PromisePolicy, SupplyPolicy
+from pricegrid.columnar.instants import day_number
 
 KEPT_MAX: Final = 512
 """Windows kept of each kind; all are dropped when there are more."""
@@ -80,10 +81,12 @@ class Windows:
         self, branches: tuple[int, ...], todays: tuple[int, ...], horizon: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
         usable = np.zeros((len(branches), horizon), dtype=np.int32)
-        for place, (branch, today) in enumerate(zip(branches, todays, strict=True)):
+        for origin, (branch, today) in enumerate(zip(branches, todays, strict=True)):
             if branch >= 0:
                 handling = self._positions.integer("branch_inbound_days", branch)
-                usable[place] = add_working(self.worked(branch, today, horizon), np.arange(horizon), handling)
+                usable[origin] = add_working(
+                    self.worked(branch, today, horizon), np.arange(horizon), handling
+                )
         return np.array(branches, dtype=np.int32), np.array(todays, dtype=np.int64), usable
 
     def worked(self, branch: int, today: int, horizon: int) -> NDArray[np.bool_]:
@@ -132,7 +135,7 @@ class Windows:
     ) -> Picks:
         shape = (len(branches), horizon)
         picks = Picks(*(np.full(shape, 2**30, dtype=np.int32) for _ in range(3)))
-        for place, (branch, (today, first)) in enumerate(zip(branches, firsts, strict=True)):
+        for origin, (branch, (today, first)) in enumerate(zip(branches, firsts, strict=True)):
             worked = self.worked(branch, today, horizon)
             start = max(first, day_number(policy.on) if policy.on else first) - today
             pick = np.arange(horizon)
@@ -141,12 +144,12 @@ class Windows:
                 allowed &= np.cumsum(allowed) == 1
             outbound = self._positions.integer("branch_outbound_days", branch)
             ship = add_working(worked, pick, outbound)
-            arrival = np.where(ship < len(worked), add_working(worked, ship, transits[place]), 2**30)
+            arrival = np.where(ship < len(worked), add_working(worked, ship, transits[origin]), 2**30)
             latest = day_number(policy.late_until) - today if policy.late_until else NO_LIMIT
             need_by = day_number(policy.need_by) - today if policy.need_by else NO_LIMIT
             allowed &= (arrival < len(worked)) & (pick <= latest) & (arrival <= need_by)
             following = np.where(allowed, pick, 2**30)
-            picks.next_pick[place] = np.minimum.accumulate(following[::-1])[::-1]
-            picks.ship[place] = ship
-            picks.arrival[place] = arrival
+            picks.next_pick[origin] = np.minimum.accumulate(following[::-1])[::-1]
+            picks.ship[origin] = ship
+            picks.arrival[origin] = arrival
         return picks

@@ -5,8 +5,7 @@ Without them a compiler may load a word once and never look again, and some proc
 
 from typing import Any
 
-from numba import types
-from numba.extending import intrinsic
+from pricegrid.columnar.jit import intrinsic, types
 
 
 def _word(context: Any, builder: Any, array_type: Any, array: Any, index_type: Any, index: Any) -> Any:

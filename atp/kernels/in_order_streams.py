@@ -1,9 +1,14 @@
-"""Compiled: the ERP's events of pairs whose stream is plain, thousands a call.
+"""Compiled: the ERP's events of pairs whose stream is in order, thousands a call (A10).
 
-A plain stream has received all sequences from its first to its last, in which instants never go back, of one
-numbering, and its events say nothing but a figure. What
-the next event makes of it needs no look at the others. `streams.Stream` and `streams.stock_of` are the same rules for
-every stream; whatever is unusual is left to them, and everything that follows it in the same stream.
+A stream is in order when it has received all sequences from its first to its last, of one numbering, in which instants
+never go back, and its events carry nothing but a figure. Applying the next event then needs no look at the others.
+`streams.Stream` and `streams.stock_of` are the same rules for every stream, and the reference of this.
+
+`find_pairs` loops over the rows of a message and hashes the names of each to the index of its pair. `fold` loops over
+the rows in order: the next sequence of a pair changes its figures at once; one received before is compared with the
+logged events of the pair, newest first, at most 64 of them; any other is UNDECIDED, and so is everything after it in
+the same stream within the message: these are left to `streams`. `publish` then writes each changed pair to the live
+positions once. An event costs one probe and one row; nothing is looked ahead at.
 """
 
 from typing import Final
@@ -13,13 +18,16 @@ from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.positions import ERP_AS_OF, FLAGS, GAPS, ON_HAND, UNAVAILABLE
 from pricegrid.atp.kernels.atomic import fence, store_release
-from pricegrid.atp.kernels.jit import compiled, inlined
 from pricegrid.atp.kernels.live import free_old_block, live_key, slot_of
 from pricegrid.atp.live.layout import CHANGES, DETAIL_BYTES, ROW_WORDS, VERSION, LiveArrays
-from pricegrid.atp.model import INT64_MAX, Source
+from pricegrid.atp.model import Source
 from pricegrid.atp.rules.events import EventStatus, Kind, Measure
+from pricegrid.columnar.exact import mul_low, sum_overflows
+from pricegrid.columnar.jit import compiled, inlined
+from pricegrid.columnar.names import name_key, same_bytes
+from pricegrid.columnar.tables import table_of
 
-# rows (n, ROW_COLUMNS) int64: events as they stand in the bytes of a message
+# rows (n, ROW_COLUMNS) int64: events by their offsets in the bytes of a message, and their figures
 (
     ROW_START,  # of the whole event
     ROW_END,
@@ -32,14 +40,15 @@ from pricegrid.atp.rules.events import EventStatus, Kind, Measure
     ROW_MEASURE,
     ROW_KIND,
     ROW_QUANTITY,
-    ROW_SAYS,  # one of the three below
+    ROW_FORM,  # one of the three below
     ROW_COLUMNS,
 ) = range(13)
-OTHER: Final = 0
-"""It is of another source than the ERP."""
-PLAIN: Final = 1
-"""It is the ERP's, in range, and says nothing but a figure."""
+OTHER_SOURCE: Final = 0
+"""The event is of another source than the ERP."""
+FIGURE_ONLY: Final = 1
+"""It is the ERP's, in range, and carries nothing but a figure."""
 UNUSUAL: Final = 2
+"""Any other."""
 
 # pairs (p, PAIR_COLUMNS) int64
 (
@@ -50,7 +59,7 @@ UNUSUAL: Final = 2
     PAIR_BRANCH_LENGTH,
     PAIR_HELD,  # whether reservations touch it, or did
     PAIR_FIRST,
-    PAIR_LAST,  # sequences received; 0: its stream is not plain
+    PAIR_LAST,  # sequences received; 0: its stream is not in order
     PAIR_AFTER,  # events at or before this instant are in what was loaded
     PAIR_LOADED_ON_HAND,
     PAIR_LOADED_KNOWN,
@@ -64,8 +73,8 @@ UNUSUAL: Final = 2
     PAIR_AS_OF_UNAVAILABLE,  # of the others
     PAIR_EVENT,  # its newest on-hand event in the log, -1: none
     PAIR_EVENT_UNAVAILABLE,
-    PAIR_LEFT,  # the last call in which an event of it was left
-    PAIR_TOUCHED,  # the last call in which one was taken in
+    PAIR_UNDECIDED,  # the last call in which an event of it was undecided
+    PAIR_TOUCHED,  # the last call in which one was applied
     PAIR_NEWEST,  # the instant of its last event
     PAIR_COLUMNS,
 ) = range(25)
@@ -78,8 +87,8 @@ HEAD_CALL, HEAD_FREE, HEAD_NEXT, HEAD_SIZE = range(
     4
 )  # free entries of the log: a list ended by -1, and a rest
 
-LEFT: Final = 255
-"""Not a status: `streams` must say what becomes of it."""
+UNDECIDED: Final = 255
+"""Not a status: `streams` decides."""
 _STEPS_MAX: Final = 64  # back through the events of a pair, for one that came before
 
 _APPLIED, _DUPLICATE, _OLDER = (
@@ -89,61 +98,42 @@ _APPLIED, _DUPLICATE, _OLDER = (
 )
 _SET, _ON_HAND_EVENT = int(Kind.SET), int(Measure.ON_HAND)
 _ERP_GAP = 1 << int(Source.ERP)
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @inlined
-def _mixed(state: np.uint64, word: np.uint64) -> np.uint64:
-    state = (state ^ word) * _MULTIPLIER
-    return state ^ (state >> np.uint64(29))
-
-
-@inlined
-def _hashed(text: NDArray[np.uint8], start: int, length: int, state: np.uint64) -> np.uint64:
-    word = np.uint64(length)
-    for i in range(length):
-        if i & 7 == 0:
-            state = _mixed(state, word)
-            word = np.uint64(0)
-        word = (word << np.uint64(8)) | np.uint64(text[start + i])
-    return _mixed(_mixed(state, word), np.uint64(0))
-
-
-@inlined
-def _same(one: NDArray[np.uint8], at: int, other: NDArray[np.uint8], start: int, length: int) -> bool:
-    for i in range(length):  # noqa: SIM110 -- all() is none of the kernels' words
-        if one[at + i] != other[start + i]:
-            return False
-    return True
+def _pair_key(text: NDArray[np.uint8], sku: int, sku_length: int, branch: int, branch_length: int) -> int:
+    """A hash of the names of an item and a branch; thrice that of the item, or two equal names would cancel out."""
+    of_sku = mul_low(name_key(text, sku, sku_length), np.int64(3))
+    return int(of_sku ^ name_key(text, branch, branch_length))
 
 
 @compiled
-def find_places(
+def find_pairs(
     raw: NDArray[np.uint8],
     rows: NDArray[np.int64],
     pairs: NDArray[np.int64],
     texts: NDArray[np.uint8],
     slots: NDArray[np.int64],
-    places: NDArray[np.int64],
+    indices: NDArray[np.int64],
 ) -> None:
-    """The place in `pairs` of the pair that each row names, -1 when it has none. Slots hold place + 1, 0 is free."""
+    """The index in `pairs` of the pair that each row names, -1 when it has none. Slots hold index + 1, 0 is free."""
     mask = len(slots) - 1
+    message, known = table_of(raw), table_of(texts)  # a table is read eight bytes at a time
     for i in range(len(rows)):
         sku, sku_length = rows[i, ROW_SKU], rows[i, ROW_SKU_LENGTH]
         branch, branch_length = rows[i, ROW_BRANCH], rows[i, ROW_BRANCH_LENGTH]
-        state = _hashed(raw, branch, branch_length, _hashed(raw, sku, sku_length, np.uint64(0)))
-        at = np.int64(state >> np.uint64(32)) & mask
-        places[i] = -1
+        at = _pair_key(message, sku, sku_length, branch, branch_length) & mask
+        indices[i] = -1
         while slots[at] != 0:
             pair = slots[at] - 1
             text = pairs[pair, PAIR_TEXT]
             if (
                 pairs[pair, PAIR_SKU_LENGTH] == sku_length
                 and pairs[pair, PAIR_BRANCH_LENGTH] == branch_length
-                and _same(raw, sku, texts, text, sku_length)
-                and _same(raw, branch, texts, text + sku_length, branch_length)
+                and same_bytes(message, sku, known, text, sku_length)
+                and same_bytes(message, branch, known, text + sku_length, branch_length)
             ):
-                places[i] = pair
+                indices[i] = pair
                 break
             at = (at + 1) & mask
 
@@ -152,28 +142,19 @@ def find_places(
 def add_slots(
     pairs: NDArray[np.int64], texts: NDArray[np.uint8], slots: NDArray[np.int64], begin: int, end: int
 ) -> None:
-    """Let the pairs [begin, end) be found; the slots are a power of two, more than there are pairs."""
-    mask = len(slots) - 1
+    """Add the pairs [begin, end) to the slots, a power of two, more than there are pairs."""
+    mask, known = len(slots) - 1, table_of(texts)
     for pair in range(begin, end):
         text, sku_length = pairs[pair, PAIR_TEXT], pairs[pair, PAIR_SKU_LENGTH]
-        state = _hashed(texts, text, sku_length, np.uint64(0))
-        state = _hashed(texts, text + sku_length, pairs[pair, PAIR_BRANCH_LENGTH], state)
-        at = np.int64(state >> np.uint64(32)) & mask
+        at = _pair_key(known, text, sku_length, text + sku_length, pairs[pair, PAIR_BRANCH_LENGTH]) & mask
         while slots[at] != 0:
             at = (at + 1) & mask
         slots[at] = pair + 1
 
 
 @inlined
-def _overflows(one: int, other: int) -> bool:
-    if other >= 0:
-        return one > INT64_MAX - other
-    return one < -INT64_MAX - 1 - other
-
-
-@inlined
-def _forget(log: NDArray[np.int64], head: NDArray[np.int64], event: int) -> None:
-    """Let an event and those linked to it be used again."""
+def _free_events(log: NDArray[np.int64], head: NDArray[np.int64], event: int) -> None:
+    """Free the entries of an event and of those linked to it."""
     while event >= 0:
         before = log[event, LOG_BEFORE]
         log[event, LOG_BEFORE] = head[HEAD_FREE]
@@ -182,7 +163,7 @@ def _forget(log: NDArray[np.int64], head: NDArray[np.int64], event: int) -> None
 
 
 @inlined
-def _keep(
+def _log_event(
     log: NDArray[np.int64],
     head: NDArray[np.int64],
     sequence: int,
@@ -203,7 +184,7 @@ def _keep(
 
 
 @inlined
-def _take_in(
+def _apply_next(
     pair: NDArray[np.int64],
     log: NDArray[np.int64],
     head: NDArray[np.int64],
@@ -213,7 +194,7 @@ def _take_in(
     kind: int,
     quantity: int,
 ) -> bool:
-    """Add the event that follows on the last one; False: a figure would leave int64, and nothing is changed."""
+    """Apply the event that follows on the last one; False: a figure would leave int64, and nothing is changed."""
     figure = PAIR_ON_HAND if is_on_hand else PAIR_UNAVAILABLE
     loaded = PAIR_LOADED_ON_HAND if is_on_hand else PAIR_LOADED_UNAVAILABLE
     as_of = PAIR_AS_OF if is_on_hand else PAIR_AS_OF_UNAVAILABLE
@@ -221,7 +202,7 @@ def _take_in(
     counts = effective > pair[PAIR_AFTER]
     if kind == _SET:
         # before a set nothing of the figure matters any more, also when what was loaded is newer than the set
-        _forget(log, head, pair[newest])
+        _free_events(log, head, pair[newest])
         pair[newest] = -1
         pair[figure] = quantity if counts else pair[loaded]
         pair[as_of] = effective if counts else pair[PAIR_AFTER]
@@ -229,30 +210,30 @@ def _take_in(
             pair[PAIR_KNOWN] = 1 if counts else pair[PAIR_LOADED_KNOWN]
     elif counts:
         if not is_on_hand or pair[PAIR_KNOWN]:
-            if _overflows(pair[figure], quantity):
+            if sum_overflows(pair[figure], quantity):
                 return False
             pair[figure] += quantity
         pair[as_of] = max(pair[as_of], effective)
-    pair[newest] = _keep(log, head, sequence, effective, kind, quantity, pair[newest])
+    pair[newest] = _log_event(log, head, sequence, effective, kind, quantity, pair[newest])
     pair[PAIR_LAST], pair[PAIR_NEWEST] = sequence, effective
     return True
 
 
 @inlined
-def _before(pair: NDArray[np.int64], log: NDArray[np.int64], row: NDArray[np.int64]) -> int:
-    """What becomes of an event whose sequence was received already."""
-    status = LEFT
+def _status_of_received(pair: NDArray[np.int64], log: NDArray[np.int64], row: NDArray[np.int64]) -> int:
+    """The status of an event whose sequence was received already."""
+    status = UNDECIDED
     for is_on_hand in (True, False):
         is_own = is_on_hand == (row[ROW_MEASURE] == _ON_HAND_EVENT)
         event = pair[PAIR_EVENT if is_on_hand else PAIR_EVENT_UNAVAILABLE]
         steps = 0
         while event >= 0 and log[event, LOG_SEQUENCE] > row[ROW_SEQUENCE]:
             if is_own and log[event, LOG_KIND] == _SET and log[event, LOG_EFFECTIVE] >= row[ROW_EFFECTIVE]:
-                status = _DUPLICATE  # a later set that is no older has all that it says
+                status = _DUPLICATE  # a later set that is no older has replaced it
             event = log[event, LOG_BEFORE]
             steps += 1
             if steps > _STEPS_MAX:
-                return LEFT
+                return UNDECIDED
         if event >= 0 and log[event, LOG_SEQUENCE] == row[ROW_SEQUENCE]:
             is_same = (
                 is_own
@@ -260,47 +241,49 @@ def _before(pair: NDArray[np.int64], log: NDArray[np.int64], row: NDArray[np.int
                 and log[event, LOG_KIND] == row[ROW_KIND]
                 and log[event, LOG_QUANTITY] == row[ROW_QUANTITY]
             )
-            return _DUPLICATE if is_same else LEFT
+            return _DUPLICATE if is_same else UNDECIDED
     return status
 
 
 @compiled
 def fold(
     rows: NDArray[np.int64],
-    places: NDArray[np.int64],
+    indices: NDArray[np.int64],
     pairs: NDArray[np.int64],
     log: NDArray[np.int64],
     head: NDArray[np.int64],
     status: NDArray[np.uint8],
     touched: NDArray[np.int64],
 ) -> int:
-    """Take in the events of plain streams, in order; (n,) status, or LEFT. How many pairs were touched, which stand
-    in `touched`. The log must have room for one entry a row."""
+    """Apply the events of streams in order; writes (n,) status, or UNDECIDED, and the changed pairs to `touched`.
+
+    Returns how many pairs were changed. The log must have room for one entry a row.
+    """
     head[HEAD_CALL] += 1
     call, count = head[HEAD_CALL], 0
     for i in range(len(rows)):
-        status[i] = LEFT
-        if places[i] < 0:
+        status[i] = UNDECIDED
+        if indices[i] < 0:
             continue
-        row, pair = rows[i], pairs[places[i]]
-        if row[ROW_SAYS] == OTHER:
+        row, pair = rows[i], pairs[indices[i]]
+        if row[ROW_FORM] == OTHER_SOURCE:
             continue
         last = pair[PAIR_LAST]
-        if last == 0 or pair[PAIR_LEFT] == call:
+        if last == 0 or pair[PAIR_UNDECIDED] == call:
             continue
         sequence, effective = row[ROW_SEQUENCE], row[ROW_EFFECTIVE]
-        if row[ROW_SAYS] == PLAIN:
+        if row[ROW_FORM] == FIGURE_ONLY:
             if sequence == last + 1 and effective >= pair[PAIR_NEWEST]:
                 is_on_hand, kind = row[ROW_MEASURE] == _ON_HAND_EVENT, row[ROW_KIND]
-                if _take_in(pair, log, head, sequence, effective, is_on_hand, kind, row[ROW_QUANTITY]):
+                if _apply_next(pair, log, head, sequence, effective, is_on_hand, kind, row[ROW_QUANTITY]):
                     status[i] = _APPLIED if effective > pair[PAIR_AFTER] else _OLDER
             elif pair[PAIR_FIRST] <= sequence <= last:
-                status[i] = _before(pair, log, row)
-        if status[i] == LEFT:
-            pair[PAIR_LEFT] = call
+                status[i] = _status_of_received(pair, log, row)
+        if status[i] == UNDECIDED:
+            pair[PAIR_UNDECIDED] = call
         elif pair[PAIR_TOUCHED] != call:
             pair[PAIR_TOUCHED] = call
-            touched[count] = places[i]
+            touched[count] = indices[i]
             count += 1
     return count
 
@@ -309,36 +292,38 @@ def fold(
 def adopt(
     pair: NDArray[np.int64], log: NDArray[np.int64], head: NDArray[np.int64], events: NDArray[np.int64]
 ) -> bool:
-    """Take over the (n, 5) events of a stream: sequence, instant, measure, kind, quantity. False: a figure leaves
-    int64. The pair's loaded figures and its first sequence are there; its last one is for the caller to say."""
+    """Adopt the (n, 5) events of a stream: sequence, instant, measure, kind, quantity. False: a figure leaves int64.
+    The pair's loaded figures and first sequence are set; its last one is for the caller to write."""
     pair[PAIR_ON_HAND], pair[PAIR_KNOWN] = pair[PAIR_LOADED_ON_HAND], pair[PAIR_LOADED_KNOWN]
     pair[PAIR_UNAVAILABLE] = pair[PAIR_LOADED_UNAVAILABLE]
     pair[PAIR_AS_OF] = pair[PAIR_AS_OF_UNAVAILABLE] = pair[PAIR_AFTER]
     pair[PAIR_EVENT] = pair[PAIR_EVENT_UNAVAILABLE] = -1
     for i in range(len(events)):
         is_on_hand = events[i, 2] == _ON_HAND_EVENT
-        if not _take_in(pair, log, head, events[i, 0], events[i, 1], is_on_hand, events[i, 3], events[i, 4]):
-            give_back(pair, log, head)
+        if not _apply_next(
+            pair, log, head, events[i, 0], events[i, 1], is_on_hand, events[i, 3], events[i, 4]
+        ):
+            drop(pair, log, head)
             return False
     return True
 
 
 @compiled
-def give_back(pair: NDArray[np.int64], log: NDArray[np.int64], head: NDArray[np.int64]) -> None:
-    """Forget the stream of a pair: it is not plain any more."""
-    _forget(log, head, pair[PAIR_EVENT])
-    _forget(log, head, pair[PAIR_EVENT_UNAVAILABLE])
+def drop(pair: NDArray[np.int64], log: NDArray[np.int64], head: NDArray[np.int64]) -> None:
+    """Drop the stream of a pair: it is not in order any more."""
+    _free_events(log, head, pair[PAIR_EVENT])
+    _free_events(log, head, pair[PAIR_EVENT_UNAVAILABLE])
     pair[PAIR_EVENT] = pair[PAIR_EVENT_UNAVAILABLE] = -1
     pair[PAIR_LAST] = 0
 
 
 @compiled
-def show(live: LiveArrays, pairs: NDArray[np.int64], places: NDArray[np.int64]) -> int:
-    """Show the stock of plain pairs, all else of which is shown already; how many were: fewer than all when the next
-    one is not live."""
+def publish(live: LiveArrays, pairs: NDArray[np.int64], indices: NDArray[np.int64]) -> int:
+    """Write the stock of pairs in order to their live rows, where all else is already; returns how many were written:
+    fewer than all when the next one is not live."""
     rows = live.live_rows
-    for i in range(len(places)):
-        pair = pairs[places[i]]
+    for i in range(len(indices)):
+        pair = pairs[indices[i]]
         key = live_key(pair[PAIR_ITEM], pair[PAIR_BRANCH])
         slot = slot_of(live.live_slots, key)
         if live.live_slots[2 * slot] != key:
@@ -368,4 +353,4 @@ def show(live: LiveArrays, pairs: NDArray[np.int64], places: NDArray[np.int64]) 
         store_release(rows, at + VERSION, (version | 1) + 1)
         store_release(live.live_slots, 2 * slot + 1, row)
     store_release(live.live_head, CHANGES, live.live_head[CHANGES] + 1)
-    return len(places)
+    return len(indices)

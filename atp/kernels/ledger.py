@@ -1,7 +1,13 @@
-"""What the (component, branch) pairs of one request hold, laid out once, and what the request has taken of them.
+"""Compiled: what the (component, branch) pairs of one request hold, read once, and what the request consumes of them.
 
-A pair is numbered `component * branches + place`: components are the distinct base items that the lines draw on, places
-the branches in sourcing order. Day offsets count from the as_of day of the pair's branch.
+`lay_out_pairs` loops over components and their branches and writes the balance of each pair as a step function, then
+its ATP from the last step back (A2, the suffix minimum): one pass forward and one backward over the steps. A promise
+never reads a pair again, so all its lines see one state. What lines consume is a list for each pair, ascending by day,
+one entry a day; `write_counts` merges both into how many shippable quantities are left from each day on: as many steps
+as both lists have.
+
+A pair is numbered `component * branches + origin`: components are the distinct base items that the lines draw on,
+origins the branches in sourcing order. Day offsets count from the as_of day of the pair's branch.
 """
 
 from typing import NamedTuple
@@ -10,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.positions import Tables
-from pricegrid.atp.kernels.availability import Supply, _ages, walk
-from pricegrid.atp.kernels.jit import compiled, inlined
-from pricegrid.atp.kernels.pair_access import find_pair, is_unchanged, settled
+from pricegrid.atp.kernels.balance import Supply, project_balance, suffix_minimum, write_freshness
+from pricegrid.atp.kernels.pair_access import begin_read, find_pair, is_read_stable
+from pricegrid.columnar.jit import compiled, inlined
+from pricegrid.columnar.search import first_at_least
 
 
 class Ledger(NamedTuple):
-    """Balance and ATP of each pair as a step function, without what the request takes; see `lay_out_pairs`."""
+    """Balance and ATP of each pair as a step function, before the request consumes anything."""
 
     code: NDArray[np.uint8]
-    """(pairs,) as `kernel.walk` says it: OK, UNKNOWN_STOCK or RECHECK."""
+    """(pairs,) as `project_balance` has it: OK, UNKNOWN_STOCK or RECHECK."""
     start: NDArray[np.int64]
     """(pairs + 1,): the steps of pair p are `start[p]:start[p + 1]`; the first is day 0."""
     day: NDArray[np.int32]
@@ -34,8 +41,8 @@ class Ledger(NamedTuple):
     """(pairs, 3) instants by `Source`."""
 
 
-class Taken(NamedTuple):
-    """What the request has taken: a list of (pick day offset, micros) for each pair, ascending, one entry a day."""
+class Consumed(NamedTuple):
+    """What the request has consumed: a list of (pick day offset, micros) for each pair, ascending, one entry a day."""
 
     head: NDArray[np.int32]
     """(pairs,) first entry, -1: none."""
@@ -61,9 +68,9 @@ def empty_ledger(pairs: int, steps: int) -> Ledger:
     )
 
 
-def nothing_taken(pairs: int, entries: int) -> Taken:
-    """Room for `entries` takes on different days of different pairs."""
-    return Taken(
+def nothing_consumed(pairs: int, entries: int) -> Consumed:
+    """Room for `entries` different days of different pairs."""
+    return Consumed(
         np.full(pairs, -1, dtype=np.int32),
         np.empty(entries, dtype=np.int32),
         np.empty(entries, dtype=np.int32),
@@ -73,15 +80,17 @@ def nothing_taken(pairs: int, entries: int) -> Taken:
 
 
 @inlined
-def _lay_out(tables: Tables, supply: Supply, item: int, place: int, at: int, ledger: Ledger) -> int:
-    """Write the steps of one pair as pair number `at`; returns how many. The only place that reads a live pair."""
-    pair = find_pair(tables, item, supply.branch[place])
+def _lay_out(tables: Tables, supply: Supply, item: int, origin: int, at: int, ledger: Ledger) -> int:
+    """Write the steps of one pair as pair number `at`; returns how many. Nothing else here reads a live pair."""
+    pair = find_pair(tables, item, supply.branch[origin])
     base = ledger.start[at]
     while True:
-        pair, version = settled(tables, pair)
-        code, _, _, dropped, steps = walk(tables, supply, place, pair, ledger.day, ledger.balance, base, True)
-        _ages(tables, supply, place, pair, True, at, ledger.fresh, ledger.as_of)
-        if is_unchanged(tables, pair, version):
+        pair, version = begin_read(tables, pair)
+        code, _, _, dropped, steps = project_balance(
+            tables, supply, origin, pair, ledger.day, ledger.balance, base, True
+        )
+        write_freshness(tables, supply, origin, pair, True, at, ledger.fresh, ledger.as_of)
+        if is_read_stable(tables, pair, version):
             break
     ledger.code[at], ledger.dropped[at] = code, dropped
     return int(steps)
@@ -92,49 +101,48 @@ def lay_out_pairs(tables: Tables, supply: Supply, components: NDArray[np.int32],
     """Fill the ledger of every component at every branch of `supply`."""
     branches = len(supply.branch)
     for component in range(len(components)):
-        for place in range(branches):
-            at = component * branches + place
+        for origin in range(branches):
+            at = component * branches + origin
             base = ledger.start[at]
-            end = base + _lay_out(tables, supply, components[component], place, at, ledger)
+            end = base + _lay_out(tables, supply, components[component], origin, at, ledger)
             for k in range(base, end):
                 ledger.atp[k] = ledger.balance[k]
-            for k in range(end - 2, base - 1, -1):
-                ledger.atp[k] = min(ledger.atp[k], ledger.atp[k + 1])
+            suffix_minimum(ledger.atp, base, end)
             ledger.start[at + 1] = end
 
 
 @compiled
-def take(taken: Taken, pair: int, day: int, micros: int) -> bool:
-    """Take from a pair on a day, or give back if negative; False: there is no room for another entry."""
-    before, entry = -1, taken.head[pair]
-    while entry >= 0 and taken.day[entry] < day:
-        before, entry = entry, taken.following[entry]
-    if entry >= 0 and taken.day[entry] == day:
-        taken.micros[entry] += micros
+def consume(consumed: Consumed, pair: int, day: int, micros: int) -> bool:
+    """Consume of a pair on a day, or return if negative; False: there is no room for another entry."""
+    before, entry = -1, consumed.head[pair]
+    while entry >= 0 and consumed.day[entry] < day:
+        before, entry = entry, consumed.following[entry]
+    if entry >= 0 and consumed.day[entry] == day:
+        consumed.micros[entry] += micros
         return True
-    size = taken.size[0]
-    if size == len(taken.day):
+    size = consumed.size[0]
+    if size == len(consumed.day):
         return False
-    taken.day[size], taken.micros[size], taken.following[size] = day, micros, entry
+    consumed.day[size], consumed.micros[size], consumed.following[size] = day, micros, entry
     if before < 0:
-        taken.head[pair] = size
+        consumed.head[pair] = size
     else:
-        taken.following[before] = size
-    taken.size[0] = size + 1
+        consumed.following[before] = size
+    consumed.size[0] = size + 1
     return True
 
 
 @compiled
-def take_nothing(taken: Taken) -> None:
-    """Forget what was taken."""
-    taken.head[:] = -1
-    taken.size[0] = 0
+def reset_consumed(consumed: Consumed) -> None:
+    """Nothing is consumed."""
+    consumed.head[:] = -1
+    consumed.size[0] = 0
 
 
 @compiled
 def write_counts(
     ledger: Ledger,
-    taken: Taken,
+    consumed: Consumed,
     pair: int,
     need: int,
     per: int,
@@ -144,54 +152,47 @@ def write_counts(
 ) -> int:
     """Write from `base` on how many quantities of need / per micros are left from each day on; returns the end.
 
-    The caller has checked that the greatest ATP times `per` fits int64. What is taken never exceeds what was left, so
-    no balance less it overflows.
+    The caller has checked that the greatest ATP times `per` fits int64. No more is consumed than was left, so no
+    balance less it overflows.
     """
     step, last = ledger.start[pair], ledger.start[pair + 1]
-    entry = taken.head[pair]
+    entry = consumed.head[pair]
     if entry < 0:
         for k in range(step, last):
             days[base + k - step] = ledger.day[k]
             counts[base + k - step] = max(0, ledger.atp[k]) * per // need
         return int(base + last - step)
-    gone, end = 0, base
+    used, end = 0, base
     step += 1
     balance, day = ledger.balance[step - 1], np.int32(0)
     while True:
-        if entry >= 0 and taken.day[entry] == day:
-            gone += taken.micros[entry]
-            entry = taken.following[entry]
-        days[end], counts[end] = day, balance - gone
+        if entry >= 0 and consumed.day[entry] == day:
+            used += consumed.micros[entry]
+            entry = consumed.following[entry]
+        days[end], counts[end] = day, balance - used
         end += 1
-        if step < last and (entry < 0 or ledger.day[step] <= taken.day[entry]):
+        if step < last and (entry < 0 or ledger.day[step] <= consumed.day[entry]):
             balance, day = ledger.balance[step], ledger.day[step]
             step += 1
         elif entry >= 0:
-            day = taken.day[entry]
+            day = consumed.day[entry]
         else:
             break
-    lowest = counts[end - 1]
-    for k in range(end - 1, base - 1, -1):
-        lowest = min(lowest, counts[k])
-        counts[k] = max(0, lowest) * per // need
+    suffix_minimum(counts, base, end)
+    for k in range(base, end):
+        counts[k] = max(0, counts[k]) * per // need
     return int(end)
 
 
 @compiled
-def count_on(ledger: Ledger, taken: Taken, pair: int, need: int, per: int, day: int) -> int:
-    """How many quantities of need / per micros are left on `day`, everything taken so far being of that day."""
-    low, high = ledger.start[pair], ledger.start[pair + 1] - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if ledger.day[middle] <= day:
-            low = middle
-        else:
-            high = middle - 1
-    left = ledger.atp[low]
-    entry = taken.head[pair]
+def count_on(ledger: Ledger, consumed: Consumed, pair: int, need: int, per: int, day: int) -> int:
+    """How many quantities of need / per micros are left on `day`, everything consumed so far being of that day."""
+    step = first_at_least(ledger.day, day + 1, ledger.start[pair] + 1, ledger.start[pair + 1]) - 1
+    left = ledger.atp[step]
+    entry = consumed.head[pair]
     while entry >= 0:
-        left -= taken.micros[entry]
-        entry = taken.following[entry]
+        left -= consumed.micros[entry]
+        entry = consumed.following[entry]
     return int(max(0, left) * per // need)
 
 

@@ -1,10 +1,15 @@
-"""Reading and writing live positions (`atp.live.positions` says how they are kept whole)."""
+"""Compiled: reading and writing live positions (`atp.live.positions` describes the file).
+
+A stable read (a seqlock with two rows): a reader finds the row that a pair's slot names, remembers its version, reads,
+and compares the version again; if it has changed, or is odd, it reads the sibling row from the start. It takes no lock
+and waits for nobody. A writer fills the row that is not in use and a block of the free lists, then turns the slot over:
+readers see the state before or the one after. One write costs one probe, one block and the copy of what stays.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.kernels.atomic import fence, load_acquire, store_release
-from pricegrid.atp.kernels.jit import compiled, inlined
 from pricegrid.atp.live.layout import (
     BLOCK,
     CHANGES,
@@ -20,6 +25,7 @@ from pricegrid.atp.live.layout import (
     VERSION,
     LiveArrays,
 )
+from pricegrid.columnar.jit import compiled, inlined
 
 
 @inlined
@@ -30,7 +36,7 @@ def live_key(item: int, branch: int) -> int:
 
 @inlined
 def slot_of(slots: NDArray[np.int64], key: int) -> int:
-    """The slot of a key, or the free one where it would stand."""
+    """The slot of a key, or the free one where it belongs."""
     mask = len(slots) // 2 - 1
     hashed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     at = np.int64(hashed >> np.uint64(32)) & mask
@@ -52,8 +58,8 @@ def find_live(slots: NDArray[np.int64], item: int, branch: int) -> int:
 
 
 @compiled
-def settled_row(rows: NDArray[np.int64], row: int) -> tuple[int, int]:
-    """(row, version) of this row, or of its sibling while this one is being written."""
+def begin_row_read(rows: NDArray[np.int64], row: int) -> tuple[int, int]:
+    """Begin a stable read: (row, version) of this row, or of its sibling while this one is being written."""
     while True:
         version = load_acquire(rows, row * ROW_WORDS + VERSION)
         if version & 1 == 0:
@@ -62,7 +68,7 @@ def settled_row(rows: NDArray[np.int64], row: int) -> tuple[int, int]:
 
 
 @compiled
-def is_row_unchanged(rows: NDArray[np.int64], row: int, version: int) -> bool:
+def is_row_stable(rows: NDArray[np.int64], row: int, version: int) -> bool:
     """Whether all that was read of the row since `version` was read is of one state."""
     fence()
     return bool(load_acquire(rows, row * ROW_WORDS + VERSION) == version)
@@ -77,7 +83,7 @@ def _size_class(words: int) -> int:
 
 
 @inlined
-def _take_block(live: LiveArrays, words: int) -> int:
+def _allocate_block(live: LiveArrays, words: int) -> int:
     """The first word of a block of at least so many words; -1: there is no room."""
     size = _size_class(words)
     head = live.live_head[FREE + size]
@@ -113,8 +119,8 @@ def _block_words(live: LiveArrays, row: int) -> int:
 
 @inlined
 def free_old_block(live: LiveArrays, row: int) -> None:
-    """Of a row about to be written: what it meant two states ago. Whoever still reads it will see that its version has
-    changed. A block that the sibling has too stays."""
+    """Free the block that a row about to be written had two states ago. Whoever still reads it will see that the
+    version has changed. A block that the sibling shares stays."""
     old_words = _block_words(live, row)
     block = live.live_rows[row * ROW_WORDS + BLOCK]
     if old_words > 0 and block != live.live_rows[(row ^ 1) * ROW_WORDS + BLOCK]:
@@ -147,7 +153,7 @@ def put_pair(
     at = row * ROW_WORDS
     start = np.int64(0)
     if len(block) > 0:
-        start = np.int64(_take_block(live, len(block)))
+        start = np.int64(_allocate_block(live, len(block)))
         if start < 0:
             return False
     version = live.live_rows[at + VERSION]
@@ -184,7 +190,7 @@ def _held_start(live: LiveArrays, row: int) -> int:
 def put_held(
     live: LiveArrays, item: int, branch: int, day: int, expires_us: int, quantity: int, number: int
 ) -> bool:
-    """Hold this much of a live pair for a reservation, in place of what it held; 0 takes the entry away.
+    """Hold this much of a live pair for a reservation, in place of what it held; 0 removes the entry.
 
     False: there is no room, or the pair is not live, and nothing is changed.
     """
@@ -203,13 +209,13 @@ def put_held(
             before = k
             break
     gone = 1 if before < helds else 0
-    place = 0
-    while place < helds and (place == before or blocks[first + 4 * place] <= day):
-        place += 1
+    index = 0
+    while index < helds and (index == before or blocks[first + 4 * index] <= day):
+        index += 1
     words = _block_words(live, current) + 4 * ((1 if quantity > 0 else 0) - gone)
     start = np.int64(0)
     if words > 0:
-        start = np.int64(_take_block(live, words))
+        start = np.int64(_allocate_block(live, words))
         if start < 0:
             return False
     version = rows[at + VERSION]
@@ -221,7 +227,7 @@ def put_held(
         blocks[end] = blocks[k]
         end += 1
     for k in range(helds + 1):
-        if k == place and quantity > 0:
+        if k == index and quantity > 0:
             blocks[end], blocks[end + 1], blocks[end + 2], blocks[end + 3] = day, expires_us, quantity, number
             end += 4
         if k < helds and k != before:

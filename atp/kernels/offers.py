@@ -1,4 +1,11 @@
-"""What each line of a request may be served with: the asked SKU, its substitutes, their components and quantities."""
+"""Compiled: what each line of a request may be served with: the asked SKU, its substitutes, their components (A6, A7).
+
+`open_kits` writes the components of each item, `resolve_lines` then loops over the lines: it merges the freshness of
+all pairs that a line looks at, works out the least quantity of each offer that can be shipped (whole units, whole kits,
+whole order multiples: a least common multiple) and what it takes of each component. A line whose figures leave int64 is
+for the reference, and so is every line that shares a component with it, directly or through others: the loop over the
+lines is repeated until no more is found. That is one pass for each line in such a chain at most, and one in practice.
+"""
 
 from typing import NamedTuple
 
@@ -6,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.positions import Tables
-from pricegrid.atp.kernels.availability import MAX, OK, RECHECK, UNKNOWN_STOCK
-from pricegrid.atp.kernels.jit import compiled
+from pricegrid.atp.kernels.balance import MAX, OK, RECHECK, UNKNOWN_STOCK
 from pricegrid.atp.kernels.ledger import Ledger
 from pricegrid.atp.model import MICROS
+from pricegrid.columnar.exact import common_divisor, common_multiple
+from pricegrid.columnar.jit import compiled
 
 
 class Offers(NamedTuple):
-    """The offers of line i are `start[i]:start[i + 1]`, in order; a line that was answered already has none."""
+    """The offers of line i are `start[i]:start[i + 1]`, in order; a line that has a status already has none."""
 
     start: NDArray[np.int64]
     item: NDArray[np.int32]
@@ -35,8 +43,8 @@ class Offers(NamedTuple):
     per: NDArray[np.int64]
 
 
-class Ages(NamedTuple):
-    """What is said of every line whatever is promised of it: (lines, 3), (lines, 3) and (lines,)."""
+class LineFreshness(NamedTuple):
+    """Of every line, whatever is promised of it: (lines, 3) states, (lines, 3) instants, (lines,) dropped receipts."""
 
     fresh: NDArray[np.uint8]
     as_of: NDArray[np.int64]
@@ -69,38 +77,23 @@ def open_kits(
 
 
 @compiled
-def _divisor(one: int, other: int) -> int:
-    """The greatest common divisor."""
-    while other != 0:
-        one, other = other, one % other
-    return one
+def least_shipment(numerator: int, denominator: int, is_whole: bool, multiple: int, is_kit: bool) -> int:
+    """The micros of the asked unit in the least quantity that can be shipped; 0: leaves int64 (A6).
 
-
-@compiled
-def _common_multiple(one: int, other: int) -> int:
-    """The least common multiple; 0: it leaves int64."""
-    part = one // _divisor(one, other)
-    return 0 if part > MAX // other else part * other
-
-
-@compiled
-def _shippable(offers: Offers, offer: int, is_kit: bool) -> bool:
-    """Work out `unit`: whole asked units (or micros), whole kits, whole order multiples (A6); False: leaves int64."""
-    numerator, denominator = offers.numerator[offer], offers.denominator[offer]
-    unit = MICROS if offers.is_whole[offer] else 1
-    whole = MICROS if is_kit and not offers.is_whole[offer] else 1
-    if offers.multiple[offer] > 0:
-        whole = _common_multiple(whole, offers.multiple[offer])
-    if whole == 0:
-        return False
-    if whole > 1:
-        # the least unit whose unit * numerator is a multiple of whole * denominator
-        if whole > MAX // denominator:
-            return False
-        step = whole * denominator
-        unit = _common_multiple(unit, step // _divisor(step, numerator))
-    offers.unit[offer] = unit
-    return unit > 0
+    Whole asked units if `is_whole`, else whole kits of a kit; whole order multiples (micros of the base unit, 0: none).
+    `numerator / denominator` base units are one asked unit.
+    """
+    unit = MICROS if is_whole else 1
+    whole = MICROS if is_kit and not is_whole else 1
+    if multiple > 1:
+        whole = common_multiple(whole, multiple)
+    if whole == 1:  # as of most lines, which spares them a division
+        return unit
+    if whole == 0 or whole > MAX // denominator:
+        return 0
+    # the least unit whose unit * numerator is a multiple of whole * denominator
+    step = whole * denominator
+    return int(common_multiple(unit, step // common_divisor(step, numerator)))
 
 
 @compiled
@@ -115,7 +108,7 @@ def _needs(offers: Offers, offer: int) -> bool:
             (offers.numerator[offer], offers.denominator[offer]),
             (offers.unit[offer], 1),
         ):
-            across, other = _divisor(numerator, per), _divisor(need, denominator)
+            across, other = common_divisor(numerator, per), common_divisor(need, denominator)
             up, down = numerator // across, denominator // other
             need, per = need // other, per // across
             if need > MAX // up or per > MAX // down:
@@ -131,10 +124,10 @@ def _line_status(offers: Offers, ledger: Ledger, line: int, branches: int) -> in
     known = False
     for offer in range(offers.start[line], offers.start[line + 1]):
         first, last = offers.part_start[offer], offers.part_start[offer + 1]
-        for place in range(branches):
+        for origin in range(branches):
             is_known = True
             for k in range(first, last):
-                pair = offers.component[k] * branches + place
+                pair = offers.component[k] * branches + origin
                 code = ledger.code[pair]
                 if code == RECHECK:
                     return RECHECK
@@ -146,45 +139,62 @@ def _line_status(offers: Offers, ledger: Ledger, line: int, branches: int) -> in
 
 
 @compiled
-def _age(
-    offers: Offers, ledger: Ledger, line: int, branches: int, ages: Ages, seen: NDArray[np.int64]
+def _merge_freshness(
+    offers: Offers,
+    ledger: Ledger,
+    line: int,
+    branches: int,
+    freshness: LineFreshness,
+    seen: NDArray[np.int64],
 ) -> None:
-    """The worst state, the oldest instant, and the sum of dropped receipts over all pairs the line looks at.
+    """The worst state, the oldest instant, and the sum of dropped receipts over all pairs that the line reads.
 
-    `seen` is the last line that looked at a component: one of two offers counts once.
+    `seen` is the last line that read a component: one of two offers counts once.
     """
-    ages.fresh[line], ages.as_of[line] = 0, MAX
+    freshness.fresh[line], freshness.as_of[line] = 0, MAX
     for k in range(offers.part_start[offers.start[line]], offers.part_start[offers.start[line + 1]]):
         component = offers.component[k]
-        for place in range(branches if seen[component] != line else 0):
-            pair = component * branches + place
-            ages.dropped[line] += ledger.dropped[pair]
+        for origin in range(branches if seen[component] != line else 0):
+            pair = component * branches + origin
+            freshness.dropped[line] += ledger.dropped[pair]
             for source in range(3):
-                ages.fresh[line, source] = max(ages.fresh[line, source], ledger.fresh[pair, source])
-                ages.as_of[line, source] = min(ages.as_of[line, source], ledger.as_of[pair, source])
+                freshness.fresh[line, source] = max(freshness.fresh[line, source], ledger.fresh[pair, source])
+                freshness.as_of[line, source] = min(freshness.as_of[line, source], ledger.as_of[pair, source])
         seen[component] = line
 
 
 @compiled
-def judge_lines(
-    tables: Tables, offers: Offers, ledger: Ledger, branches: int, status: NDArray[np.uint8], ages: Ages
+def resolve_lines(
+    tables: Tables,
+    offers: Offers,
+    ledger: Ledger,
+    branches: int,
+    status: NDArray[np.uint8],
+    freshness: LineFreshness,
 ) -> None:
-    """Settle each open line's status and ages, and its offers' quantities.
+    """Write the status and freshness of each open line, and the quantities of its offers.
 
     A line that the kernels can't answer is RECHECK, and so is every line that shares a component with one.
     """
     components = len(ledger.code) // branches
-    spoilt = np.zeros(components, np.bool_)
+    needs_recheck = np.zeros(components, np.bool_)
     seen = np.full(components, -1, np.int64)
     for line in range(len(status)):
         if status[line] != OK and status[line] != RECHECK:
             continue
-        _age(offers, ledger, line, branches, ages, seen)
+        _merge_freshness(offers, ledger, line, branches, freshness, seen)
         fits = True
         for offer in range(offers.start[line], offers.start[line + 1]):
             item = offers.item[offer]
             is_kit = tables.kit_start[item + 1] > tables.kit_start[item]
-            fits &= _shippable(offers, offer, is_kit) and _needs(offers, offer)
+            offers.unit[offer] = least_shipment(
+                offers.numerator[offer],
+                offers.denominator[offer],
+                offers.is_whole[offer],
+                offers.multiple[offer],
+                is_kit,
+            )
+            fits &= offers.unit[offer] > 0 and _needs(offers, offer)
         if status[line] == OK:
             status[line] = _line_status(offers, ledger, line, branches) if fits else RECHECK
     changed = True
@@ -196,8 +206,8 @@ def judge_lines(
             first, last = offers.part_start[offers.start[line]], offers.part_start[offers.start[line + 1]]
             if status[line] == OK:
                 for k in range(first, last):
-                    if spoilt[offers.component[k]]:
+                    if needs_recheck[offers.component[k]]:
                         status[line] = RECHECK
-            if status[line] == RECHECK and not spoilt[offers.component[first:last]].all():
-                spoilt[offers.component[first:last]] = True
+            if status[line] == RECHECK and not needs_recheck[offers.component[first:last]].all():
+                needs_recheck[offers.component[first:last]] = True
                 changed = True

@@ -1,4 +1,9 @@
-"""Where the kernels find what is known of a pair: in the snapshot's arrays, or live."""
+"""Compiled: where the kernels find what is known of a pair (item, branch): in the snapshot's arrays, or live.
+
+`find_pair` asks the table of live pairs first, one probe, if there are any. An item with a pair in every branch is
+indexed; of any other the branches are searched, log2(pairs of the item) reads. What is read of a live pair between
+`begin_read` and `is_read_stable` is of one state of the pair only if the second is true.
+"""
 
 from typing import NamedTuple
 
@@ -10,49 +15,50 @@ from pricegrid.atp.arrays.positions import (
     ITEM_PAIRS_END,
     Tables,
 )
-from pricegrid.atp.kernels.jit import inlined
-from pricegrid.atp.kernels.live import find_live, is_row_unchanged, settled_row
+from pricegrid.atp.kernels.live import begin_row_read, find_live, is_row_stable
 from pricegrid.atp.live.layout import BLOCK, DEMANDS, HELD, LIVE, PAIRS, RECEIPTS, ROW_WORDS
+from pricegrid.columnar.jit import inlined
 
 
 @inlined
 def find_pair(tables: Tables, item: int, branch: int) -> int:
-    """The pair's number; LIVE + row of a live one; -1: nothing speaks of the pair.
+    """The pair's number; LIVE + row of a live one; -1: nothing is known of the pair.
 
-    What is read of a live pair holds only if `is_unchanged` says so afterwards.
+    What is read of a live pair counts only if `is_read_stable` afterwards.
     """
     if tables.live_head[PAIRS] > 0:
         row = find_live(tables.live_slots, item, branch)
         if row >= 0:
             return LIVE + row
-    low, high = tables.item_record[item, ITEM_PAIRS], tables.item_record[item, ITEM_PAIRS_END] - 1
-    if high - low + 1 == len(tables.feed_as_of):  # it has a pair in every branch
-        return low + branch if branch >= 0 else -1
-    while low <= high:
-        middle = (low + high) // 2
+    first, end = tables.item_record[item, ITEM_PAIRS], tables.item_record[item, ITEM_PAIRS_END]
+    if end - first == len(tables.feed_as_of):  # it has a pair in every branch
+        return int(first + branch) if branch >= 0 else -1
+    # not `first_at_least`, which always goes on to the end: this ends where the branch is found
+    while first < end:
+        middle = (first + end) >> 1
         value = tables.pair_branch[middle]
         if value == branch:
             return int(middle)
         if value < branch:
-            low = middle + 1
+            first = middle + 1
         else:
-            high = middle - 1
+            end = middle
     return -1
 
 
 @inlined
-def settled(tables: Tables, pair: int) -> tuple[int, int]:
-    """(pair, version) to read: a live pair's row that is not being written."""
+def begin_read(tables: Tables, pair: int) -> tuple[int, int]:
+    """Begin a stable read: (pair, version), of a live pair the row that is not being written."""
     if pair < LIVE:
         return pair, 0
-    row, version = settled_row(tables.live_rows, pair - LIVE)
+    row, version = begin_row_read(tables.live_rows, pair - LIVE)
     return LIVE + row, version
 
 
 @inlined
-def is_unchanged(tables: Tables, pair: int, version: int) -> bool:
-    """Whether all that was read of the pair since `settled` is of one state; if not, read again."""
-    return pair < LIVE or is_row_unchanged(tables.live_rows, pair - LIVE, version)
+def is_read_stable(tables: Tables, pair: int, version: int) -> bool:
+    """Whether all that was read of the pair since `begin_read` is of one state; if not, read again."""
+    return pair < LIVE or is_row_stable(tables.live_rows, pair - LIVE, version)
 
 
 @inlined
@@ -64,7 +70,7 @@ def figure(tables: Tables, pair: int, column: int) -> int:
 
 
 class Lists(NamedTuple):
-    """Where a pair's receipts, demands and reservations stand."""
+    """Where a pair's receipts, demands and reservations are."""
 
     is_live: bool
     """In `live_blocks`, else in `pair_blocks`."""

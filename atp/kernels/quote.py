@@ -1,37 +1,50 @@
-"""Compiled: what is free of the lines of a quote over all its branches, and when all of each can be picked.
+"""Compiled: what is free of each line of a quote over all its branches, and when all of it can be picked.
 
-The plain case in one pass over each line's pairs: base items that no other line draws on, any unit and any number of
-branches, the usual policies. Whatever is more (kits, an item asked twice, figures near the end of 64 bits) is for
-`engine.check` and `engine.promise`, which this agrees with.
+The simple quote in one pass: base items that no other line draws on, in any unit, at any number of branches, default
+policies. Lines are taken in blocks of 32. For each block `_look_ahead` first fetches what its lines will read, one step
+for all of them before the next (item record, branches of its pairs, pair records, blocks), so that the waits for memory
+overlap. Then for each line, branch by branch in sourcing order, the pair's balance is projected; its lowest value adds
+to what is available, and its suffix minimum gives the slots from which shipments of the whole quantity are planned. A
+line that needs more (a kit, an item asked twice, a figure near the end of int64) gets the status RECHECK and is for
+`engine.check` and `engine.promise`, with which this agrees; the other lines are answered. A line costs one projection a
+branch.
 
-Nothing here takes a tuple of arrays from Python: handing one over costs more than a line. They are described by their
-addresses, and whoever describes them keeps them alive.
+Nothing here takes a tuple of arrays from Python, since passing one costs more than a line: arrays are described by
+their addresses, and whoever describes them keeps them alive.
 """
 
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.positions import (
     BLOCK_SHIFT,
     FLAGS,
-    ITEM_COLUMNS,
     ITEM_IS_KIT,
     ITEM_MULTIPLE,
     ITEM_PAIRS,
     ITEM_PAIRS_END,
-    RECORD_COLUMNS,
     Tables,
 )
-from pricegrid.atp.kernels.availability import MAX, OK, RECHECK, Supply, _ages, _overflows, _whole, walk
-from pricegrid.atp.kernels.jit import compiled, fetch, inlined, pointer
-from pricegrid.atp.kernels.offers import _common_multiple, _divisor
-from pricegrid.atp.kernels.pair_access import find_pair, is_unchanged, settled
+from pricegrid.atp.kernels.balance import (
+    MAX,
+    OK,
+    RECHECK,
+    Supply,
+    project_balance,
+    suffix_minimum,
+    whole_units,
+    write_freshness,
+)
+from pricegrid.atp.kernels.offers import least_shipment
+from pricegrid.atp.kernels.pair_access import begin_read, find_pair, is_read_stable
 from pricegrid.atp.kernels.sourcing import Plan, Slots, plan_freely
 from pricegrid.atp.live.layout import DEMAND_WORDS, LIVE, RECEIPT_WORDS
 from pricegrid.atp.model import MICROS, NO_INSTANT, Limit
+from pricegrid.columnar.exact import common_divisor, sum_overflows
+from pricegrid.columnar.jit import carray, compiled, inlined, pointer
+from pricegrid.columnar.tables import fetch
 
 # free (n, FREE_SIZE) int64: a line's AvailabilityStatus; micros of the unit asked over all branches, and short of what
 # is asked; the last pick day of all of it, less than 0: not in full; by source the worst state and the oldest instant
@@ -57,15 +70,15 @@ LIMITED_BY_MULTIPLE: Final = NO_DAY - int(Limit.ORDER_MULTIPLE)
 """In place of a day, as below it: why the quantity can never be promised in full."""
 BLOCK: Final = 32
 """Lines looked ahead at a time."""
-PLACES_FETCHED: Final = 4
+ORIGINS_FETCHED: Final = 4
 """Branches of each of them."""
-USUAL_WORDS: Final = RECEIPT_WORDS + DEMAND_WORDS - 1
+COMMON_WORDS: Final = RECEIPT_WORDS + DEMAND_WORDS - 1
 """Behind the first of a block: it may lie in two cache lines."""
 UNKNOWN_STOCK: Final = 6
 FRESHNESS_UNKNOWN: Final = 2
 
 
-class Desk(NamedTuple):
+class Workspace(NamedTuple):
     """Scratch of one request."""
 
     days: NDArray[np.int32]
@@ -123,16 +136,11 @@ def _supply_of(window: NDArray[np.int64], as_of_us: int) -> Supply:
 @compiled
 def _least_unit(numerator: int, denominator: int, is_unit: bool, multiple: int) -> tuple[int, int, int]:
     """(unit, need, per): the micros of the asked unit in the least quantity that can be shipped (A6), and the micros of
-    the item that it takes as a fraction; unit 0: leaves int64. As `offers` works them out for a base item."""
-    unit = MICROS if is_unit else 1
-    if multiple > 1:
-        if multiple > MAX // denominator:
-            return 0, 1, 1
-        step = multiple * denominator
-        unit = _common_multiple(unit, step // _divisor(step, numerator))
+    the item that it takes as a fraction; unit 0: leaves int64."""
+    unit = least_shipment(numerator, denominator, is_unit, multiple, False)
     if unit == 0:
         return 0, 1, 1
-    across = _divisor(unit, denominator)
+    across = common_divisor(unit, denominator)
     if numerator > MAX // (unit // across):
         return 0, 1, 1
     return unit, numerator * (unit // across), denominator // across
@@ -141,9 +149,9 @@ def _least_unit(numerator: int, denominator: int, is_unit: bool, multiple: int) 
 @inlined
 def _add_slots(
     next_pick: NDArray[np.int32],
-    place: int,
+    origin: int,
     horizon: int,
-    desk: Desk,
+    workspace: Workspace,
     steps: int,
     need: int,
     per: int,
@@ -154,14 +162,13 @@ def _add_slots(
 
     -1: a figure leaves int64.
     """
-    days, balances, slots = desk.days, desk.balances, desk.slots
+    days, balances, slots = workspace.days, workspace.balances, workspace.slots
     if steps > 0 and balances[steps - 1] > MAX // per:
         return -1
-    for k in range(steps - 2, -1, -1):
-        balances[k] = min(balances[k], balances[k + 1])
+    suffix_minimum(balances, 0, steps)
     k, most = 0, 0
     while k < steps and most < wanted:
-        pick = next_pick[place, days[k]]
+        pick = next_pick[origin, days[k]]
         if pick >= horizon:
             break
         while k + 1 < steps and days[k + 1] <= pick:
@@ -177,9 +184,9 @@ def _add_slots(
 
 
 @inlined
-def _last_pick(supply: Supply, desk: Desk, wanted: int) -> int:
+def _last_pick(supply: Supply, workspace: Workspace, wanted: int) -> int:
     """The last day of the shipments that make up `wanted`, NO_DAY if they don't."""
-    slots, plan = desk.slots, desk.plan
+    slots, plan = workspace.slots, workspace.plan
     branches = len(supply.branch)
     if branches == 1:
         end = slots.end[0]
@@ -190,20 +197,20 @@ def _last_pick(supply: Supply, desk: Desk, wanted: int) -> int:
     last = NO_DAY
     for k in range(plan.size[0]):
         wanted -= plan.shipped[k]
-        last = max(last, supply.today[plan.place[k]] + plan.pick[k])
+        last = max(last, supply.today[plan.origin[k]] + plan.pick[k])
     return last if wanted == 0 else NO_DAY
 
 
 @inlined
 def is_repeated(seen: NDArray[np.int64], item: int) -> bool:
-    """Whether an item is in a set, which it is put into; `seen` is zeros at first, a power of two, twice the items."""
+    """Whether an item is in a set, to which it is added; `seen` is zeros at first, a power of two, twice the items."""
     mask = len(seen) - 1
-    place = (item * 40_503) & mask
-    while seen[place] != 0:
-        if seen[place] == item + 1:
+    slot = (item * 40_503) & mask
+    while seen[slot] != 0:
+        if seen[slot] == item + 1:
             return True
-        place = (place + 1) & mask
-    seen[place] = item + 1
+        slot = (slot + 1) & mask
+    seen[slot] = item + 1
     return False
 
 
@@ -211,20 +218,22 @@ def is_repeated(seen: NDArray[np.int64], item: int) -> bool:
 def _read_pair(
     tables: Tables,
     supply: Supply,
-    place: int,
+    origin: int,
     item: int,
     days: NDArray[np.int32],
     balances: NDArray[np.int64],
     fresh: NDArray[np.uint8],
     instants: NDArray[np.int64],
 ) -> tuple[int, int, int, int]:
-    """(code, lowest, highest, steps) of `walk` and the ages, of one state of an item's pair."""
-    pair = find_pair(tables, item, supply.branch[place])
+    """(code, lowest, highest, steps) of `project_balance`, and freshness, of one state of an item's pair."""
+    pair = find_pair(tables, item, supply.branch[origin])
     while True:
-        pair, version = settled(tables, pair)
-        _ages(tables, supply, place, pair, True, 0, fresh, instants)
-        code, lowest, highest, _, steps = walk(tables, supply, place, pair, days, balances, 0, True)
-        if is_unchanged(tables, pair, version):
+        pair, version = begin_read(tables, pair)
+        write_freshness(tables, supply, origin, pair, True, 0, fresh, instants)
+        code, lowest, highest, _, steps = project_balance(
+            tables, supply, origin, pair, days, balances, 0, True
+        )
+        if is_read_stable(tables, pair, version):
             return code, lowest, highest, steps
 
 
@@ -236,10 +245,10 @@ def _quote_line(
     asked: NDArray[np.int64],
     multiple: int,
     free: NDArray[np.int64],
-    desk: Desk,
-    is_unknown_plain: bool,
+    workspace: Workspace,
+    allows_unknown: bool,
 ) -> bool:
-    """One line's row of `free` from its row of `asked`; False: this is for the engine."""
+    """One line's row of `free` from its row of `asked`; False: it is for the engine."""
     quantity, is_unit = asked[ASKED_QUANTITY], asked[ASKED_IS_UNIT] != 0
     numerator, denominator = asked[ASKED_NUMERATOR], asked[ASKED_DENOMINATOR]
     unit, need, per = 1, 1, 1
@@ -250,34 +259,41 @@ def _quote_line(
     wanted, end, available, is_known = quantity if unit == 1 else quantity // unit, 0, 0, False
     for source in range(3):
         free[FREE_FRESH + source], free[FREE_AS_OF + source] = 0, MAX
-    for place in range(len(supply.branch)):
+    for origin in range(len(supply.branch)):
         code, lowest, highest, steps = _read_pair(
-            tables, supply, place, asked[ASKED_ITEM], desk.days, desk.balances, desk.fresh, desk.instants
+            tables,
+            supply,
+            origin,
+            asked[ASKED_ITEM],
+            workspace.days,
+            workspace.balances,
+            workspace.fresh,
+            workspace.instants,
         )
         for source in range(3):
-            free[FREE_FRESH + source] = max(free[FREE_FRESH + source], desk.fresh[0, source])
-            free[FREE_AS_OF + source] = min(free[FREE_AS_OF + source], desk.instants[0, source])
-        desk.slots.start[place] = end
+            free[FREE_FRESH + source] = max(free[FREE_FRESH + source], workspace.fresh[0, source])
+            free[FREE_AS_OF + source] = min(free[FREE_AS_OF + source], workspace.instants[0, source])
+        workspace.slots.start[origin] = end
         if code == OK:
             is_known = True
             if is_unit:
-                code, _ = _whole(highest, 1, 1, numerator, denominator)
-                again, lowest = _whole(lowest, 1, 1, numerator, denominator)
+                code, _ = whole_units(highest, 1, 1, numerator, denominator)
+                again, lowest = whole_units(lowest, 1, 1, numerator, denominator)
                 code = max(code, again)
-            if code != OK or _overflows(available, max(0, lowest)):
+            if code != OK or sum_overflows(available, max(0, lowest)):
                 return False
             available += max(0, lowest)
-            end = _add_slots(next_pick, place, supply.horizon_days, desk, steps, need, per, wanted, end)
+            end = _add_slots(next_pick, origin, supply.horizon_days, workspace, steps, need, per, wanted, end)
             if end < 0:
                 return False
-        elif code == RECHECK or not is_unknown_plain:
+        elif code == RECHECK or not allows_unknown:
             return False
-        desk.slots.end[place] = end
+        workspace.slots.end[origin] = end
     free[FREE_STATUS] = OK if is_known else UNKNOWN_STOCK
     free[FREE_AVAILABLE] = available
     free[FREE_SHORTAGE] = max(0, quantity - available) if is_known else 0
     is_whole = is_known and wanted > 0 and wanted * unit == quantity
-    free[FREE_DAY] = _last_pick(supply, desk, wanted) if is_whole else NO_DAY
+    free[FREE_DAY] = _last_pick(supply, workspace, wanted) if is_whole else NO_DAY
     if is_known and wanted * unit != quantity:
         free[FREE_DAY] = LIMITED_BY_UNIT if is_unit and quantity % MICROS != 0 else LIMITED_BY_MULTIPLE
     return True
@@ -296,46 +312,48 @@ def _look_ahead(
 
     Each step fetches for all lines what the next one needs. Live pairs are found again when they are read.
     """
-    places, branches = min(len(supply.branch), PLACES_FETCHED), len(tables.feed_as_of)
+    origins, branches = min(len(supply.branch), ORIGINS_FETCHED), len(tables.feed_as_of)
     for i in range(first, end):
         if free[i, FREE_STATUS] == OK:
-            fetch(tables.item_record, asked[i, ASKED_ITEM] * ITEM_COLUMNS)
+            fetch(tables.item_record, asked[i, ASKED_ITEM])
     for i in range(first, end):
         if free[i, FREE_STATUS] == OK:
             start = tables.item_record[asked[i, ASKED_ITEM], ITEM_PAIRS]
             if tables.item_record[asked[i, ASKED_ITEM], ITEM_PAIRS_END] - start != branches:
                 fetch(tables.pair_branch, start)
     for i in range(first, end):
-        for place in range(places if free[i, FREE_STATUS] == OK else 0):
-            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
+        for origin in range(origins if free[i, FREE_STATUS] == OK else 0):
+            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[origin])
             if 0 <= pair < LIVE:
-                fetch(tables.pair_record, pair * RECORD_COLUMNS)
+                fetch(tables.pair_record, pair)
     for i in range(first, end):
-        for place in range(places if free[i, FREE_STATUS] == OK else 0):
-            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[place])
+        for origin in range(origins if free[i, FREE_STATUS] == OK else 0):
+            pair = find_pair(tables, asked[i, ASKED_ITEM], supply.branch[origin])
             if 0 <= pair < LIVE:
                 block = tables.pair_record[pair, FLAGS] >> BLOCK_SHIFT
                 if block > 0:
                     fetch(tables.pair_blocks, block - 1)
-                    fetch(tables.pair_blocks, block + USUAL_WORDS)
+                    fetch(tables.pair_blocks, block + COMMON_WORDS)
 
 
 @inlined
-def _desk_words(branches: int, horizon: int) -> int:
-    """How many 8-byte words a desk takes."""
+def _workspace_words(branches: int, horizon: int) -> int:
+    """How many 8-byte words a workspace takes."""
     return 2 * (horizon + 1) + 3 + 3 + 6 * branches * horizon + 2 * branches + 1
 
 
 @inlined
-def _lay_desk(memory: NDArray[np.int64], branches: int, horizon: int) -> Desk:
-    """A desk in `_desk_words` words. Arrays of its own would be counted whenever one is handed on, at twice the cost of
-    a line."""
+def _lay_out_workspace(memory: NDArray[np.int64], branches: int, horizon: int) -> Workspace:
+    """A workspace in `_workspace_words` words of memory.
+
+    Arrays of its own would be reference-counted whenever one is passed on, at twice the cost of a line.
+    """
     at, steps, room = memory.ctypes.data, 8 * (horizon + 1), 8 * branches * horizon
     days, balances, fresh, instants = at, at + steps, at + 2 * steps, at + 2 * steps + 24
     starts = at + 2 * steps + 48
     picks = starts + 16 * branches
     planned = picks + 2 * room
-    return Desk(
+    return Workspace(
         carray(pointer(days), horizon + 1, np.int32),
         carray(pointer(balances), horizon + 1, np.int64),
         carray(pointer(fresh), (1, 3), np.uint8),
@@ -363,10 +381,11 @@ def _quote_all(
     next_pick: NDArray[np.int32],
     asked: NDArray[np.int64],
     free: NDArray[np.int64],
-    desk: Desk,
+    workspace: Workspace,
     seen: NDArray[np.int64],
-    is_unknown_plain: bool,
+    allows_unknown: bool,
 ) -> bool:
+    is_plain = True
     for i in range(len(asked)):
         if i % BLOCK == 0:
             _look_ahead(tables, supply, asked, free, i, min(i + BLOCK, len(asked)))
@@ -377,12 +396,16 @@ def _quote_all(
             free[i, FREE_DAY] = NO_DAY
             continue
         item = asked[i, ASKED_ITEM]
-        if tables.item_record[item, ITEM_IS_KIT] != 0 or is_repeated(seen, item):
-            return False
         multiple = tables.item_record[item, ITEM_MULTIPLE]
-        if not _quote_line(tables, supply, next_pick, asked[i], multiple, free[i], desk, is_unknown_plain):
-            return False
-    return True
+        if (
+            tables.item_record[item, ITEM_IS_KIT] != 0
+            or is_repeated(seen, item)
+            or not _quote_line(
+                tables, supply, next_pick, asked[i], multiple, free[i], workspace, allows_unknown
+            )
+        ):
+            free[i, FREE_STATUS], is_plain = RECHECK, False
+    return is_plain
 
 
 @compiled
@@ -392,12 +415,15 @@ def quote_lines(
     as_of_us: int,
     asked_lines: NDArray[np.int64],
     free_lines: NDArray[np.int64],
-    is_unknown_plain: bool,
+    allows_unknown: bool,
 ) -> bool:
-    """Fill the lines of `free_lines` whose status is OK, and clear the others; False: this is for the engine.
+    """Fill the lines of `free_lines` whose status is OK, and clear the others; False: some are RECHECK, for the engine.
+
+    Of an item that is asked twice, the first line is answered as if it were alone: whoever answers the second must
+    answer both.
 
     `described` (17, 3) int64 and `window` hold addresses; `asked_lines`
-    (n, ASKED_SIZE) and `free_lines` (n, FREE_SIZE) int64. Unless `is_unknown_plain`, unknown stock is for others too.
+    (n, ASKED_SIZE) and `free_lines` (n, FREE_SIZE) int64. Unless `allows_unknown`, unknown stock is for the engine too.
     """
     tables, supply = _tables_of(described), _supply_of(window, as_of_us)
     branches, horizon = len(supply.branch), supply.horizon_days
@@ -405,9 +431,12 @@ def quote_lines(
     size = 4
     while size < 2 * len(asked_lines):
         size *= 2
-    memory, items = np.empty(_desk_words(branches, horizon), np.int64), np.zeros(size, np.int64)
-    desk, seen = _lay_desk(memory, branches, horizon), carray(pointer(items.ctypes.data), size, np.int64)
+    memory, items = np.empty(_workspace_words(branches, horizon), np.int64), np.zeros(size, np.int64)
+    workspace, seen = (
+        _lay_out_workspace(memory, branches, horizon),
+        carray(pointer(items.ctypes.data), size, np.int64),
+    )
     asked = carray(pointer(asked_lines.ctypes.data), asked_lines.shape, np.int64)
     free = carray(pointer(free_lines.ctypes.data), free_lines.shape, np.int64)
-    is_plain = _quote_all(tables, supply, next_pick, asked, free, desk, seen, is_unknown_plain)
-    return is_plain and len(memory) > 0 and len(items) > 0  # which keeps them alive
+    is_simple = _quote_all(tables, supply, next_pick, asked, free, workspace, seen, allows_unknown)
+    return is_simple and len(memory) > 0 and len(items) > 0  # which keeps them alive

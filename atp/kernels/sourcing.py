@@ -1,13 +1,17 @@
-"""The compiled form of `sourcing`: which branch ships how much of a line on which day.
+"""Compiled: which branch ships how much of a line on which day; the reference is `atp.rules.sourcing`.
 
-Slots lie by branch: those of place p are `start[p]:end[p]`, ascending by pick day and by capacity, no capacity above
+Slots lie by branch: those of origin p are `start[p]:end[p]`, ascending by pick day and by capacity, no capacity above
 what is wanted (more is never shipped), so no sum that matters leaves int64.
 
+Without a minimum shipment all slots are sorted by (day, origin) and consumed in that order until nothing is wanted:
+n log n of the slots.
+
 A minimum shipment makes the choice of a day a knapsack: what ships today is lost to a later shipment that needs the
-minimum too. Mostly a simple bound is reached and settles it. Otherwise labels (shipments today, shipments later, most
-today, reach) are kept for the branches from each one on, those that no other beats in all four; the most of the day is
-read off, and then branch by branch the most that some label still completes. Both are exact; the number of labels has
-no useful bound, so the work is counted and a request that needs too much of it is refused.
+minimum too. The total is known first; then, day by day, the most is shipped that leaves the total within reach. Mostly
+a simple bound is reached and decides the day. Otherwise labels (shipments today, shipments later, most today, reach)
+are kept for the branches from each one on, those that no other beats in all four; the most of the day is read off, and
+then branch by branch the most that some label still completes. Both are exact; the number of labels has no useful
+bound, so the effort is counted and a request that needs too much of it is refused.
 """
 
 from typing import Final, NamedTuple
@@ -15,8 +19,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.atp.kernels.availability import MAX
-from pricegrid.atp.kernels.jit import compiled
+from pricegrid.atp.kernels.balance import MAX
+from pricegrid.columnar.jit import compiled
 
 LABELS_MAX: Final = 20_000
 """Labels of one day of one line."""
@@ -37,9 +41,9 @@ class Slots(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The shipments of a line in sourcing order, (shipments,) each; `size` (1,) says how many there are."""
+    """The shipments of a line in sourcing order, (shipments,) each; `size` (1,) is their number."""
 
-    place: NDArray[np.int32]
+    origin: NDArray[np.int32]
     pick: NDArray[np.int32]
     shipped: NDArray[np.int64]
     size: NDArray[np.int64]
@@ -48,9 +52,9 @@ class Plan(NamedTuple):
 
 
 class Day(NamedTuple):
-    """Scratch of one day's choice; `place` to `shipped` have one entry for each branch that takes part."""
+    """Scratch of one day's choice; `origin` to `shipped` have one entry for each branch that takes part."""
 
-    place: NDArray[np.int64]
+    origin: NDArray[np.int64]
     now: NDArray[np.int64]
     """What the branch can ship today; 0: less than the minimum."""
     later: NDArray[np.int64]
@@ -72,13 +76,13 @@ class Day(NamedTuple):
 
 def day_room(branches: int, labels: int) -> Day:
     """Scratch for so many branches and labels."""
-    place, now, later, shipped, used, spare, sums, level = (
+    origin, now, later, shipped, used, spare, sums, level = (
         np.zeros(branches + 2, dtype=np.int64) for _ in range(8)
     )
     today_count, later_count = (np.zeros(labels, dtype=np.int32) for _ in range(2))
     today_sum, reach = (np.zeros(labels, dtype=np.int64) for _ in range(2))
     return Day(
-        place, now, later, shipped, used, spare, sums, level, today_count, later_count, today_sum, reach
+        origin, now, later, shipped, used, spare, sums, level, today_count, later_count, today_sum, reach
     )
 
 
@@ -90,7 +94,7 @@ def _add(one: int, other: int, limit: int) -> int:
 
 @compiled
 def _insert(sorted_values: NDArray[np.int64], size: int, value: int) -> None:
-    """Put a value in its place among `size` others, greatest first."""
+    """Insert a value among `size` others, greatest first."""
     at = size
     while at > 0 and sorted_values[at - 1] < value:
         sorted_values[at] = sorted_values[at - 1]
@@ -115,9 +119,9 @@ def _sort(values: NDArray[np.int64], size: int) -> None:
 
 
 @compiled
-def _ship(plan: Plan, place: int, pick: int, count: int) -> None:
+def _ship(plan: Plan, origin: int, pick: int, count: int) -> None:
     at = plan.size[0]
-    plan.place[at], plan.pick[at], plan.shipped[at] = place, pick, count
+    plan.origin[at], plan.pick[at], plan.shipped[at] = origin, pick, count
     plan.size[0] = at + 1
 
 
@@ -128,10 +132,10 @@ def plan_freely(
     """Earliest day first, then the order of the branches [first, last): take what is there."""
     plan.size[0] = 0
     width, n = last - first, 0
-    for place in range(first, last):
-        for k in range(slots.start[place], slots.end[place]):
-            # (day, place, slot) in one number: sorted, it is the sourcing order
-            plan.order[n] = ((today[place] + slots.pick[k]) * width + place - first) * len(slots.pick) + k
+    for origin in range(first, last):
+        for k in range(slots.start[origin], slots.end[origin]):
+            # (day, origin, slot) in one number: sorted, it is the sourcing order
+            plan.order[n] = ((today[origin] + slots.pick[k]) * width + origin - first) * len(slots.pick) + k
             n += 1
     if width > 1 and n > SORTED_BY_HAND_MAX:
         plan.order[:n] = np.sort(plan.order[:n])
@@ -144,11 +148,11 @@ def plan_freely(
             plan.order[at] = key
     for at in range(n):
         k = plan.order[at] % len(slots.pick)
-        place = first + plan.order[at] // len(slots.pick) % width
-        before = slots.capacity[k - 1] if k > slots.start[place] else 0
+        origin = first + plan.order[at] // len(slots.pick) % width
+        before = slots.capacity[k - 1] if k > slots.start[origin] else 0
         # an earlier slot of the branch was used up, or the line would be served
         count = min(wanted, slots.capacity[k] - before)
-        _ship(plan, place, slots.pick[k], count)
+        _ship(plan, origin, slots.pick[k], count)
         wanted -= count
         if wanted == 0:
             break
@@ -167,28 +171,28 @@ def plan_with_least(
     effort: NDArray[np.int64],
     effort_max: int,
 ) -> int:
-    """Settle the total first, then day by day the most that still leaves it within reach; DONE or TOO_COMPLEX."""
+    """The largest total first, then day by day the most that still leaves it within reach; DONE or TOO_COMPLEX."""
     plan.size[0] = 0
     open_count = _most_in_all(slots, first, last, wanted, least, day)
     at = slots.start.copy()
     day.used[: last - first] = 0
     while open_count > 0:
         soonest = MAX
-        for place in range(first, last):
-            if at[place] < slots.end[place]:
-                soonest = min(soonest, today[place] + slots.pick[at[place]])
+        for origin in range(first, last):
+            if at[origin] < slots.end[origin]:
+                soonest = min(soonest, today[origin] + slots.pick[at[origin]])
         if soonest == MAX:
             break
         branches, ships = 0, False
-        for place in range(first, last):
-            has_slot = at[place] < slots.end[place] and today[place] + slots.pick[at[place]] == soonest
-            used = day.used[place - first]
-            now = slots.capacity[at[place]] - used if has_slot else 0
-            at[place] += has_slot
-            left = slots.capacity[slots.end[place] - 1] - used if at[place] < slots.end[place] else 0
+        for origin in range(first, last):
+            has_slot = at[origin] < slots.end[origin] and today[origin] + slots.pick[at[origin]] == soonest
+            used = day.used[origin - first]
+            now = slots.capacity[at[origin]] - used if has_slot else 0
+            at[origin] += has_slot
+            left = slots.capacity[slots.end[origin] - 1] - used if at[origin] < slots.end[origin] else 0
             now, left = now if now >= least else 0, left if left >= least else 0
             if now > 0 or left > 0:
-                day.place[branches], day.now[branches], day.later[branches] = place, now, left
+                day.origin[branches], day.now[branches], day.later[branches] = origin, now, left
                 ships |= now > 0
                 branches += 1
         effort[0] += last - first
@@ -196,9 +200,9 @@ def plan_with_least(
             return TOO_COMPLEX
         for b in range(branches if ships else 0):
             if day.shipped[b] > 0:
-                place = day.place[b]
-                _ship(plan, place, int(soonest - today[place]), day.shipped[b])
-                day.used[place - first] += day.shipped[b]
+                origin = day.origin[b]
+                _ship(plan, origin, int(soonest - today[origin]), day.shipped[b])
+                day.used[origin - first] += day.shipped[b]
                 open_count -= day.shipped[b]
     return DONE
 
@@ -207,9 +211,9 @@ def plan_with_least(
 def _most_in_all(slots: Slots, first: int, last: int, wanted: int, least: int, day: Day) -> int:
     """The largest total: a branch can give any count from `least` to its last capacity in one late shipment."""
     size = 0
-    for place in range(first, last):
-        if slots.end[place] > slots.start[place] and slots.capacity[slots.end[place] - 1] >= least:
-            day.spare[size] = slots.capacity[slots.end[place] - 1]
+    for origin in range(first, last):
+        if slots.end[origin] > slots.start[origin] and slots.capacity[slots.end[origin] - 1] >= least:
+            day.spare[size] = slots.capacity[slots.end[origin] - 1]
             size += 1
     _sort(day.spare, size)
     total = 0
@@ -243,14 +247,14 @@ def _best_day(
     if size < shipments and _can_follow(day, n, open_count - everything, least):
         day.shipped[:n] = day.now[:n]
         return DONE
-    if not _label(day, n, open_count, least, effort, effort_max):
+    if not _build_labels(day, n, open_count, least, effort, effort_max):
         return TOO_COMPLEX
     total = 0
     for k in range(day.level[n], day.level[n + 1]):
         if day.reach[k] == open_count:
             total = max(total, min(day.today_sum[k], open_count - day.later_count[k] * least))
     if total > 0:
-        _settle(day, n, total, open_count - total, least, effort)
+        _choose_shipments(day, n, total, open_count - total, least, effort)
     return DONE
 
 
@@ -293,7 +297,9 @@ def _can_follow(day: Day, n: int, rest: int, least: int) -> bool:
 
 
 @compiled
-def _label(day: Day, n: int, open_count: int, least: int, effort: NDArray[np.int64], effort_max: int) -> bool:
+def _build_labels(
+    day: Day, n: int, open_count: int, least: int, effort: NDArray[np.int64], effort_max: int
+) -> bool:
     """Make the labels of the branches from each one on; False: there are too many.
 
     A branch ships nothing, only today, only later, or both; what can't reach the total even if all branches before
@@ -367,13 +373,13 @@ def _keep(day: Day, begin: int, size: int, today: int, later: int, most: int, re
 
 
 @compiled
-def _settle(day: Day, n: int, total: int, rest: int, least: int, effort: NDArray[np.int64]) -> None:
+def _choose_shipments(day: Day, n: int, total: int, rest: int, least: int, effort: NDArray[np.int64]) -> None:
     """Ship `total` today and leave `rest`: branch by branch the most that some label still completes.
 
     `total` is the most of the day. So either everything chosen ships all it can today, or every later shipment is the
     minimum: otherwise one more could ship today.
     """
-    size = 0  # of the branches settled, those with enough left to ship later
+    size = 0  # of the branches decided, those with enough left to ship later
     for b in range(n):
         day.sums[0] = 0
         for k in range(size):
@@ -393,9 +399,9 @@ def _settle(day: Day, n: int, total: int, rest: int, least: int, effort: NDArray
 
 @compiled
 def _most_from(day: Day, b: int, k: int, size: int, total: int, rest: int, least: int) -> int:
-    """The most branch `b` can ship today if label `k` says what those after it do; 0 also if they can't.
+    """The most branch `b` can ship today if those after it do as label `k`; 0 also if they can't.
 
-    `spare` holds what the `size` branches settled before could ship later, `sums` their sums.
+    `spare` holds what the `size` branches decided before could ship later, `sums` their sums.
     """
     laters = rest // least - day.later_count[k]  # how many of the branches up to b may ship later
     now, later, best = day.now[b], day.later[b], 0

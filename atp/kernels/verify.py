@@ -1,7 +1,7 @@
-"""Compiled: whether positions hold what the availability kernels take for granted; each loop names the first fault.
+"""Compiled: whether positions hold what the availability kernels take for granted.
 
-As `pricing_engine.kernels.verify`: a loop reads only what was found in order before it, answers with the number of the
-row at fault, or SOUND, and has its plain form in `verify_plain`.
+As in `pricing_engine.kernels.verify`: each loop passes once over its arrays, reads only what was found in order before
+it, and returns the number of the first row at fault, or SOUND. Its reference is in `atp.arrays.verify_reference`.
 """
 
 from typing import Final, NamedTuple
@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.atp.arrays.days import DAY_US
 from pricegrid.atp.arrays.positions import (
     ALLOCATED,
     BLOCK_SHIFT,
@@ -21,11 +20,13 @@ from pricegrid.atp.arrays.positions import (
     UNAVAILABLE,
     WMS_AS_OF,
 )
-from pricegrid.atp.kernels.jit import compiled
 from pricegrid.atp.live.layout import DEMAND_WORDS, RECEIPT_WORDS
 from pricegrid.atp.model import MICROS, NO_INSTANT
+from pricegrid.columnar.instants import DAY_US
+from pricegrid.columnar.jit import compiled
+from pricegrid.columnar.names import IN_ORDER
 
-SOUND: Final = -1
+SOUND: Final = IN_ORDER
 FIRST_INSTANT_US: Final = -62_135_596_800_000_000
 LAST_INSTANT_US: Final = 253_402_300_799_999_999
 """The years 1 to 9999: instants outside of them can't be shown."""
@@ -46,23 +47,6 @@ class Lists(NamedTuple):
 
 
 @compiled
-def name_order_fault(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> int:
-    """The first name that does not come after the one before it in byte order."""
-    for name in range(1, len(offsets) - 1):
-        before, start, end = offsets[name - 1], offsets[name], offsets[name + 1]
-        shorter = min(start - before, end - start)
-        same = 0
-        while same < shorter and text[before + same] == text[start + same]:
-            same += 1
-        if same == shorter:
-            if start - before >= end - start:
-                return name
-        elif text[before + same] > text[start + same]:
-            return name
-    return SOUND
-
-
-@compiled
 def rising_fault(starts: NDArray[np.int64], values: NDArray[np.int32]) -> int:
     """The first owner whose values `starts[owner]:starts[owner + 1]` do not ascend."""
     for owner in range(len(starts) - 1):
@@ -79,7 +63,7 @@ def _is_instant(instant_us: int) -> bool:
 
 @compiled
 def record_fault(record: NDArray[np.int64]) -> int:
-    """The first record with a figure that is out of range: what is taken off is no less than 0."""
+    """The first record with a figure that is out of range: what reduces a balance is no less than 0."""
     for pair in range(len(record)):
         if min(record[pair, UNAVAILABLE], record[pair, ALLOCATED], record[pair, SAFETY]) < 0:
             return pair
@@ -94,7 +78,7 @@ def record_fault(record: NDArray[np.int64]) -> int:
 
 @compiled
 def block_fault(record: NDArray[np.int64], blocks: NDArray[np.int64], lists: Lists) -> int:
-    """The first pair whose block says something else than its receipts and demands, or whose days fall.
+    """The first pair whose block does not agree with its receipts and demands, or whose days do not ascend.
 
     A local day is that of its instant in UTC, the one before or the one after."""
     for pair in range(len(record)):

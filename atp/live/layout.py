@@ -1,4 +1,4 @@
-"""Where things stand in the arrays of live positions (`atp.live.positions`)."""
+"""The layout of the arrays of live positions (`atp.live.positions`)."""
 
 from typing import Final, NamedTuple
 
@@ -31,18 +31,18 @@ NEXT_WORD: Final = 2
 CHANGES: Final = 3
 """Grows with every change of any pair."""
 LINK_LOST: Final = 4
-"""Since when the shared side can't be followed, microseconds since the epoch; 0: it can."""
+"""Since when the shared side can't be reached, microseconds since the epoch; 0: it can."""
 BEAT: Final = 5
 """When the writer was last seen at work, microseconds of the clock that all processes of the host share."""
 RETIRED: Final = 6
-"""Not 0: another file has taken the place of this one, and nothing is shown here any more."""
+"""Not 0: another file has taken the place of this one, and this one is not written any more."""
 FREE: Final = 8
 """First of the lists of blocks to use again: list k links blocks of 2**k words by their first word, ended by 0."""
 FREE_LISTS: Final = 40
 SNAPSHOT: Final = 48
 """Which snapshot the pairs are of: a number made of its version."""
 BOOT: Final = 49
-"""On which host, and since which start of it, BEAT is told: a number made of both."""
+"""On which host, and since which start of it, BEAT is counted: a number made of both."""
 
 LIVE: Final = 1 << 40
 """A pair number from here on is LIVE + the row of a live pair; below, it is a pair of the snapshot."""
@@ -57,7 +57,7 @@ class LiveArrays(NamedTuple):
     live_rows: NDArray[np.int64]
     live_blocks: NDArray[np.int64]
     live_doubt: NDArray[np.int64]
-    """One word of this process alone, not of the file. Not 0: it is not proven that the writer shows what is read here,
+    """One word of this process alone, not of the file. Not 0: it is not proven that what is read here is up to date,
     and everything counts as STALE (A11)."""
 
 

@@ -1,10 +1,10 @@
 """Live positions: what events and reservations have made of some pairs since their snapshot, shared by processes.
 
-One writer, any number of readers, no locks. A live pair owns two rows of 16 words; its slot in a hash table says which
-of them holds. The writer fills the other one, a block of receipts, demands and reservations with it, and only then
-turns the slot over, so a writer that dies half-way has changed nothing. A row's version is odd while it is written:
-a reader that sees it odd, or changed after reading, looks at the sibling row. What a reader sees of a pair is always
-one whole state. Blocks of rows that nobody can still mean are used again; the version tells who does.
+One writer, any number of readers, no locks. A live pair owns two rows of 16 words; its slot in a hash table names the
+one in use. The writer fills the other one, a block of receipts, demands and reservations with it, and only then turns
+the slot over, so a writer that dies half-way has changed nothing. A row's version is odd while it is written: a reader
+that sees it odd, or changed after reading, reads the sibling row. What a reader sees of a pair is always one whole
+state. Blocks that are not in use any more are used again; a reader of such a row sees that its version has changed.
 
 All arrays are one-dimensional int64, little-endian, in one file. Quantities are micros of the base unit.
 """
@@ -65,11 +65,11 @@ class PairImage(NamedTuple):
     held: list[tuple[int, int, int, int]]
     """(first local day, expires_us, quantity, reservation number), ascending by day."""
     detail: bytes = b""
-    """The rows behind the figures, for who explains them (`atp.arrays.pair_rows`)."""
+    """The rows behind the figures, for explanations (`atp.arrays.pair_rows`)."""
 
 
 class LiveView(NamedTuple):
-    """What one look at a live pair found."""
+    """One state of a live pair, as it was read."""
 
     figures: tuple[int, ...]
     held: list[tuple[int, int, int, int]]
@@ -182,7 +182,7 @@ class LiveWriter:
 
 
 def retire(path: Path) -> None:
-    """Tell who still maps a file of live positions that nothing is shown there any more. Raises OSError."""
+    """Mark a file of live positions as replaced, for processes that still map it. Raises OSError."""
     with path.open("r+b") as file:
         file.seek(8 * RETIRED)
         file.write((1).to_bytes(8, "little"))
@@ -221,7 +221,7 @@ def look(arrays: LiveArrays, item: int, branch: int) -> LiveView | None:
         return None
     row = int(live_kernel.find_live(arrays.live_slots, item, branch))
     while row >= 0:
-        row, version = live_kernel.settled_row(arrays.live_rows, row)
+        row, version = live_kernel.begin_row_read(arrays.live_rows, row)
         words = arrays.live_rows[row * ROW_WORDS : (row + 1) * ROW_WORDS].copy()
         skip = int(words[RECEIPTS]) * RECEIPT_WORDS + int(words[DEMANDS]) * DEMAND_WORDS
         first = int(words[BLOCK]) + skip
@@ -229,7 +229,7 @@ def look(arrays: LiveArrays, item: int, branch: int) -> LiveView | None:
         held = arrays.live_blocks[first:last].copy()
         start = last * 8
         detail = arrays.live_blocks.view(np.uint8)[start : start + int(words[DETAIL_BYTES])].tobytes()
-        if live_kernel.is_row_unchanged(arrays.live_rows, row, version):
+        if live_kernel.is_row_stable(arrays.live_rows, row, version):
             entries = held.reshape(-1, HELD_WORDS).tolist()
             return LiveView(tuple(words[:VERSION].tolist()), [(a, b, c, d) for a, b, c, d in entries], detail)
     return None

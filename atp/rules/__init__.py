@@ -1,1 +1,1 @@
-"""The rules of availability in plain Python, one pair at a time: what every kernel must equal."""
+"""The rules of availability in Python, one pair at a time: the reference of every kernel."""

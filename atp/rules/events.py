@@ -1,4 +1,4 @@
-"""Inventory events (A10): what they say, and the figures of a pair that follow from a set of them.
+"""Inventory events (A10): their content, and the figures of a pair that follow from a set of them.
 
 The figures are a function of the *set* of events received, so every order and duplication of the same events ends in
 the same state. Sequences decide among the events of one stream (source, item, branch); instants only against what a
@@ -8,7 +8,7 @@ snapshot holds: a loaded row is a set at its instant, events at or before it are
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from pricegrid.atp.model import NO_INSTANT, Source
 
 
 class Measure(IntEnum):
-    """What an event speaks of."""
+    """What an event is about."""
 
     ON_HAND = 0
     UNAVAILABLE = 1
@@ -27,7 +27,7 @@ class Measure(IntEnum):
 
 
 class Kind(IntEnum):
-    """How it speaks: the figure itself, a change of it, or no figure: the source begins its numbers anew."""
+    """What an event carries: the figure itself, a change of it, or none, where its source begins its numbers anew."""
 
     SET = 0
     DELTA = 1
@@ -43,9 +43,9 @@ class ReceiptKind(IntEnum):
 
 
 RESET_MEASURE: Final = Measure.ON_HAND
-"""Of every reset, which speaks of all measures of its source."""
-UNSAID: Final = -1
-"""In a column of figures that can't be negative: the event does not say."""
+"""Of every reset, which concerns all measures of its source."""
+UNSET: Final = -1
+"""In a column of figures that can't be negative: the event has none."""
 
 
 SOURCE_OF: Final = {
@@ -82,7 +82,7 @@ class Event:
     version: int = 0
     """Of the order line, as the warehouse counts it."""
     shipped_micros: int | None = None
-    """Of an allocation: what has been shipped of the order line so far, in all; None: the event does not say."""
+    """Of an allocation: what has been shipped of the order line so far, in all; None: unknown."""
     receipt_kind: ReceiptKind | None = None
     """Of a receipt; None keeps what is known."""
     confidence_micros: int | None = None
@@ -91,8 +91,8 @@ class Event:
     """Of a receipt: the reference of the purchase order that it is a part of."""
 
     @property
-    def says_more(self) -> bool:
-        """Whether it says more than a figure of one source needs."""
+    def carries_more(self) -> bool:
+        """Whether it carries more than a figure of one source needs."""
         return (
             self.expected_at_us is not None
             or bool(self.order_ref or self.order_line or self.version or self.supersedes)
@@ -102,7 +102,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventBatch:
-    """Many events as columns of equal length, in the order they came; `Event` says what each means."""
+    """Many events as columns of equal length, in the order they came; `Event` describes each."""
 
     source: NDArray[np.int64]
     sequence: NDArray[np.int64]
@@ -113,12 +113,12 @@ class EventBatch:
     branch: Sequence[str]
     quantity_micros: NDArray[np.int64]
     expected_at_us: NDArray[np.int64]
-    """NO_INSTANT where the event does not say one."""
+    """NO_INSTANT where the event has none."""
     order_ref: Sequence[str]
     order_line: Sequence[str]
     version: NDArray[np.int64]
     shipped_micros: NDArray[np.int64]
-    """UNSAID where the event does not say, as in the next two."""
+    """UNSET where the event has none, as in the next two."""
     receipt_kind: NDArray[np.int64]
     confidence_micros: NDArray[np.int64]
     supersedes: Sequence[str]
@@ -138,33 +138,6 @@ class EventBatch:
     def _columns(self) -> Sequence[Sequence[Any] | NDArray[np.int64]]:
         return [getattr(self, column.name) for column in fields(self)]
 
-    @classmethod
-    def of(cls, events: Sequence[Event]) -> Self:
-        """The events as columns; figures must fit into 64 bits."""
-        dates = [NO_INSTANT if event.expected_at_us is None else event.expected_at_us for event in events]
-        return cls(
-            source=np.array([event.source for event in events], np.int64),
-            sequence=np.array([event.sequence for event in events], np.int64),
-            effective_us=np.array([event.effective_us for event in events], np.int64),
-            measure=np.array([event.measure for event in events], np.int64),
-            kind=np.array([event.kind for event in events], np.int64),
-            sku=[event.sku for event in events],
-            branch=[event.branch for event in events],
-            quantity_micros=np.array([event.quantity_micros for event in events], np.int64),
-            expected_at_us=np.array(dates, np.int64),
-            order_ref=[event.order_ref for event in events],
-            order_line=[event.order_line for event in events],
-            version=np.array([event.version for event in events], np.int64),
-            shipped_micros=np.array([_said(event.shipped_micros) for event in events], np.int64),
-            receipt_kind=np.array([_said(event.receipt_kind) for event in events], np.int64),
-            confidence_micros=np.array([_said(event.confidence_micros) for event in events], np.int64),
-            supersedes=[event.supersedes for event in events],
-        )
-
-
-def _said(figure: int | None) -> int:
-    return UNSAID if figure is None else figure
-
 
 def _event(row: Sequence[Any]) -> Event:
     """An event from its columns, in the order of `EventBatch`."""
@@ -183,9 +156,9 @@ def _event(row: Sequence[Any]) -> Event:
         order_ref,
         order_line,
         int(version),
-        None if shipped == UNSAID else int(shipped),
-        None if receipt_kind == UNSAID else ReceiptKind(receipt_kind),
-        None if confidence == UNSAID else int(confidence),
+        None if shipped == UNSET else int(shipped),
+        None if receipt_kind == UNSET else ReceiptKind(receipt_kind),
+        None if confidence == UNSET else int(confidence),
         supersedes,
     )
 
@@ -198,7 +171,7 @@ class EventStatus(IntEnum):
     DUPLICATE = 1
     """The same event was here before."""
     OLDER = 2
-    """A later set, or the loaded table, says all that it says."""
+    """A later set, or the loaded table, has replaced it already."""
     DEAD_LETTER = 3
     """It can't be applied; it is kept in the dead-letter queue with the reason."""
 
@@ -223,7 +196,7 @@ class DeadReason(IntEnum):
     """Another event had this sequence."""
     OUT_OF_RANGE = 11
     FUTURE = 12
-    """It says that it took effect later than it can have."""
+    """It took effect later than it can have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,12 @@
 """Why an availability is what it is: the figures, receipts and demands behind it, and the day that decides."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from fractions import Fraction
 
-from pricegrid.atp.model import MICROS, NO_INSTANT, Source, day_date
+from pricegrid.atp.model import NO_INSTANT, Source
 from pricegrid.atp.rules.promising import OrderLine
 from pricegrid.atp.rules.receipts import net_receipts
 from pricegrid.atp.rules.reference import (
-    EPOCH,
     Moment,
     PairDays,
     allocations_of,
@@ -18,6 +16,8 @@ from pricegrid.atp.rules.reference import (
     usable_day,
 )
 from pricegrid.atp.rules.rows import Receipt, Rows
+from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.instants import day_date, instant_us_text
 
 
 def explain_pair(
@@ -33,10 +33,10 @@ def explain_pair(
         "sku": line.sku,
         "branch": branch,
         "status": answer.status.name,
-        "requested": _decimal(line.quantity_micros),
-        "available": None if answer.available_micros is None else _decimal(answer.available_micros),
-        "atp": None if answer.atp_micros is None else _decimal(answer.atp_micros),
-        "shortage": None if answer.shortage_micros is None else _decimal(answer.shortage_micros),
+        "requested": decimal_text(line.quantity_micros),
+        "available": None if answer.available_micros is None else decimal_text(answer.available_micros),
+        "atp": None if answer.atp_micros is None else decimal_text(answer.atp_micros),
+        "shortage": None if answer.shortage_micros is None else decimal_text(answer.shortage_micros),
         "freshness": {
             source.name.lower(): {
                 "state": answer.freshness[source].name,
@@ -66,23 +66,25 @@ def _component(rows: Rows, sku: str, need: Fraction, branch: str, moment: Moment
     return {
         "sku": sku,
         "needed": str(need),
-        "on_hand": _decimal(stock.on_hand_micros if stock else 0),
-        "unavailable": _decimal(stock.unavailable_micros if stock else 0),
-        "allocated": _decimal(sum(each.allocated_micros for each in allocations_of(rows, sku, branch))),
-        "safety_stock": _decimal(rows.safety_stock.get((sku, branch), 0)),
-        "reserved": _decimal(sum(r.quantity_micros for r in live_reservations(rows, (sku, branch), moment))),
+        "on_hand": decimal_text(stock.on_hand_micros if stock else 0),
+        "unavailable": decimal_text(stock.unavailable_micros if stock else 0),
+        "allocated": decimal_text(sum(each.allocated_micros for each in allocations_of(rows, sku, branch))),
+        "safety_stock": decimal_text(rows.safety_stock.get((sku, branch), 0)),
+        "reserved": decimal_text(
+            sum(r.quantity_micros for r in live_reservations(rows, (sku, branch), moment))
+        ),
         "receipts": _receipts(rows, sku, branch, moment, days),
         "demands": [
             {
                 "order_ref": demand.order_ref,
                 "order_line": demand.order_line,
                 "due": str(day_date(day)),
-                "quantity": _decimal(demand.quantity_micros),
-                "counted": _decimal(net),
+                "quantity": decimal_text(demand.quantity_micros),
+                "counted": decimal_text(net),
             }
             for day, net, demand in days.net_demands
         ],
-        "lowest_balance": _decimal(days.balance_micros[low]),
+        "lowest_balance": decimal_text(days.balance_micros[low]),
         "lowest_on": str(day_date(days.first_day + low)),
     }
 
@@ -111,23 +113,16 @@ def _receipt(receipt: Receipt, net: int, usable: int | None, why: str) -> dict[s
         "line": receipt.line,
         "supersedes": receipt.supersedes,
         "kind": receipt.kind,
-        "quantity": _decimal(receipt.quantity_micros),
-        "counted": _decimal(net),
-        "confidence": _decimal(receipt.confidence_micros),
+        "quantity": decimal_text(receipt.quantity_micros),
+        "counted": decimal_text(net),
+        "confidence": decimal_text(receipt.confidence_micros),
         "expected_at": _instant(receipt.expected_at_us),
         "usable_on": None if usable is None else str(day_date(usable)),
         "why": why,
     }
 
 
-def _decimal(micros: int) -> str:
-    """Exact decimal text without trailing zeros."""
-    whole, rest = divmod(abs(micros), MICROS)
-    text = f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
-    return f"-{text}" if micros < 0 else text
-
-
 def _instant(instant_us: int) -> str | None:
     if instant_us == NO_INSTANT:
         return None
-    return (EPOCH + timedelta(microseconds=instant_us)).isoformat().replace("+00:00", "Z")
+    return instant_us_text(instant_us)

@@ -1,4 +1,4 @@
-"""Demands told for a kit: demands of its components, needs rounded up (A6, A10)."""
+"""Demands of a kit are demands of its components, needs rounded up (A6, A10)."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pricegrid.atp.rules.order_lines import by_order, demand_rows, grouped, list
 def with_kit_demands(
     rows: PairRows, kit: str, need: Fraction, after_us: int, events: Sequence[Event]
 ) -> PairRows:
-    """The rows of a component of which a base unit of the kit needs so much, with what events say of the kit's orders
+    """The rows of a component of which a base unit of the kit needs so much, with what events made of the kit's orders
     since its load at `after_us`. Events count in their order, each in units of the component, rounded up."""
     counted = [event for event in events if event.effective_us > after_us]
     if not counted:
@@ -22,7 +22,9 @@ def with_kit_demands(
     orders = by_order(scaled)
     loaded = grouped(row for row in rows.demands if row.kit == kit)
     kept = [row for row in rows.demands if row.kit != kit or (row.order_ref or "") not in orders]
-    for order_ref, told in orders.items():
-        kept += [replace(row, kit=kit) for row in demand_rows(order_ref, loaded.get(order_ref, ()), told)]
+    for order_ref, events_of in orders.items():
+        kept += [
+            replace(row, kit=kit) for row in demand_rows(order_ref, loaded.get(order_ref, ()), events_of)
+        ]
     as_of_us = max(rows.transit_as_of_us, *(event.effective_us for event in counted))
     return replace(rows, demands=listed_demands(kept), transit_as_of_us=as_of_us)

@@ -21,8 +21,8 @@ from pricegrid.atp.model import (
 )
 
 PAIRS_MAX: Final = 100
-"""Pairs of lines and branches whose stock over the horizon is looked at for a reason: the lines beyond say only what
-their quantity alone says."""
+"""Pairs of lines and branches whose stock over the horizon is read for a reason; of the lines beyond, only the quantity
+is examined."""
 
 
 class LineTerms(NamedTuple):
@@ -163,8 +163,8 @@ def with_promise_limits(
     if not lines:
         return answers
     limit = np.zeros(len(answers.status), dtype=np.uint8)
-    looked_at = lines[: PAIRS_MAX // max(1, len(branches))]
-    best = _best(ask, branches, looked_at, check) if looked_at and branches else {}
+    examined = lines[: PAIRS_MAX // max(1, len(branches))]
+    best = _best(ask, branches, examined, check) if examined and branches else {}
     for line in lines:
         limit[line] = limit_of(terms.line(line), best.get(line))
     return replace(answers, limit=limit)

@@ -1,7 +1,7 @@
 """Allocations and demands of a pair, kept by order: one more event costs what its own order has, not the pair's past.
 
-`streams.figures_of` says the same of all events at once, and keeps them all. An order that has ended is folded: its
-events are let go, where nothing can ask for them any more and none can come that is older.
+`streams.figures_of` is the same of all events at once, and keeps them all. An order that has ended is folded: its
+events are dropped, where nothing can ask for them any more and none can come that is older.
 """
 
 from bisect import insort
@@ -27,11 +27,11 @@ from pricegrid.atp.rules.order_lines import (
 )
 from pricegrid.atp.rules.receipts import receipts_of
 from pricegrid.atp.rules.rows import Allocation, Demand, Receipt
-from pricegrid.atp.rules.streams import Base, Owners, Stream, said
+from pricegrid.atp.rules.streams import Base, Owners, Stream, events_of
 
 
 class AllocationBook:
-    """What the warehouse has said of one pair."""
+    """The allocations of one pair, by order."""
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class AllocationBook:
         ships_by_decrease: bool,
         starts: Sequence[int] = (),
     ) -> None:
-        self.looked = 0
-        """Events looked at so far: what the work depends on."""
+        self.events_read = 0
+        """Events read so far, which the cost depends on."""
         self._none = OrderRows((), after_us, ships_by_decrease, starts)
         self._key = partial(mark_of, starts=starts)
         self._loaded = {
@@ -54,8 +54,8 @@ class AllocationBook:
         self._open = {order_ref: tuple(each.rows) for order_ref, each in self._loaded.items()}
         self._changed: set[str] = set()
         self.newest_us = max((row.as_of_us for row in loaded), default=None)
-        self.gone_us: int | None = None
-        """The newest instant of events that were let go."""
+        self.dropped_us: int | None = None
+        """The newest instant of events that were dropped."""
 
     def add(self, event: Event) -> None:
         """Take in an event that was not here before."""
@@ -63,11 +63,11 @@ class AllocationBook:
         insort(self._events.setdefault(order_ref, []), event, key=self._key)
         self._points.pop(order_ref, None)
         self._changed.add(order_ref)
-        if event.effective_us > self._loaded.get(order_ref, self._none).heard_us(event.order_line):
+        if event.effective_us > self._loaded.get(order_ref, self._none).included_until_us(event.order_line):
             self.newest_us = max(self.newest_us or event.effective_us, event.effective_us)
 
     def is_loaded(self, order_ref: str) -> bool:
-        """Whether the snapshot says anything of an order."""
+        """Whether the snapshot has rows of an order."""
         return order_ref in self._loaded
 
     def points(self, order_ref: str) -> Sequence[Point]:
@@ -75,7 +75,7 @@ class AllocationBook:
         found = self._points.get(order_ref)
         if found is None:
             events = self._events.get(order_ref, [])
-            self.looked += len(events)
+            self.events_read += len(events)
             loaded = self._loaded.get(order_ref, self._none)
             found = self._points[order_ref] = allocation_points(loaded, events, self.folded.get(order_ref))
         return found
@@ -84,7 +84,7 @@ class AllocationBook:
         """What is allocated now, as `order_lines.listed_allocations` lists it."""
         for order_ref in self._changed:
             events = self._events.get(order_ref, [])
-            self.looked += len(events)
+            self.events_read += len(events)
             loaded = self._loaded.get(order_ref, self._none)
             rows = allocation_rows(order_ref, loaded, events, self.folded.get(order_ref))
             self._open[order_ref] = tuple(row for row in rows if row.allocated_micros)
@@ -102,18 +102,18 @@ class AllocationBook:
         return {*self._loaded, *self._events, *self.folded}
 
     def remember(self, other: "AllocationBook") -> None:
-        """Know what another book of the same pair knows of events that it has let go."""
+        """Take over what another book of the same pair keeps of events that it has dropped."""
         self.folded = dict(other.folded)
         self._points.clear()
         self._changed |= set(self.folded)
-        self.gone_us = other.gone_us
-        if self.gone_us is not None:
-            self.newest_us = max(self.newest_us or self.gone_us, self.gone_us)
+        self.dropped_us = other.dropped_us
+        if self.dropped_us is not None:
+            self.newest_us = max(self.newest_us or self.dropped_us, self.dropped_us)
 
     def fold(self, order_ref: str, known: Mark) -> list[Event]:
-        """Let the events of an order go, if it has ended, and whoever may ask for it knows all of them (`known`).
+        """Drop the events of an order, if it has ended and no claim is older than the last of them (`known`).
 
-        For orders of which no event can be missing: all from the first sequence are there. Those that went.
+        For orders of which no event can be missing: all from the first sequence are there. Returns the events dropped.
         """
         events = self._events.get(order_ref)
         if not events or self._key(events[-1]) > known or not self.has_ended(order_ref):
@@ -126,7 +126,7 @@ class AllocationBook:
             )
         counted_us = newest_counted_us(self._loaded.get(order_ref, self._none), events)
         if counted_us is not None:
-            self.gone_us = max(self.gone_us or counted_us, counted_us)
+            self.dropped_us = max(self.dropped_us or counted_us, counted_us)
         del self._events[order_ref], self._points[order_ref]
         return events
 
@@ -135,8 +135,8 @@ class DemandBook:
     """What is open of the orders of one pair."""
 
     def __init__(self, loaded: Iterable[Demand], starts: Sequence[int] = ()) -> None:
-        self.looked = 0
-        """Events looked at so far: what the work depends on."""
+        self.events_read = 0
+        """Events read so far, which the cost depends on."""
         self._key = partial(mark_of, starts=starts)
         self._loaded = grouped(loaded)
         self._events: dict[str, list[Event]] = {}
@@ -144,16 +144,16 @@ class DemandBook:
         self._changed: set[str] = set()
 
     def add(self, event: Event) -> None:
-        """Take in an event that counts and was not here before."""
+        """Add an event that counts and was not here before."""
         insort(self._events.setdefault(event.order_ref, []), event, key=self._key)
         self._changed.add(event.order_ref)
 
     def rows(self, *, is_whole: bool = False) -> tuple[Demand, ...]:
         """What is open now, by due instant. With `is_whole`, no event of the stream can be missing, one event is kept
-        of an order of which nothing is open, to say when it was due; of one with lines all are."""
+        of an order of which nothing is open, for the date it was due; of one with lines all are."""
         for order_ref in self._changed:
             events, loaded = self._events[order_ref], self._loaded.get(order_ref, ())
-            self.looked += len(events)
+            self.events_read += len(events)
             self._open[order_ref] = demand_rows(order_ref, loaded, events)
             if self._open[order_ref]:
                 continue
@@ -170,11 +170,11 @@ def _ended(events: Sequence[Event], loaded: Iterable[Demand]) -> Event:
     """The end of an order without lines, of which a later event may keep the instant: in place of all its events."""
     due_at_us = max((row.due_at_us for row in loaded), default=None)
     for event in events:
-        told_us = event.expected_at_us
-        if told_us is not None and event.kind is Kind.SET:
-            due_at_us = told_us
-        elif told_us is not None and event.quantity_micros >= 0:
-            due_at_us = told_us if due_at_us is None else max(due_at_us, told_us)
+        expected_us = event.expected_at_us
+        if expected_us is not None and event.kind is Kind.SET:
+            due_at_us = expected_us
+        elif expected_us is not None and event.quantity_micros >= 0:
+            due_at_us = expected_us if due_at_us is None else max(due_at_us, expected_us)
     return replace(events[-1], kind=Kind.SET, quantity_micros=0, expected_at_us=due_at_us)
 
 
@@ -199,25 +199,27 @@ class PairLists:
         self._receipt_key = partial(mark_of, starts=begins.get(Measure.RECEIPT, ()))
         self._receipts: list[Event] = []
         self._receipt_rows: tuple[Receipt, ...] | None = None
-        self.heard_allocations = False
+        self.has_allocation_events = False
         self._transit_us = NO_INSTANT
 
     @classmethod
     def rearranged(cls, before: "PairLists", streams: Mapping[Source, Stream], owners: Owners) -> "PairLists":
-        """The same after a reset, or after a number told twice: the events of the streams may count in another order,
-        and some not at all."""
+        """The same after a reset, or after a sequence was used twice.
+
+        The events of the streams may then count in another order, and some not at all.
+        """
         starts = {measure: streams[source].starts for measure, source in owners.items() if source in streams}
         lists = cls(before.base, starts)
-        lists.heard_allocations = before.heard_allocations
+        lists.has_allocation_events = before.has_allocation_events
         lists.allocations.remember(before.allocations)
-        for event in said(streams, owners, Measure.ALLOCATED, Measure.RECEIPT, Measure.DEMAND):
+        for event in events_of(streams, owners, Measure.ALLOCATED, Measure.RECEIPT, Measure.DEMAND):
             lists.add(event)
         return lists
 
     def add(self, event: Event) -> None:
-        """Take in an event of an allocation, a receipt or a demand that was not here before."""
+        """Add an event of an allocation, a receipt or a demand that was not here before."""
         if event.measure is Measure.ALLOCATED:
-            self.heard_allocations = True
+            self.has_allocation_events = True
             self.allocations.add(event)
         elif event.effective_us > self.base.transit_us:
             self._transit_us = max(self._transit_us, event.effective_us)
@@ -229,7 +231,7 @@ class PairLists:
 
     def put_into(self, rows: PairRows, *, is_transit_whole: bool = False) -> PairRows:
         """The rows of the pair with its lists as they are now, as `streams.figures_of` has them; see `DemandBook`."""
-        if self.heard_allocations:
+        if self.has_allocation_events:
             rows = replace(rows, allocations=self.allocations.rows())
         if self._transit_us != NO_INSTANT:
             if self._receipts and self._receipt_rows is None:

@@ -1,12 +1,12 @@
 """One order at one pair: what its loaded rows and its events make of its lines, in sequence order (A9, A10).
 
-Lines are lines: what is said of one never replaces what belongs to another. A loaded row without a line is of some
-line: the first set of a line that the tables don't name stands for one such row, which is the one of the same
+Lines are lines: a figure of one never replaces what belongs to another. A loaded row without a line is of some
+line: the first set of a line that the tables don't name replaces one such row, which is the one of the same
 quantity, else of the same date, else the smallest, so that never too little is kept.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TypeVar
@@ -16,14 +16,14 @@ from pricegrid.atp.rules.events import Event, Kind
 from pricegrid.atp.rules.rows import Allocation, Demand
 
 Mark = tuple[int, int]
-"""A place in a stream: (instant of the reset that its numbering began with, 0 for none; sequence)."""
+"""A position in a stream: (instant of the reset that its numbering began with, 0 for none; sequence)."""
 START: Mark = (0, 0)
 """Before every event."""
 T = TypeVar("T", Allocation, Demand)
 
 
 def mark_of(event: Event, starts: Sequence[int] = ()) -> Mark:
-    """Where an event stands in a stream whose numberings but the first begin at these instants (`Stream.starts`)."""
+    """The position of an event in a stream whose numberings but the first begin at these instants (`Stream.starts`)."""
     numbering = bisect_right(starts, event.effective_us)
     return (starts[numbering - 1] if numbering else 0), event.sequence
 
@@ -39,14 +39,14 @@ class Point:
     allocated: Mapping[str, int]
     """Micros by line; under '' what names none."""
     shipped: Mapping[str, int]
-    """Micros by line, in all so far, as far as the warehouse says."""
+    """Micros by line, in all so far, as far as the warehouse reports it."""
     at_us: int = INT64_MAX
     """When the event took effect."""
 
 
 @dataclass(slots=True)
 class _Lines:
-    """The lines of an order while they are walked."""
+    """The lines of an order while its events are applied."""
 
     ships_by_decrease: bool
     allocated: dict[str, int] = field(default_factory=dict)
@@ -57,9 +57,10 @@ class _Lines:
     """Lines that have rows of their own."""
 
     def load(self, rows: Sequence[Allocation]) -> None:
-        """From now on what the tables say; rows that are gone count as taken back, or shipped."""
+        """Continue from the loaded rows; rows that are missing there count as taken back, or shipped."""
         before, shipped = self.values(), sum(self.shipped.values())
         self.allocated, self.unnamed, self.known = {}, [], set()
+        reported: dict[str, int] = {}
         for row in rows:
             line = row.order_line or ""
             if line:
@@ -68,11 +69,12 @@ class _Lines:
             else:
                 self.unnamed.append(row.allocated_micros)
             if row.shipped_micros:
-                self.shipped[line] = max(self.shipped.get(line, 0), row.shipped_micros)
-        self._note_decrease(before, sum(self.shipped.values()) - shipped)
+                reported[line] = max(reported.get(line, 0), row.shipped_micros)
+        self.shipped.update(reported)
+        self._note_decrease(before, reported, max(0, sum(self.shipped.values()) - shipped))
 
-    def take(self, event: Event) -> None:
-        """What one event makes of its line."""
+    def apply(self, event: Event) -> None:
+        """Apply one event to its line."""
         before = self.values() if self.ships_by_decrease else {}
         line, micros = event.order_line, event.quantity_micros
         if event.kind is Kind.DELTA:
@@ -85,7 +87,9 @@ class _Lines:
             self.known.add(line)
             self.allocated[line] = micros
         if event.shipped_micros is not None:
-            self.shipped[line] = max(self.shipped.get(line, 0), event.shipped_micros)
+            self.shipped[line] = (
+                event.shipped_micros
+            )  # what is reported replaces what decreases seemed to say
         else:
             self._note_decrease(before)
 
@@ -96,27 +100,32 @@ class _Lines:
             found[""] = found.get("", 0) + sum(self.unnamed)
         return found
 
-    def _note_decrease(self, before: Mapping[str, int], told: int = 0) -> None:
-        """Less allocated to the order than before was shipped, but for what is told as shipped. What goes from one line
-        to another, as from none to the one that stands for it, was not."""
+    def _note_decrease(
+        self, before: Mapping[str, int], told: Collection[str] = (), reported: int = 0
+    ) -> None:
+        """What is allocated less than before was shipped, but for what is `reported` as shipped; of the lines that were
+        `told` what is reported stands.
+
+        What moves from one line to another, as from none to the one that replaces it, was not.
+        """
         if not self.ships_by_decrease:
             return
         now = self.values()
-        left = sum(before.values()) - sum(now.values()) - told
-        for line in sorted(before.keys() | now.keys()):
+        left = sum(before.values()) - sum(now.values()) - reported
+        for line in sorted((before.keys() | now.keys()) - set(told)):
             less = min(left, before.get(line, 0) - now.get(line, 0))
             if less > 0:
                 self.shipped[line] = self.shipped.get(line, 0) + less
                 left -= less
 
     def point(self, mark: Mark, as_of_us: int | None = None, at_us: int = INT64_MAX) -> Point:
-        """How it stands."""
+        """The lines as they are now."""
         return Point(mark, as_of_us, self.values(), dict(self.shipped), at_us)
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRows:
-    """What the snapshot says of the allocations of one order."""
+    """The allocations of one order in the snapshot."""
 
     rows: Sequence[Allocation]
     after_us: int
@@ -126,8 +135,8 @@ class OrderRows:
     starts: Sequence[int] = ()
     """When the numberings of the stream but the first begin."""
 
-    def heard_us(self, line: str) -> int:
-        """Up to when a line had been heard: events of then or before are in the rows already."""
+    def included_until_us(self, line: str) -> int:
+        """Up to when the rows include the events of a line."""
         own = [row.as_of_us for row in self.rows if (row.order_line or "") == line]
         unnamed = [row.as_of_us for row in self.rows if not row.order_line]
         return max(own or unnamed, default=self.after_us)
@@ -136,16 +145,16 @@ class OrderRows:
 def allocation_points(loaded: OrderRows, events: Sequence[Event], folded: Point | None = None) -> list[Point]:
     """How the lines of an order went, by sequence: before what is loaded, what is loaded, and since.
 
-    `folded` stands for all that came before the events, when nothing was allocated any more.
+    `folded` replaces all that came before the events, when nothing was allocated any more.
     """
     lines = _Lines(loaded.ships_by_decrease)
     points, counted = [], []
-    heard = {line: loaded.heard_us(line) for line in {event.order_line for event in events}}
+    included_until = {line: loaded.included_until_us(line) for line in {event.order_line for event in events}}
     for event in sorted(events, key=lambda each: mark_of(each, loaded.starts)):
-        if event.effective_us > heard[event.order_line]:
+        if event.effective_us > included_until[event.order_line]:
             counted.append(event)
         elif folded is None:
-            lines.take(event)
+            lines.apply(event)
             points.append(lines.point(mark_of(event, loaded.starts), at_us=event.effective_us))
     if folded is None:
         lines.load(loaded.rows)
@@ -155,7 +164,7 @@ def allocation_points(loaded: OrderRows, events: Sequence[Event], folded: Point 
         lines.shipped = dict(folded.shipped)
         points.append(folded)
     for event in counted:
-        lines.take(event)
+        lines.apply(event)
         points.append(lines.point(mark_of(event, loaded.starts), at_us=event.effective_us))
     return points
 
@@ -179,13 +188,15 @@ def allocation_rows(
 def newest_counted_us(loaded: OrderRows, events: Iterable[Event]) -> int | None:
     """The newest instant of events that are not in the loaded rows already; None: there are none."""
     counted = (
-        event.effective_us for event in events if event.effective_us > loaded.heard_us(event.order_line)
+        event.effective_us
+        for event in events
+        if event.effective_us > loaded.included_until_us(event.order_line)
     )
     return max(counted, default=None)
 
 
 def listed_allocations(rows: Iterable[Allocation], newest_us: int | None) -> tuple[Allocation, ...]:
-    """Rows without those of nothing, but with the newest instant at which anything was said."""
+    """Rows without those of nothing, but with the newest instant of any of them."""
     kept = sorted(
         (row for row in rows if row.allocated_micros),
         key=lambda row: (row.order_ref or "", row.order_line or "", row.as_of_us, row.allocated_micros),
@@ -203,7 +214,7 @@ class _Open:
     due_at_us: int
     micros: int
     is_whole: bool = False
-    """It was told without a line: it stands for the whole order, lines told later are part of it."""
+    """It was reported without a line: it is the whole order, of which later lines are a part."""
 
 
 def demand_rows(order_ref: str, loaded: Sequence[Demand], events: Iterable[Event]) -> tuple[Demand, ...]:
@@ -211,8 +222,8 @@ def demand_rows(order_ref: str, loaded: Sequence[Demand], events: Iterable[Event
     them.
 
     A set replaces its own line; without a line, the whole order. A delta that takes away takes from its own instant,
-    else from the earliest; one that adds goes to its own instant, else to the latest; where there is none it says
-    nothing.
+    else from the earliest; one that adds goes to its own instant, else to the latest; where there is none it has
+    no effect.
     """
     open_rows = [_Open(row.order_line or "", row.due_at_us, row.quantity_micros) for row in loaded]
     known = {row.line for row in open_rows if row.line}
@@ -232,15 +243,15 @@ def _set_demand(open_rows: list[_Open], event: Event, known: set[str]) -> list[_
     unnamed = [row for row in others if not row.line]
     due_at_us = event.expected_at_us
     if line and line not in known and unnamed:
-        stands_for = min(
+        replaced = min(
             unnamed, key=lambda row: (row.micros != micros, row.due_at_us != due_at_us, row.micros)
         )
-        if stands_for.is_whole:
-            stands_for.micros = max(0, stands_for.micros - micros)
+        if replaced.is_whole:
+            replaced.micros = max(0, replaced.micros - micros)
         else:
-            others.remove(stands_for)
+            others.remove(replaced)
         if due_at_us is None:
-            due_at_us = stands_for.due_at_us
+            due_at_us = replaced.due_at_us
     if line:
         known.add(line)
     else:
@@ -262,9 +273,9 @@ def _change_demand(open_rows: list[_Open], event: Event) -> None:
             open_rows.append(_Open(event.order_line, due_at_us, micros))
         return
     for row in sorted(rows, key=lambda row: (row.due_at_us != due_at_us, row.due_at_us)):
-        taken = min(row.micros, -micros)
-        row.micros -= taken
-        micros += taken
+        reduced = min(row.micros, -micros)
+        row.micros -= reduced
+        micros += reduced
 
 
 def listed_demands(rows: Iterable[Demand]) -> tuple[Demand, ...]:

@@ -1,4 +1,4 @@
-"""The network promise (A5 to A7) over plain rows: line by line, using up stock within the request."""
+"""The network promise (A5 to A7) over rows: line by line, consuming stock within the request."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,6 @@ from pricegrid.atp.model import (
     LinePromise,
     PromisedPart,
     PromisePolicy,
-    Source,
-    day_number,
 )
 from pricegrid.atp.rules.reference import (
     Moment,
@@ -28,11 +26,12 @@ from pricegrid.atp.rules.reference import (
     local_time,
     lowest_ahead,
     pair_days,
-    source_freshness,
     unit_factor,
+    worst_freshness,
 )
 from pricegrid.atp.rules.rows import Pair, Rows
 from pricegrid.atp.rules.sourcing import Plan, Slot, plan_shipments
+from pricegrid.columnar.instants import day_number
 
 USUAL_POLICY = PromisePolicy()
 FAR_RANK = 2**63
@@ -67,17 +66,17 @@ class PickDay:
 
 @dataclass(slots=True)
 class Request:
-    """All a promise depends on besides the rows; `taken` grows as lines are promised."""
+    """All that a promise depends on besides the rows; `consumed` grows as lines are promised."""
 
     moment: Moment
     policy: PromisePolicy = USUAL_POLICY
     branches: Sequence[str] = ()
     ship_to: str = ""
     hidden: Mapping[str, bool] = field(default_factory=dict)
-    taken: dict[Pair, list[tuple[int, int]]] = field(default_factory=dict)
+    consumed: dict[Pair, list[tuple[int, int]]] = field(default_factory=dict)
     """(pick day, micros) of what this request was promised."""
     days: dict[Pair, PairDays | None] = field(default_factory=dict)
-    """The pairs as they are without `taken`, once looked at."""
+    """The pairs without what was consumed, worked out once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +98,11 @@ def promise(rows: Rows, lines: Sequence[OrderLine], request: Request) -> list[Li
     if request.policy.ship_complete:
         found = _promise_complete(rows, lines, request, statuses, pick_days)
         return [
-            _with_ages(rows, line, request, origins, answer)
+            _with_freshness(rows, line, request, origins, answer)
             for line, answer in zip(lines, found, strict=True)
         ]
     return [
-        _with_ages(
+        _with_freshness(
             rows,
             line,
             request,
@@ -167,12 +166,12 @@ def _days_of(rows: Rows, sku: str, branch: str, request: Request) -> PairDays | 
     return request.days[pair]
 
 
-def free_micros(days: PairDays, taken: Sequence[tuple[int, int]]) -> list[int]:
-    """What can still be promised from each day on, never below 0, after what the request has taken."""
-    if not taken:
+def free_micros(days: PairDays, consumed: Sequence[tuple[int, int]]) -> list[int]:
+    """What can still be promised from each day on, never below 0, less what the request has consumed."""
+    if not consumed:
         return [max(0, atp) for atp in days.atp_micros]
-    gone = balances(0, taken, days.first_day, len(days.balance_micros))
-    left = [balance - used for balance, used in zip(days.balance_micros, gone, strict=True)]
+    consumed_by_day = balances(0, consumed, days.first_day, len(days.balance_micros))
+    left = [balance - used for balance, used in zip(days.balance_micros, consumed_by_day, strict=True)]
     return [max(0, atp) for atp in lowest_ahead(left)]
 
 
@@ -191,7 +190,7 @@ def _line_status(
 
 
 def _pair_status(rows: Rows, sku: str, origin: Origin, request: Request) -> AvailabilityStatus:
-    """Whether anything can be said about an item at a branch."""
+    """Whether the stock of an item at a branch is known, and fits int64."""
     status = AvailabilityStatus.OK
     for component in rows.components(sku):
         days = _days_of(rows, component, origin.branch, request)
@@ -254,7 +253,7 @@ def _slots(
     ):
         return []
     free = {
-        sku: free_micros(pair, request.taken.get((sku, origin.branch), ())) for sku, pair in pairs.items()
+        sku: free_micros(pair, request.consumed.get((sku, origin.branch), ())) for sku, pair in pairs.items()
     }
     today = next(iter(pairs.values())).first_day
     slots: list[Slot] = []
@@ -305,7 +304,7 @@ def _promise_from(
             shipped[slot.order] = before + count
             for component, need in what.needs.items():
                 micros = math.ceil((before + count) * need) - math.ceil(before * need)
-                request.taken.setdefault((component, origin.branch), []).append((slot.day, micros))
+                request.consumed.setdefault((component, origin.branch), []).append((slot.day, micros))
             day = next(day for day in pick_days[origin] if day.pick == slot.day)
             quantity_micros = int(count * what.units * MICROS)
             parts.append(PromisedPart(sku, origin.branch, quantity_micros, day.pick, day.ship, day.arrival))
@@ -334,8 +333,8 @@ def _promise_line(
 
 def _trial(request: Request) -> Request:
     """A copy whose promises change nothing."""
-    taken = {pair: list(amounts) for pair, amounts in request.taken.items()}
-    return replace(request, taken=taken)
+    consumed = {pair: list(amounts) for pair, amounts in request.consumed.items()}
+    return replace(request, consumed=consumed)
 
 
 def _promise_complete(
@@ -356,31 +355,29 @@ def _promise_complete(
             if answers[-1].shortage_micros:
                 break
         else:
-            request.taken = trial.taken
+            request.consumed = trial.consumed
             return answers
     return [_answer(line, status, []) for line, status in zip(lines, statuses, strict=True)]
 
 
-def _with_ages(
+def _with_freshness(
     rows: Rows, line: OrderLine, request: Request, origins: Sequence[Origin] | None, answer: LinePromise
 ) -> LinePromise:
-    """Say how old the data is of every pair the line looked at, promised from or not: the worst and the oldest (A11).
+    """Add the freshness of every pair that the line could draw on: the worst state, the oldest instant (A11).
 
-    A line at fault, or of an unknown branch, looked at none.
+    A line at fault, or of an unknown branch, has none.
     """
     if origins is None or AvailabilityStatus.OK < answer.status < AvailabilityStatus.UNKNOWN_STOCK:
         return answer
     skus = {sku for offer in _offers(rows, line, request) for sku in rows.components(offer)}
     pairs = [(sku, origin.branch) for sku in skus for origin in origins]
-    ages = [source_freshness(rows, *pair, request.moment.as_of_us) for pair in pairs]
-    worst = [max(age[source][0] for age in ages) for source in Source]
-    oldest = [min(age[source][1] for age in ages) for source in Source]
+    freshness, oldest_us = worst_freshness(rows, pairs, request.moment.as_of_us)
     known = [days for pair in pairs if (days := _days_of(rows, *pair, request)) is not None]
     return replace(
         answer,
         dropped_receipts=sum(len(days.dropped) for days in known),
-        freshness=(worst[0], worst[1], worst[2]),
-        source_as_of_us=(oldest[0], oldest[1], oldest[2]),
+        freshness=freshness,
+        source_as_of_us=oldest_us,
     )
 
 

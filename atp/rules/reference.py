@@ -1,12 +1,12 @@
 """Balance, available-to-promise and freshness (A1 to A6, A11), one pair at a time, as plainly as can be.
 
-The compiled form in `atp.kernels.availability` is held equal to this by tests; rare questions are answered by this one.
+The kernels (`atp.kernels.balance`) are held equal to this by tests; rare questions are answered by this.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
 from itertools import accumulate
 from zoneinfo import ZoneInfo
@@ -25,13 +25,12 @@ from pricegrid.atp.model import (
     Source,
     Step,
     SupplyPolicy,
-    day_number,
 )
 from pricegrid.atp.rules.receipts import net_receipts
 from pricegrid.atp.rules.rows import Allocation, Demand, Feed, Pair, Receipt, Rows
+from pricegrid.columnar.instants import day_number, instant_of_us
 
 USUAL_SUPPLY = SupplyPolicy()
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class PairDays:
 
 def local_time(instant_us: int, time_zone: str) -> datetime:
     """The wall clock at a branch."""
-    return (EPOCH + timedelta(microseconds=instant_us)).astimezone(ZoneInfo(time_zone))
+    return instant_of_us(instant_us).astimezone(ZoneInfo(time_zone))
 
 
 def local_day(instant_us: int, time_zone: str) -> int:
@@ -155,24 +154,24 @@ def net_demands(rows: Rows, sku: str, branch: str, moment: Moment) -> list[tuple
     demands = demands_of(rows, sku, branch)
     left = [demand.quantity_micros for demand in demands]
 
-    def take(at: int, line: str) -> None:
+    def cover_from(at: int, line: str) -> None:
         key = (demands[at].order_ref or "", line)
-        taken = min(left[at], cover.get(key, 0))
-        if taken:
-            left[at] -= taken
-            cover[key] -= taken
+        covered = min(left[at], cover.get(key, 0))
+        if covered:
+            left[at] -= covered
+            cover[key] -= covered
 
     ordered = [at for at, demand in enumerate(demands) if demand.order_ref]
     for at in ordered:
         named = demands[at].order_line
         if named:
-            take(at, named)
+            cover_from(at, named)
     for at in ordered:
         if not demands[at].order_line:
             for line in lines.get(demands[at].order_ref or "", ()):
-                take(at, line)
+                cover_from(at, line)
     for at in ordered:
-        take(at, "")
+        cover_from(at, "")
     return list(zip(left, demands, strict=True))
 
 
@@ -242,10 +241,10 @@ def lowest_ahead(balance_micros: Sequence[int], look_ahead_days: int | None = No
 def source_freshness(rows: Rows, sku: str, branch: str, as_of_us: int) -> dict[Source, tuple[Freshness, int]]:
     """How old each source's data of a base item is (A11).
 
-    A row of the pair says its own instant; the feed's counts too when it is complete or no row speaks.
+    The rows of the pair count with their own instants, the feed with its when it is complete or there is no row.
     """
     stock = rows.stock.get((sku, branch))
-    said = {
+    instants_of = {
         Source.ERP: [stock.as_of_us] if stock else [],
         Source.WMS: [each.as_of_us for each in allocations_of(rows, sku, branch)],
         Source.TRANSIT: [rows.transit_as_of_us[sku, branch]]
@@ -253,7 +252,7 @@ def source_freshness(rows: Rows, sku: str, branch: str, as_of_us: int) -> dict[S
         else [],
     }
     result = {}
-    for source, instants in said.items():
+    for source, instants in instants_of.items():
         feed: Feed | None = rows.feeds.get((branch, source))
         if feed and (feed.complete or (not instants and source is not Source.ERP)):
             instants.append(feed.as_of_us)
@@ -265,6 +264,17 @@ def source_freshness(rows: Rows, sku: str, branch: str, as_of_us: int) -> dict[S
         is_stale = is_old or rows.link_lost or (sku, branch, source) in rows.gaps
         result[source] = (Freshness.STALE if is_stale else Freshness.FRESH, max(instants))
     return result
+
+
+def worst_freshness(
+    rows: Rows, pairs: Iterable[Pair], as_of_us: int
+) -> tuple[tuple[Freshness, Freshness, Freshness], tuple[int, int, int]]:
+    """The worst state and the oldest instant of each source over some pairs, at least one (A11)."""
+    found = [source_freshness(rows, *pair, as_of_us) for pair in pairs]
+    erp, wms, transit = (
+        (max(each[source][0] for each in found), min(each[source][1] for each in found)) for source in Source
+    )
+    return (erp[0], wms[0], transit[0]), (erp[1], wms[1], transit[1])
 
 
 def unit_factor(rows: Rows, sku: str, uom: str) -> Fraction | None:
@@ -282,7 +292,7 @@ def whole_units(micros_of: Mapping[str, int], needs: Mapping[str, Fraction], fac
 def item_status(
     rows: Rows, sku: str, quantity_micros: int, uom: str, hidden: Mapping[str, bool]
 ) -> AvailabilityStatus:
-    """The line's own faults. `hidden` maps an item the customer may not see to whether he may be told so."""
+    """The line's own faults. `hidden` maps an item the customer may not see to whether the caller may know that."""
     if not 0 < quantity_micros <= INT64_MAX:
         return AvailabilityStatus.INVALID_QUANTITY
     if sku not in rows.items:
@@ -310,10 +320,7 @@ def check_pair(
     if status is not AvailabilityStatus.OK:
         return PairAvailability(status)
     needs = rows.components(sku)
-    ages = [source_freshness(rows, component, branch, moment.as_of_us) for component in needs]
-    worst = tuple(max(age[source][0] for age in ages) for source in Source)
-    oldest = tuple(min(age[source][1] for age in ages) for source in Source)
-    freshness, as_of = (worst[0], worst[1], worst[2]), (oldest[0], oldest[1], oldest[2])
+    freshness, as_of = worst_freshness(rows, [(component, branch) for component in needs], moment.as_of_us)
     found = {component: pair_days(rows, component, branch, moment) for component in needs}
     days = {component: pair for component, pair in found.items() if pair is not None}
     dropped = sum(len(pair.dropped) for pair in days.values())

@@ -69,9 +69,9 @@ class ReserveAsk:
     order_ref: str = ""
     """The order it is for, where that is known already."""
     exclude_reservation: str = ""
-    """One of the same customer that must not stand in its way: it is given back if both can't be held."""
+    """One of the same customer that does not block it: it is released if both can't be held."""
     replace_reservation: str = ""
-    """One of the same customer that is given back in the same step."""
+    """One of the same customer that is released in the same step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Part:
     cleared_micros: int = 0
     """How much of it the warehouse has taken over; as stored, what it has for good (A9)."""
     since: Mark = START
-    """The last that the warehouse had said of the pair when it was made."""
+    """The newest event of the warehouse on the pair when it was made."""
     excess: tuple[int, int] = (0, 1)
     """By how much `quantity_micros` was rounded up: numerator and denominator, less than 1."""
 
@@ -113,7 +113,7 @@ class ReservedLine:
     line: ReserveLine
     status: AvailabilityStatus
     held_micros: int
-    """In the asked unit; what was released is taken off."""
+    """In the asked unit; less what was released."""
     granted_micros: int
     """In the asked unit, as first granted."""
     parts: tuple[Part, ...] = ()
@@ -121,7 +121,7 @@ class ReservedLine:
 
 @dataclass(frozen=True, slots=True)
 class HeldReservation:
-    """A reservation as it stands."""
+    """A reservation, whatever its status."""
 
     reservation_id: str
     key: str
@@ -138,7 +138,7 @@ class HeldReservation:
     named_us: int | None = None
     """When it named its order."""
     asked: str = ""
-    """What it was asked for, to tell whether the same key asks for the same."""
+    """The request it answers, to compare with another of the same key."""
     replaced_by: str = ""
     """The reservation that took its place, and what the warehouse had taken over of it."""
 
@@ -163,6 +163,7 @@ def claims_on(held: HeldReservation, pair: Pair) -> list[Claim]:
             made_us=held.created_us,
             named_us=held.named_us if held.named_us is not None else confirmed_us,
             is_over=held.status not in LIVING,
+            ends_us=held.expires_us if held.status is ReservationStatus.HELD else None,
         )
         for at, line in enumerate(held.lines)
         for part in line.parts
@@ -171,7 +172,7 @@ def claims_on(held: HeldReservation, pair: Pair) -> list[Claim]:
 
 
 def viewed(held: HeldReservation, cleared: Mapping[tuple[int, Pair], int]) -> HeldReservation:
-    """A reservation as it stands with what the warehouse has taken over by (line, pair), which may have ended it."""
+    """A reservation with what allocations have cleared of it by (line, pair), which may have ended it."""
     if held.status not in LIVING or not cleared:
         return held
     lines = tuple(
@@ -195,7 +196,7 @@ def _holds_anything(lines: Sequence[ReservedLine]) -> bool:
 
 
 def check_progress(before: HeldReservation | None, after: HeldReservation) -> None:
-    """AssertionError where a state to be stored goes back behind the one it replaces, which can't be."""
+    """AssertionError where a state to be stored is behind the one it replaces."""
     if before is None:
         return
     is_behind = [
@@ -238,14 +239,14 @@ def shown_micros(open_of: Sequence[tuple[int, int, Fraction]]) -> list[int]:
 
 
 def released(held: HeldReservation, micros_of_line: Mapping[int, int]) -> HeldReservation:
-    """The reservation less what is given back of some lines, in their asked units; without any, all of it.
+    """The reservation less what is released of some lines, in their asked units; without any, all of it.
 
     Of a line's components as much in proportion. When nothing is left to hold it is over. Raises ValueError for more
     than a line holds.
     """
     if not micros_of_line:
-        gone = tuple(replace(line, held_micros=0, parts=_taken_over(line.parts)) for line in held.lines)
-        return replace(held, status=ReservationStatus.RELEASED, lines=gone)
+        rest = tuple(replace(line, held_micros=0, parts=_taken_over(line.parts)) for line in held.lines)
+        return replace(held, status=ReservationStatus.RELEASED, lines=rest)
     lines = list(held.lines)
     for at, micros in micros_of_line.items():
         if at >= len(lines) or micros > lines[at].held_micros:
@@ -264,7 +265,7 @@ def released(held: HeldReservation, micros_of_line: Mapping[int, int]) -> HeldRe
 
 
 def replaced(old: HeldReservation, new: HeldReservation) -> tuple[HeldReservation, HeldReservation]:
-    """(the old one given back, the new one with what was taken over of the old one for the same order)."""
+    """(the old one released, the new one with what was taken over of the old one for the same order)."""
     taken = dict(taken_over(old)) if old.order_ref and old.order_ref == new.order_ref else {}
     lines = []
     for line in new.lines:
@@ -276,14 +277,14 @@ def replaced(old: HeldReservation, new: HeldReservation) -> tuple[HeldReservatio
                 taken[pair] -= more
             parts.append(replace(part, cleared_micros=more))
         lines.append(replace(line, parts=tuple(parts)))
-    gone = released(old, {})
+    rest = released(old, {})
     left = tuple(
         replace(line, parts=tuple(_less(part, line.line.branch, taken) for part in line.parts))
         if old.order_ref == new.order_ref
         else line
-        for line in gone.lines
+        for line in rest.lines
     )
-    return replace(gone, lines=left, replaced_by=new.reservation_id), replace(new, lines=tuple(lines))
+    return replace(rest, lines=left, replaced_by=new.reservation_id), replace(new, lines=tuple(lines))
 
 
 def _less(part: Part, branch: str, left: dict[Pair, int]) -> Part:
@@ -304,7 +305,7 @@ def taken_over(held: HeldReservation) -> Mapping[Pair, int]:
 
 
 def _taken_over(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """What the warehouse took over of them, which is all that is left when the rest is given back."""
+    """What the warehouse took over of them, which is all that is left when the rest is released."""
     return tuple(
         replace(each, quantity_micros=each.cleared_micros, excess=(0, 1))
         for each in parts

@@ -105,7 +105,7 @@ class Demand:
     order_ref: str | None = None
     order_line: str | None = None
     kit: str | None = None
-    """The kit that it was told for, of which the item is a component."""
+    """The kit that it was reported for, of which the item is a component."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Rows:
     transit_as_of_us: dict[Pair, int] = field(default_factory=dict)
     """The newest receipt or demand event of a pair."""
     link_lost: bool = False
-    """Other servers can't be heard: all that is known may be old (A11)."""
+    """The link to other servers is lost: all that is known may be old (A11)."""
 
     def components(self, sku: str) -> dict[str, Fraction]:
         """Base components of one base unit of `sku`, equal ones added (A6); itself when it is no kit.

@@ -17,7 +17,7 @@ CHOICES_MAX: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Branch number `order` (its place in the sourcing order) may pick on `day` up to `capacity` in all."""
+    """Branch number `order` (its index in the sourcing order) may pick on `day` up to `capacity` in all."""
 
     day: int
     order: int
@@ -47,7 +47,7 @@ def _plan_freely(slots: Sequence[Slot], wanted: int) -> Plan:
 
 
 def _plan_with_least(slots: Sequence[Slot], wanted: int, least: int) -> Plan:
-    """Settle the total first, then day by day the most that still leaves the total within reach.
+    """The largest total first, then day by day the most that still leaves the total within reach.
 
     The total: a branch can give any count from `least` to its last capacity in one late shipment, so k branches reach
     everything from k * least to the sum of their last capacities.

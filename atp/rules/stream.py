@@ -16,7 +16,7 @@ from pricegrid.atp.rules.events import DeadReason, Event, EventStatus, Kind, Mea
 
 Span = tuple[int, int]
 """Sequences from the first to the last, both included."""
-PLAIN = frozenset({Measure.ON_HAND, Measure.UNAVAILABLE})
+SINGLE_FIGURE = frozenset({Measure.ON_HAND, Measure.UNAVAILABLE})
 """Measures of one figure a pair; the others have one for each order or reference."""
 FORGOTTEN_MAX = 64
 """Events that are gone of which a stream still knows number and instant."""
@@ -47,27 +47,30 @@ class Stream:
     """The last sequence of theirs that set a measure, 0 for none: what is missing later makes it doubtful still."""
 
     def add(self, event: Event) -> Outcome:
-        """Take in one event; the stream stays what the set of its events makes it."""
+        """Apply one event; the stream is a function of the set of its events."""
         if event.kind is Kind.RESET:
             return self._reset(event)
         if self.is_next(event):
             spans = self.spans
-            spans[-1] = (spans[-1][0], event.sequence)  # the usual one: next in order, nothing can replace it
+            spans[-1] = (
+                spans[-1][0],
+                event.sequence,
+            )  # the common case: next in order, nothing can replace it
             self.events.append(event)
-            if event.kind is Kind.SET and event.measure in PLAIN:
+            if event.kind is Kind.SET and event.measure in SINGLE_FIGURE:
                 self._drop_replaced()
             return _APPLIED
         return self._insert(event)
 
     def is_next(self, event: Event) -> bool:
-        """Whether an event is the usual one: the next of its numbering."""
+        """Whether an event is the next of its numbering, as most are."""
         begins_us = self.resets[-1].effective_us if self.resets else NO_INSTANT
         spans = self.spans
         is_next = bool(spans) and spans[-1][1] + 1 == event.sequence
         return is_next and event.effective_us >= begins_us
 
     def _insert(self, event: Event) -> Outcome:
-        """Take in an event that is not the next one."""
+        """Apply an event that is not the next one."""
         number = self._number(event)
         if not number and event.effective_us <= self.done_us and _has(self.done, event.sequence):
             return Outcome(EventStatus.DUPLICATE)
@@ -87,43 +90,45 @@ class Stream:
         for each in same if is_first else ():
             if each in self.events:  # it is the later of two: the one that came first now was first
                 self.events.remove(each)
-                insort(self.waiting, each, key=_place_waiting)
+                insort(self.waiting, each, key=_by_instant)
         if self._is_replaced(event, number):
             self._forget([event])
             return Outcome(EventStatus.DUPLICATE if is_used and not is_first else EventStatus.OLDER)
         if is_used and not is_first:
-            insort(self.waiting, event, key=_place_waiting)
+            insort(self.waiting, event, key=_by_instant)
             return Outcome(EventStatus.OLDER, is_restart=True)
         self.events.insert(
-            bisect_left([self._place(each) for each in self.events], (number, event.sequence)), event
+            bisect_left([self._position(each) for each in self.events], (number, event.sequence)), event
         )
-        is_older = event.measure in PLAIN and any(
+        is_older = event.measure in SINGLE_FIGURE and any(
             each.kind is Kind.SET
             and each.measure is event.measure
-            and self._place(each) > (number, event.sequence)
+            and self._position(each) > (number, event.sequence)
             for each in self.events
         )
-        if event.kind is Kind.SET and event.measure in PLAIN:
+        if event.kind is Kind.SET and event.measure in SINGLE_FIGURE:
             self._drop_replaced()
         if is_older:
             return Outcome(EventStatus.OLDER, is_restart=event.effective_us > newest_us)
         return _APPLIED
 
     def _reset(self, event: Event) -> Outcome:
-        """Begin a numbering: what belongs to it is told apart from what was there before."""
+        """Begin a numbering: its events are separated from those before it."""
         if event in self.resets:
             return Outcome(EventStatus.DUPLICATE)
         known = [(self._number(each), each) for each in (*self.events, *self.waiting)]
-        taken: list[list[Span]] = [list(spans) for spans in (*self.earlier, self.spans)]
-        placed = [(number, each.sequence) for number, each in known]
-        placed += [(self._number_at(at_us), sequence) for at_us, sequence in self.forgotten]
-        for number, sequence in placed:
-            taken[number] = _without(taken[number], sequence)
+        spans_left: list[list[Span]] = [list(spans) for spans in (*self.earlier, self.spans)]
+        numbered = [(number, each.sequence) for number, each in known]
+        numbered += [(self._number_at(at_us), sequence) for at_us, sequence in self.forgotten]
+        for number, sequence in numbered:
+            spans_left[number] = _without(spans_left[number], sequence)
         before = self.starts
         insort(self.resets, event, key=lambda each: (each.effective_us, each.sequence))
         starts = self.starts
         forgotten: list[list[Span]] = [[] for _ in range(len(starts) + 1)]
-        for number, spans in enumerate(taken):  # those of which no more is known belong to the older part
+        for number, spans in enumerate(
+            spans_left
+        ):  # those of which no more is known belong to the older part
             forgotten[0 if number == 0 else starts.index(before[number - 1]) + 1] = spans
         self.events, self.waiting = [], []
         self.earlier, self.spans = forgotten[:-1], forgotten[-1]
@@ -137,10 +142,10 @@ class Stream:
         return _APPLIED
 
     def let_go(self, events: Iterable[Event]) -> None:
-        """Forget events of the first numbering of which nothing can come any more; those told again are duplicates."""
-        gone = set(events)
-        self.events = [each for each in self.events if each not in gone]
-        for each in gone:
+        """Forget events of the first numbering of which nothing can come any more; those sent again are duplicates."""
+        replaced = set(events)
+        self.events = [each for each in self.events if each not in replaced]
+        for each in replaced:
             _note(self.done, each.sequence)
             self.done_us = max(self.done_us, each.effective_us)
             last = self.done_sets.get(each.measure, 0)
@@ -153,7 +158,7 @@ class Stream:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it is there from its first sequence on, in one numbering, and nothing was told twice."""
+        """Whether all of it is there from its first sequence on, in one numbering, and no sequence was used twice."""
         is_one = len(self.spans) == 1 and self.spans[0][0] == 1
         return is_one and not self.resets and not self.waiting
 
@@ -164,7 +169,7 @@ class Stream:
     def _number_at(self, instant_us: int) -> int:
         return bisect_right(self.starts, instant_us) if self.resets else 0
 
-    def _place(self, event: Event) -> tuple[int, int]:
+    def _position(self, event: Event) -> tuple[int, int]:
         return self._number(event), event.sequence
 
     def _spans(self, number: int) -> list[Span]:
@@ -179,35 +184,37 @@ class Stream:
         return _has(self._spans(number), sequence)
 
     def _drop_replaced(self) -> None:
-        """Before a set of a plain figure nothing of that figure matters any more, unless it took effect later: then a
-        reset may still tell that it came after."""
+        """Before a set of a single figure nothing of that figure matters any more, unless it took effect later: then a
+        reset may still show that it came after."""
         if len(self.events) == 1 and not self.waiting:
             return
-        gone = [each for each in (*self.events, *self.waiting) if self._is_replaced(each, self._number(each))]
-        if gone:
-            self._forget(gone)
-            self.events = [each for each in self.events if each not in gone]
-            self.waiting = [each for each in self.waiting if each not in gone]
+        replaced = [
+            each for each in (*self.events, *self.waiting) if self._is_replaced(each, self._number(each))
+        ]
+        if replaced:
+            self._forget(replaced)
+            self.events = [each for each in self.events if each not in replaced]
+            self.waiting = [each for each in self.waiting if each not in replaced]
 
     def _forget(self, events: Iterable[Event]) -> None:
         merged = {*self.forgotten, *((each.effective_us, each.sequence) for each in events)}
         self.forgotten = sorted(merged)[-FORGOTTEN_MAX:]
 
     def _is_replaced(self, event: Event, number: int) -> bool:
-        """A later set of the same plain figure says all. Other measures have one for each order line."""
-        if event.measure not in PLAIN:
+        """Whether a later set of the same figure has replaced it. Other measures have a figure for each order line."""
+        if event.measure not in SINGLE_FIGURE:
             return False
-        place = (number, event.sequence)
+        position = (number, event.sequence)
         return any(
             each.kind is Kind.SET
             and each.measure is event.measure
             and each.effective_us >= event.effective_us
-            and self._place(each) > place
+            and self._position(each) > position
             for each in reversed(self.events)
         )
 
     def has_gap(self, after_us: int) -> bool:
-        """Whether something is missing, or told twice in two ways, that no later set, and no loaded row of instant
+        """Whether something is missing, or a sequence was used twice, that no later set, and no loaded row of instant
         `after_us`, makes up for."""
         if self.waiting and any(each.effective_us > after_us for each in self.waiting):
             return True
@@ -217,12 +224,12 @@ class Stream:
         missing = max((n, spans[-1][0] - 1) for n, spans in enumerate(numberings) if len(spans) > 1)
         last_set = {measure: (0, sequence) for measure, sequence in self.done_sets.items()}
         for each in self.events:
-            place = self._place(each)
-            if each.effective_us <= after_us and place > missing:
+            position = self._position(each)
+            if each.effective_us <= after_us and position > missing:
                 return False
             last = last_set.get(each.measure, (0, 0))
-            last_set[each.measure] = place if each.kind is Kind.SET else last
-        return any(place < missing for place in last_set.values())
+            last_set[each.measure] = position if each.kind is Kind.SET else last
+        return any(position < missing for position in last_set.values())
 
     def missing(self) -> list[Span]:
         """The sequences of the numbering with the newest gap that are missing between those that are there."""
@@ -236,7 +243,7 @@ class Stream:
         return max((each.effective_us for each in (*self.events, *self.waiting)), default=NO_INSTANT)
 
 
-def _place_waiting(event: Event) -> tuple[int, int]:
+def _by_instant(event: Event) -> tuple[int, int]:
     return event.effective_us, event.sequence
 
 

@@ -1,6 +1,6 @@
-"""What a set of inventory events makes of one pair (A10): plain rows in, plain rows out.
+"""What a set of inventory events makes of one pair (A10): rows in, rows out.
 
-Each source numbers what it says of a pair: a *stream*. The result depends on which events are there, never on when
+Each source numbers its events of a pair: a *stream*. The result depends on which events are there, never on when
 they came. A set replaces a figure, later deltas (by sequence) are added to it; events at or before the instant of a
 loaded row are in that row. Sequence numbers missing between those that are there are a *gap*: whatever a source's
 measures say is doubtful until each of them is set again, or what is missing arrives.
@@ -25,12 +25,21 @@ from pricegrid.atp.rules.receipts import receipts_of
 from pricegrid.atp.rules.rows import Allocation, Stock
 from pricegrid.atp.rules.stream import Stream
 
-__all__ = ["Base", "Stream", "demand_events", "figures_of", "gaps_of", "plain_events", "said", "stock_of"]
+__all__ = [
+    "Base",
+    "Stream",
+    "demand_events",
+    "events_of",
+    "figure_events",
+    "figures_of",
+    "gaps_of",
+    "stock_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What a snapshot says of a pair, and up to when its sources had been heard."""
+    """The rows of a pair in a snapshot, and up to when they include the events of its sources."""
 
     rows: PairRows
     erp_us: int = NO_INSTANT
@@ -48,24 +57,24 @@ Owners = Mapping[Measure, Source]
 
 
 def figures_of(base: Base, streams: Mapping[Source, Stream], owners: Owners = SOURCE_OF) -> PairRows:
-    """The rows of the pair: what the snapshot says, and what the events have made of it."""
+    """The rows of the pair: those of the snapshot, and what the events have made of them."""
     rows = base.rows
-    stock = plain_events(streams, owners)
+    stock = figure_events(streams, owners)
     if stock:
         rows = _with_stock(rows, base.erp_us, stock)
     source = owners[Measure.ALLOCATED]
     if source in streams:
-        events = said(streams, owners, Measure.ALLOCATED)
+        events = events_of(streams, owners, Measure.ALLOCATED)
         rows = replace(rows, allocations=_allocations(base, events, streams[source].starts))
-    transit = said(streams, owners, Measure.RECEIPT, Measure.DEMAND)
+    transit = events_of(streams, owners, Measure.RECEIPT, Measure.DEMAND)
     if transit:
         rows = _with_transit(rows, base.transit_us, transit)
     gaps = gaps_of(base, streams, owners)
     return replace(rows, gaps=gaps) if gaps else rows
 
 
-def said(streams: Mapping[Source, Stream], owners: Owners, *measures: Measure) -> list[Event]:
-    """What the sources of some measures have said of them, each in the order in which it counts."""
+def events_of(streams: Mapping[Source, Stream], owners: Owners, *measures: Measure) -> list[Event]:
+    """The events of some measures, each from its own source, in the order in which they count."""
     sources = dict.fromkeys(owners[measure] for measure in measures)
     return [
         event
@@ -76,14 +85,14 @@ def said(streams: Mapping[Source, Stream], owners: Owners, *measures: Measure) -
     ]
 
 
-def plain_events(streams: Mapping[Source, Stream], owners: Owners) -> list[Event]:
-    """What was said of on hand and unavailable."""
-    return said(streams, owners, Measure.ON_HAND, Measure.UNAVAILABLE)
+def figure_events(streams: Mapping[Source, Stream], owners: Owners) -> list[Event]:
+    """The events of on-hand and unavailable."""
+    return events_of(streams, owners, Measure.ON_HAND, Measure.UNAVAILABLE)
 
 
 def demand_events(streams: Mapping[Source, Stream], owners: Owners) -> list[Event]:
-    """What was said of demands."""
-    return said(streams, owners, Measure.DEMAND)
+    """The events of demands."""
+    return events_of(streams, owners, Measure.DEMAND)
 
 
 def gaps_of(base: Base, streams: Mapping[Source, Stream], owners: Owners = SOURCE_OF) -> frozenset[Source]:
@@ -103,7 +112,7 @@ def _with_stock(rows: PairRows, after_us: int, events: Sequence[Event]) -> PairR
 
 
 def stock_of(rows: PairRows, after_us: int, events: Sequence[Event]) -> Stock | None:
-    """What the ERP's events make of a stock row; None: they say nothing that is known."""
+    """What the ERP's events make of a stock row; None: on-hand stays as it is loaded."""
     loaded = rows.stock
     is_known = after_us != NO_INSTANT and not rows.is_unknown
     on_hand = (loaded.on_hand_micros if loaded else 0) if is_known else None
@@ -145,7 +154,7 @@ def _with_transit(rows: PairRows, after_us: int, events: Sequence[Event]) -> Pai
     counted = [event for event in events if event.effective_us > after_us]
     if not counted:
         return rows
-    told = [event for event in counted if event.measure is Measure.RECEIPT]
+    receipts = [event for event in counted if event.measure is Measure.RECEIPT]
     demands = by_order(event for event in counted if event.measure is Measure.DEMAND)
     loaded = grouped(row for row in rows.demands if not row.kit)
     kept = [row for row in rows.demands if row.kit or (row.order_ref or "") not in demands]
@@ -153,7 +162,7 @@ def _with_transit(rows: PairRows, after_us: int, events: Sequence[Event]) -> Pai
         kept += demand_rows(order_ref, loaded.get(order_ref, ()), events_of)
     return replace(
         rows,
-        receipts=receipts_of(rows.receipts, told) if told else rows.receipts,
+        receipts=receipts_of(rows.receipts, receipts) if receipts else rows.receipts,
         demands=listed_demands(kept),
         transit_as_of_us=max(event.effective_us for event in counted),
     )

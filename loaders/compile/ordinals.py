@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pricegrid.atp.arrays.positions import find_sorted
+from pricegrid.columnar.names import find_sorted_names
 from pricegrid.pricing_engine.arrays import matrix as mx
 
 Frames = Mapping[str, pl.DataFrame]
@@ -161,7 +161,7 @@ class SnapshotOrdinals(Ordinals):
         """The ordinals of some names, none null; -1 for one that the table doesn't have; (names,) int64."""
         wanted = string_table("wanted", names)
         found = np.empty(len(names), dtype=np.int32)
-        find_sorted(
+        find_sorted_names(
             self._arrays[f"{table}_bytes"].view(np.uint8),
             self._arrays[f"{table}_offsets"].view(np.int64),
             wanted["wanted_bytes"].view(np.uint8),

@@ -19,10 +19,11 @@ from pricegrid.atp.arrays.positions import (
     FLAGS,
     KINDS,
     PREFIX,
-    names_arrays,
     pair_blocks,
 )
-from pricegrid.atp.model import INT64_MAX, MICROS, NO_INSTANT, day_number
+from pricegrid.atp.model import INT64_MAX, MICROS, NO_INSTANT
+from pricegrid.columnar.instants import day_number
+from pricegrid.columnar.names import text_and_offsets
 from pricegrid.loaders.compile.feeds import feed_columns
 from pricegrid.loaders.compile.kits import open_kits
 from pricegrid.loaders.compile.net_demands import net_of_allocations
@@ -126,7 +127,8 @@ class _Names:
         return len(self.names)
 
     def arrays(self) -> Arrays:
-        return names_arrays(self.table, [name.encode() for name in self.names])
+        text, offsets = text_and_offsets([name.encode() for name in self.names])
+        return {f"{PREFIX}{self.table}_text": text, f"{PREFIX}{self.table}_offsets": offsets}
 
     def of(self, column: pl.Series) -> NDArray[np.int32]:
         """The ordinal of each name; -1 for null and for a name that is none."""

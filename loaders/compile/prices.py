@@ -9,6 +9,7 @@ from math import gcd
 import numpy as np
 import polars as pl
 
+from pricegrid.columnar.names import slots_for
 from pricegrid.loaders.compile.entries import entry_arrays
 from pricegrid.loaders.compile.ordinals import (
     Arrays,
@@ -22,7 +23,7 @@ from pricegrid.loaders.compile.ordinals import (
     string_table,
 )
 from pricegrid.pricing_engine.arrays import matrix as mx
-from pricegrid.pricing_engine.kernels.strings import put_skus, slots_for
+from pricegrid.pricing_engine.kernels.items import put_skus
 from pricegrid.pricing_engine.model import (
     MICROS,
     PRIORITY_LAST,

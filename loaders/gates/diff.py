@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from pricegrid.loaders.gates.gates import compare, instant_text
+from pricegrid.columnar.decimals import decimal_text
+from pricegrid.loaders.gates.gates import compare, edge_text
 from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.gates.running import Side, Tools, compare_sample, why_not_asked
 from pricegrid.loaders.gates.sample_change import example_text
 from pricegrid.loaders.store.kept import ENTRIES, row_key
 from pricegrid.loaders.tables import TABLES
-from pricegrid.pricing_engine.rules.explain import decimal_text
 
 EXAMPLES_MAX: Final = 3
 """Rows of each kind of change that are shown of a table."""
@@ -104,7 +104,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, object]:
         if column.endswith("_micros") and value is not None:
             shown[column.removesuffix("_micros")] = decimal_text(value)
         elif column.endswith("_us") and value is not None:
-            text = instant_text(value)
+            text = edge_text(value)
             if text is not None:
                 shown[column.removesuffix("_us")] = text
         elif value is not None:

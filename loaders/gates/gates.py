@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.instants import instant_us_text
 from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.validate.tables import TableCounts
 from pricegrid.pricing_engine.model import ALWAYS_US, MICROS, NEVER_US
-from pricegrid.pricing_engine.rules.explain import decimal_text
 
 ENTRY_KEY: Final = (
     "book_id",
@@ -142,8 +143,8 @@ def _shown(kind: str, frame: pl.DataFrame, rows_max: int) -> list[dict[str, obje
                 "change": kind,
                 **key,
                 "min_quantity": decimal_text(row["min_quantity_micros"]),
-                "valid_from": instant_text(row["valid_from_us"]),
-                "valid_to": instant_text(row["valid_to_us"]),
+                "valid_from": edge_text(row["valid_from_us"]),
+                "valid_to": edge_text(row["valid_to_us"]),
                 "entry_id": row["entry_id"],
                 "old": None if kind == "added" else content,
                 "new": None if kind == "removed" else after,
@@ -152,10 +153,8 @@ def _shown(kind: str, frame: pl.DataFrame, rows_max: int) -> list[dict[str, obje
     return rows
 
 
-def instant_text(instant_us: int) -> str | None:
-    """RFC 3339 in UTC; None for an interval that is open."""
+def edge_text(instant_us: int) -> str | None:
+    """The begin or end of an interval as RFC 3339 in UTC; None where it is open."""
     if instant_us in (ALWAYS_US, NEVER_US):
         return None
-    seconds, micros = divmod(instant_us, MICROS)
-    text = str(np.datetime64(seconds, "s"))
-    return f"{text}.{micros:06d}Z" if micros else f"{text}Z"
+    return instant_us_text(instant_us)

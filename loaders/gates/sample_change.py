@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from pricegrid.pricing_engine.rules.explain import decimal_text
+from pricegrid.columnar.decimals import decimal_text
 
 EXAMPLES_MAX: Final = 3
 _OK: Final = "OK"

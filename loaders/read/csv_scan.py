@@ -12,8 +12,9 @@ from enum import IntEnum
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from pricegrid.columnar.jit import compiled
 
 RECORD_LINES_MAX: Final = 1_000
 """A quoted field that runs over more lines than this is taken for a quote that never closes."""
@@ -49,7 +50,7 @@ class Scan:
     record_lines: NDArray[np.int64] | None
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _utf8_length(data: NDArray[np.uint8], at: int, end: int) -> int:
     """Bytes of the UTF-8 sequence at `at`, 0 where it isn't one (Unicode 15, table 3-7)."""
     lead = data[at]
@@ -74,7 +75,7 @@ def _utf8_length(data: NDArray[np.uint8], at: int, end: int) -> int:
     return more + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _record(data: NDArray[np.uint8], start: int) -> tuple[int, int, int, int]:  # noqa: C901, PLR0912, one state machine
     """(end, fields, newlines inside, fault) of the record at `start`; end is its newline or the end of the data."""
     end = len(data)
@@ -123,7 +124,7 @@ def _record(data: NDArray[np.uint8], start: int) -> tuple[int, int, int, int]:  
     return at, fields, newlines, fault
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _scan(
     data: NDArray[np.uint8],
     start: int,

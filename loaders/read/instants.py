@@ -6,10 +6,11 @@ values are converted, one at a time through zoneinfo, so that changes of the clo
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pricegrid.columnar.instants import MICROSECOND, day_start_us, us_of
 from pricegrid.loaders.errors import DatasetError
 from pricegrid.loaders.tables import Kind
 from pricegrid.pricing_engine.model import NEVER_US
@@ -18,9 +19,6 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _INSTANT = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?(?:[Zz]|([+-])(\d{2}):(\d{2}))", re.ASCII
 )
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001, local times are subtracted from it
-_MICROSECOND = timedelta(microseconds=1)
-_DAY_US: Final = 86_400_000_000
 
 ZONE_MARK: Final = "|"
 """Between a date and the zone of its branch, in the keys given to `InstantReader.read`."""
@@ -36,34 +34,11 @@ def time_zone(name: str) -> ZoneInfo:
         raise DatasetError(f'unknown time zone "{name}"') from error
 
 
-def day_start_us(day: date, zone: ZoneInfo) -> int:
-    """The first instant of `day` in `zone`. A midnight that happens twice counts the first time; a midnight, or a
-    whole day, that a change of the clock leaves out begins at the first instant after the gap."""
-    local = datetime.combine(day, time.min)
-    start_us = _local_us(local, zone)
-    if not _is_gap(local, zone):
-        return start_us
-    low_us, high_us = start_us - 2 * _DAY_US, start_us + 2 * _DAY_US
-    while low_us < high_us:
-        middle_us = (low_us + high_us) // 2
-        instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=middle_us)
-        if instant.astimezone(zone).date() >= day:
-            high_us = middle_us
-        else:
-            low_us = middle_us + 1
-    return low_us
-
-
 def _local_us(local: datetime, zone: ZoneInfo) -> int:
-    offset = local.replace(tzinfo=zone).utcoffset() or timedelta(0)
-    return (local - _EPOCH - offset) // _MICROSECOND
-
-
-def _is_gap(local: datetime, zone: ZoneInfo) -> bool:
-    """PEP 495: in a gap, and only there, the offset of fold 0 is less than that of fold 1."""
-    first = local.replace(tzinfo=zone).utcoffset() or timedelta(0)
-    second = local.replace(tzinfo=zone, fold=1).utcoffset() or timedelta(0)
-    return first < second
+    return (
+        us_of(local.replace(tzinfo=UTC))
+        - (local.replace(tzinfo=zone).utcoffset() or timedelta(0)) // MICROSECOND
+    )
 
 
 def _instant_us(match: re.Match[str]) -> int | None:
@@ -71,9 +46,9 @@ def _instant_us(match: re.Match[str]) -> int | None:
     digits = (fraction or "").ljust(6, "0")
     if digits[6:].strip("0") or (hours and (int(hours) > 23 or int(minutes) > 59)):
         return None
-    local = datetime.fromisoformat(f"{day}T{clock}") + int(digits[:6]) * _MICROSECOND
+    local = datetime.fromisoformat(f"{day}T{clock}+00:00") + int(digits[:6]) * MICROSECOND
     offset = timedelta(hours=int(hours), minutes=int(minutes)) if hours else timedelta(0)
-    return (local - _EPOCH - (-offset if sign == "-" else offset)) // _MICROSECOND
+    return us_of(local) - (-offset if sign == "-" else offset) // MICROSECOND
 
 
 class InstantReader:
@@ -101,7 +76,7 @@ class InstantReader:
         if isinstance(value, datetime):
             if value.tzinfo is None:
                 return _local_us(value, self._zone)
-            return (value - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
+            return us_of(value)
         if isinstance(value, date):
             return self._day_us(kind, value, self._zone)
         text, _, zone_name = value.partition(ZONE_MARK)

@@ -5,10 +5,11 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
+from pricegrid.columnar.instants import us_of
 from pricegrid.loaders.arguments import ROWS_SHOWN
 from pricegrid.loaders.arguments import add_snapshots_arguments as add_snapshots_arguments  # noqa: PLC0414 -- as before
 from pricegrid.loaders.errors import LoadError
@@ -16,6 +17,7 @@ from pricegrid.loaders.gates.diff import diff, diff_text
 from pricegrid.loaders.gates.limits import DEFAULT_LIMITS
 from pricegrid.loaders.gates.running import Tools, open_side
 from pricegrid.loaders.publish import default_functions, utc_now
+from pricegrid.loaders.store.signing import read_trusted_keys
 from pricegrid.loaders.store.snapshot import (
     activate,
     current_version,
@@ -26,7 +28,6 @@ from pricegrid.loaders.store.snapshot import (
 )
 
 _CURRENT = "current"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def snapshots_list(store: Path) -> list[dict[str, object]]:
@@ -34,9 +35,10 @@ def snapshots_list(store: Path) -> list[dict[str, object]]:
     return [asdict(info) for info in list_snapshots(store)]
 
 
-def snapshots_activate(store: Path, version: str) -> dict[str, object]:
-    """Verifies every byte of a snapshot, then serves it. Raises SnapshotError and changes nothing if it isn't sound."""
-    open_snapshot(store, version)
+def snapshots_activate(store: Path, version: str, snapshot_keys: Path | None = None) -> dict[str, object]:
+    """Verifies every byte of a snapshot, and its signature if keys are given, then serves it. Raises SnapshotError and
+    OSError, and changes nothing, if it isn't sound."""
+    open_snapshot(store, version, keys=None if snapshot_keys is None else read_trusted_keys(snapshot_keys))
     activate(store, version)
     return {"active": version}
 
@@ -71,12 +73,12 @@ def run_snapshots(
             answer: object = snapshots_list(args.store)
         elif args.action == "diff":
             tools = default_functions().tools if tools is None else tools
-            as_of_us = int((clock() - _EPOCH) / timedelta(microseconds=1))
+            as_of_us = us_of(clock())
             answer = snapshots_diff(args.store, args.old, args.new, tools, as_of_us, args.rows)
         elif args.action == "prune":
             answer = snapshots_prune(args.store, args.keep)
         else:
-            answer = snapshots_activate(args.store, args.version)
+            answer = snapshots_activate(args.store, args.version, args.snapshot_keys)
     except (LoadError, OSError) as error:
         print(f"pricegrid snapshots: {error}", file=err)
         return 1
@@ -95,9 +97,8 @@ def _text(answer: object) -> str:
     if not isinstance(answer, dict):
         raise TypeError(f"no text for {answer!r}")
     if "removed" in answer and "active" in answer:
-        return "\n".join(
-            [*(f"removed {version}" for version in answer["removed"]), f"active: {answer['active']}"]
-        )
+        removed = [f"removed {version}" for version in answer["removed"]] or ["nothing to remove"]
+        return "\n".join([*removed, f"active: {answer['active']}"])
     if "active" in answer:
         return f"active: {answer['active']}"
     return "\n".join([f"{answer['old']} -> {answer['new']}:", *diff_text(answer)])

@@ -10,26 +10,29 @@ SHA-256 of all arrays. A snapshot is written in a hidden directory beside the ot
 synced, then it is renamed: a crash leaves a hidden directory, which the next load removes, and never a snapshot that
 lacks something. The data of every array begins at a multiple of 64 bytes.
 
-Equal content is stored once: a file whose bytes another snapshot of the store has is a hard link to that one. Files
-named `kept_...` are for the gates and comparisons of later loads (`loaders.store.kept`); no server opens them.
+Equal content is stored once: a file whose bytes another snapshot of the store has is a hard link to that one, and the
+name table of SKUs, which prices and positions both read, is one pair of files (`ONE_TABLE`). Files named `kept_...` are
+for the gates and comparisons of later loads (`loaders.store.kept`); no server opens them.
 """
 
+from __future__ import annotations
+
 import contextlib
+import errno
 import fcntl
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -40,17 +43,27 @@ from pricegrid.loaders.errors import (
     SnapshotError,
     SnapshotVersionError,
 )
+from pricegrid.loaders.store.files import store_once, sync_directory, sync_file, write_array, write_text
 from pricegrid.loaders.store.hashing import hash_file
+from pricegrid.loaders.store.signing import SIGNATURE, TrustedKeys, signature_of
 
-FORMAT_VERSION: Final = 4
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+FORMAT_VERSION: Final = 5
+ONE_TABLE: Final = MappingProxyType({"atp_sku_text": "sku_bytes", "atp_sku_offsets": "sku_offsets"})
+"""Arrays of positions that are arrays of prices under another name: an item has the same ordinal on both sides."""
 MANIFEST: Final = "manifest.json"
+STORE_MODE: Final = 0o750
+"""Of directories: others than the owner and the group have no business with prices, unless the operator says so."""
 ALIGNMENT_BYTES: Final = 64
-_CHUNK_BYTES: Final = 1 << 24
 _LEFTOVER: Final = ".loading-"
 _ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _KEPT_NAME: Final = re.compile(r"kept_[a-z0-9_]{1,80}\.(npy|parquet)")
 _VERSION: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _CHECKSUM: Final = "checksum"
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What says nothing of a file: there are no more files or memory. It passes as the OSError that it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +99,31 @@ def write_snapshot(
     *,
     created_at: datetime,
     link_from: Mapping[str, Path] = MappingProxyType({}),
+    base: Mapping[str, Any] = MappingProxyType({}),
     kept: Mapping[str, KeptFile] = MappingProxyType({}),
+    key: Ed25519PrivateKey | None = None,
 ) -> str:
     """Writes a snapshot beside the others and returns its version; doesn't activate it.
 
-    `link_from` gives arrays that did not change: files of another snapshot, linked and not copied, with the
-    hash of that snapshot's manifest (checked whenever a snapshot is opened). So is every other file whose bytes a
-    snapshot of the store has already. `kept` gives files by name that later loads compare with. The same content in
-    the same second is the same version."""
+    `link_from` gives arrays that did not change: files of another snapshot, linked and not copied, with the hashes of
+    its manifest `base`, as it was opened (checked whenever a snapshot is opened). So is every other file whose bytes a
+    snapshot of the store has already. `kept` gives files by name that later loads compare with. `key` signs
+    the manifest (`loaders.store.signing`). The same content in the same second is the same version."""
     snapshots = store / "snapshots"
-    snapshots.mkdir(parents=True, exist_ok=True)
+    for folder in (store, snapshots):
+        folder.mkdir(mode=STORE_MODE, parents=True, exist_ok=True)
     known = _known_files(snapshots)
     folder = Path(tempfile.mkdtemp(prefix=_LEFTOVER, dir=snapshots))
     try:
         files: dict[str, dict[str, object]] = {}
-        for name in sorted({*arrays, *link_from}):
+        for name in sorted({*arrays, *link_from} - _under_another_name(arrays, link_from)):
             if not _ARRAY_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} can't name an array")
             target = folder / f"{name}.npy"
             files[target.name] = (
-                _link(link_from[name], target) if name in link_from else _write(arrays[name], target, known)
+                _link(link_from[name], target, base)
+                if name in link_from
+                else write_array(arrays[name], target, known)
             )
         content = _content_hash(files)
         created = created_at.astimezone(UTC)
@@ -115,16 +133,38 @@ def write_snapshot(
             "created_at": created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "content_sha256": content,
             "files": files,
-            "kept_files": {name: _write_kept(kept[name], folder / name, known) for name in sorted(kept)},
+            "kept_files": {
+                name: _write_kept(kept[name], folder / name, known, base) for name in sorted(kept)
+            },
         }
+        whole.pop(SIGNATURE, None)
+        if key is not None:
+            whole[SIGNATURE] = signature_of(whole, key)
         whole[_CHECKSUM] = _checksum(whole)
-        _write_text(folder / MANIFEST, json.dumps(whole, indent=1, sort_keys=True) + "\n")
-        _sync_directory(folder)
-        version = f"{created.strftime('%Y%m%dT%H%M%SZ')}-{content[:8]}"
-        return _publish(folder, snapshots / version)
+        write_text(folder / MANIFEST, json.dumps(whole, indent=1, sort_keys=True) + "\n")
+        sync_directory(folder)
+        return _publish(folder, snapshots / _version(created, content))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _version(created: datetime, content: str) -> str:
+    return f"{created.strftime('%Y%m%dT%H%M%SZ')}-{content[:8]}"
+
+
+def _under_another_name(
+    arrays: Mapping[str, np.ndarray[Any, Any]], link_from: Mapping[str, Path]
+) -> frozenset[str]:
+    """Those of `ONE_TABLE` that are stored as the array that they are. Raises ValueError if one is not that."""
+    given = {*arrays, *link_from}
+    shared = {name: one for name, one in ONE_TABLE.items() if name in given and one in given}
+    for name, one in shared.items():
+        if (name in arrays) != (one in arrays):
+            raise ValueError(f"{name} and {one} are one array: both change, or neither")
+        if name in arrays and not np.array_equal(arrays[name], arrays[one]):
+            raise ValueError(f"{name}: not the same as {one}")
+    return frozenset(shared)
 
 
 def _known_files(snapshots: Path) -> dict[str, Path]:
@@ -141,106 +181,40 @@ def _known_files(snapshots: Path) -> dict[str, Path]:
 
 def _publish(folder: Path, target: Path) -> str:
     if target.exists():
+        ours, there = (read_manifest(each, any_format=True).get(SIGNATURE) for each in (folder, target))
+        if ours is not None and there != ours:
+            raise SnapshotError(
+                f"snapshot {target.name} is there already, without this signature: load again"
+            )
         shutil.rmtree(folder)
     else:
-        folder.chmod(0o755)
+        folder.chmod(STORE_MODE)
         folder.rename(target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     return target.name
 
 
-def _write(
-    array: np.ndarray[Any, Any], target: Path, known: Mapping[str, Path] = MappingProxyType({})
+def _write_kept(
+    content: KeptFile, target: Path, known: Mapping[str, Path], base: Mapping[str, Any]
 ) -> dict[str, object]:
-    """Stores one array as .npy; its header ends at a multiple of 64 bytes."""
-    if array.dtype.hasobject:
-        raise ValueError(f"{target.name}: arrays of Python objects can't be mapped")
-    array = np.ascontiguousarray(array).reshape(array.shape)
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
-    data, first = array.reshape(-1).view(np.uint8), _CHUNK_BYTES - head.tell()
-
-    # the header goes with the first chunk: what is written at once, from a multiple of 2 MB on and out of memory that
-    # was read before, the system keeps in large pages, and who maps the file gets those
-    def chunks() -> Iterator[bytes | memoryview]:
-        yield head.getvalue() + data[:first].tobytes()
-        yield from (
-            data[begin : begin + _CHUNK_BYTES].data for begin in range(first, len(data), _CHUNK_BYTES)
-        )
-
-    return _store_once(chunks, head.tell() + len(data), target, known)
-
-
-def _write_kept(content: KeptFile, target: Path, known: Mapping[str, Path]) -> dict[str, object]:
     if not _KEPT_NAME.fullmatch(target.name):
         raise ValueError(f"{target.name!r} can't name a kept file")
     if isinstance(content, Path):
-        return _link(content, target)
+        return _link(content, target, base)
     if isinstance(content, np.ndarray):
-        return _write(content, target, known)
-    return _store_once(lambda: iter([content]), len(content), target, known)
+        return write_array(content, target, known)
+    return store_once(lambda: iter([content]), len(content), target, known)
 
 
-def _store_once(
-    chunks: Callable[[], Iterable[bytes | memoryview]], size: int, target: Path, known: Mapping[str, Path]
-) -> dict[str, object]:
-    """Links a file that has these bytes, or writes one."""
-    digest = hashlib.sha256()
-    for chunk in chunks():
-        digest.update(chunk)
-    entry: dict[str, object] = {"sha256": digest.hexdigest(), "size_bytes": size}
-    equal = known.get(digest.hexdigest())
-    if equal is not None and _has_bytes(equal, size, chunks()):
-        with contextlib.suppress(OSError):  # too many links, or a file system without them
-            target.hardlink_to(equal)
-            return entry
-    with target.open("xb") as file:
-        for chunk in chunks():
-            file.write(chunk)
-        file.flush()
-        _sync_file(file.fileno())
-    return entry
-
-
-def _has_bytes(path: Path, size: int, chunks: Iterable[bytes | memoryview]) -> bool:
-    try:
-        if path.stat().st_size != size:
-            return False
-        with path.open("rb") as file:
-            return all(file.read(len(chunk)) == chunk for chunk in chunks)
-    except OSError:
-        return False
-
-
-def _link(source: Path, target: Path) -> dict[str, object]:
-    manifest = read_manifest(source.parent)
-    entry: dict[str, object] = {**manifest["files"], **manifest.get("kept_files", {})}[source.name]
+def _link(source: Path, target: Path, base: Mapping[str, Any]) -> dict[str, object]:
+    entry: dict[str, object] = {**base["files"], **base.get("kept_files", {})}[source.name]
     try:
         target.hardlink_to(source)
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
         with target.open("rb") as file:
-            _sync_file(file.fileno())
+            sync_file(file.fileno())
     return entry
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        _sync_file(file.fileno())
-
-
-def _sync_file(descriptor: int) -> None:
-    os.fsync(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _content_hash(files: Mapping[str, Mapping[str, object]]) -> str:
@@ -258,9 +232,9 @@ def activate(store: Path, version: str) -> None:
     _folder(store, version)
     temporary = store / f"{_LEFTOVER}current-{os.getpid()}"
     temporary.unlink(missing_ok=True)
-    _write_text(temporary, version + "\n")
+    write_text(temporary, version + "\n")
     temporary.replace(store / "current")
-    _sync_directory(store)
+    sync_directory(store)
 
 
 def current_version(store: Path) -> str:
@@ -290,7 +264,7 @@ def list_snapshots(store: Path) -> list[SnapshotInfo]:
     answer: list[SnapshotInfo] = []
     folders = (store / "snapshots").iterdir() if (store / "snapshots").is_dir() else iter(())
     for folder in sorted(f for f in folders if _VERSION.fullmatch(f.name)):
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, any_format=True)
         size, shared = file_sizes(store, folder.name)
         counts, created = manifest.get("counts", {}), manifest["created_at"]
         answer.append(SnapshotInfo(folder.name, created, size, counts, folder.name == active, shared))
@@ -333,7 +307,7 @@ def prune(store: Path, keep: int) -> list[str]:
         (snapshots / name).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     if gone:
-        _sync_directory(snapshots)
+        sync_directory(snapshots)
     return gone
 
 
@@ -342,20 +316,27 @@ def snapshot_folder(store: Path, version: str) -> Path:
     return _folder(store, version)
 
 
-def open_snapshot(store: Path, version: str | None = None, *, verify: bool = True) -> Snapshot:
+def open_snapshot(
+    store: Path, version: str | None = None, *, verify: bool = True, keys: TrustedKeys | None = None
+) -> Snapshot:
     """Maps a snapshot, the active one unless told otherwise. With `verify` every byte is compared with the manifest's
-    hashes; sizes are always compared. Raises NoSnapshotError, SnapshotCorruptError naming the file,
-    SnapshotVersionError."""
+    hashes; sizes are always compared. With `keys` one of them must have signed it. Raises NoSnapshotError,
+    SnapshotCorruptError naming the file, SnapshotVersionError, SnapshotUnsignedError; OSError if files or memory
+    are exhausted."""
     version = current_version(store) if version is None else version
     folder = _folder(store, version)
     manifest = read_manifest(folder)
+    if keys is not None:
+        keys.check(manifest, f"snapshot {version}")
     if manifest.get("content_sha256") != _content_hash(manifest["files"]):
         raise SnapshotCorruptError(f"{folder / MANIFEST} is corrupt: its content hash doesn't fit its files")
-    if not version.endswith(manifest["content_sha256"][:8]):
+    if version != _version(datetime.fromisoformat(manifest["created_at"]), manifest["content_sha256"]):
         raise SnapshotCorruptError(f"{folder / MANIFEST} is corrupt: it belongs to another version")
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, entry in manifest["files"].items():
         arrays[name.removesuffix(".npy")] = _map(folder / name, entry, verify=verify)
+    if any(name.startswith("atp_") for name in arrays):
+        arrays.update({name: arrays[one] for name, one in ONE_TABLE.items() if one in arrays})
     return Snapshot(version, MappingProxyType(manifest), MappingProxyType(arrays))
 
 
@@ -372,6 +353,8 @@ def _map(path: Path, entry: Mapping[str, Any], *, verify: bool) -> np.ndarray[An
     except FileNotFoundError:
         raise SnapshotCorruptError(f"{path} is missing") from None
     except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise
         raise SnapshotCorruptError(f"{path} can't be read: {error}") from error
     except (ValueError, TypeError, OverflowError) as error:  # whose text may advise to unpickle it
         raise SnapshotCorruptError(f"{path} is no array of numbers in the .npy format, version 1") from error
@@ -413,6 +396,8 @@ def read_manifest(folder: Path, *, any_format: bool = False) -> dict[str, Any]:
     except FileNotFoundError:
         raise SnapshotCorruptError(f"{path} is missing") from None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            raise
         raise SnapshotCorruptError(f"{path} is corrupt: {error}") from error
     if not isinstance(manifest, dict):
         raise SnapshotCorruptError(f"{path} is corrupt: not a JSON object")
@@ -432,7 +417,7 @@ def loader_lock(store: Path) -> Iterator[None]:
     """Holds the store for one load, and removes what dead loads left behind. LoaderBusyError while another one
     holds it; the lock of a process that died is free."""
     try:
-        store.mkdir(parents=True, exist_ok=True)
+        store.mkdir(mode=STORE_MODE, parents=True, exist_ok=True)
         file = (store / "lock").open("a")
     except OSError as error:
         raise SnapshotError(f"store {store} can't be written: {error}") from error

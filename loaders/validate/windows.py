@@ -1,17 +1,16 @@
 """Entries of one ladder that are in force together and have different breaks (P4): legal, and seldom meant."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
 
+from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.instants import instant_us_text
 from pricegrid.loaders.validate.state import Validation
 from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
-from pricegrid.pricing_engine.rules.explain import decimal_text
 
 _LADDER: Final = ("book_id", "sku", "product_group", "price_class", "uom")
 _SHOWN: Final = 3
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def warn_overlaps(state: Validation) -> None:
@@ -63,4 +62,4 @@ def _window_text(pair: dict[str, object], suffix: str) -> str:
 def _instant_text(instant_us: int, endless: str) -> str:
     if instant_us in (ALWAYS_US, NEVER_US):
         return endless
-    return (_EPOCH + timedelta(microseconds=instant_us)).isoformat(timespec="minutes").replace("+00:00", "Z")
+    return instant_us_text(instant_us, "minutes")

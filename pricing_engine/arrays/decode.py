@@ -1,13 +1,15 @@
-"""From a snapshot's arrays back to plain rows: the part of a dataset that one customer and one item need.
+"""From a snapshot's arrays back to rows: the part of a dataset that one customer and one item need.
 
-The explanation and the exact resolver read the same arrays as the kernel, so what they say is what the snapshot says.
+The explanation and the reference read the same arrays as the kernel, so all of them answer from the snapshot alone.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 import numpy as np
 
+from pricegrid.columnar.names import Names
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.entries import (
     find_cell,
@@ -49,7 +51,7 @@ from pricegrid.pricing_engine.model import (
 class Decoder:
     """Reads rows out of a `Matrix` and its name tables."""
 
-    def __init__(self, matrix: mx.Matrix, names: Mapping[str, mx.Names]) -> None:
+    def __init__(self, matrix: mx.Matrix, names: Mapping[str, Names]) -> None:
         self._m = matrix
         self._names = names
         self._full_load = int(full_load_entries(matrix))
@@ -58,8 +60,14 @@ class Decoder:
             for i, (mode, ladder) in enumerate(matrix.layers.tolist())
         }
 
+    def with_names(self, names: Mapping[str, Names]) -> "Decoder":
+        """The same rows by other name tables."""
+        other = copy.copy(self)
+        other._names = names  # noqa: SLF001 -- its own
+        return other
+
     def layer_ordinal(self, name: str) -> int:
-        """A layer's place in the order of search."""
+        """A layer's index in the order of search."""
         return self._layers[name].rank
 
     def price_data(self, customer_id: str, sku: str) -> PriceData:
@@ -257,10 +265,10 @@ class Decoder:
     def entry_id(self, ordinal: int) -> str:
         """An entry's id by its ordinal, '' if the dataset gave none."""
         if ordinal < self._full_load:
-            names, place = self._names["entry_id"], ordinal
+            names, index = self._names["entry_id"], ordinal
         else:
-            names, place = self._names["delta_entry_id"], ordinal - self._full_load
-        return names[place] if place < len(names) else ""
+            names, index = self._names["delta_entry_id"], ordinal - self._full_load
+        return names[index] if index < len(names) else ""
 
     def _costs(self, sku: str, start: int, end: int) -> Iterator[Cost]:
         for branch, valid_from, cost, currency in self._m.costs[start:end].tolist():

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
+
+from pricegrid.columnar.jit import register_jitable
 
 Int64s = NDArray[np.int64]
 Int64 = Any
@@ -61,7 +62,7 @@ ATTACHMENT_LAYER, ATTACHMENT_BUNDLE, ATTACHMENT_START, ATTACHMENT_END = range(4)
     BUNDLE_RANKS,
 ) = range(8)
 LEVEL_ITEM, LEVEL_GROUP, LEVEL_EVERY = 1, 2, 4  # bits of BUNDLE_LEVELS
-# cell_ranks (n, 2): which of 64 keys have a cell, and how many cells of the bundle stand before them
+# cell_ranks (n, 2): which of 64 keys have a cell, and how many cells of the bundle come before them
 RANK_BITS, RANK_BEFORE = range(2)
 # records (n, 8): an entry that needs all of its fields, one cache line
 (
@@ -112,7 +113,7 @@ NAME_TABLES: Final = (
 
 
 class Matrix(NamedTuple):
-    """The kernels' view of a snapshot: read-only arrays, int64 unless said otherwise."""
+    """The kernels' view of a snapshot: read-only arrays, int64 unless noted otherwise."""
 
     sku_bytes: NDArray[np.uint8]
     sku_offsets: Int64s
@@ -210,7 +211,7 @@ def item_base_uom(names: Int64) -> Int64:
 
 @register_jitable
 def is_erp_item(names: Int64) -> Int64:
-    """1 if ITEM_NAMES says that the ERP prices the item, else 0."""
+    """1 if the ERP prices the item, else 0."""
     return (names >> ERP_SHIFT) & 1
 
 
@@ -240,35 +241,3 @@ def matrix_from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Matrix:
         view.flags.writeable = False
         fields[name] = view
     return Matrix(**fields)
-
-
-class Names:
-    """Ordinal -> name over one string table: `bytes` (u8) and `offsets` (int64, n + 1)."""
-
-    __slots__ = ("_bytes", "_offsets")
-
-    def __init__(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
-        self._bytes = text
-        self._offsets = offsets
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def __getitem__(self, ordinal: int) -> str:
-        return self._bytes[self._offsets[ordinal] : self._offsets[ordinal + 1]].tobytes().decode()
-
-    def ordinals(self) -> dict[str, int]:
-        """Every name with its ordinal: for small tables that are asked often."""
-        return {self[ordinal]: ordinal for ordinal in range(len(self))}
-
-    def find(self, name: str) -> int:
-        """The ordinal of `name`, -1 if it is none; the table is in byte order."""
-        wanted = name.encode()
-        low, high = 0, len(self)
-        while low < high:
-            middle = (low + high) // 2
-            if self._bytes[self._offsets[middle] : self._offsets[middle + 1]].tobytes() < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < len(self) and self[low] == name else -1

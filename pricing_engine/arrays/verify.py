@@ -1,7 +1,7 @@
 """Whether a snapshot's arrays hold what the price kernels take for granted; asked once, when it is opened.
 
 A hash says that a file is as it was written, not that it was written well, and kernels check no bounds. So everything
-that they use as an index, a count, an order or a divisor is looked at here: after `verify_prices` no bytes of any
+that they use as an index, a count, an order or a divisor is checked here: after `verify_prices` no bytes of any
 array lead a kernel outside of one, or round in a circle. Prices, quantities and dates are data: any will do that has
 its sign and its range. Docs: docs/snapshot-format.md, "What is verified".
 """
@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pricegrid.columnar.names import name_order_fault
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels import verify as kernel
 from pricegrid.pricing_engine.model import (
@@ -30,7 +31,7 @@ from pricegrid.pricing_engine.model import (
 
 Arrays = Mapping[str, NDArray[Any]]
 UNSORTED_NAMES: Final = frozenset({"layer", "entry_id", "delta_entry_id"})
-"""Layers stand in the order of search; entry ids in that of their entries."""
+"""Layers are in the order of search, entry ids in that of their entries."""
 SLOT_TABLES: Final = ("sku", "customer", "uom")
 FIRST_INSTANT_US, LAST_INSTANT_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999: instants outside of them can't be shown."""
@@ -51,7 +52,7 @@ _INSTANT: Final = Range(FIRST_INSTANT_US, LAST_INSTANT_US, is_instant=True)
 _POSITIVE: Final = Range(1)
 _ANY: Final = Range(-(2**63))
 _CHECKED_APART: Final = _ANY
-"""A column whose words are looked at one by one, not as a range."""
+"""A column whose words are checked one by one, not as a range."""
 
 _LADDER: Final = {mx.LADDER_MINIMUM: Range(), mx.LADDER_PRICE: Range()}
 _RECORD: Final = {
@@ -202,7 +203,7 @@ def verify_names(array: str, text: NDArray[np.uint8], offsets: NDArray[np.int64]
     if not is_ascii and bool((text[inside] & 0xC0 == 0x80).any()):
         raise ValueError(f"{array}: a name begins inside a character")
     if is_sorted:
-        _found(array, kernel.name_order_fault(text, offsets), "not in byte order")
+        _found(array, name_order_fault(text, offsets), "not in byte order")
 
 
 def _is_ascii(text: NDArray[np.uint8]) -> bool:
@@ -282,7 +283,7 @@ def _verify_items(m: mx.Matrix, counts: Mapping[str, int]) -> None:
 
 
 def _verify_owners(m: mx.Matrix, counts: Mapping[str, int]) -> None:
-    """Customers, what they may see, books and who gets them, exchange rates."""
+    """Customers, entitlements, books and their audiences, exchange rates."""
     parents = _read_only(m.customers[:, mx.CUSTOMER_PARENT])
     _found("customers", kernel.depth_fault(parents, CUSTOMER_DEPTH_MAX + 1), "is too deep, or a circle")
     own = m.bundles[m.books[:, mx.BOOK_BUNDLE], mx.BUNDLE_BOOK]
@@ -312,7 +313,7 @@ def _key_space(m: mx.Matrix) -> int:
 
 
 def _verify_cells(m: mx.Matrix, counts: Mapping[str, int]) -> None:
-    """The full load: where each cell is found, and what stands in it."""
+    """The full load: where each cell is found, and what it holds."""
     for array in ("cell_low", "cell_entry"):
         _expect(array, len(getattr(m, array)) == len(m.cell_value), "not one for each cell")
     _found(

@@ -1,59 +1,66 @@
-"""Compiled: the line that is priced, and where the entries that speak of an item stand.
+"""Compiled: the state of the line that is priced, and where the entries of an item are found.
 
-`work` (int64) carries the line; WORK_HORIZON collects the next instant at which anything that was looked at begins or
-ends, and WORK_ESCALATE says that exact arithmetic needs more than 127 bits: the line then goes to the reference.
+`state` (int64) carries the line through all kernels; STATE_HORIZON collects the next instant at which anything that was
+read begins or ends, and STATE_ESCALATE says that exact arithmetic needs more than 127 bits: the line then goes to the
+reference.
+
+`find_cell` finds the cell of a bundle and an item key. It stops as soon as it knows: the bundle has no entries of this
+level; the delta, if there is one, has replaced the cell (a binary search of its keys); the bit of the bundle in the
+item's row is not set; the bundle's ranks say where the cell is, one read; else two entries of the page directory give a
+run of about eight keys, which is searched: two cache misses in all.
 """
 
 import numpy as np
-from numba import njit
 
+from pricegrid.columnar.bits import count_ones
+from pricegrid.columnar.jit import compiled, inlined
+from pricegrid.columnar.search import first_at_least, first_row_at_least
 from pricegrid.pricing_engine.arrays import matrix as mx
-from pricegrid.pricing_engine.kernels.bits import count_ones
 
 (
-    WORK_AS_OF,
-    WORK_QUANTITY,
-    WORK_BASE_QUANTITY,
-    WORK_UOM,
-    WORK_NUMERATOR,
-    WORK_DENOMINATOR,
-    WORK_CLASS,
-    WORK_BRANCH,
-    WORK_CUSTOMER_BRANCH,
-    WORK_CURRENCY,
-    WORK_ITEM,
-    WORK_LEVELS,
-    WORK_HORIZON,
-    WORK_MINIMUM,
-    WORK_ESCALATE,
-    WORK_MINOR,
-    WORK_SIGNED_QUANTITY,
-    WORK_MISSED,  # bits: MISSED_INPUT, MISSED_ZERO of entries that would have answered (P13)
-    WORK_SIZE,
+    STATE_AS_OF,
+    STATE_QUANTITY,
+    STATE_BASE_QUANTITY,
+    STATE_UOM,
+    STATE_NUMERATOR,
+    STATE_DENOMINATOR,
+    STATE_CLASS,
+    STATE_BRANCH,
+    STATE_CUSTOMER_BRANCH,
+    STATE_CURRENCY,
+    STATE_ITEM,
+    STATE_LEVELS,
+    STATE_HORIZON,
+    STATE_MINIMUM,
+    STATE_ESCALATE,
+    STATE_MINOR,
+    STATE_SIGNED_QUANTITY,
+    STATE_MISSED,  # bits: MISSED_INPUT, MISSED_ZERO of entries that would have answered (P13)
+    STATE_SIZE,
 ) = range(19)
 
 
-@njit(cache=True)
-def valid_now(work, start, end):  # type: ignore[no-untyped-def]
-    """Whether [start, end) holds the line's instant; its next edge is noted."""
-    now = work[WORK_AS_OF]
+@compiled
+def valid_now(state, start, end):  # type: ignore[no-untyped-def]
+    """Whether [start, end) holds the line's instant; its next edge goes into STATE_HORIZON."""
+    now = state[STATE_AS_OF]
     if now < start:
         if start < end:
-            work[WORK_HORIZON] = min(work[WORK_HORIZON], start)
+            state[STATE_HORIZON] = min(state[STATE_HORIZON], start)
         return False
     if now < end:
-        work[WORK_HORIZON] = min(work[WORK_HORIZON], end)
+        state[STATE_HORIZON] = min(state[STATE_HORIZON], end)
         return True
     return False
 
 
-@njit(cache=True)
-def book_valid(m, work, book):  # type: ignore[no-untyped-def]
+@compiled
+def book_valid(m, state, book):  # type: ignore[no-untyped-def]
     """Whether a book is valid at the line's instant (P10)."""
-    return valid_now(work, m.books[book, mx.BOOK_FROM], m.books[book, mx.BOOK_TO])
+    return valid_now(state, m.books[book, mx.BOOK_FROM], m.books[book, mx.BOOK_TO])
 
 
-@njit(cache=True)
+@compiled
 def record_at(m, at, column):  # type: ignore[no-untyped-def]
     """One field of a record, of the full load or of the delta that goes on where it ends."""
     if at < len(m.records):
@@ -61,7 +68,7 @@ def record_at(m, at, column):  # type: ignore[no-untyped-def]
     return m.delta_records[at - len(m.records), column]
 
 
-@njit(cache=True)
+@compiled
 def ladder_at(m, at, column):  # type: ignore[no-untyped-def]
     """One field of a ladder's break, of the full load or of the delta."""
     if at < len(m.ladders):
@@ -69,7 +76,7 @@ def ladder_at(m, at, column):  # type: ignore[no-untyped-def]
     return m.delta_ladders[at - len(m.ladders), column]
 
 
-@njit(cache=True)
+@compiled
 def value_of(m, cell):  # type: ignore[no-untyped-def]
     """A cell's value; cells of the delta are numbered on from those of the full load."""
     if cell < len(m.cell_value):
@@ -77,7 +84,7 @@ def value_of(m, cell):  # type: ignore[no-untyped-def]
     return m.delta_value[cell - len(m.cell_value)]
 
 
-@njit(cache=True)
+@compiled
 def first_entry_of(m, cell):  # type: ignore[no-untyped-def]
     """The ordinal of a cell's first entry."""
     if cell < len(m.cell_value):
@@ -85,29 +92,23 @@ def first_entry_of(m, cell):  # type: ignore[no-untyped-def]
     return m.delta_entry[cell - len(m.cell_value)]
 
 
-@njit(cache=True)
+@compiled
 def _find_changed(m, bundle, key):  # type: ignore[no-untyped-def]
     """The cell of the delta that replaces a cell, -1 if none does."""
     wanted = bundle * (len(m.items) + len(m.group_parents) + 1) + key
-    low, high = 0, len(m.delta_keys)
-    while low < high:
-        middle = (low + high) >> 1
-        if m.delta_keys[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    if low < len(m.delta_keys) and m.delta_keys[low] == wanted:
-        return len(m.cell_value) + low
+    at = first_at_least(m.delta_keys, wanted, 0, len(m.delta_keys))
+    if at < len(m.delta_keys) and m.delta_keys[at] == wanted:
+        return len(m.cell_value) + at
     return -1
 
 
-@njit(cache=True, inline="always")
+@inlined
 def bundle_bit(bundle):  # type: ignore[no-untyped-def]
-    """The bit of ITEM_BUNDLES that stands for a bundle, and for others."""
+    """The bit of ITEM_BUNDLES of a bundle; bundles 64 apart share it."""
     return np.int64(1) << (bundle & 63)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def ranked_cell(m, bundle, ranks, key):  # type: ignore[no-untyped-def]
     """The cell of the full load of a bundle and a key that has ranks there, -1 if there is none."""
     at, bit = ranks + (key >> 6), np.int64(1) << (key & 63)
@@ -117,7 +118,7 @@ def ranked_cell(m, bundle, ranks, key):  # type: ignore[no-untyped-def]
     return m.bundles[bundle, mx.BUNDLE_CELLS] + before
 
 
-@njit(cache=True)
+@compiled
 def find_cell(m, bundle, key, level_flag):  # type: ignore[no-untyped-def]
     """The cell of a bundle and item key, -1 if there is none."""
     if m.bundles[bundle, mx.BUNDLE_LEVELS] & level_flag == 0:
@@ -134,24 +135,16 @@ def find_cell(m, bundle, key, level_flag):  # type: ignore[no-untyped-def]
     shift = m.bundles[bundle, mx.BUNDLE_SHIFT]
     page = m.bundles[bundle, mx.BUNDLE_DIRECTORY] + (key >> shift)
     cells = m.bundles[bundle, mx.BUNDLE_CELLS]
-    low = cells + np.int64(m.cell_directory[page])
-    high = cells + np.int64(m.cell_directory[page + 1])
-    end = high
+    first = cells + np.int64(m.cell_directory[page])
+    end = cells + np.int64(m.cell_directory[page + 1])
     wanted = key & ((np.int64(1) << shift) - 1)
-    while low < high:
-        middle = (low + high) >> 1
-        if np.int64(m.cell_low[middle]) < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    if low < end and np.int64(m.cell_low[low]) == wanted:
-        return low
-    return np.int64(-1)
+    cell = first_at_least(m.cell_low, wanted, first, end)
+    return cell if cell < end and np.int64(m.cell_low[cell]) == wanted else np.int64(-1)
 
 
-@njit(cache=True)
+@compiled
 def index_cells(bundle, key, bundles, items, ranks):  # type: ignore[no-untyped-def]
-    """Note in ITEM_BUNDLES and `ranks` where the cells (bundle, key), both (n,) int64 and sorted, stand.
+    """Write to ITEM_BUNDLES and `ranks` where the cells (bundle, key), both (n,) int64 and sorted, are.
 
     `bundles` (n, 8), `items` (n, 8) and `ranks` (n, 2) are int64; `ranks` is zeros.
     """
@@ -168,7 +161,7 @@ def index_cells(bundle, key, bundles, items, ranks):  # type: ignore[no-untyped-
             ranks[at, mx.RANK_BITS] |= np.int64(1) << (key[cell] & 63)
 
 
-@njit(cache=True)
+@compiled
 def find_cells(m, bundles, keys, cells):  # type: ignore[no-untyped-def]
     """`find_cell` for many: writes the cells of `bundles` and `keys`, all (n,) int64."""
     for i in range(len(keys)):
@@ -178,17 +171,17 @@ def find_cells(m, bundles, keys, cells):  # type: ignore[no-untyped-def]
         )
 
 
-@njit(cache=True)
-def level_flag(work, level):  # type: ignore[no-untyped-def]
-    """The bit of BUNDLE_LEVELS that says whether a bundle has entries of this level."""
+@compiled
+def level_flag(state, level):  # type: ignore[no-untyped-def]
+    """The bit of BUNDLE_LEVELS that is set if a bundle has entries of this level."""
     if level == 0:
         return mx.LEVEL_ITEM
-    if level == work[WORK_LEVELS] - 1:
+    if level == state[STATE_LEVELS] - 1:
         return mx.LEVEL_EVERY
     return mx.LEVEL_GROUP
 
 
-@njit(cache=True)
+@compiled
 def records_of(value):  # type: ignore[no-untyped-def]
     """(first, end) of a cell's records or ladder from its negative value."""
     payload = -(value + 1)
@@ -196,7 +189,7 @@ def records_of(value):  # type: ignore[no-untyped-def]
     return first, first + ((payload >> 1) & mx.CELL_COUNT_MAX)
 
 
-@njit(cache=True)
+@compiled
 def full_load_entries(m):  # type: ignore[no-untyped-def]
     """How many entries the full load has; those of a delta are numbered on from there."""
     last = len(m.cell_value) - 1
@@ -209,13 +202,12 @@ def full_load_entries(m):  # type: ignore[no-untyped-def]
     return m.cell_entry[last] + end - first
 
 
-@njit(cache=True)
+@compiled
 def first_record(m, low, high, book_class):  # type: ignore[no-untyped-def]
-    """The first record in [low, high) whose book and class are not below `book_class`."""
-    while low < high:
-        middle = (low + high) >> 1
-        if record_at(m, middle, mx.RECORD_BOOK_CLASS) < book_class:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """The first of a cell's records [low, high) whose book and class are not below `book_class`."""
+    full = len(m.records)
+    if low < full:  # a cell is of the full load or of the delta, never of both
+        return first_row_at_least(m.records, mx.RECORD_BOOK_CLASS, book_class, low, high)
+    return full + first_row_at_least(
+        m.delta_records, mx.RECORD_BOOK_CLASS, book_class, low - full, high - full
+    )

@@ -1,29 +1,39 @@
-"""Compiled: what one book offers for one line: its price, exact, floored, converted and rounded (P7-P9)."""
+"""Compiled: what one book offers for one line: its price, exact, floored, converted and rounded (P7-P9).
+
+`next_offer` moves the book's cursor to its next entry. If the entry is computed from another book, a cursor of that one
+is opened in the next row of `cursors`, down to BASIS_LINKS_MAX links; as soon as an entry gives a price by itself (net,
+or from cost), the price is taken back up the chain, converted and changed by each method on the way. If a basis has no
+price, the entry above it has none, and its cursor moves on. The loop ends with an offer, with an entry that lacks its
+input or would be zero, with a blocked book, or with no more entries. All prices are exact fractions until `_complete`
+rounds the last one; a fraction that outgrows 127 bits escalates the line to the reference.
+"""
 
 import numpy as np
-from numba import njit
 
+from pricegrid.columnar.exact import compare, scale
+from pricegrid.columnar.jit import compiled
+from pricegrid.columnar.search import first_row_at_least
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.cursor import (
     ANY_BREAK,
     BLOCKED,
+    CURSOR_BOOK,
+    CURSOR_CELL,
+    CURSOR_FOUND,
+    CURSOR_IS_BELOW,
+    CURSOR_IS_LACKING,
+    CURSOR_KIND,
+    CURSOR_MINIMUM,
+    CURSOR_NEWEST,
+    CURSOR_ONLY_BASE,
+    CURSOR_STAGE,
     ENTRY,
-    FRAME_BOOK,
-    FRAME_CELL,
-    FRAME_FOUND,
-    FRAME_IS_BELOW,
-    FRAME_IS_LACKING,
-    FRAME_KIND,
-    FRAME_MINIMUM,
-    FRAME_NEWEST,
-    FRAME_ONLY_BASE,
-    FRAME_STAGE,
+    LADDER_CELL,
     MISSED_INPUT,
     MISSED_ZERO,
+    NET_CELL,
     NOTHING,
-    PLAIN_LADDER,
-    PLAIN_PRICE,
-    RECORDS,
+    RECORDS_CELL,
     WINDOWED,
     advance,
     minimum_at,
@@ -31,15 +41,15 @@ from pricegrid.pricing_engine.kernels.cursor import (
     start_book,
 )
 from pricegrid.pricing_engine.kernels.entries import (
-    WORK_AS_OF,
-    WORK_BRANCH,
-    WORK_CURRENCY,
-    WORK_CUSTOMER_BRANCH,
-    WORK_DENOMINATOR,
-    WORK_ESCALATE,
-    WORK_HORIZON,
-    WORK_ITEM,
-    WORK_NUMERATOR,
+    STATE_AS_OF,
+    STATE_BRANCH,
+    STATE_CURRENCY,
+    STATE_CUSTOMER_BRANCH,
+    STATE_DENOMINATOR,
+    STATE_ESCALATE,
+    STATE_HORIZON,
+    STATE_ITEM,
+    STATE_NUMERATOR,
     book_valid,
     first_entry_of,
     ladder_at,
@@ -47,7 +57,7 @@ from pricegrid.pricing_engine.kernels.entries import (
     records_of,
     value_of,
 )
-from pricegrid.pricing_engine.kernels.exact import compare, round_to_increment, scale
+from pricegrid.pricing_engine.kernels.rounding import round_to_increment
 from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode, Windows
 
 (
@@ -70,7 +80,7 @@ from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode
     OFFER_LEVEL,
     OFFER_CLASS_RANK,
     OFFER_NEWEST,
-    OFFER_CLOUDED,  # 1: a basis book's entry before the one it is made of gave no price
+    OFFER_BASIS_MISSED,  # 1: an earlier entry of a basis book gave no price
     OFFER_PRESENT,
     OFFER_SIZE,
 ) = range(22)
@@ -81,150 +91,149 @@ _UP = int(RoundingMode.UP)
 _REPLACE = int(Windows.REPLACE)
 
 
-@njit(cache=True)
-def _entry_ordinal(m, frame):  # type: ignore[no-untyped-def]
-    cell = frame[FRAME_CELL]
-    if frame[FRAME_KIND] == PLAIN_PRICE:
+@compiled
+def _entry_ordinal(m, cursor):  # type: ignore[no-untyped-def]
+    cell = cursor[CURSOR_CELL]
+    if cursor[CURSOR_KIND] == NET_CELL:
         return first_entry_of(m, cell)
     first, _ = records_of(value_of(m, cell))
-    return first_entry_of(m, cell) + frame[FRAME_FOUND] - first
+    return first_entry_of(m, cell) + cursor[CURSOR_FOUND] - first
 
 
-@njit(cache=True)
-def find_rate(m, work, source, target):  # type: ignore[no-untyped-def]
+@compiled
+def find_rate(m, state, source, target):  # type: ignore[no-untyped-def]
     """(numerator, denominator) that turns `source` money into `target` (P3); (0, 0) where there is no rate."""
     for inverted in range(2):
         pair = (target << 32 | source) if inverted else (source << 32 | target)
-        low, high = 0, len(m.rates)
-        while low < high:
-            middle = (low + high) >> 1
-            rate_pair = m.rates[middle, mx.RATE_PAIR]
-            if rate_pair < pair or (rate_pair == pair and m.rates[middle, mx.RATE_FROM] <= work[WORK_AS_OF]):
-                low = middle + 1
-            else:
-                high = middle
-        if low < len(m.rates) and m.rates[low, mx.RATE_PAIR] == pair:
-            work[WORK_HORIZON] = min(work[WORK_HORIZON], m.rates[low, mx.RATE_FROM])
-        if low > 0 and m.rates[low - 1, mx.RATE_PAIR] == pair:
-            numerator = m.rates[low - 1, mx.RATE_NUMERATOR]
-            denominator = m.rates[low - 1, mx.RATE_DENOMINATOR]
+        first = first_row_at_least(m.rates, mx.RATE_PAIR, pair, 0, len(m.rates))
+        end = first_row_at_least(m.rates, mx.RATE_PAIR, pair + 1, first, len(m.rates))
+        later = first_row_at_least(m.rates, mx.RATE_FROM, state[STATE_AS_OF] + 1, first, end)
+        if later < end:
+            state[STATE_HORIZON] = min(state[STATE_HORIZON], m.rates[later, mx.RATE_FROM])
+        if later > first:
+            numerator = m.rates[later - 1, mx.RATE_NUMERATOR]
+            denominator = m.rates[later - 1, mx.RATE_DENOMINATOR]
             return (denominator, numerator) if inverted else (numerator, denominator)
     return np.int64(0), np.int64(0)
 
 
-@njit(cache=True)
-def _convert(m, work, high, low, denominator, source, target):  # type: ignore[no-untyped-def]
+@compiled
+def _convert(m, state, high, low, denominator, source, target):  # type: ignore[no-untyped-def]
     """(given, high, low, denominator) of a price in `target` currency."""
     if source == target:
         return True, high, low, denominator
-    by, over = find_rate(m, work, source, target)
+    by, over = find_rate(m, state, source, target)
     if over == 0:
         return False, high, low, denominator
     fits, high, low, denominator = scale(high, low, denominator, by, over)
     if not fits:
-        work[WORK_ESCALATE] = 1
+        state[STATE_ESCALATE] = 1
     return fits, high, low, denominator
 
 
-@njit(cache=True)
-def _cost_row(m, work):  # type: ignore[no-untyped-def]
+@compiled
+def _cost_row(m, state):  # type: ignore[no-untyped-def]
     """The row of `costs` for the line: the request's branch, else the customer's, else the row without one; or -1."""
-    costs = m.items[work[WORK_ITEM], mx.ITEM_COSTS]
+    costs = m.items[state[STATE_ITEM], mx.ITEM_COSTS]
     for choice in range(3):
         branch = np.int64(-1)
         if choice == 0:
-            branch = work[WORK_BRANCH]
+            branch = state[STATE_BRANCH]
         elif choice == 1:
-            branch = work[WORK_CUSTOMER_BRANCH]
+            branch = state[STATE_CUSTOMER_BRANCH]
         if choice < 2 and branch < 0:
             continue
         found = np.int64(-1)
         for row in range(mx.run_start(costs), mx.run_end(costs)):
             if m.costs[row, mx.COST_BRANCH] == branch:
-                if m.costs[row, mx.COST_FROM] <= work[WORK_AS_OF]:
+                if m.costs[row, mx.COST_FROM] <= state[STATE_AS_OF]:
                     found = np.int64(row)
                 else:
-                    work[WORK_HORIZON] = min(work[WORK_HORIZON], m.costs[row, mx.COST_FROM])
+                    state[STATE_HORIZON] = min(state[STATE_HORIZON], m.costs[row, mx.COST_FROM])
                     break
         if found >= 0:
             return found
     return np.int64(-1)
 
 
-@njit(cache=True)
-def _cost_in(m, work, currency):  # type: ignore[no-untyped-def]
+@compiled
+def _cost_in(m, state, currency):  # type: ignore[no-untyped-def]
     """(given, high, low, denominator) of the item's cost for one asked unit in a currency (P7)."""
-    row = _cost_row(m, work)
+    row = _cost_row(m, state)
     if row < 0:
         return False, np.int64(0), np.int64(0), np.int64(1)
     fits, high, low, denominator = scale(
-        np.int64(0), m.costs[row, mx.COST_MICROS], np.int64(1), work[WORK_NUMERATOR], work[WORK_DENOMINATOR]
+        np.int64(0),
+        m.costs[row, mx.COST_MICROS],
+        np.int64(1),
+        state[STATE_NUMERATOR],
+        state[STATE_DENOMINATOR],
     )
     if not fits:
-        work[WORK_ESCALATE] = 1
+        state[STATE_ESCALATE] = 1
         return False, high, low, denominator
-    return _convert(m, work, high, low, denominator, m.costs[row, mx.COST_CURRENCY], currency)
+    return _convert(m, state, high, low, denominator, m.costs[row, mx.COST_CURRENCY], currency)
 
 
-@njit(cache=True)
-def _first_price(m, work, frame):  # type: ignore[no-untyped-def]
+@compiled
+def _first_price(m, state, cursor):  # type: ignore[no-untyped-def]
     """(given, high, low, denominator) of an entry that needs no other book: net, or computed from cost."""
-    at = frame[FRAME_FOUND]
-    if frame[FRAME_KIND] == PLAIN_PRICE:
-        value = value_of(m, frame[FRAME_CELL])
-    elif frame[FRAME_KIND] == PLAIN_LADDER:
+    at = cursor[CURSOR_FOUND]
+    if cursor[CURSOR_KIND] == NET_CELL:
+        value = value_of(m, cursor[CURSOR_CELL])
+    elif cursor[CURSOR_KIND] == LADDER_CELL:
         value = ladder_at(m, at, mx.LADDER_PRICE)
     elif record_at(m, at, mx.RECORD_PACKED) >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
         value = record_at(m, at, mx.RECORD_VALUE)
     else:
-        return _cost_in(m, work, m.books[frame[FRAME_BOOK], mx.BOOK_CURRENCY])
-    if frame[FRAME_STAGE] & 1 == 0:
+        return _cost_in(m, state, m.books[cursor[CURSOR_BOOK], mx.BOOK_CURRENCY])
+    if cursor[CURSOR_STAGE] & 1 == 0:
         return True, np.int64(0), value, np.int64(1)
     fits, high, low, denominator = scale(
-        np.int64(0), value, np.int64(1), work[WORK_NUMERATOR], work[WORK_DENOMINATOR]
+        np.int64(0), value, np.int64(1), state[STATE_NUMERATOR], state[STATE_DENOMINATOR]
     )
     if not fits:
-        work[WORK_ESCALATE] = 1
+        state[STATE_ESCALATE] = 1
     return fits, high, low, denominator
 
 
-@njit(cache=True)
-def _basis_code(m, frame):  # type: ignore[no-untyped-def]
+@compiled
+def _basis_code(m, cursor):  # type: ignore[no-untyped-def]
     """BASIS_NONE for a net entry, BASIS_COST, or a book's code."""
-    if frame[FRAME_KIND] != RECORDS:
+    if cursor[CURSOR_KIND] != RECORDS_CELL:
         return np.int64(mx.BASIS_NONE)
-    packed = record_at(m, frame[FRAME_FOUND], mx.RECORD_PACKED)
+    packed = record_at(m, cursor[CURSOR_FOUND], mx.RECORD_PACKED)
     if packed >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
         return np.int64(mx.BASIS_NONE)
     return packed >> mx.PACKED_BASIS_SHIFT
 
 
-@njit(cache=True)
-def _explicit_zero(m, frame):  # type: ignore[no-untyped-def]
-    if frame[FRAME_KIND] == PLAIN_PRICE:
-        return value_of(m, frame[FRAME_CELL]) == 0
-    if frame[FRAME_KIND] == PLAIN_LADDER:
-        return ladder_at(m, frame[FRAME_FOUND], mx.LADDER_PRICE) == 0
-    return record_at(m, frame[FRAME_FOUND], mx.RECORD_PACKED) >> mx.PACKED_ZERO_SHIFT & 1 == 1
+@compiled
+def _explicit_zero(m, cursor):  # type: ignore[no-untyped-def]
+    if cursor[CURSOR_KIND] == NET_CELL:
+        return value_of(m, cursor[CURSOR_CELL]) == 0
+    if cursor[CURSOR_KIND] == LADDER_CELL:
+        return ladder_at(m, cursor[CURSOR_FOUND], mx.LADDER_PRICE) == 0
+    return record_at(m, cursor[CURSOR_FOUND], mx.RECORD_PACKED) >> mx.PACKED_ZERO_SHIFT & 1 == 1
 
 
-@njit(cache=True)
-def _computed(m, work, frame, high, low, denominator):  # type: ignore[no-untyped-def]
+@compiled
+def _computed(m, state, cursor, high, low, denominator):  # type: ignore[no-untyped-def]
     """(given, lifted, high, low, denominator) after the entry's method (P7) and its book's floor (P8)."""
-    if _basis_code(m, frame) == mx.BASIS_NONE:
+    if _basis_code(m, cursor) == mx.BASIS_NONE:
         return True, False, high, low, denominator
-    at, book = frame[FRAME_FOUND], frame[FRAME_BOOK]
+    at, book = cursor[CURSOR_FOUND], cursor[CURSOR_BOOK]
     fits, high, low, denominator = scale(
         high, low, denominator, record_at(m, at, mx.RECORD_NUMERATOR), record_at(m, at, mx.RECORD_DENOMINATOR)
     )
     if not fits:
-        work[WORK_ESCALATE] = 1
+        state[STATE_ESCALATE] = 1
         return False, False, high, low, denominator
     if m.books[book, mx.BOOK_FLOOR_DENOMINATOR] == 0:
         return True, False, high, low, denominator
-    given, floor_high, floor_low, floor_denominator = _cost_in(m, work, m.books[book, mx.BOOK_CURRENCY])
+    given, floor_high, floor_low, floor_denominator = _cost_in(m, state, m.books[book, mx.BOOK_CURRENCY])
     if not given:
-        return work[WORK_ESCALATE] == 0, False, high, low, denominator
+        return state[STATE_ESCALATE] == 0, False, high, low, denominator
     fits, floor_high, floor_low, floor_denominator = scale(
         floor_high,
         floor_low,
@@ -234,147 +243,152 @@ def _computed(m, work, frame, high, low, denominator):  # type: ignore[no-untype
     )
     compared, sign = compare(high, low, denominator, floor_high, floor_low, floor_denominator)
     if not (fits and compared):
-        work[WORK_ESCALATE] = 1
+        state[STATE_ESCALATE] = 1
         return False, False, high, low, denominator
     if sign < 0:
         return True, True, floor_high, floor_low, floor_denominator
     return True, False, high, low, denominator
 
 
-@njit(cache=True)
-def _complete(m, work, frame, high, low, denominator, lifted, offer):  # type: ignore[no-untyped-def]
-    """Convert to the asked currency, round, and write the offer: ENTRY, or what leaves no price (P9)."""
-    book = frame[FRAME_BOOK]
+@compiled
+def _complete(m, state, cursor, high, low, denominator, lifted, offer):  # type: ignore[no-untyped-def]
+    """Convert to the asked currency, round, and write the offer: ENTRY, or why there is no price (P9)."""
+    book = cursor[CURSOR_BOOK]
     given, high, low, denominator = _convert(
-        m, work, high, low, denominator, m.books[book, mx.BOOK_CURRENCY], work[WORK_CURRENCY]
+        m, state, high, low, denominator, m.books[book, mx.BOOK_CURRENCY], state[STATE_CURRENCY]
     )
     if not given:
         return MISSED_INPUT
     mode = _UP if lifted else m.books[book, mx.BOOK_ROUNDING]
     fits, rounded = round_to_increment(high, low, denominator, m.books[book, mx.BOOK_INCREMENT], mode)
     if not fits:
-        work[WORK_ESCALATE] = 1
+        state[STATE_ESCALATE] = 1
         return MISSED_INPUT
-    if rounded == 0 and not _explicit_zero(m, frame):
+    if rounded == 0 and not _explicit_zero(m, cursor):
         return MISSED_ZERO
     offer[OFFER_HIGH] = high
     offer[OFFER_LOW] = low
     offer[OFFER_DENOMINATOR] = denominator
-    offer[OFFER_ENTRY] = _entry_ordinal(m, frame)
+    offer[OFFER_ENTRY] = _entry_ordinal(m, cursor)
     offer[OFFER_LIFTED] = lifted
     offer[OFFER_ROUNDED] = rounded
     return ENTRY
 
 
-@njit(cache=True)
-def _described(m, work, frame, said, clouded, offer):  # type: ignore[no-untyped-def]
-    """Write what ranks an offer, an entry without a price or a blocked book among others (P2); what was said."""
-    stage = frame[FRAME_STAGE]
-    offer[OFFER_BOOK] = frame[FRAME_BOOK]
+@compiled
+def _write_ranking(m, state, cursor, outcome, basis_missed, offer):  # type: ignore[no-untyped-def]
+    """Write what ranks an offer, an entry without a price or a blocked book among others (P2); returns the outcome."""
+    stage = cursor[CURSOR_STAGE]
+    offer[OFFER_BOOK] = cursor[CURSOR_BOOK]
     offer[OFFER_LEVEL] = stage >> 2
     offer[OFFER_CLASS_RANK] = (stage >> 1) & 1
     offer[OFFER_FORM] = stage & 1
-    if said == BLOCKED:
-        offer[OFFER_NEWEST] = frame[FRAME_NEWEST]
-        offer[OFFER_MINIMUM] = frame[FRAME_MINIMUM]
-        return said
-    offer[OFFER_NEWEST] = ranking_window(m, work, frame)
-    is_reached = frame[FRAME_ONLY_BASE] == ANY_BREAK
-    offer[OFFER_SLOT] = minimum_at(m, frame, frame[FRAME_FOUND]) if is_reached else -1
-    offer[OFFER_CLOUDED] = clouded
-    return said
+    if outcome == BLOCKED:
+        offer[OFFER_NEWEST] = cursor[CURSOR_NEWEST]
+        offer[OFFER_MINIMUM] = cursor[CURSOR_MINIMUM]
+        return outcome
+    offer[OFFER_NEWEST] = ranking_window(m, state, cursor)
+    is_reached = cursor[CURSOR_ONLY_BASE] == ANY_BREAK
+    offer[OFFER_SLOT] = minimum_at(m, cursor, cursor[CURSOR_FOUND]) if is_reached else -1
+    offer[OFFER_BASIS_MISSED] = basis_missed
+    return outcome
 
 
-@njit(cache=True)
-def _own_price(m, work, frame):  # type: ignore[no-untyped-def]
-    """(said, lifted, high, low, denominator) of the entry found, which has no basis book: ENTRY, or what it lacks."""
-    given, high, low, denominator = _first_price(m, work, frame)
+@compiled
+def _own_price(m, state, cursor):  # type: ignore[no-untyped-def]
+    """(outcome, lifted, high, low, denominator) of the entry found, which has no basis book."""
+    given, high, low, denominator = _first_price(m, state, cursor)
     if not given:
         return MISSED_INPUT, False, high, low, denominator
-    return _computed_price(m, work, frame, high, low, denominator)
+    return _computed_price(m, state, cursor, high, low, denominator)
 
 
-@njit(cache=True)
-def _computed_price(m, work, frame, high, low, denominator):  # type: ignore[no-untyped-def]
+@compiled
+def _computed_price(m, state, cursor, high, low, denominator):  # type: ignore[no-untyped-def]
     """The same of the entry found, from the price that its method applies to."""
-    given, lifted, high, low, denominator = _computed(m, work, frame, high, low, denominator)
+    given, lifted, high, low, denominator = _computed(m, state, cursor, high, low, denominator)
     if not given:
         return MISSED_INPUT, lifted, high, low, denominator
-    if high == 0 and low == 0 and not _explicit_zero(m, frame):
+    if high == 0 and low == 0 and not _explicit_zero(m, cursor):
         return MISSED_ZERO, lifted, high, low, denominator
     return ENTRY, lifted, high, low, denominator
 
 
-@njit(cache=True)
-def _note_none(frame, said):  # type: ignore[no-untyped-def]
-    """Note in a basis book's frame why one of its entries gives no price; NOTHING says that it is below a minimum."""
-    if said == NOTHING:
-        frame[FRAME_IS_BELOW] = 1
+@compiled
+def _note_missing(cursor, outcome):  # type: ignore[no-untyped-def]
+    """Write to a basis book's cursor why an entry of it gives no price; NOTHING: it is below a minimum."""
+    if outcome == NOTHING:
+        cursor[CURSOR_IS_BELOW] = 1
     else:
-        frame[FRAME_IS_LACKING] = 1
+        cursor[CURSOR_IS_LACKING] = 1
 
 
-@njit(cache=True)
-def _without_basis(frame):  # type: ignore[no-untyped-def]
-    """What an entry lacks whose basis book gives no price: MISSED_INPUT; NOTHING where that one begins above."""
-    is_only_below = frame[FRAME_IS_BELOW] == 1 and frame[FRAME_IS_LACKING] == 0
+@compiled
+def _outcome_without_basis(cursor):  # type: ignore[no-untyped-def]
+    """The outcome of an entry whose basis book gives no price: MISSED_INPUT; NOTHING if that book begins above."""
+    is_only_below = cursor[CURSOR_IS_BELOW] == 1 and cursor[CURSOR_IS_LACKING] == 0
     return NOTHING if is_only_below else MISSED_INPUT
 
 
-@njit(cache=True)
-def _from_bases(m, work, frames, depth, priced):  # type: ignore[no-untyped-def]
-    """(depth, priced) after the price of a basis book's entry is taken down the chain as far as it goes; `priced` is
-    (said, lifted, high, low, denominator)."""
-    said, lifted, high, low, denominator = priced
-    while said == ENTRY and depth > 0:
-        source = m.books[frames[depth, FRAME_BOOK], mx.BOOK_CURRENCY]
+@compiled
+def _from_bases(m, state, cursors, depth, priced):  # type: ignore[no-untyped-def]
+    """(depth, priced) after the price of a basis book's entry is taken up the chain as far as it goes.
+
+    `priced` is (outcome, lifted, high, low, denominator).
+    """
+    outcome, lifted, high, low, denominator = priced
+    while outcome == ENTRY and depth > 0:
+        source = m.books[cursors[depth, CURSOR_BOOK], mx.BOOK_CURRENCY]
         depth -= 1
-        target = m.books[frames[depth, FRAME_BOOK], mx.BOOK_CURRENCY]
-        given, high, low, denominator = _convert(m, work, high, low, denominator, source, target)
-        said = MISSED_INPUT
+        target = m.books[cursors[depth, CURSOR_BOOK], mx.BOOK_CURRENCY]
+        given, high, low, denominator = _convert(m, state, high, low, denominator, source, target)
+        outcome = MISSED_INPUT
         if given:
-            said, lifted, high, low, denominator = _computed_price(
-                m, work, frames[depth], high, low, denominator
+            outcome, lifted, high, low, denominator = _computed_price(
+                m, state, cursors[depth], high, low, denominator
             )
-    return depth, (said, lifted, high, low, denominator)
+    return depth, (outcome, lifted, high, low, denominator)
 
 
-@njit(cache=True)
-def next_offer(m, work, keys, frames, offer):  # type: ignore[no-untyped-def]
-    """What the book of `frames[0]` says next (P4-P9): ENTRY with `offer` (int64 row) filled, BLOCKED, MISSED_INPUT or
-    MISSED_ZERO of an entry, both with what ranks it, or NOTHING more."""
-    depth, clouded = 0, 0
-    while work[WORK_ESCALATE] == 0:
-        frame = frames[depth]
-        said = advance(m, work, keys, frame)
+@compiled
+def next_offer(m, state, keys, cursors, offer):  # type: ignore[no-untyped-def]
+    """The next outcome of the book of `cursors[0]` (P4-P9).
+
+    ENTRY, with `offer` (int64 row) written; BLOCKED; MISSED_INPUT or MISSED_ZERO of an entry, with what ranks it;
+    NOTHING: there are no more.
+    """
+    depth, basis_missed = 0, 0
+    while state[STATE_ESCALATE] == 0:
+        cursor = cursors[depth]
+        outcome = advance(m, state, keys, cursor)
         if depth == 0:
-            clouded = 0
-            if said == NOTHING:
+            basis_missed = 0
+            if outcome == NOTHING:
                 return NOTHING
-            if said == BLOCKED:
-                return _described(m, work, frame, said, 0, offer)
+            if outcome == BLOCKED:
+                return _write_ranking(m, state, cursor, outcome, 0, offer)
         lifted, high, low, denominator = False, np.int64(0), np.int64(0), np.int64(1)
-        if said != ENTRY:
+        if outcome != ENTRY:
             depth -= 1  # the entry below has no basis price
-            said = _without_basis(frame)
+            outcome = _outcome_without_basis(cursor)
         else:
-            basis = _basis_code(m, frame)
+            basis = _basis_code(m, cursor)
             if basis >= mx.BASIS_BOOK:
-                if depth < BASIS_LINKS_MAX and book_valid(m, work, basis - mx.BASIS_BOOK):
+                if depth < BASIS_LINKS_MAX and book_valid(m, state, basis - mx.BASIS_BOOK):
                     depth += 1
                     is_whole = m.books[basis - mx.BASIS_BOOK, mx.BOOK_WINDOWS] == _REPLACE
-                    start_book(frames[depth], basis - mx.BASIS_BOOK, WINDOWED if is_whole else 0)
+                    start_book(cursors[depth], basis - mx.BASIS_BOOK, WINDOWED if is_whole else 0)
                     continue
-                said = MISSED_INPUT
+                outcome = MISSED_INPUT
             else:
-                depth, priced = _from_bases(m, work, frames, depth, _own_price(m, work, frame))
-                said, lifted, high, low, denominator = priced
+                depth, priced = _from_bases(m, state, cursors, depth, _own_price(m, state, cursor))
+                outcome, lifted, high, low, denominator = priced
         if depth > 0:
-            _note_none(frames[depth], said)
-            clouded |= said != NOTHING
+            _note_missing(cursors[depth], outcome)
+            basis_missed |= outcome != NOTHING
             continue
-        if said == ENTRY:
-            said = _complete(m, work, frames[0], high, low, denominator, lifted, offer)
-        if said != NOTHING and work[WORK_ESCALATE] == 0:
-            return _described(m, work, frames[0], said, clouded, offer)
+        if outcome == ENTRY:
+            outcome = _complete(m, state, cursors[0], high, low, denominator, lifted, offer)
+        if outcome != NOTHING and state[STATE_ESCALATE] == 0:
+            return _write_ranking(m, state, cursors[0], outcome, basis_missed, offer)
     return NOTHING

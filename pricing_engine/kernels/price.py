@@ -1,39 +1,48 @@
-"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P11).
+"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P13).
 
-`price_batch` resolves SKUs and units, then walks the customer's stack for each line. The stack is gathered once a
-request: the bundles attached to the customer, its ancestors, its class and everyone, in the order of search. A lookup
-then probes each bundle once for each item level, however many books and customers there are.
+`price_batch` gathers the customer's stack once: the bundles attached to the customer, its ancestors, its class and
+everyone, in the order of search. Lines are then taken in blocks of 32. For each block `_look_ahead` finds the items and
+fetches what the lines will read, in five steps (probe slot, item row, page or ranks, cell, breaks), each for all lines
+before the next, so that the waits for memory overlap. Then each line is answered in the order given: quantity, item,
+entitlement, unit; then its single offer (`single_offer`), or, where it has none, the search of its layers: for each
+layer in order `select_offer` among the books in the asked currency, then among the others, until one answers. What the
+search read also says when the answer could next change; it is made again at those instants until it does, at most
+UNTIL_STEPS_MAX times. A lookup probes each bundle once for each item level, however many books and customers there are.
 """
 
 import numpy as np
-from numba import njit
 
+from pricegrid.columnar.exact import INT64_MAX, divide, times
+from pricegrid.columnar.jit import compiled, inlined
+from pricegrid.columnar.names import find_name, likely_ordinal, name_key
+from pricegrid.columnar.tables import fetch, table_of
 from pricegrid.pricing_engine.arrays import matrix as mx
-from pricegrid.pricing_engine.kernels.cursor import FRAME_SIZE, FRAMES
+from pricegrid.pricing_engine.kernels.cursor import CURSOR_SIZE, CURSORS
 from pricegrid.pricing_engine.kernels.entries import (
-    WORK_AS_OF,
-    WORK_BASE_QUANTITY,
-    WORK_BRANCH,
-    WORK_CLASS,
-    WORK_CURRENCY,
-    WORK_CUSTOMER_BRANCH,
-    WORK_DENOMINATOR,
-    WORK_ESCALATE,
-    WORK_HORIZON,
-    WORK_ITEM,
-    WORK_LEVELS,
-    WORK_MINIMUM,
-    WORK_MINOR,
-    WORK_MISSED,
-    WORK_NUMERATOR,
-    WORK_QUANTITY,
-    WORK_SIGNED_QUANTITY,
-    WORK_SIZE,
-    WORK_UOM,
+    STATE_AS_OF,
+    STATE_BASE_QUANTITY,
+    STATE_BRANCH,
+    STATE_CLASS,
+    STATE_CURRENCY,
+    STATE_CUSTOMER_BRANCH,
+    STATE_DENOMINATOR,
+    STATE_ESCALATE,
+    STATE_HORIZON,
+    STATE_ITEM,
+    STATE_LEVELS,
+    STATE_MINIMUM,
+    STATE_MINOR,
+    STATE_MISSED,
+    STATE_NUMERATOR,
+    STATE_QUANTITY,
+    STATE_SIGNED_QUANTITY,
+    STATE_SIZE,
+    STATE_UOM,
     find_cell,
     level_flag,
 )
-from pricegrid.pricing_engine.kernels.exact import INT64_MAX, divide, extended, times
+from pricegrid.pricing_engine.kernels.items import find_item
+from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
 from pricegrid.pricing_engine.kernels.offers import (
     OFFER_BOOK,
     OFFER_ENTRY,
@@ -42,7 +51,14 @@ from pricegrid.pricing_engine.kernels.offers import (
     OFFER_ROUNDED,
     OFFER_SIZE,
 )
-from pricegrid.pricing_engine.kernels.select_offer import MISSED_INPUT_BIT, OFFER_ROWS, STOP, has_book, settle
+from pricegrid.pricing_engine.kernels.rounding import extended
+from pricegrid.pricing_engine.kernels.select_offer import (
+    MISSED_INPUT_BIT,
+    OFFER_ROWS,
+    STOP,
+    has_book,
+    select_offer,
+)
 from pricegrid.pricing_engine.kernels.single_offer import (
     MEMO_GROUPS_MAX,
     MEMO_SIZE,
@@ -52,9 +68,9 @@ from pricegrid.pricing_engine.kernels.single_offer import (
     fetch_breaks,
     fetch_cells,
     fetch_pages,
-    plain_price,
-    plain_rows,
     rows_of,
+    single_offer_price,
+    single_offer_rows,
 )
 from pricegrid.pricing_engine.kernels.stack import (
     STACK_ATTACHMENT,
@@ -65,8 +81,6 @@ from pricegrid.pricing_engine.kernels.stack import (
     gather_stack,
     priority_of,
 )
-from pricegrid.pricing_engine.kernels.strings import find_item, find_name, likely_ordinal, name_key
-from pricegrid.pricing_engine.kernels.tables import fetch, matrix_of, table_of
 from pricegrid.pricing_engine.model import (
     GROUP_DEPTH_MAX,
     MICROS,
@@ -75,7 +89,7 @@ from pricegrid.pricing_engine.model import (
     LineStatus,
 )
 
-# ask (9): what a request says; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
+# ask (9): the request; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
 (
     ASK_CUSTOMER,
     ASK_CURRENCY,
@@ -88,7 +102,7 @@ from pricegrid.pricing_engine.model import (
     ASK_SERVICE_DESK,  # 1: the caller may see NOT_ENTITLED
     ASK_SIZE,
 ) = range(10)
-# lines (n, 5): what a line says; names are [start, start + length) of the request's text
+# lines (n, 5): one line; names are [start, start + length) of the request's text
 LINE_SKU, LINE_SKU_LENGTH, LINE_QUANTITY, LINE_UOM, LINE_UOM_LENGTH, LINE_SIZE = range(6)
 # answers (n, 12)
 (
@@ -107,7 +121,8 @@ LINE_SKU, LINE_SKU_LENGTH, LINE_QUANTITY, LINE_UOM, LINE_UOM_LENGTH, LINE_SIZE =
     ANSWER_SIZE,
 ) = range(13)
 NEEDS_REFERENCE = -1
-_KEY, _CELL, _OWN = ANSWER_UNIT_PRICE, ANSWER_UNIT_PRICE, ANSWER_BOOK  # of a line that is looked ahead at
+# scratch of `_look_ahead` until a line is priced
+_KEY, _CELL, _OWN = ANSWER_UNIT_PRICE, ANSWER_UNIT_PRICE, ANSWER_BOOK
 BLOCK = 32  # lines looked ahead at a time: what they need stays in the nearest caches
 UNTIL_STEPS_MAX = 64  # instants tried for valid_until before the line goes to the reference
 
@@ -125,97 +140,99 @@ _MISSING_INPUT, _ZERO_PRICE = int(ExceptionReason.MISSING_INPUT), int(ExceptionR
 # -- the layers ----------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def _price_at(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-untyped-def]
-    """Search the layers at WORK_AS_OF and write the answer's price side (P1), and what kept another from answering."""
-    work[WORK_HORIZON] = NEVER_US
-    work[WORK_MINIMUM] = INT64_MAX
-    work[WORK_MISSED] = 0
+@compiled
+def _price_at(m, state, keys, cursors, offers, stack, answer):  # type: ignore[no-untyped-def]
+    """Search the layers at STATE_AS_OF; write the price (P1), and whether another entry lacked its input (P13)."""
+    state[STATE_HORIZON] = NEVER_US
+    state[STATE_MINIMUM] = INT64_MAX
+    state[STATE_MISSED] = 0
     answer[ANSWER_UNIT_PRICE] = answer[ANSWER_EXTENDED_PRICE] = answer[ANSWER_MINIMUM] = 0
     answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
     answer[ANSWER_LIFTED] = 0
-    _search_layers(m, work, keys, frames, offers, stack, answer)
-    missed = work[WORK_MISSED]
+    _search_layers(m, state, keys, cursors, offers, stack, answer)
+    missed = state[STATE_MISSED]
     answer[ANSWER_EXCEPTION] = (
         0 if missed == 0 else _MISSING_INPUT if missed & MISSED_INPUT_BIT != 0 else _ZERO_PRICE
     )
 
 
-@njit(cache=True)
-def _search_layers(m, work, keys, frames, offers, stack, answer):  # type: ignore[no-untyped-def]
+@compiled
+def _search_layers(m, state, keys, cursors, offers, stack, answer):  # type: ignore[no-untyped-def]
     first = 0
     while first < len(stack):
         end = first
         while end < len(stack) and stack[end, STACK_LAYER] == stack[first, STACK_LAYER]:
             end += 1
-        for standing in range(2):
-            row = settle(m, work, keys, frames, offers, stack, first, end, standing)
-            if work[WORK_ESCALATE] == 1:
+        for currency_rank in range(2):
+            row = select_offer(m, state, keys, cursors, offers, stack, first, end, currency_rank)
+            if state[STATE_ESCALATE] == 1:
                 return
             if row == STOP:
                 answer[ANSWER_STATUS] = _BELOW_MINIMUM
                 answer[ANSWER_MINIMUM] = offers[STOP, OFFER_MINIMUM]
                 return
             if row >= 0:
-                _write_answer(m, work, offers[row], stack[first, STACK_LAYER], answer)
+                _write_answer(m, state, offers[row], stack[first, STACK_LAYER], answer)
                 return
         first = end
-    if work[WORK_MINIMUM] == INT64_MAX:
+    if state[STATE_MINIMUM] == INT64_MAX:
         answer[ANSWER_STATUS] = _NO_PRICE
     else:
         answer[ANSWER_STATUS] = _BELOW_MINIMUM
-        answer[ANSWER_MINIMUM] = work[WORK_MINIMUM]
+        answer[ANSWER_MINIMUM] = state[STATE_MINIMUM]
 
 
-@njit(cache=True)
-def _write_price(work, unit_price, book, layer, entry, answer):  # type: ignore[no-untyped-def]
+@compiled
+def _write_price(state, unit_price, book, layer, entry, answer):  # type: ignore[no-untyped-def]
     """Write a price, extended to the quantity (P9); False: it is OUT_OF_RANGE."""
     answer[ANSWER_STATUS] = _OUT_OF_RANGE
     if unit_price < 0:
         return False
-    minor = work[WORK_MINOR]
-    fits, multiple = extended(unit_price, work[WORK_SIGNED_QUANTITY], MICROS * minor)
+    minor = state[STATE_MINOR]
+    fits, multiple = extended(unit_price, state[STATE_SIGNED_QUANTITY], MICROS * minor)
     if not fits or multiple > INT64_MAX // minor:
         return False
     answer[ANSWER_STATUS] = _OK
     answer[ANSWER_UNIT_PRICE] = unit_price
-    answer[ANSWER_EXTENDED_PRICE] = multiple * minor if work[WORK_SIGNED_QUANTITY] > 0 else -multiple * minor
+    answer[ANSWER_EXTENDED_PRICE] = (
+        multiple * minor if state[STATE_SIGNED_QUANTITY] > 0 else -multiple * minor
+    )
     answer[ANSWER_BOOK] = book
     answer[ANSWER_LAYER] = layer
     answer[ANSWER_ENTRY] = entry
     return True
 
 
-@njit(cache=True)
-def _write_answer(m, work, offer, layer, answer):  # type: ignore[no-untyped-def]
+@compiled
+def _write_answer(m, state, offer, layer, answer):  # type: ignore[no-untyped-def]
     book = offer[OFFER_BOOK]
-    if _write_price(work, offer[OFFER_ROUNDED], book, layer, offer[OFFER_ENTRY], answer):
+    if _write_price(state, offer[OFFER_ROUNDED], book, layer, offer[OFFER_ENTRY], answer):
         answer[ANSWER_LIFTED] = offer[OFFER_LIFTED]
-        answer[ANSWER_CONVERTED] = m.books[book, mx.BOOK_CURRENCY] != work[WORK_CURRENCY]
+        answer[ANSWER_CONVERTED] = m.books[book, mx.BOOK_CURRENCY] != state[STATE_CURRENCY]
 
 
-@njit(cache=True)
-def _price_plainly(m, work, rows, own, above, memo, answer):  # type: ignore[no-untyped-def]
-    """Write the answer of a plain line, which nothing ends; False: it isn't one."""
-    if work[WORK_NUMERATOR] != 1 or work[WORK_DENOMINATOR] != 1:
+@compiled
+def _price_single_offer(m, state, rows, own, above, memo, answer):  # type: ignore[no-untyped-def]
+    """Write the answer of a line with a single offer, which nothing ends; False: it has none."""
+    if state[STATE_NUMERATOR] != 1 or state[STATE_DENOMINATOR] != 1:
         return False
-    found, unit_price, row, entry = plain_price(m, work, rows, own, above, memo)
+    found, unit_price, row, entry = single_offer_price(m, state, rows, own, above, memo)
     if found:
-        _write_price(work, unit_price, rows[row, ROW_BOOK], rows[row, ROW_LAYER], entry, answer)
+        _write_price(state, unit_price, rows[row, ROW_BOOK], rows[row, ROW_LAYER], entry, answer)
     return found
 
 
-@njit(cache=True)
-def _price_line(m, work, keys, frames, offers, stack, answer, later, as_of):  # type: ignore[no-untyped-def]
+@compiled
+def _price_line(m, state, keys, cursors, offers, stack, answer, later, as_of):  # type: ignore[no-untyped-def]
     """The answer at `as_of`, and the first later instant at which it would be another (P10)."""
-    work[WORK_AS_OF] = as_of
-    work[WORK_ESCALATE] = 0
-    _price_at(m, work, keys, frames, offers, stack, answer)
+    state[STATE_AS_OF] = as_of
+    state[STATE_ESCALATE] = 0
+    _price_at(m, state, keys, cursors, offers, stack, answer)
     answer[ANSWER_VALID_UNTIL] = NEVER_US
     steps = 0
-    while work[WORK_ESCALATE] == 0 and work[WORK_HORIZON] < NEVER_US:
-        work[WORK_AS_OF] = work[WORK_HORIZON]
-        _price_at(m, work, keys, frames, offers, stack, later)
+    while state[STATE_ESCALATE] == 0 and state[STATE_HORIZON] < NEVER_US:
+        state[STATE_AS_OF] = state[STATE_HORIZON]
+        _price_at(m, state, keys, cursors, offers, stack, later)
         same = (
             later[ANSWER_STATUS] == answer[ANSWER_STATUS]
             and later[ANSWER_UNIT_PRICE] == answer[ANSWER_UNIT_PRICE]
@@ -223,20 +240,20 @@ def _price_line(m, work, keys, frames, offers, stack, answer, later, as_of):  # 
             and later[ANSWER_MINIMUM] == answer[ANSWER_MINIMUM]
         )
         if not same:
-            answer[ANSWER_VALID_UNTIL] = work[WORK_AS_OF]
+            answer[ANSWER_VALID_UNTIL] = state[STATE_AS_OF]
             break
         steps += 1
         if steps == UNTIL_STEPS_MAX:
-            work[WORK_ESCALATE] = 1
-    work[WORK_AS_OF] = as_of
-    if work[WORK_ESCALATE] == 1:
+            state[STATE_ESCALATE] = 1
+    state[STATE_AS_OF] = as_of
+    if state[STATE_ESCALATE] == 1:
         answer[ANSWER_STATUS] = NEEDS_REFERENCE
 
 
 # -- one line -------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _item_levels(m, item, keys):  # type: ignore[no-untyped-def]
     """Fill `keys` with the item, its product groups upward and every item; how many (P4)."""
     keys[0] = item
@@ -250,7 +267,7 @@ def _item_levels(m, item, keys):  # type: ignore[no-untyped-def]
     return levels + 1
 
 
-@njit(cache=True)
+@compiled
 def find_unit(m, item, uom):  # type: ignore[no-untyped-def]
     """(numerator, denominator): base units in one of a unit, -1 being the base unit; (0, 0): there is no such (P5)."""
     if uom == -1 or uom == mx.item_base_uom(m.items[item, mx.ITEM_NAMES]):
@@ -262,26 +279,26 @@ def find_unit(m, item, uom):  # type: ignore[no-untyped-def]
     return np.int64(0), np.int64(0)
 
 
-@njit(cache=True)
-def _unit_factor(m, work, uom):  # type: ignore[no-untyped-def]
-    """Note the asked unit and its factor; False if the item has no such unit (P5). `uom` -1 is the base unit."""
-    numerator, denominator = find_unit(m, work[WORK_ITEM], uom)
+@compiled
+def _unit_factor(m, state, uom):  # type: ignore[no-untyped-def]
+    """Write the asked unit and its factor to the state (P5), -1 being the base unit; False: there is no such unit."""
+    numerator, denominator = find_unit(m, state[STATE_ITEM], uom)
     if denominator == 0:
         return False
-    work[WORK_UOM] = mx.item_base_uom(m.items[work[WORK_ITEM], mx.ITEM_NAMES]) if uom == -1 else uom
-    work[WORK_NUMERATOR], work[WORK_DENOMINATOR] = numerator, denominator
-    work[WORK_BASE_QUANTITY] = work[WORK_QUANTITY]
+    state[STATE_UOM] = mx.item_base_uom(m.items[state[STATE_ITEM], mx.ITEM_NAMES]) if uom == -1 else uom
+    state[STATE_NUMERATOR], state[STATE_DENOMINATOR] = numerator, denominator
+    state[STATE_BASE_QUANTITY] = state[STATE_QUANTITY]
     if numerator != 1 or denominator != 1:
-        _, high, low = times(np.int64(0), work[WORK_QUANTITY], numerator)
+        _, high, low = times(np.int64(0), state[STATE_QUANTITY], numerator)
         whole_high, whole, _ = divide(high, low, denominator)
-        work[WORK_BASE_QUANTITY] = INT64_MAX if whole_high != 0 or whole < 0 else whole
+        state[STATE_BASE_QUANTITY] = INT64_MAX if whole_high != 0 or whole < 0 else whole
     return True
 
 
-@njit(cache=True)
-def _expired_lately(m, work, keys, stack, grace):  # type: ignore[no-untyped-def]
+@compiled
+def _expired_lately(m, state, keys, stack, grace):  # type: ignore[no-untyped-def]
     """Whether a book with an entry for the item left the stack within the grace period (P13)."""
-    now = work[WORK_AS_OF]
+    now = state[STATE_AS_OF]
     for row in range(len(stack)):
         attachment = stack[row, STACK_ATTACHMENT]
         for at in range(
@@ -296,24 +313,24 @@ def _expired_lately(m, work, keys, stack, grace):  # type: ignore[no-untyped-def
             still = False
             for other in range(len(stack)):
                 if m.attachments[stack[other, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE] == bundle:
-                    still |= priority_of(m, work, stack, other, book) != INT64_MAX
+                    still |= priority_of(m, state, stack, other, book) != INT64_MAX
             if still:
                 continue
-            for level in range(work[WORK_LEVELS]):
-                cell = find_cell(m, bundle, keys[level], level_flag(work, level))
+            for level in range(state[STATE_LEVELS]):
+                cell = find_cell(m, bundle, keys[level], level_flag(state, level))
                 if cell >= 0 and (m.bundles[bundle, mx.BUNDLE_BOOK] == book or has_book(m, cell, book)):
                     return True
     return False
 
 
-@njit(cache=True)
-def _mark_exception(m, ask, work, keys, stack, answer):  # type: ignore[no-untyped-def]
+@compiled
+def _mark_exception(m, ask, state, keys, stack, answer):  # type: ignore[no-untyped-def]
     """P13, but for flagged SKUs; an item of the ERP's without a price is ERP_UNAVAILABLE."""
     status = answer[ANSWER_STATUS]
     if status == _OUT_OF_RANGE:
         answer[ANSWER_EXCEPTION] = 0
         return
-    if mx.is_erp_item(m.items[work[WORK_ITEM], mx.ITEM_NAMES]) != 0:
+    if mx.is_erp_item(m.items[state[STATE_ITEM], mx.ITEM_NAMES]) != 0:
         answer[ANSWER_EXCEPTION] = _PRICE_SOURCE_ERP
         if status != _OK:
             answer[ANSWER_STATUS] = _ERP_UNAVAILABLE
@@ -323,18 +340,15 @@ def _mark_exception(m, ask, work, keys, stack, answer):  # type: ignore[no-untyp
         answer[ANSWER_EXCEPTION] = _REASON_NO_PRICE
     elif status == _OK and abs(answer[ANSWER_EXTENDED_PRICE]) > ask[ASK_THRESHOLD]:
         answer[ANSWER_EXCEPTION] = _OVER_THRESHOLD
-    elif ask[ASK_GRACE] > 0 and _expired_lately(m, work, keys, stack, ask[ASK_GRACE]):
+    elif ask[ASK_GRACE] > 0 and _expired_lately(m, state, keys, stack, ask[ASK_GRACE]):
         answer[ANSWER_EXCEPTION] = _AGREEMENT_EXPIRED
     elif ask[ASK_FLAGGED] == 1:
         answer[ANSWER_EXCEPTION] = _FLAGGED
 
 
-@njit(cache=True)
+@compiled
 def _look_ahead(m, text, lines, rows, answers, first, end):  # type: ignore[no-untyped-def]
-    """Write ANSWER_ITEM and _OWN of the lines [first, end), and bring into the cache what they are about to read.
-
-    Each step of all lines is done before the next: it fetches what the next one needs, so that the waits overlap.
-    """
+    """Write ANSWER_ITEM and _OWN of the lines [first, end), and bring into the cache what they are about to read."""
     for i in range(first, end):
         key = name_key(text, lines[i, LINE_SKU], lines[i, LINE_SKU_LENGTH])
         answers[i, _KEY] = key
@@ -360,18 +374,18 @@ def _look_ahead(m, text, lines, rows, answers, first, end):  # type: ignore[no-u
             fetch_breaks(m, answers[i, _CELL])
 
 
-@njit(cache=True)
+@compiled
 def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-untyped-def]
-    """The lines of one request; `scratch` is (stack, rows, memo, owners, work, keys, frames, offers, later)."""
-    stack, rows, memo, owners, work, keys, frames, offers, later = scratch
+    """The lines of one request; `scratch` is (stack, rows, memo, owners, state, keys, cursors, offers, later)."""
+    stack, rows, memo, owners, state, keys, cursors, offers, later = scratch
     customer = ask[ASK_CUSTOMER]
-    work[WORK_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
-    work[WORK_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
-    work[WORK_BRANCH] = ask[ASK_BRANCH]
-    work[WORK_CURRENCY] = ask[ASK_CURRENCY]
-    work[WORK_MINOR] = ask[ASK_MINOR]
-    work[WORK_AS_OF] = ask[ASK_AS_OF]
-    above = plain_rows(m, work, stack, rows)
+    state[STATE_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
+    state[STATE_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
+    state[STATE_BRANCH] = ask[ASK_BRANCH]
+    state[STATE_CURRENCY] = ask[ASK_CURRENCY]
+    state[STATE_MINOR] = ask[ASK_MINOR]
+    state[STATE_AS_OF] = ask[ASK_AS_OF]
+    above = single_offer_rows(m, state, stack, rows)
     needs_levels = len(owners) > 0 or ask[ASK_GRACE] > 0
     for i in range(len(lines)):
         if i % BLOCK == 0:
@@ -386,30 +400,30 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
         if item < 0:
             answer[ANSWER_STATUS] = _UNKNOWN_ITEM
             continue
-        work[WORK_ITEM] = item
+        state[STATE_ITEM] = item
         if needs_levels:
-            work[WORK_LEVELS] = _item_levels(m, item, keys)
-        if len(owners) > 0 and not entitled(m, owners, keys, work[WORK_LEVELS]):
+            state[STATE_LEVELS] = _item_levels(m, item, keys)
+        if len(owners) > 0 and not entitled(m, owners, keys, state[STATE_LEVELS]):
             answer[ANSWER_STATUS] = _NOT_ENTITLED if ask[ASK_SERVICE_DESK] == 1 else _UNKNOWN_ITEM
             continue
         uom = np.int64(-1)
         length = lines[i, LINE_UOM_LENGTH]
         if length > 0:
             uom = find_name(m.uom_bytes, m.uom_offsets, m.uom_slots, text, lines[i, LINE_UOM], length)
-        work[WORK_SIGNED_QUANTITY] = quantity
-        work[WORK_QUANTITY] = abs(quantity)
-        if (uom < 0 and length > 0) or not _unit_factor(m, work, uom):
+        state[STATE_SIGNED_QUANTITY] = quantity
+        state[STATE_QUANTITY] = abs(quantity)
+        if (uom < 0 and length > 0) or not _unit_factor(m, state, uom):
             answer[ANSWER_STATUS] = _UNKNOWN_UOM
             continue
-        if not _price_plainly(m, work, rows, own, above, memo, answer):
+        if not _price_single_offer(m, state, rows, own, above, memo, answer):
             if not needs_levels:
-                work[WORK_LEVELS] = _item_levels(m, item, keys)
-            _price_line(m, work, keys, frames, offers, stack, answer, later, ask[ASK_AS_OF])
+                state[STATE_LEVELS] = _item_levels(m, item, keys)
+            _price_line(m, state, keys, cursors, offers, stack, answer, later, ask[ASK_AS_OF])
         if answer[ANSWER_STATUS] != NEEDS_REFERENCE:
-            _mark_exception(m, ask, work, keys, stack, answer)
+            _mark_exception(m, ask, state, keys, stack, answer)
 
 
-@njit(cache=True)
+@compiled
 def _clear(answer):  # type: ignore[no-untyped-def]
     for column in range(ANSWER_SIZE):
         if column != ANSWER_ITEM:
@@ -418,7 +432,7 @@ def _clear(answer):  # type: ignore[no-untyped-def]
     answer[ANSWER_VALID_UNTIL] = NEVER_US
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _groups_noted(lines):  # type: ignore[no-untyped-def]
     """Rows of the memo of a request."""
     groups = 1
@@ -427,13 +441,13 @@ def _groups_noted(lines):  # type: ignore[no-untyped-def]
     return groups
 
 
-@njit(cache=True)
+@compiled
 def price_into(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
-    """`price_batch` for other kernels: `m` as `tables.matrix_of` gives it, all others tables."""
+    """`price_batch` for other kernels: `m` as `matrix_of` gives it, all others tables."""
     stack = gather_stack(m, ask[ASK_CUSTOMER])
     owners = entitlement_owners(m, ask[ASK_CUSTOMER])
-    work = np.zeros(WORK_SIZE + GROUP_DEPTH_MAX + 2 + ANSWER_SIZE, dtype=np.int64)
-    frames = np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64)
+    state = np.zeros(STATE_SIZE + GROUP_DEPTH_MAX + 2 + ANSWER_SIZE, dtype=np.int64)
+    cursors = np.zeros((CURSORS, CURSOR_SIZE), dtype=np.int64)
     offers = np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64)
     rows = np.empty((len(stack), ROW_SIZE), dtype=np.int64)
     memo = np.zeros((_groups_noted(len(lines)), MEMO_SIZE), dtype=np.int64)
@@ -442,18 +456,18 @@ def price_into(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
         table_of(rows),
         table_of(memo),
         table_of(owners),
-        table_of(work),
-        table_of(work[WORK_SIZE:]),
-        table_of(frames),
+        table_of(state),
+        table_of(state[STATE_SIZE:]),
+        table_of(cursors),
         table_of(offers),
-        table_of(work[WORK_SIZE + GROUP_DEPTH_MAX + 2 :]),
+        table_of(state[STATE_SIZE + GROUP_DEPTH_MAX + 2 :]),
     )
     _price_lines(m, ask, text, lines, scratch, answers)
     # tables don't keep arrays alive
-    return len(stack) + len(rows) + len(memo) + len(owners) + len(work) + len(frames) + len(offers)
+    return len(stack) + len(rows) + len(memo) + len(owners) + len(state) + len(cursors) + len(offers)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def price_batch(descriptor, ask, text, lines, answers):  # type: ignore[no-untyped-def]
     """Answer the lines of one request.
 
@@ -465,7 +479,7 @@ def price_batch(descriptor, ask, text, lines, answers):  # type: ignore[no-untyp
     )
 
 
-@njit(cache=True)
+@compiled
 def price_batch_checked(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
     """`price_batch` over a `Matrix` of plain arrays: slower, for runs in which numba checks every bound."""
     stack = gather_stack(m, ask[ASK_CUSTOMER])
@@ -474,9 +488,9 @@ def price_batch_checked(m, ask, text, lines, answers):  # type: ignore[no-untype
         np.empty((len(stack), ROW_SIZE), dtype=np.int64),
         np.zeros((_groups_noted(len(lines)), MEMO_SIZE), dtype=np.int64),
         entitlement_owners(m, ask[ASK_CUSTOMER]),
-        np.zeros(WORK_SIZE, dtype=np.int64),
+        np.zeros(STATE_SIZE, dtype=np.int64),
         np.zeros(GROUP_DEPTH_MAX + 2, dtype=np.int64),
-        np.zeros((FRAMES, FRAME_SIZE), dtype=np.int64),
+        np.zeros((CURSORS, CURSOR_SIZE), dtype=np.int64),
         np.zeros((OFFER_ROWS, OFFER_SIZE), dtype=np.int64),
         np.zeros(ANSWER_SIZE, dtype=np.int64),
     )

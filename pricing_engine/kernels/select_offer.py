@@ -1,7 +1,15 @@
-"""Compiled: how one layer settles the offers of its books (P2, P3, P6), and which entries would have answered (P13)."""
+"""Compiled: which offer of a layer's books is selected (P2, P3, P6), and which entries would have been (P13).
 
-from numba import njit
+`select_offer` loops over the rows of the customer's stack in one layer, nearest first, and over the books of each row's
+bundle that have a cell of the item; every offer of a book is compared with the best so far, so nothing is sorted. In
+mode `first` it stops at the first distance at which a book has answered; in all other modes every book is visited. It
+is called for books in the asked currency (currency rank 0) and, if none of them answers, for the others (rank 1).
+Beside the best offer it keeps the best blocked book and the best entry without a price, to tell whether either of them
+ranks before the offer.
+"""
 
+from pricegrid.columnar.exact import INT64_MAX, compare
+from pricegrid.columnar.jit import compiled
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.cursor import (
     BLOCKED,
@@ -16,11 +24,11 @@ from pricegrid.pricing_engine.kernels.cursor import (
     start_book,
 )
 from pricegrid.pricing_engine.kernels.entries import (
-    WORK_CURRENCY,
-    WORK_ESCALATE,
-    WORK_LEVELS,
-    WORK_MINIMUM,
-    WORK_MISSED,
+    STATE_CURRENCY,
+    STATE_ESCALATE,
+    STATE_LEVELS,
+    STATE_MINIMUM,
+    STATE_MISSED,
     book_valid,
     find_cell,
     first_record,
@@ -29,10 +37,9 @@ from pricegrid.pricing_engine.kernels.entries import (
     records_of,
     value_of,
 )
-from pricegrid.pricing_engine.kernels.exact import INT64_MAX, compare
 from pricegrid.pricing_engine.kernels.offers import (
+    OFFER_BASIS_MISSED,
     OFFER_CLASS_RANK,
-    OFFER_CLOUDED,
     OFFER_DENOMINATOR,
     OFFER_FORM,
     OFFER_HIGH,
@@ -64,10 +71,10 @@ NOW, FIRST, BEST, STOP, LACKING, _, ZERO, _, OFFER_ROWS = range(9)
 _MODE_FIRST, _MODE_LOWEST = int(Mode.FIRST), int(Mode.LOWEST)
 _MODE_HIGHEST, _MODE_NEWEST = int(Mode.HIGHEST), int(Mode.NEWEST)
 _MERGE, _REPLACE = int(Ladder.MERGE), int(Windows.REPLACE)
-MISSED_INPUT_BIT, MISSED_ZERO_BIT = 1, 2  # of WORK_MISSED
+MISSED_INPUT_BIT, MISSED_ZERO_BIT = 1, 2  # of STATE_MISSED
 
 
-@njit(cache=True)
+@compiled
 def _ranks_before(a, b):  # type: ignore[no-untyped-def]
     for i in range(RANK_SIZE):
         if a[i] != b[i]:
@@ -75,9 +82,9 @@ def _ranks_before(a, b):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True)
+@compiled
 def _rank(offer, mode, distance, priority):  # type: ignore[no-untyped-def]
-    """Write the offer's place in the order of candidates (P2) into its first seven numbers; book stands last."""
+    """Write the offer's rank in the order of candidates (P2) to its first seven numbers; the book is the last."""
     shift = 1 if mode == _MODE_NEWEST else 0
     offer[shift] = distance
     offer[shift + 1] = priority
@@ -87,9 +94,9 @@ def _rank(offer, mode, distance, priority):  # type: ignore[no-untyped-def]
     offer[0 if shift else 5] = -offer[OFFER_NEWEST]
 
 
-@njit(cache=True)
-def _better(work, a, b, mode):  # type: ignore[no-untyped-def]
-    """Whether offer a settles before offer b: by price in `lowest` and `highest`, then by rank (P2)."""
+@compiled
+def _better(state, a, b, mode):  # type: ignore[no-untyped-def]
+    """Whether offer a is better than offer b: by price in `lowest` and `highest`, then by rank (P2)."""
     if mode in (_MODE_LOWEST, _MODE_HIGHEST):
         fits, sign = compare(
             a[OFFER_HIGH],
@@ -100,91 +107,91 @@ def _better(work, a, b, mode):  # type: ignore[no-untyped-def]
             b[OFFER_DENOMINATOR],
         )
         if not fits:
-            work[WORK_ESCALATE] = 1
+            state[STATE_ESCALATE] = 1
         if sign != 0:
             return (sign < 0) == (mode == _MODE_LOWEST)
     return _ranks_before(a, b)
 
 
-@njit(cache=True)
-def _compare_slots(work, a, b):  # type: ignore[no-untyped-def]
+@compiled
+def _compare_slots(state, a, b):  # type: ignore[no-untyped-def]
     """The sign of the break of offer a minus that of offer b, in the asked unit (P5)."""
     one, other = a[OFFER_SLOT], b[OFFER_SLOT]
     if a[OFFER_FORM] == b[OFFER_FORM] or one < 0 or other < 0:
         return (one > other) - (one < other)
     if a[OFFER_FORM] == 0:
-        return compare_breaks(work, one, other)
-    return -compare_breaks(work, other, one)
+        return compare_breaks(state, one, other)
+    return -compare_breaks(state, other, one)
 
 
-@njit(cache=True)
-def _settles_before(work, a, b, mode, ladder):  # type: ignore[no-untyped-def]
+@compiled
+def _is_selected_before(state, a, b, mode, ladder):  # type: ignore[no-untyped-def]
     """Whether offer a answers rather than offer b (P2, P6)."""
     if ladder == _MERGE:
-        order = _compare_slots(work, a, b)
+        order = _compare_slots(state, a, b)
         if order != 0:
             return order > 0
-    return _better(work, a, b, mode)
+    return _better(state, a, b, mode)
 
 
-@njit(cache=True)
-def _take(work, offers, best, first, mode, ladder):  # type: ignore[no-untyped-def]
-    """Let the offer just made take over where it is better; by `mode` and `ladder`, and in the order of candidates."""
+@compiled
+def _keep_better(state, offers, best, first, mode, ladder):  # type: ignore[no-untyped-def]
+    """Keep the offer just made where it is better: by `mode` and `ladder`, and in the order of candidates."""
     now = offers[NOW]
     now[OFFER_PRESENT] = 1
     if offers[first, OFFER_PRESENT] == 0 or _ranks_before(now, offers[first]):
         offers[first] = now
-    if offers[best, OFFER_PRESENT] == 0 or _settles_before(work, now, offers[best], mode, ladder):
+    if offers[best, OFFER_PRESENT] == 0 or _is_selected_before(state, now, offers[best], mode, ladder):
         offers[best] = now
 
 
-@njit(cache=True)
-def _walk_of(m, book, mode, ladder):  # type: ignore[no-untyped-def]
-    """How the rows of a book are visited: bits of FRAME_WALK (P4, P5)."""
+@compiled
+def _visit_of(m, book, mode, ladder):  # type: ignore[no-untyped-def]
+    """How the rows of a book are visited: bits of CURSOR_VISIT (P4, P5)."""
     if mode in (_MODE_LOWEST, _MODE_HIGHEST):
         return COMPETE | BY_PRICE | (0 if ladder == _MERGE else WINDOWED)
-    walk = COMPETE if ladder == _MERGE else 0
-    return walk | WINDOWED if m.books[book, mx.BOOK_WINDOWS] == _REPLACE else walk
+    visit = COMPETE if ladder == _MERGE else 0
+    return visit | WINDOWED if m.books[book, mx.BOOK_WINDOWS] == _REPLACE else visit
 
 
-@njit(cache=True)
-def _consider(m, work, keys, frames, offers, stack, row, book, standing):  # type: ignore[no-untyped-def]
-    """Ask one book of the stack for its offers (P3, P5) and let them compete."""
+@compiled
+def _collect_offers(m, state, keys, cursors, offers, stack, row, book, currency_rank):  # type: ignore[no-untyped-def]
+    """Compare the offers of one book of the stack with the best so far (P3, P5)."""
     currency = m.books[book, mx.BOOK_CURRENCY]
-    if (currency == work[WORK_CURRENCY]) != (standing == 0):
+    if (currency == state[STATE_CURRENCY]) != (currency_rank == 0):
         return
-    priority = priority_of(m, work, stack, row, book)
-    if priority == INT64_MAX or not book_valid(m, work, book):
+    priority = priority_of(m, state, stack, row, book)
+    if priority == INT64_MAX or not book_valid(m, state, book):
         return
-    has_rate = standing == 0 or find_rate(m, work, currency, work[WORK_CURRENCY])[1] != 0
-    minimum = work[WORK_MINIMUM]
+    has_rate = currency_rank == 0 or find_rate(m, state, currency, state[STATE_CURRENCY])[1] != 0
+    minimum = state[STATE_MINIMUM]
     mode = m.layers[stack[row, STACK_LAYER], mx.LAYER_MODE]
     ladder = m.layers[stack[row, STACK_LAYER], mx.LAYER_LADDER]
-    walk = _walk_of(m, book, mode, ladder)
-    start_book(frames[0], book, walk)
+    visit = _visit_of(m, book, mode, ladder)
+    start_book(cursors[0], book, visit)
     while True:
-        said = next_offer(m, work, keys, frames, offers[NOW])
-        if said == NOTHING or (said == BLOCKED and not has_rate):
+        outcome = next_offer(m, state, keys, cursors, offers[NOW])
+        if outcome == NOTHING or (outcome == BLOCKED and not has_rate):
             break
         _rank(offers[NOW], mode, stack[row, STACK_DISTANCE], priority)
-        if said == ENTRY:
-            _take(work, offers, BEST, FIRST, mode, ladder)
-            if walk & COMPETE == 0:
+        if outcome == ENTRY:
+            _keep_better(state, offers, BEST, FIRST, mode, ladder)
+            if visit & COMPETE == 0:
                 break
-            note_offer(m, frames[0])
-        elif said == BLOCKED:
+            note_offer(m, cursors[0])
+        elif outcome == BLOCKED:
             if offers[STOP, OFFER_PRESENT] == 0 or _ranks_before(offers[NOW], offers[STOP]):
                 offers[STOP] = offers[NOW]
                 offers[STOP, OFFER_PRESENT] = 1
             break
         else:
-            best = LACKING if said == MISSED_INPUT else ZERO
-            _take(work, offers, best, best + 1, _MODE_FIRST, ladder)
+            best = LACKING if outcome == MISSED_INPUT else ZERO
+            _keep_better(state, offers, best, best + 1, _MODE_FIRST, ladder)
     if not has_rate:
-        work[WORK_MINIMUM] = minimum  # it has no price at any quantity
+        state[STATE_MINIMUM] = minimum  # it has no price at any quantity
 
 
-@njit(cache=True)
+@compiled
 def has_book(m, cell, book):  # type: ignore[no-untyped-def]
     """Whether a cell of records has any of a book."""
     first, end = records_of(value_of(m, cell))
@@ -192,27 +199,27 @@ def has_book(m, cell, book):  # type: ignore[no-untyped-def]
     return at < end and record_at(m, at, mx.RECORD_BOOK_CLASS) >> 32 == book
 
 
-@njit(cache=True)
-def _speaks_of_item(m, work, keys, bundle):  # type: ignore[no-untyped-def]
-    for level in range(work[WORK_LEVELS]):  # noqa: SIM110 - numba compiles no generators
-        if find_cell(m, bundle, keys[level], level_flag(work, level)) >= 0:
+@compiled
+def _has_cell_of_item(m, state, keys, bundle):  # type: ignore[no-untyped-def]
+    for level in range(state[STATE_LEVELS]):  # noqa: SIM110 - numba compiles no generators
+        if find_cell(m, bundle, keys[level], level_flag(state, level)) >= 0:
             return True
     return False
 
 
-@njit(cache=True)
-def _consider_bundle(m, work, keys, frames, offers, stack, row, standing):  # type: ignore[no-untyped-def]
-    """Ask every book of a stack row's bundle that speaks of the item at any level, each once."""
+@compiled
+def _collect_bundle_offers(m, state, keys, cursors, offers, stack, row, currency_rank):  # type: ignore[no-untyped-def]
+    """The same for every book of a stack row's bundle that has an entry of the item at any level, each once."""
     bundle = m.attachments[stack[row, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE]
     book = m.bundles[bundle, mx.BUNDLE_BOOK]
     if book >= 0:
-        if _speaks_of_item(
-            m, work, keys, bundle
+        if _has_cell_of_item(
+            m, state, keys, bundle
         ):  # else its dates are no edge of this line's validity either
-            _consider(m, work, keys, frames, offers, stack, row, book, standing)
+            _collect_offers(m, state, keys, cursors, offers, stack, row, book, currency_rank)
         return
-    for level in range(work[WORK_LEVELS]):
-        cell = find_cell(m, bundle, keys[level], level_flag(work, level))
+    for level in range(state[STATE_LEVELS]):
+        cell = find_cell(m, bundle, keys[level], level_flag(state, level))
         if cell < 0:
             continue
         at, end = records_of(value_of(m, cell))
@@ -220,17 +227,17 @@ def _consider_bundle(m, work, keys, frames, offers, stack, row, standing):  # ty
             book = record_at(m, at, mx.RECORD_BOOK_CLASS) >> 32
             seen = False
             for before in range(level):
-                other = find_cell(m, bundle, keys[before], level_flag(work, before))
+                other = find_cell(m, bundle, keys[before], level_flag(state, before))
                 if other >= 0 and has_book(m, other, book):
                     seen = True
             if not seen:
-                _consider(m, work, keys, frames, offers, stack, row, book, standing)
+                _collect_offers(m, state, keys, cursors, offers, stack, row, book, currency_rank)
             at = first_record(m, at, end, (book + 1) << 32)
 
 
-@njit(cache=True)
-def settle(m, work, keys, frames, offers, stack, first, end, standing):  # type: ignore[no-untyped-def]
-    """The layer's answer among books of one currency standing: its row in `offers`, STOP, or -1 (P2, P6)."""
+@compiled
+def select_offer(m, state, keys, cursors, offers, stack, first, end, currency_rank):  # type: ignore[no-untyped-def]
+    """The layer's answer among books of one currency rank: its row in `offers`, STOP, or -1 (P2, P6)."""
     for row in range(OFFER_ROWS):
         offers[row, OFFER_PRESENT] = 0
     layer = stack[first, STACK_LAYER]
@@ -240,8 +247,8 @@ def settle(m, work, keys, frames, offers, stack, first, end, standing):  # type:
         found = offers[FIRST, OFFER_PRESENT] == 1 or offers[STOP, OFFER_PRESENT] == 1
         if found and nearest_wins and stack[row, STACK_DISTANCE] != stack[row - 1, STACK_DISTANCE]:
             break
-        _consider_bundle(m, work, keys, frames, offers, stack, row, standing)
-        if work[WORK_ESCALATE] == 1:
+        _collect_bundle_offers(m, state, keys, cursors, offers, stack, row, currency_rank)
+        if state[STATE_ESCALATE] == 1:
             return -1
     answer = -1
     if offers[FIRST, OFFER_PRESENT] == 1:
@@ -249,22 +256,22 @@ def settle(m, work, keys, frames, offers, stack, first, end, standing):  # type:
     if offers[STOP, OFFER_PRESENT] == 1 and (answer < 0 or _ranks_before(offers[STOP], offers[FIRST])):
         answer = STOP
     for best, bit in ((LACKING, MISSED_INPUT_BIT), (ZERO, MISSED_ZERO_BIT)):
-        if offers[best, OFFER_PRESENT] == 1 and _would_answer(work, offers, best, answer, mode, ladder):
-            work[WORK_MISSED] |= bit
-    if answer == BEST and offers[BEST, OFFER_CLOUDED] == 1:
-        work[WORK_MISSED] |= MISSED_INPUT_BIT
+        if offers[best, OFFER_PRESENT] == 1 and _would_answer(state, offers, best, answer, mode, ladder):
+            state[STATE_MISSED] |= bit
+    if answer == BEST and offers[BEST, OFFER_BASIS_MISSED] == 1:
+        state[STATE_MISSED] |= MISSED_INPUT_BIT
     return answer
 
 
-@njit(cache=True)
-def _would_answer(work, offers, best, answer, mode, ladder):  # type: ignore[no-untyped-def]
+@compiled
+def _would_answer(state, offers, best, answer, mode, ladder):  # type: ignore[no-untyped-def]
     """Whether an entry without a price would have been the answer, or might have been (P13)."""
     if answer == STOP:
         return _ranks_before(offers[best + 1], offers[STOP])
     if answer < 0 or mode in (_MODE_LOWEST, _MODE_HIGHEST):
         return True
     if ladder == _MERGE:
-        order = _compare_slots(work, offers[best], offers[answer])
+        order = _compare_slots(state, offers[best], offers[answer])
         if order != 0:
             return order > 0
     return not _ranks_before(offers[answer], offers[best])

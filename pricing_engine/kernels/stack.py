@@ -1,17 +1,24 @@
-"""Compiled: which bundles of books a customer's stack holds, and which items it may see (P1, P2, P11)."""
+"""Compiled: which bundles of books a customer's stack holds, and which items it may see (P1, P2, P11).
+
+`gather_stack` merges, once a request, the attachments of the customer, its ancestors, its class and everyone, each of
+which is sorted by layer: for each layer it takes from each audience in order of distance. It costs one pass over their
+attachments, and one over the layers for each audience. Priorities and dates of agreements are read later, only where a
+bundle has something for a line: `priority_of` searches the agreements of a bundle for the book.
+"""
 
 import numpy as np
-from numba import njit
 
+from pricegrid.columnar.exact import INT64_MAX
+from pricegrid.columnar.jit import compiled
+from pricegrid.columnar.search import first_row_at_least
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.entries import valid_now
-from pricegrid.pricing_engine.kernels.exact import INT64_MAX
 from pricegrid.pricing_engine.model import CUSTOMER_DEPTH_MAX
 
 STACK_LAYER, STACK_DISTANCE, STACK_ATTACHMENT, STACK_INHERITED, STACK_SIZE = range(5)
 
 
-@njit(cache=True)
+@compiled
 def _audiences(m, customer, chain):  # type: ignore[no-untyped-def]
     """Fill `chain` with the customer, its ancestors, its class (or -1) and everyone; how many ancestors-or-self."""
     customers, classes = len(m.customers), len(m.audience_starts) - 2 - len(m.customers)
@@ -27,7 +34,7 @@ def _audiences(m, customer, chain):  # type: ignore[no-untyped-def]
     return length
 
 
-@njit(cache=True)
+@compiled
 def gather_stack(m, customer):  # type: ignore[no-untyped-def]
     """The customer's stack (P1): rows of layer, distance, attachment, inherited; by layer, then distance."""
     chain = np.empty(CUSTOMER_DEPTH_MAX + 3, dtype=np.int64)
@@ -56,59 +63,44 @@ def gather_stack(m, customer):  # type: ignore[no-untyped-def]
     return stack
 
 
-@njit(cache=True)
-def _first_agreement(m, low, high, book):  # type: ignore[no-untyped-def]
-    while low < high:
-        middle = (low + high) >> 1
-        if m.agreements[middle, mx.AGREEMENT_BOOK] < book:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@njit(cache=True)
-def priority_of(m, work, stack, row, book):  # type: ignore[no-untyped-def]
+@compiled
+def priority_of(m, state, stack, row, book):  # type: ignore[no-untyped-def]
     """The best priority among the valid agreements of a stack row with a book (P2), INT64_MAX if there is none."""
     attachment = stack[row, STACK_ATTACHMENT]
     end = m.attachments[attachment, mx.ATTACHMENT_END]
-    at = _first_agreement(m, m.attachments[attachment, mx.ATTACHMENT_START], end, book)
+    start = m.attachments[attachment, mx.ATTACHMENT_START]
+    at = first_row_at_least(m.agreements, mx.AGREEMENT_BOOK, book, start, end)
     best = INT64_MAX
     while at < end and m.agreements[at, mx.AGREEMENT_BOOK] == book:
         usable = stack[row, STACK_INHERITED] == 0 or m.agreements[at, mx.AGREEMENT_INHERIT] == 1
-        if usable and valid_now(work, m.agreements[at, mx.AGREEMENT_FROM], m.agreements[at, mx.AGREEMENT_TO]):
+        if usable and valid_now(
+            state, m.agreements[at, mx.AGREEMENT_FROM], m.agreements[at, mx.AGREEMENT_TO]
+        ):
             best = min(best, m.agreements[at, mx.AGREEMENT_PRIORITY])
         at += 1
     return best
 
 
-@njit(cache=True)
+@compiled
 def _find_entitlement(m, key):  # type: ignore[no-untyped-def]
-    """Place of the first entitlement row whose key is not below `key`."""
-    low, high = 0, len(m.entitlements)
-    while low < high:
-        middle = (low + high) >> 1
-        if m.entitlements[middle, mx.ENTITLEMENT_KEY] < key:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """The first entitlement row whose key is not below `key`."""
+    return first_row_at_least(m.entitlements, mx.ENTITLEMENT_KEY, key, 0, len(m.entitlements))
 
 
-@njit(cache=True)
+@compiled
 def entitled(m, owners, keys, levels):  # type: ignore[no-untyped-def]
     """P11 for the owners that have any rows, nearest first."""
     key_space = len(m.items) + len(m.group_parents) + 1
-    for place in range(len(owners)):
+    for index in range(len(owners)):
         for level in range(levels):
-            key = owners[place] * key_space + keys[level]
+            key = owners[index] * key_space + keys[level]
             row = _find_entitlement(m, key)
             if row < len(m.entitlements) and m.entitlements[row, mx.ENTITLEMENT_KEY] == key:
                 return m.entitlements[row, mx.ENTITLEMENT_ALLOWED] == 1
     return True
 
 
-@njit(cache=True)
+@compiled
 def entitlement_owners(m, customer):  # type: ignore[no-untyped-def]
     """Those of the customer, its ancestors and its class that have entitlement rows."""
     chain = np.empty(CUSTOMER_DEPTH_MAX + 3, dtype=np.int64)
@@ -116,8 +108,8 @@ def entitlement_owners(m, customer):  # type: ignore[no-untyped-def]
     key_space = len(m.items) + len(m.group_parents) + 1
     owners = np.empty(own + 1, dtype=np.int64)
     count = 0
-    for place in range(own + 1):
-        owner = chain[place]
+    for index in range(own + 1):
+        owner = chain[index]
         if customer >= 0 and owner >= 0:
             row = _find_entitlement(m, owner * key_space)
             if (

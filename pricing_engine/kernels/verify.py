@@ -1,30 +1,33 @@
-"""Compiled: whether arrays hold what the price kernels take for granted. Each loop says where the first fault is.
+"""Compiled: whether arrays hold what the price kernels take for granted. Each loop finds the first fault.
 
 The kernels check no bounds and end their loops where the arrays say, so the arrays are checked once, when a snapshot is
-opened. A loop here reads only what the loops before it found in order (`pricing_engine.arrays.verify` has the order),
-answers with the number of the row at fault, or SOUND, and has its plain form in `pricing_engine.arrays.verify_plain`.
+opened. Each loop passes once over its arrays, reads only what the loops before it found in order
+(`pricing_engine.arrays.verify` has the order), and returns the number of the first row at fault, or SOUND; names are
+looked ahead at in blocks of 32, so that the waits for slots overlap. Their reference in Python, one for one, is
+`pricing_engine.arrays.verify_reference`.
 """
 
 import numpy as np
-from numba import njit
 
+from pricegrid.columnar.bits import count_ones
+from pricegrid.columnar.jit import compiled
+from pricegrid.columnar.names import IN_ORDER, TAG, name_key
+from pricegrid.columnar.tables import fetch, table_of
 from pricegrid.pricing_engine.arrays import matrix as mx
-from pricegrid.pricing_engine.kernels.bits import count_ones
 from pricegrid.pricing_engine.kernels.entries import bundle_bit, records_of
-from pricegrid.pricing_engine.kernels.strings import TAG, name_key, sku_word
-from pricegrid.pricing_engine.kernels.tables import fetch, table_of
+from pricegrid.pricing_engine.kernels.items import sku_word
 from pricegrid.pricing_engine.model import Method
 
-SOUND = -1
+SOUND = IN_ORDER
 LIMIT_LOW, LIMIT_HIGH, LIMIT_BLANK, LIMIT_END, LIMIT_SIZE = range(5)
-"""Columns of `limits`: the least and the greatest value of a column, and two beyond them that stand for blank."""
+"""Columns of `limits`: the least and the greatest value of a column, and two beyond them that mean blank."""
 PROBES_MAX = 64
 BLOCK = 32  # names looked ahead at a time
 
 _NET, _METHODS = int(Method.NET), len(Method)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def range_fault(table, limits):  # type: ignore[no-untyped-def]
     """The first row of `table` (rows, columns) with a value outside of its row of `limits` (columns, LIMIT_SIZE)."""
     for row in range(len(table)):
@@ -37,7 +40,7 @@ def range_fault(table, limits):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def offsets_fault(offsets, end):  # type: ignore[no-untyped-def]
     """The first offset that is below the one before it; they begin with 0 and end with `end`."""
     if offsets[0] != 0:
@@ -48,33 +51,16 @@ def offsets_fault(offsets, end):  # type: ignore[no-untyped-def]
     return SOUND if offsets[len(offsets) - 1] == end else len(offsets) - 1
 
 
-@njit(cache=True, nogil=True)
-def name_order_fault(text, offsets):  # type: ignore[no-untyped-def]
-    """The first name that does not come after the one before it in byte order."""
-    for name in range(1, len(offsets) - 1):
-        before, start, end = offsets[name - 1], offsets[name], offsets[name + 1]
-        shorter = min(start - before, end - start)
-        same = 0
-        while same < shorter and text[before + same] == text[start + same]:
-            same += 1
-        if same == shorter:
-            if start - before >= end - start:
-                return name
-        elif text[before + same] > text[start + same]:
-            return name
-    return SOUND
-
-
-@njit(cache=True, nogil=True)
+@compiled
 def slots_fault(text, offsets, slots):  # type: ignore[no-untyped-def]
-    """The first name that its probe table does not lead to; as many names as there are, if it holds anything else.
+    """The first name that its probe table does not lead to; the number of names, if it holds anything else.
 
-    In PROBES_MAX steps a slot over all names: one whose names all have one hash would take a day to look at, and use.
+    At most PROBES_MAX steps a slot over all names: a table whose names all have one hash would take a day to check.
     """
     mask, names, taken, steps = len(slots) - 1, len(offsets) - 1, 0, 0
     bytes_of, keys = table_of(text), np.empty(BLOCK, dtype=np.int64)  # a table is read eight bytes at a time
-    for slot in slots:
-        taken += slot != 0
+    for value in slots:
+        taken += value != 0
     if taken != names:
         return names
     for begin in range(0, names, BLOCK):
@@ -84,16 +70,16 @@ def slots_fault(text, offsets, slots):  # type: ignore[no-untyped-def]
             keys[name - begin] = key
             fetch(table_of(slots), key & mask)
         for name in range(begin, end):
-            wanted, place = (keys[name - begin] & TAG) | (name + 1), keys[name - begin] & mask
-            while slots[place] != wanted:
-                if slots[place] == 0 or steps == PROBES_MAX * len(slots):
+            wanted, slot = (keys[name - begin] & TAG) | (name + 1), keys[name - begin] & mask
+            while slots[slot] != wanted:
+                if slots[slot] == 0 or steps == PROBES_MAX * len(slots):
                     return name
-                place = (place + 1) & mask
+                slot = (slot + 1) & mask
                 steps += 1
     return SOUND
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sku_fault(text, offsets, items):  # type: ignore[no-untyped-def]
     """The first item whose row does not begin with its SKU."""
     bytes_of = table_of(text)
@@ -109,7 +95,7 @@ def sku_fault(text, offsets, items):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def depth_fault(parents, levels_max):  # type: ignore[no-untyped-def]
     """The first of (n,) ordinals that has more than `levels_max` on its way up, itself included; -1 has no parent."""
     for each in range(len(parents)):
@@ -122,7 +108,7 @@ def depth_fault(parents, levels_max):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def order_fault(table, first, second):  # type: ignore[no-untyped-def]
     """The first row that does not come after the one before it by two of its columns."""
     for row in range(1, len(table)):
@@ -133,7 +119,7 @@ def order_fault(table, first, second):  # type: ignore[no-untyped-def]
     return SOUND
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def runs_fault(items, column, table, first, second):  # type: ignore[no-untyped-def]
     """The first item whose run of rows in `table` does not follow on that of the one before it, or is not in order."""
     at = 0
@@ -151,7 +137,7 @@ def runs_fault(items, column, table, first, second):  # type: ignore[no-untyped-
     return SOUND if at == len(table) else len(items)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def attachment_fault(starts, attachments, agreements, books):  # type: ignore[no-untyped-def]
     """The first attachment out of the order of layers and bundles of its audience, or whose agreements do not follow on
     those of the one before it, ascend by book, and belong to its layer and bundle."""
@@ -178,9 +164,9 @@ def attachment_fault(starts, attachments, agreements, books):  # type: ignore[no
     return SOUND if at == len(agreements) else len(attachments)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def ranks_fault(bundles, ranks, items, key_space):  # type: ignore[no-untyped-def]
-    """The first bundle whose ranks do not stand behind those of the ones before it."""
+    """The first bundle whose ranks do not follow on those of the ones before it."""
     row = 0
     for column, first, end in ((mx.BUNDLE_RANKS, 0, items), (mx.BUNDLE_ABOVE, items, key_space)):
         blocks = (max(first, end - 1) >> 6) - (first >> 6) + 1
@@ -192,7 +178,7 @@ def ranks_fault(bundles, ranks, items, key_space):  # type: ignore[no-untyped-de
     return SOUND if row == len(ranks) else len(bundles)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ranked(ranks, rank, first, end):  # type: ignore[no-untyped-def]
     """How many cells the ranks of a bundle count among the keys [first, end)."""
     found = 0
@@ -201,7 +187,7 @@ def _ranked(ranks, rank, first, end):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _page_is_faulty(low, first, end, page, shift, bundle, item_bundles, key_space):  # type: ignore[no-untyped-def]
     """Whether the keys of the cells [first, end) of a page do not ascend in it, or those of items lack their bit."""
     mask, items, bit = (np.int64(1) << shift) - 1, len(item_bundles), bundle_bit(bundle)
@@ -224,7 +210,7 @@ def _page_is_faulty(low, first, end, page, shift, bundle, item_bundles, key_spac
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_levels(low, first, end, page, shift, items, key_space, has):  # type: ignore[no-untyped-def]
     """Count the cells of a sound page by level into `has`: items, groups, every item."""
     if (page + 1) << shift <= items:
@@ -235,9 +221,9 @@ def _count_levels(low, first, end, page, shift, items, key_space, has):  # type:
         has[0 if key < items else 1 if key < key_space - 1 else 2] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):  # type: ignore[no-untyped-def]
-    """Whether the ranks of a bundle of sound pages don't say which keys have a cell and how many stand before."""
+    """Whether the ranks of a bundle do not agree with its pages: which keys have a cell, and how many come before."""
     shift, start = bundles[bundle, mx.BUNDLE_SHIFT], bundles[bundle, mx.BUNDLE_CELLS]
     at, of_items, above = (
         bundles[bundle, mx.BUNDLE_DIRECTORY],
@@ -258,10 +244,10 @@ def _ranks_are_faulty(bundles, bundle, directory, low, ranks, items, has):  # ty
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type: ignore[no-untyped-def]
     """The first bundle whose pages do not follow on those of the one before it, whose keys do not ascend, or whose
-    ranks, levels and bits in `item_bundles` (items,) do not say the same as its pages."""
+    ranks, levels and bits in `item_bundles` (items,) do not agree with its pages."""
     at, start = np.int64(0), np.int64(0)
     items, has = len(item_bundles), np.zeros(3, dtype=np.int64)
     for bundle in range(len(bundles)):
@@ -297,7 +283,7 @@ def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type
     return SOUND if at == len(directory) and start == len(low) else len(bundles)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_before(records, row, books, book):  # type: ignore[no-untyped-def]
     """Whether a record comes before the next one of its cell and book: by class, unit, break, newest, start, end."""
     one, other = records[row], records[row + 1]
@@ -317,7 +303,7 @@ def _is_before(records, row, books, book):  # type: ignore[no-untyped-def]
     return one[mx.RECORD_TO] < other[mx.RECORD_TO]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _records_faulty(records, first, end, books, bundle, classes, uoms):  # type: ignore[no-untyped-def]
     """Whether a record of a cell [first, end) leads outside or to another bundle, or is out of order."""
     for row in range(first, end):
@@ -336,7 +322,7 @@ def _records_faulty(records, first, end, books, bundle, classes, uoms):  # type:
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _breaks_faulty(ladders, first, end):  # type: ignore[no-untyped-def]
     """Whether the breaks of a cell do not fall."""
     for row in range(first + 1, end):  # noqa: SIM110 - numba compiles no generators
@@ -345,7 +331,7 @@ def _breaks_faulty(ladders, first, end):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def value_fault(owners, value, entry, ladders, records, bundles, books, classes, uoms, before):  # type: ignore[no-untyped-def]
     """The first cell whose value is not one of the three forms, or whose ladder, records or entries do not follow on
     those of the cells before it.

@@ -1,1 +1,1 @@
-"""The price rules in plain Python and exact fractions, one line at a time: what every kernel must equal."""
+"""The price rules in Python and exact fractions, one line at a time: the reference of every kernel."""

@@ -50,7 +50,7 @@ def is_entitled(data: PriceData, customer: Customer | None, levels: Iterable[tup
 
 
 def agreement_distance(data: PriceData, customer: Customer | None, agreement: Agreement) -> int | None:
-    """How far up the stack an agreement stands (P1): 0 own, 1.. ancestors, then class, then everyone; None: not his."""
+    """The hierarchy distance of an agreement (P1): 0 own, 1.. ancestors, class, everyone; None: not this customer's."""
     chain = list(ancestry(data, customer)) if customer else []
     if agreement.everyone:
         return len(chain) + 1
@@ -72,13 +72,13 @@ def customer_stack(data: PriceData, customer: Customer | None, as_of_us: int) ->
                 continue
             distance = agreement_distance(data, customer, agreement)
             if distance is not None:
-                place = (distance, agreement.priority)
-                stack[book_id] = min(stack.get(book_id, place), place)
+                rank = (distance, agreement.priority)
+                stack[book_id] = min(stack.get(book_id, rank), rank)
     return stack
 
 
 def entry_level(entry: Entry) -> tuple[str, str]:
-    """The level an entry speaks of, in the words of `item_levels`."""
+    """The item level of an entry, as `item_levels` names it."""
     if entry.sku:
         return "sku", entry.sku
     if entry.product_group:

@@ -1,7 +1,7 @@
 """What one book offers for one line, in exact fractions: its level, its breaks and windows, its price (P4-P9).
 
 Only the most specific level of a book that has entries in force competes, whatever their unit form; below its first
-break, or where none of its entries gives a price, the next level does. How its rows are walked:
+break, or where none of its entries gives a price, the next level does. The order of its rows:
 
 - `first` and `newest`: the exact unit before the base unit. With `each_break` the highest break reached answers, of the
   newest window that has it; with `replace` the newest window that the quantity reaches does, by itself.
@@ -11,7 +11,7 @@ break, or where none of its entries gives a price, the next level does. How its 
 A *window* is all entries that begin together; an entry that begins before its book begins with it.
 
 Where the rules are silent: an entry that can't give a price (no cost, basis price or rate; a computed price of zero
-without `explicit_zero`) is passed over, and noted as `Missed`. A book ranks by the newest of its windows that the
+without `explicit_zero`) is passed over, and recorded as `Missed`. A book ranks by the newest of its windows that the
 quantity reaches, so that no quantity hands a line from a book to one that ranks lower (P6).
 """
 
@@ -43,12 +43,12 @@ from pricegrid.pricing_engine.rules.money import convert, method_ratio, round_pr
 from pricegrid.pricing_engine.rules.resolution import Blocked, Missed, Offer, Step
 
 AS_BASIS = Layer("", 0)
-"""A basis book is asked as if it stood alone in a layer of mode `first` (P7)."""
+"""A basis book is priced as if it were alone in a layer of mode `first` (P7)."""
 
 
 @dataclass(slots=True)
 class Line:
-    """A question with its names looked up, and what the walk notes on its way."""
+    """A question with its names looked up; `minimums` collects first breaks that the quantity does not reach."""
 
     data: PriceData
     item: Item
@@ -69,8 +69,8 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a book says: offers of one level, or what ends the line, and the entries that gave no price before."""
+class BookOffers:
+    """The offers of a book, all of one level, or what ends the line; and the entries before them that gave no price."""
 
     offers: tuple[Offer, ...] = ()
     missed: tuple[Missed, ...] = ()
@@ -106,23 +106,23 @@ def class_rank(entry: Entry) -> int:
 
 
 @dataclass(slots=True)
-class _Passed:
-    """What a walk has passed over so far."""
+class _PassedOver:
+    """The entries of a book that gave no price so far."""
 
     missed: list[Missed] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     is_below: bool = False
 
-    def said(self, offers: list[Offer], blocked: Blocked | None = None) -> Said:
-        """What the book says in the end."""
-        return Said(
+    def with_offers(self, offers: list[Offer], blocked: Blocked | None = None) -> BookOffers:
+        """The outcome of the book."""
+        return BookOffers(
             tuple(offers), tuple(self.missed), blocked, tuple(dict.fromkeys(self.words)), self.is_below
         )
 
 
-def book_says(line: Line, layer: Layer, book: Book, links: int = 0) -> Said:
+def offers_of(line: Line, layer: Layer, book: Book, links: int = 0) -> BookOffers:
     """The offers of the book's most specific level that gives a price; `links` is the depth in a basis chain (P7)."""
-    passed = _Passed()
+    passed = _PassedOver()
     for level, rank, rows in _levels(line, book):
         reached = [row for row in rows if row.is_reached]
         if not reached:
@@ -133,7 +133,7 @@ def book_says(line: Line, layer: Layer, book: Book, links: int = 0) -> Said:
             passed.is_below = True
             if book.below_minimum == BelowMinimum.NO_PRICE:
                 form, older = min((row.form, -row.newest_us) for row in rows)
-                return passed.said([], Blocked(book, level, rank, form, -older, minimum))
+                return passed.with_offers([], Blocked(book, level, rank, form, -older, minimum))
             if book.below_minimum == BelowMinimum.FALL_THROUGH:
                 continue
             reached = [row for row in rows if row.slot_micros == lowest]
@@ -144,8 +144,8 @@ def book_says(line: Line, layer: Layer, book: Book, links: int = 0) -> Said:
             if offers and not _competes(layer):
                 break
         if offers:
-            return passed.said(offers)
-    return passed.said([])
+            return passed.with_offers(offers)
+    return passed.with_offers([])
 
 
 def _by_price(layer: Layer) -> bool:
@@ -179,8 +179,10 @@ def _levels(line: Line, book: Book) -> Iterator[tuple[int, int, list[_Row]]]:
 
 
 def _parts(layer: Layer, book: Book, rows: list[_Row]) -> Iterator[list[_Row]]:
-    """The rows in the order in which they are asked; each part gives an offer, but in `first` and `newest` with owned
-    ladders only the first part that can."""
+    """The rows in order of precedence, in parts.
+
+    Each part gives an offer, but in `first` and `newest` with owned ladders only the first part that can.
+    """
     whole_windows = not _by_price(layer) and book.windows == Windows.REPLACE
 
     def order(row: _Row) -> tuple[int, ...]:
@@ -215,22 +217,22 @@ def _part_offers(
     book: Book,
     at: tuple[int, dict[Form, int], int],
     part: list[_Row],
-    passed: _Passed,
+    passed: _PassedOver,
 ) -> Iterator[Offer]:
     """The first row of a part that gives a price; by price, every other of that break too. `at` is the level, the
     newest windows reached and the depth in a basis chain."""
     level, newest, links = at
-    answered: Fraction | None = None
+    priced_break: Fraction | None = None
     for row in part:
         entry = row.entry
-        if answered is not None and (not _by_price(layer) or row.slot_micros != answered):
+        if priced_break is not None and (not _by_price(layer) or row.slot_micros != priced_break):
             return
         slot = row.slot_micros if row.is_reached else Fraction(-1)
         newest_us = newest.get(row.form, row.newest_us)
         try:
-            price, rounded, steps, lifted, clouded = _made(line, book, entry, row.form, links)
+            price, rounded, steps, lifted, basis_missed = _price_of(line, book, entry, row.form, links)
         except _NoPriceError as none:
-            why, reason = f"{_named(entry)} {none.why}", none.exception
+            why, reason = f"{_described(entry)} {none.why}", none.exception
             passed.words.append(why)
             if reason == ExceptionReason.NONE:
                 passed.is_below = True
@@ -238,14 +240,25 @@ def _part_offers(
                 missed = Missed(book, level, class_rank(entry), row.form, newest_us, slot, reason, why)
                 passed.missed.append(missed)
             continue
-        answered = row.slot_micros
+        priced_break = row.slot_micros
         skipped = tuple(dict.fromkeys(passed.words))
         yield Offer(
-            book, entry, row.form, level, newest_us, slot, price, rounded, lifted, steps, skipped, clouded
+            book,
+            entry,
+            row.form,
+            level,
+            newest_us,
+            slot,
+            price,
+            rounded,
+            lifted,
+            steps,
+            skipped,
+            basis_missed,
         )
 
 
-def _named(entry: Entry) -> str:
+def _described(entry: Entry) -> str:
     return f"{entry.method.name.lower()} of {entry.sku or entry.product_group or 'every item'}"
 
 
@@ -253,16 +266,16 @@ def _missing(why: str) -> _NoPriceError:
     return _NoPriceError(ExceptionReason.MISSING_INPUT, why)
 
 
-def _made(
+def _price_of(
     line: Line, book: Book, entry: Entry, form: Form, links: int
 ) -> tuple[Fraction, int, tuple[Step, ...], bool, bool]:
-    """(exact price, rounded price, steps, lifted, clouded) of an entry for one asked unit; raises `_NoPriceError`."""
-    steps, lifted, clouded = _evaluate(line, book, entry, form, links)
+    """(exact price, rounded price, steps, lifted, basis missed) of an entry for one asked unit; may raise."""
+    steps, lifted, basis_missed = _evaluate(line, book, entry, form, links)
     price = steps[-1].price_micros
     rounded = round_price(price, book, lifted)
     if links == 0 and rounded == 0 and not entry.explicit_zero:
         raise _NoPriceError(ExceptionReason.ZERO_PRICE, "rounds to zero without explicit_zero")
-    return price, rounded, steps, lifted, clouded
+    return price, rounded, steps, lifted, basis_missed
 
 
 def _evaluate(
@@ -271,7 +284,7 @@ def _evaluate(
     """The entry's exact price for one asked unit in the asked currency with its steps, whether the floor lifted it, and
     whether its basis passed an entry over. A basis link stays in its book's currency. Raises `_NoPriceError`."""
     steps: list[Step] = []
-    clouded = False
+    basis_missed = False
     if entry.method == Method.NET:
         price = Fraction(entry.value_micros)
         steps.append(Step("entry", "net", price, price, book.currency))
@@ -279,7 +292,7 @@ def _evaluate(
             price *= line.factor
             steps.append(Step("factor", f"one {line.uom}", line.factor, price, book.currency))
     else:
-        found, clouded = _basis_price(line, book, entry, links)
+        found, basis_missed = _basis_price(line, book, entry, links)
         steps += found
         ratio = method_ratio(entry.method, entry.value_micros)
         price = steps[-1].price_micros * ratio
@@ -295,7 +308,7 @@ def _evaluate(
         raise _NoPriceError(ExceptionReason.ZERO_PRICE, "is zero without explicit_zero")
     if links == 0 and book.currency != line.currency:
         steps.append(_converted(line, price, book.currency, line.currency))
-    return tuple(steps), lifted, clouded
+    return tuple(steps), lifted, basis_missed
 
 
 def _basis_price(line: Line, book: Book, entry: Entry, links: int) -> tuple[list[Step], bool]:
@@ -311,20 +324,20 @@ def _basis_price(line: Line, book: Book, entry: Entry, links: int) -> tuple[list
         raise _missing("has no basis price")
     if not basis.valid_from_us <= line.as_of_us < basis.valid_to_us:
         raise _missing(f"has no basis price: {basis.book_id} is not valid at this time")
-    said = book_says(line, AS_BASIS, basis, links + 1)
-    if not said.offers:
-        reasons = "; ".join(said.passed_over) or "no entry"
-        is_only_below = said.is_below and not said.missed
+    outcome = offers_of(line, AS_BASIS, basis, links + 1)
+    if not outcome.offers:
+        reasons = "; ".join(outcome.passed_over) or "no entry"
+        is_only_below = outcome.is_below and not outcome.missed
         reason = ExceptionReason.NONE if is_only_below else ExceptionReason.MISSING_INPUT
         raise _NoPriceError(reason, f"has no basis price: {basis.book_id}: {reasons}")
-    offer = said.offers[0]
+    offer = outcome.offers[0]
     steps = [
         *offer.steps,
         Step("basis", basis.book_id, offer.price_micros, offer.price_micros, basis.currency),
     ]
     if basis.currency != book.currency:
         steps.append(_converted(line, offer.price_micros, basis.currency, book.currency))
-    return steps, bool(said.missed) or offer.is_clouded
+    return steps, bool(outcome.missed) or offer.is_basis_missed
 
 
 def _cost_in(line: Line, currency: str) -> Fraction | str:

@@ -1,9 +1,10 @@
 """The explanation of a price as text (P12), and the price again from nothing but that text."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.instants import instant_us_text
 from pricegrid.pricing_engine.model import (
     MICROS,
     NEVER_US,
@@ -15,21 +16,10 @@ from pricegrid.pricing_engine.model import (
 from pricegrid.pricing_engine.rules.money import extended_price_micros, round_price
 from pricegrid.pricing_engine.rules.resolution import Considered, Offer, Resolution
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-
-def decimal_text(micros: int) -> str:
-    """A number of micros as a plain decimal without trailing zeros: 12500000 is '12.5'."""
-    whole, rest = divmod(abs(micros), MICROS)
-    text = f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
-    return f"-{text}" if micros < 0 else text
-
-
-def instant_text(instant_us: int) -> str | None:
-    """An instant as RFC 3339 in UTC; None for one without an end."""
-    if instant_us >= NEVER_US:
-        return None
-    return (_EPOCH + timedelta(microseconds=instant_us)).isoformat().replace("+00:00", "Z")
+def end_text(instant_us: int) -> str | None:
+    """The end of an interval as RFC 3339 in UTC; None where it has none."""
+    return None if instant_us >= NEVER_US else instant_us_text(instant_us)
 
 
 def explanation(question: PriceQuestion, resolution: Resolution) -> dict[str, object]:
@@ -50,7 +40,7 @@ def explanation(question: PriceQuestion, resolution: Resolution) -> dict[str, ob
         "minimum_quantity": decimal_text(resolution.minimum_quantity_micros)
         if resolution.minimum_quantity_micros
         else None,
-        "valid_until": instant_text(resolution.valid_until_us),
+        "valid_until": end_text(resolution.valid_until_us),
         "floor_lifted": offer.lifted if offer else False,
         "converted": resolution.converted,
     }
@@ -61,7 +51,7 @@ def explanation(question: PriceQuestion, resolution: Resolution) -> dict[str, ob
             "quantity": decimal_text(question.quantity_micros),
             "uom": question.uom,
             "branch": question.branch,
-            "as_of": instant_text(question.as_of_us),
+            "as_of": instant_us_text(question.as_of_us),
         },
         "answer": answer,
         "layers": [{"layer": name, "candidates": rows} for name, rows in layers.items()],

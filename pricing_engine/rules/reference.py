@@ -1,8 +1,8 @@
-"""The price rules, one line at a time, in exact fractions: slow, plain, and what every faster form must equal.
+"""The price rules, one line at a time, in exact fractions: the reference that every kernel must equal.
 
-`resolve` walks the customer's stack layer by layer (P1). In a layer each book offers what `candidates` says (P4, P5);
-the layer's mode and ladder then settle the offers (P2, P6), and the answering book has rounded once (P9). What was
-considered and why it lost is kept, so that the same walk is the explanation (P12).
+`resolve` goes through the customer's stack layer by layer (P1). In a layer `candidates` gives the offers of each book
+(P4, P5); the layer's mode and ladder then select one of them (P2, P6), whose book has rounded once (P9). What was
+considered and why it lost is kept: it is the explanation (P12).
 
 Where the rules are silent: `lowest` and `highest` compare exact prices before rounding; an entry without a price there
 might have been the lowest or highest, so that it would have answered (P13).
@@ -27,7 +27,7 @@ from pricegrid.pricing_engine.model import (
     PriceQuestion,
 )
 from pricegrid.pricing_engine.rules.audience import customer_stack, is_entitled, item_levels
-from pricegrid.pricing_engine.rules.candidates import Line, book_says, class_rank
+from pricegrid.pricing_engine.rules.candidates import Line, class_rank, offers_of
 from pricegrid.pricing_engine.rules.exceptions import with_exception
 from pricegrid.pricing_engine.rules.money import convert, extended_price_micros
 from pricegrid.pricing_engine.rules.resolution import Blocked, Considered, Missed, Offer, Rank, Resolution
@@ -116,7 +116,7 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
                 if line.data.books[book_id].layer == layer.name
             ]
             continue
-        found, missed, notes = _settle_layer(line, layer, stack)
+        found, missed, notes = _select_offer(line, layer, stack)
         winner, blocked = found.answer, found.stop
         missing += missed
         considered += notes
@@ -149,9 +149,9 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
 
 
 def _missed_reason(missing: list[Missed], winner: Offer | None) -> ExceptionReason:
-    """What is said of the entries that would have answered: a missing input before a price of zero."""
+    """The exception of the entries that would have answered: a missing input before a price of zero."""
     reasons = {each.exception for each in missing}
-    if winner is not None and winner.is_clouded:
+    if winner is not None and winner.is_basis_missed:
         reasons.add(ExceptionReason.MISSING_INPUT)
     return min(reasons, default=ExceptionReason.NONE)
 
@@ -160,8 +160,8 @@ def _missed_reason(missing: list[Missed], winner: Offer | None) -> ExceptionReas
 
 
 @dataclass(slots=True)
-class _Standing:
-    """What the books of one currency standing say (P3)."""
+class _Selection:
+    """The offers of the books of one currency rank (P3), and which of them is selected."""
 
     offers: list[Offer] = field(default_factory=list)
     missed: list[Missed] = field(default_factory=list)
@@ -170,67 +170,71 @@ class _Standing:
     stop: Blocked | None = None
 
 
-def _settle_layer(
+def _select_offer(
     line: Line, layer: Layer, stack: dict[str, tuple[int, int]]
-) -> tuple[_Standing, list[Missed], list[Considered]]:
+) -> tuple[_Selection, list[Missed], list[Considered]]:
     """The layer's answer or the `no_price` book that ends the line, the entries that would have answered, and what was
     considered (P2, P3, P6)."""
     notes: list[Considered] = []
     missed: list[Missed] = []
     books = [line.data.books[b] for b in sorted(stack) if line.data.books[b].layer == layer.name]
-    found = _Standing()
+    found = _Selection()
     for asked in (True, False):
-        standing = [b for b in books if (b.currency == line.currency) == asked]
+        of_rank = [b for b in books if (b.currency == line.currency) == asked]
         if found.answer or found.stop:
             notes += [
                 Considered(layer.name, b.book_id, stack[b.book_id][0], "its currency would need conversion")
-                for b in standing
+                for b in of_rank
             ]
             continue
-        found = _Standing()
-        for book in standing:
-            why = _ask(line, layer, book, stack[book.book_id], found)
+        found = _Selection()
+        for book in of_rank:
+            why = _collect_offers(line, layer, book, stack[book.book_id], found)
             if why:
                 notes.append(Considered(layer.name, book.book_id, stack[book.book_id][0], why))
-        _settle_standing(layer, found)
+        _select(layer, found)
         missed += [each for each in found.missed if _would_answer(layer, each, found)]
         notes += _offer_notes(layer, found, stack)
     return found, missed, notes
 
 
-def _ask(line: Line, layer: Layer, book: Book, place: tuple[int, int], found: _Standing) -> str:
-    """Take in what a book says, ranked (P2); a text where it offers nothing."""
+def _collect_offers(
+    line: Line, layer: Layer, book: Book, ranks_by: tuple[int, int], found: _Selection
+) -> str:
+    """Add the offers of a book with their ranks (P2); returns why it has none, '' where it has."""
     if not book.valid_from_us <= line.as_of_us < book.valid_to_us:
         return "the book is not valid at this time"
     minimums = list(line.minimums)
-    said = book_says(line, layer, book)
+    outcome = offers_of(line, layer, book)
     if convert(line.data, Fraction(0), book.currency, line.currency, line.as_of_us) is None:
         line.minimums = minimums  # it has no price at any quantity
-        said = replace(said, blocked=None)
+        outcome = replace(outcome, blocked=None)
         words = f"no exchange rate from {book.currency} to {line.currency}"
     else:
-        words = "; ".join(said.passed_over) or "no entry for this item, class, unit and time"
+        words = "; ".join(outcome.passed_over) or "no entry for this item, class, unit and time"
     found.offers += [
-        replace(each, rank=_rank(layer, place, each, class_rank(each.entry))) for each in said.offers
+        replace(each, rank=_rank(layer, ranks_by, each, class_rank(each.entry))) for each in outcome.offers
     ]
-    found.missed += [replace(each, rank=_rank(layer, place, each, each.class_rank)) for each in said.missed]
-    if said.blocked:
-        blocked = said.blocked
-        found.blocks.append(replace(blocked, rank=_rank(layer, place, blocked, blocked.class_rank)))
+    found.missed += [
+        replace(each, rank=_rank(layer, ranks_by, each, each.class_rank)) for each in outcome.missed
+    ]
+    if outcome.blocked:
+        blocked = outcome.blocked
+        found.blocks.append(replace(blocked, rank=_rank(layer, ranks_by, blocked, blocked.class_rank)))
         return "below its first break, says no price"
-    return "" if said.offers else words
+    return "" if outcome.offers else words
 
 
-def _rank(layer: Layer, place: tuple[int, int], each: Offer | Missed | Blocked, of_class: int) -> Rank:
-    """The place in the order of candidates (P2)."""
+def _rank(layer: Layer, ranks_by: tuple[int, int], each: Offer | Missed | Blocked, of_class: int) -> Rank:
+    """The rank in the order of candidates (P2)."""
     specificity = (each.level, of_class, int(each.form))
     if layer.mode == Mode.NEWEST:
-        return (-each.newest_us, *place, *specificity, each.book.book_id)
-    return (*place, *specificity, -each.newest_us, each.book.book_id)
+        return (-each.newest_us, *ranks_by, *specificity, each.book.book_id)
+    return (*ranks_by, *specificity, -each.newest_us, each.book.book_id)
 
 
-def _settle_standing(layer: Layer, found: _Standing) -> None:
-    """P2 and P6: one offer of several, unless a book before all of them says that there is no price."""
+def _select(layer: Layer, found: _Selection) -> None:
+    """P2 and P6: one offer of several, unless a book that ranks before all of them ends the line without a price."""
     first = min((o.rank for o in found.offers), default=None)
     block = min(found.blocks, key=lambda b: b.rank, default=None)
     if block and (first is None or block.rank < first):
@@ -245,7 +249,7 @@ def _settle_standing(layer: Layer, found: _Standing) -> None:
     found.answer = min(found.offers, key=order, default=None)
 
 
-def _would_answer(layer: Layer, missed: Missed, found: _Standing) -> bool:
+def _would_answer(layer: Layer, missed: Missed, found: _Selection) -> bool:
     """Whether an entry, had it given a price, would have been the answer, or might have been (P13)."""
     if found.stop:
         return missed.rank < found.stop.rank
@@ -257,7 +261,7 @@ def _would_answer(layer: Layer, missed: Missed, found: _Standing) -> bool:
     return missed.rank <= answer.rank
 
 
-def _offer_notes(layer: Layer, found: _Standing, stack: dict[str, tuple[int, int]]) -> Iterator[Considered]:
+def _offer_notes(layer: Layer, found: _Selection, stack: dict[str, tuple[int, int]]) -> Iterator[Considered]:
     for offer in found.offers:
         reason = "answers" if offer is found.answer else _why_lost(layer, offer, found.answer)
         if offer.passed_over:

@@ -1,4 +1,4 @@
-"""What the reference says of one line: the answer, and every offer it considered (P12)."""
+"""The result of the reference for one line: the answer, and every offer it considered (P12)."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,7 +21,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one book offers for the line, before the layer settles."""
+    """What one book offers for the line, before the layer selects an offer."""
 
     book: Book
     entry: Entry
@@ -34,13 +34,13 @@ class Offer:
     lifted: bool
     steps: tuple[Step, ...]
     passed_over: tuple[str, ...] = ()  # its book's entries before it, and why each gave no price
-    is_clouded: bool = False  # a basis book's entry before the one it is made of lacked an input
+    is_basis_missed: bool = False  # an earlier entry of a basis book lacked an input
     rank: Rank = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """An entry that gave no price, with the place that its offer would have had (P13)."""
+    """An entry that gave no price, with the rank that its offer would have had (P13)."""
 
     book: Book
     level: int
@@ -55,7 +55,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A book that says `no_price` below its first break, with the rank its first entry would have had."""
+    """A book with `no_price` below its first break, with the rank its first entry would have had."""
 
     book: Book
     level: int

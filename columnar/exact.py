@@ -1,15 +1,16 @@
-"""Exact arithmetic for kernels: non-negative fractions of a 127-bit numerator and a 63-bit denominator.
+"""Exact arithmetic for kernels: sums that may leave int64, divisors and multiples, and wide fractions.
 
-A fraction is (high, low, denominator): three int64, the numerator being high * 2^64 + unsigned(low). Every function
-that could leave these bounds returns a flag first; the caller then gives the line to the exact resolver instead.
+A fraction is not negative, with a 127-bit numerator and a 63-bit denominator: (high, low, denominator), three int64,
+the numerator being high * 2^64 + unsigned(low). Whatever could leave these bounds is asked before it is done, since a
+signed overflow is undefined to the compiler, and a function that may refuse returns a flag first: its caller then
+leaves the line to the reference, which computes with Python's unbounded integers.
 """
 
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+
+from pricegrid.columnar.jit import compiled, inlined, intrinsic, ir, types
 
 INT64_MIN = np.int64(-(2**63))
 INT64_MAX = np.int64(2**63 - 1)
@@ -42,20 +43,27 @@ mul_high: Any = _mul_high
 mul_low: Any = _mul_low
 
 
-@njit(cache=True, inline="always")
+@inlined
 def unsigned_less(a, b):  # type: ignore[no-untyped-def]
     """Whether a < b when both are read as unsigned."""
     return (a ^ INT64_MIN) < (b ^ INT64_MIN)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def product_fits(a, b):  # type: ignore[no-untyped-def]
-    """Whether the product of two non-negative int64 is below 2^63; asked before multiplying, never after:
-    a signed overflow is undefined to the compiler, which then drops the check."""
+    """Whether the product of two non-negative int64 is below 2^63."""
     return mul_high(a << 1, b) == 0
 
 
-@njit(cache=True)
+@inlined
+def sum_overflows(one, other):  # type: ignore[no-untyped-def]
+    """Whether one + other leaves int64."""
+    if other >= 0:
+        return one > INT64_MAX - other
+    return one < INT64_MIN - other
+
+
+@compiled
 def times(high, low, factor):  # type: ignore[no-untyped-def]
     """(fits, high, low) of a numerator times a non-negative int64."""
     if high == 0 and low >= 0 and low < 2147483648 and factor < 2147483648:
@@ -66,7 +74,7 @@ def times(high, low, factor):  # type: ignore[no-untyped-def]
     return True, high * factor + carry, mul_low(low, factor)
 
 
-@njit(cache=True)
+@compiled
 def divide(high, low, divisor):  # type: ignore[no-untyped-def]
     """(quotient high, quotient low, remainder) of a numerator by a positive int64."""
     if high == 0 and low >= 0:
@@ -84,7 +92,7 @@ def divide(high, low, divisor):  # type: ignore[no-untyped-def]
     return quotient_high, quotient_low, rest
 
 
-@njit(cache=True)
+@compiled
 def common_divisor(a, b):  # type: ignore[no-untyped-def]
     """The greatest common divisor of two non-negative int64."""
     while b != 0:
@@ -92,7 +100,14 @@ def common_divisor(a, b):  # type: ignore[no-untyped-def]
     return a
 
 
-@njit(cache=True)
+@compiled
+def common_multiple(a, b):  # type: ignore[no-untyped-def]
+    """The least common multiple of two positive int64; 0: it leaves int64."""
+    part = a // common_divisor(a, b)
+    return 0 if part > INT64_MAX // b else part * b
+
+
+@compiled
 def scale(high, low, denominator, numerator_by, denominator_by):  # type: ignore[no-untyped-def]
     """(fits, high, low, denominator) of a fraction times numerator_by / denominator_by, both non-negative int64."""
     if denominator != 1:
@@ -115,7 +130,7 @@ def scale(high, low, denominator, numerator_by, denominator_by):  # type: ignore
     return True, high, low, denominator
 
 
-@njit(cache=True)
+@compiled
 def compare(high_a, low_a, denominator_a, high_b, low_b, denominator_b):  # type: ignore[no-untyped-def]
     """(fits, sign) of fraction a minus fraction b."""
     fits_a, left_high, left_low = times(high_a, low_a, denominator_b)
@@ -127,41 +142,3 @@ def compare(high_a, low_a, denominator_a, high_b, low_b, denominator_b):  # type
     if left_low == right_low:
         return True, 0
     return True, -1 if unsigned_less(left_low, right_low) else 1
-
-
-@njit(cache=True)
-def round_to_increment(high, low, denominator, increment, mode):  # type: ignore[no-untyped-def]
-    """(fits, micros) of a price rounded to its increment by a `RoundingMode` (P9); micros -1: beyond int64."""
-    if not product_fits(denominator, increment):
-        return False, np.int64(0)
-    divisor = denominator * increment
-    whole_high, whole, rest = divide(high, low, divisor)
-    other = divisor - rest
-    up = False
-    if mode == 0:
-        up = rest >= other
-    elif mode == 1:
-        up = rest > other or (rest == other and whole & 1 == 1)
-    elif mode == 2:
-        up = rest > other
-    elif mode == 3:
-        up = rest > 0
-    most = INT64_MAX // increment
-    if whole_high != 0 or whole < 0 or whole > most or (up and whole == most):
-        return True, np.int64(-1)
-    return True, (whole + 1 if up else whole) * increment
-
-
-@njit(cache=True)
-def extended(unit_price, quantity, scale_micros):  # type: ignore[no-untyped-def]
-    """(fits, multiple) of |unit_price * quantity| in units of `scale_micros`, rounded half up (P9).
-
-    `scale_micros` is 10^6 times the currency's minor unit in micros, so it is even.
-    """
-    magnitude = abs(quantity)
-    _, high, low = times(np.int64(0), unit_price, magnitude)
-    whole_high, whole, rest = divide(high, low, scale_micros)
-    up = rest >= scale_micros - rest
-    if whole_high != 0 or whole < 0 or (up and whole == INT64_MAX):
-        return False, np.int64(0)
-    return True, whole + 1 if up else whole

@@ -1,11 +1,9 @@
-"""Arrays as the kernels pass them around: a pointer with its shape, and all of a snapshot behind one pointer.
+"""Memory as kernels pass it around: a table is a pointer with its shape, and is not reference-counted.
 
-A NumPy array or a tuple of arrays is counted on every call between compiled functions: for the thirty arrays of a
-`Matrix` that costs more than the lookup. A *table* is the same memory without the counting. Kernels are written once,
-against the common part (`m.books[row, column]`, `len(m.books)`), and compile for both: for tables in service, and for
-plain arrays, whose bounds numba can check, in tests and in the decoder.
-
-Whoever makes a table keeps its array alive.
+numba counts a NumPy array on every call between compiled functions that are not merged; for thirty of them that costs
+more than a lookup. A *table* is the same memory without the counting. Kernels are written once against the common part
+of both (`rows[row, column]`, `len(rows)`): for tables in service, and for arrays, whose bounds numba can check, in
+tests and in the decoder. Whoever makes a table keeps its array alive.
 """
 
 import operator
@@ -13,14 +11,18 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.core.typing.templates import AttributeTemplate
-from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, overload, register_model
 from numpy.typing import NDArray
 
-from pricegrid.pricing_engine.arrays.matrix import DTYPES, TABLES, Matrix
+from pricegrid.columnar.jit import (
+    cgutils,
+    compiled,
+    intrinsic,
+    ir,
+    models,
+    overload,
+    register_model,
+    types,
+)
 
 
 class TableType(types.Type):
@@ -34,13 +36,6 @@ class TableType(types.Type):
         super().__init__(f"Table({dtype}, {ndim}, {width})")
 
 
-class MatrixType(types.Type):
-    """A pointer to the descriptor of a `Matrix`: address, rows and columns of each of its arrays."""
-
-    def __init__(self) -> None:
-        super().__init__("MatrixPointer")
-
-
 @register_model(TableType)
 class _TableModel(models.StructModel):
     def __init__(self, manager: Any, table: TableType) -> None:
@@ -48,19 +43,14 @@ class _TableModel(models.StructModel):
         super().__init__(manager, table, members)
 
 
-@register_model(MatrixType)
-class _MatrixModel(models.StructModel):
-    def __init__(self, manager: Any, matrix: MatrixType) -> None:
-        super().__init__(manager, matrix, [("descriptor", types.CPointer(types.int64))])
-
-
 def describe(arrays: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
-    """The descriptor of a matrix, or of other arrays in C order, (arrays, 3) int64; valid as long as they are alive."""
+    """Address, rows and columns of arrays in C order, (arrays, 3) int64; valid as long as they are alive."""
     rows = [(each.ctypes.data, len(each), each.shape[1] if each.ndim == 2 else 1) for each in arrays]
     return np.array(rows, dtype=np.int64)
 
 
-def _new(context: Any, builder: Any, table: TableType, data: Any, rows: Any, columns: Any) -> Any:
+def new_table(context: Any, builder: Any, table: TableType, data: Any, rows: Any, columns: Any) -> Any:
+    """A table as a value of the code that numba generates."""
     value = cgutils.create_struct_proxy(table)(context, builder)
     value.data, value.rows, value.columns = data, rows, columns
     return value._getvalue()  # noqa: SLF001 - numba's own name for it
@@ -84,52 +74,14 @@ def _table_of(_: Any, array: Any) -> Any:
         shape = cgutils.unpack_tuple(builder, value.shape)
         columns = shape[1] if array.ndim == 2 else context.get_constant(types.int64, 1)
         data = builder.bitcast(value.data, cgutils.voidptr_t)
-        return _new(context, builder, table, data, shape[0], columns)
+        return new_table(context, builder, table, data, shape[0], columns)
 
     return table(array), codegen
 
 
-@intrinsic
-def _matrix_of(_: Any, descriptor: Any) -> Any:
-    matrix = MatrixType()
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        value = cgutils.create_struct_proxy(matrix)(context, builder)
-        value.descriptor = array.data
-        return value._getvalue()  # noqa: SLF001 - numba's own name for it
-
-    return matrix(descriptor), codegen
-
-
 # numba passes the typing context itself: to a type checker these take the other arguments
 table_of: Any = _table_of
-matrix_of: Any = _matrix_of
-
-
-def _table_type(name: str) -> TableType:
-    dtype = types.int64 if name not in DTYPES else getattr(types, np.dtype(DTYPES[name]).name)
-    return TableType(dtype, 2 if name in TABLES else 1, TABLES.get(name, 0))
-
-
-@infer_getattr
-class _MatrixAttributes(AttributeTemplate):
-    key = MatrixType
-
-    def generic_resolve(self, value: Any, attr: Any) -> Any:  # type: ignore[override]  # noqa: ARG002 - numba says None
-        return _table_type(attr) if attr in Matrix._fields else None
-
-
-@lower_getattr_generic(MatrixType)
-def _get_table(context: Any, builder: Any, matrix: MatrixType, value: Any, name: str) -> Any:
-    pointer = cgutils.create_struct_proxy(matrix)(context, builder, value=value).descriptor
-    first = 3 * Matrix._fields.index(name)
-    table = _table_type(name)
-    address, rows = (
-        builder.load(builder.gep(pointer, [context.get_constant(types.intp, first + i)])) for i in range(2)
-    )
-    columns = context.get_constant(types.int64, max(1, table.width))
-    return _new(context, builder, table, builder.inttoptr(address, cgutils.voidptr_t), rows, columns)
+"""A one- or two-dimensional array in C order as a table."""
 
 
 @intrinsic
@@ -165,7 +117,9 @@ def _row(_: Any, table: Any, row: Any) -> Any:
         at = context.cast(builder, args[1], signature.args[1], types.int64)
         start = _element(context, builder, table, parts, builder.mul(at, parts.columns))
         one = context.get_constant(types.int64, 1)
-        return _new(context, builder, line, builder.bitcast(start, cgutils.voidptr_t), parts.columns, one)
+        return new_table(
+            context, builder, line, builder.bitcast(start, cgutils.voidptr_t), parts.columns, one
+        )
 
     return line(table, row), codegen
 
@@ -184,35 +138,33 @@ _row_at: Any = _row
 _count: Any = _rows
 
 
-@intrinsic
-def _fetch(_: Any, table: Any, row: Any, column: Any) -> Any:
-    """Begin to bring an element's cache line in, and go on: nothing is read, so the place need not exist."""
+def _row_address(context: Any, builder: Any, rows: Any, value: Any, row: Any) -> Any:
+    """Where a row of a table or of an array in C order begins."""
+    if isinstance(rows, TableType):
+        parts = _parts(context, builder, rows, value)
+        return _element(context, builder, rows, parts, builder.mul(row, parts.columns))
+    array = context.make_array(rows)(context, builder, value)
+    shape = cgutils.unpack_tuple(builder, array.shape)
+    return builder.gep(array.data, [builder.mul(row, shape[1]) if rows.ndim == 2 else row])
 
+
+@intrinsic
+def _fetch(_: Any, rows: Any, row: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        parts = _parts(context, builder, table, args[0])
-        row_at, column_at = (context.cast(builder, args[i], signature.args[i], types.int64) for i in (1, 2))
-        index = builder.add(builder.mul(row_at, parts.columns), column_at)
-        place = builder.bitcast(_element(context, builder, table, parts, index), cgutils.voidptr_t)
+        at = context.cast(builder, args[1], signature.args[1], types.int64)
+        address = _row_address(context, builder, signature.args[0], args[0], at)
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, *[ir.IntType(32)] * 3])
         prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(prefetch, [place, *(ir.Constant(ir.IntType(32), word) for word in (0, 3, 1))])
+        hints = (ir.Constant(ir.IntType(32), hint) for hint in (0, 3, 1))  # to read, into all caches, data
+        builder.call(prefetch, [builder.bitcast(address, cgutils.voidptr_t), *hints])
         return context.get_dummy_value()
 
-    return types.void(table, row, column), codegen
+    return types.void(rows, row), codegen
 
 
-_fetch_at: Any = _fetch
-
-
-def fetch(table: Any, row: Any) -> None:
-    """Begin to bring a row of a table into the cache; does nothing for an array."""
-
-
-@overload(fetch)
-def _fetch_row(table, row):  # type: ignore[no-untyped-def]  # noqa: ARG001 - it stands for `fetch`
-    if not isinstance(table, TableType):
-        return lambda table, row: None  # noqa: ARG005
-    return lambda table, row: _fetch_at(table, row, 0)
+fetch: Any = _fetch
+"""`fetch(rows, row)`: begin to bring the first cache line of a row of a table or array into the cache, and go on.
+Nothing is read, so the row need not exist."""
 
 
 @intrinsic
@@ -243,14 +195,16 @@ _load_word_at: Any = _load_word
 
 
 def store_word(table: Any, at: Any, word: Any) -> None:
-    """Write the eight bytes of an int64, the lowest first, from a place of a u8 table or array on."""
+    """Write the eight bytes of an int64, the lowest first, from an index of a u8 table or array on."""
+    table[at : at + 8] = np.frombuffer(int(word).to_bytes(8, "little", signed=True), np.uint8)
 
 
 def load_word(table: Any, at: Any) -> Any:
     """Eight bytes of a u8 table or array as an int64, the lowest first."""
-    raise NotImplementedError  # kernels get one of the below
+    return int.from_bytes(table[at : at + 8].tobytes(), "little", signed=True)
 
 
+# compiled code calls one of these instead; interpreted code the two above
 @overload(store_word)
 def _store_word_of(table, at, word):  # type: ignore[no-untyped-def]  # noqa: ARG001 - it stands for `store_word`
     if isinstance(table, TableType):
@@ -303,7 +257,7 @@ def _getitem(table, index):  # type: ignore[no-untyped-def]
     return row
 
 
-@njit(cache=True)
+@compiled
 def _copy(target, source):  # type: ignore[no-untyped-def]
     for i in range(len(source)):
         target[i] = source[i]

@@ -1,4 +1,4 @@
-"""The loops of `pricing_engine.kernels.verify` in plain Python, one for one: slow, and what they must equal."""
+"""The loops of `pricing_engine.kernels.verify` in Python, one for one: slow, and what they must equal."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pricegrid.columnar.names import TAG, name_key
 from pricegrid.pricing_engine.arrays import matrix as mx
-from pricegrid.pricing_engine.kernels.strings import TAG, name_key, put_skus
+from pricegrid.pricing_engine.kernels.items import put_skus
 from pricegrid.pricing_engine.kernels.verify import SOUND
 from pricegrid.pricing_engine.model import Method
 
@@ -36,16 +37,11 @@ def range_fault(table: Rows, limits: Rows) -> int:
 
 def offsets_fault(offsets: Rows, end: int) -> int:
     """As the compiled loop."""
-    places = offsets.tolist()
-    if places[0] != 0:
+    starts = offsets.tolist()
+    if starts[0] != 0:
         return 0
-    falls = _first(at for at, (one, other) in enumerate(pairwise(places), 1) if other < one)
-    return len(places) - 1 if falls == SOUND and places[-1] != end else falls
-
-
-def name_order_fault(text: Rows, offsets: Rows) -> int:
-    """As the compiled loop."""
-    return _first(at for at, (one, other) in enumerate(pairwise(_names(text, offsets)), 1) if one >= other)
+    falls = _first(at for at, (one, other) in enumerate(pairwise(starts), 1) if other < one)
+    return len(starts) - 1 if falls == SOUND and starts[-1] != end else falls
 
 
 def slots_fault(text: Rows, offsets: Rows, slots: Rows) -> int:
@@ -176,11 +172,11 @@ def cell_fault(
 
 
 def _ranks_say(ranks: Rows, start: int, keys: list[int], first: int, end: int) -> bool:
-    """Whether the ranks of a bundle say which of the keys [first, end) it has, and how many stand before."""
+    """Whether the ranks of a bundle agree with its keys [first, end): which there are, and how many come before."""
     for block in range(first >> 6, (max(first, end - 1) >> 6) + 1):
-        said, before = ranks[start + block].tolist()
+        bits, before = ranks[start + block].tolist()
         here = [key for key in keys if key >> 6 == block and first <= key < end]
-        if sum(1 << (key & 63) for key in here) != said % 2**64:
+        if sum(1 << (key & 63) for key in here) != bits % 2**64:
             return False
         if here and before != keys.index(here[0]):
             return False
@@ -225,11 +221,11 @@ def value_fault(
     before: Rows,
 ) -> int:
     """As the compiled loop."""
-    places, all_books, tombstone = bundles[:, mx.BUNDLE_CELLS], books.tolist(), len(owners) > 0
+    starts, all_books, tombstone = bundles[:, mx.BUNDLE_CELLS], books.tolist(), len(owners) > 0
     first_break, first_record, entries = before.tolist()
     breaks, rows = first_break, first_record
     for cell, word in enumerate(value.tolist()):
-        bundle = int(owners[cell]) if tombstone else int(np.searchsorted(places, cell, "right")) - 1
+        bundle = int(owners[cell]) if tombstone else int(np.searchsorted(starts, cell, "right")) - 1
         payload, wanted = -word - 1, entries
         first, size, is_records = payload >> 21, payload >> 1 & mx.CELL_COUNT_MAX, payload & 1
         if word >= 0:

@@ -1,12 +1,11 @@
-"""Words of 64 bits: which bits are set, and eight bytes of a text at a time."""
+"""64-bit words: which bits are set, and eight bytes of a text at a time."""
 
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
 
-from pricegrid.pricing_engine.kernels.tables import load_word
+from pricegrid.columnar.jit import inlined, intrinsic, types
+from pricegrid.columnar.tables import load_word
 
 
 @intrinsic
@@ -22,13 +21,13 @@ count_ones: Any = _count_ones
 """How many bits of the word are set."""
 
 
-@njit(cache=True, inline="always")
+@inlined
 def lowest_one(word):  # type: ignore[no-untyped-def]
-    """The place of the lowest bit that is set; 64 for none."""
+    """The number of the lowest bit that is set; 64 for none."""
     return count_ones((word & -word) - 1)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def word_of(text, start, length):  # type: ignore[no-untyped-def]
     """`length` bytes (0 to 8) of a u8 table or array from `start`, the first the lowest, zeros above them."""
     if start + 8 <= len(text):

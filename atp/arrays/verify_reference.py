@@ -1,4 +1,4 @@
-"""The loops of `atp.kernels.verify` in plain Python, one for one: slow, and what the compiled ones must equal."""
+"""The loops of `atp.kernels.verify` in Python, one for one: slow, and what they must equal."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -6,10 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pricegrid.atp.arrays.days import DAY_US
 from pricegrid.atp.arrays.positions import BLOCK_SHIFT, FLAGS
 from pricegrid.atp.kernels.verify import FIRST_INSTANT_US, LAST_INSTANT_US, MIN, SOUND, Lists
 from pricegrid.atp.model import MICROS, NO_INSTANT
+from pricegrid.columnar.instants import DAY_US
 
 Rows = NDArray[Any]
 
@@ -20,12 +20,6 @@ def _first(rows: Iterable[int]) -> int:
 
 def _is_strict(values: list[Any]) -> bool:
     return values == sorted(set(values))
-
-
-def name_order_fault(text: Rows, offsets: Rows) -> int:
-    """As the compiled loop."""
-    names = [text[start:end].tobytes() for start, end in pairwise(offsets.tolist())]
-    return _first(at for at, (one, other) in enumerate(pairwise(names), 1) if one >= other)
 
 
 def rising_fault(starts: Rows, values: Rows) -> int:
