@@ -1,6 +1,7 @@
 """Composition root: opens snapshots of the store and builds the engines over them."""
 
 import contextlib
+import logging
 import mmap
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -8,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from pricegrid.columnar.names import Names
 from pricegrid.loaders.errors import NoSnapshotError, SnapshotError
+from pricegrid.loaders.store.signing import SigningKeyError, TrustedKeys, read_trusted_keys
 from pricegrid.loaders.store.snapshot import Snapshot, open_snapshot
-from pricegrid.pricing_engine.arrays.matrix import CUSTOMER_BRANCH, Names
+from pricegrid.pricing_engine.arrays.matrix import CUSTOMER_BRANCH
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import created_at_us
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.process.snapshots import LoadedSnapshot
 
+_log = logging.getLogger(__name__)
 _MADV_POPULATE_READ = 22  # Linux 5.14; not in the mmap module before Python 3.13
 _POSITIONS = "atp_"
 """As `atp.arrays.positions.PREFIX`; an import of that module is what a store without them needn't wait for."""
@@ -24,18 +28,24 @@ _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 
 
 def open_snapshot_engines(
-    store: Path, version: str | None, policy: ExceptionPolicy, *, verify: bool = True
+    store: Path,
+    version: str | None,
+    policy: ExceptionPolicy,
+    *,
+    verify: bool = True,
+    snapshot_keys: Path | None = None,
 ) -> tuple[LoadedSnapshot, Mapping[str, np.ndarray]]:
     """Both engines over a snapshot of the store (None: the active one), and its arrays.
 
-    With `verify`, checks the hashes of its files, and everything in its arrays that kernels rely on.
+    With `verify`, checks the hashes of its files, and everything in its arrays that kernels rely on; with a file
+    of keys, that one of them signed it.
 
     Raises:
         NoSnapshotError: the store has no snapshot, or not this one.
         SnapshotError: it can't be used; the text names the damaged file.
 
     """
-    snapshot = open_snapshot(store, version, verify=verify)
+    snapshot = open_snapshot(store, version, verify=verify, keys=_trusted(snapshot_keys))
     arrays = _plain_arrays(snapshot)
     with _told_as_unusable(snapshot):
         if verify:  # before any kernel reads them
@@ -43,6 +53,16 @@ def open_snapshot_engines(
 
             verify_arrays(arrays)
         return _engines(snapshot, arrays, policy), snapshot.arrays
+
+
+def _trusted(snapshot_keys: Path | None) -> TrustedKeys | None:
+    """The keys as they are now: they may have changed since the last snapshot."""
+    if snapshot_keys is None:
+        return None
+    try:
+        return read_trusted_keys(snapshot_keys)
+    except OSError as error:
+        raise SigningKeyError(f"{snapshot_keys} can't be read: {error.strerror}") from None
 
 
 def plain_snapshot(store: Path, version: str | None, policy: ExceptionPolicy) -> LoadedSnapshot:
@@ -116,25 +136,32 @@ class CustomerBranches:
 
 
 def load_snapshot(
-    store: Path, version: str | None, policy: ExceptionPolicy, *, verify: bool = True
+    store: Path,
+    version: str | None,
+    policy: ExceptionPolicy,
+    *,
+    verify: bool = True,
+    snapshot_keys: Path | None = None,
 ) -> LoadedSnapshot:
     """A snapshot ready to serve: mapped, its pages read, its kernels compiled. Raises as `open_snapshot_engines`."""
     from pricegrid.service.process.warm_up import warm
 
-    loaded, arrays = open_snapshot_engines(store, version, policy, verify=verify)
+    loaded, arrays = open_snapshot_engines(store, version, policy, verify=verify, snapshot_keys=snapshot_keys)
     populate(arrays)
     warm(loaded)
     return loaded
 
 
-def check_snapshot(store: Path, version: str | None, policy: ExceptionPolicy) -> str:
+def check_snapshot(
+    store: Path, version: str | None, policy: ExceptionPolicy, *, snapshot_keys: Path | None = None
+) -> str:
     """Verifies a snapshot (None: the active one), compiles its kernels and runs them once; returns its version.
 
     Raises as `open_snapshot_engines`.
     """
     from pricegrid.service.process.warm_up import warm
 
-    loaded, _ = open_snapshot_engines(store, version, policy, verify=True)
+    loaded, _ = open_snapshot_engines(store, version, policy, verify=True, snapshot_keys=snapshot_keys)
     warm(loaded)
     return loaded.version
 
@@ -162,11 +189,16 @@ def populate(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def version_opener(
-    store: Path, policy: ExceptionPolicy, is_verified: Callable[[str], bool]
+    store: Path,
+    policy: ExceptionPolicy,
+    is_verified: Callable[[str], bool],
+    snapshot_keys: Path | None = None,
 ) -> Callable[[str], LoadedSnapshot]:
     """A function that opens a snapshot named by a request; it checks hashes unless `is_verified`."""
     return refusing_unknown(
-        lambda version: open_snapshot_engines(store, version, policy, verify=not is_verified(version))[0]
+        lambda version: open_snapshot_engines(
+            store, version, policy, verify=not is_verified(version), snapshot_keys=snapshot_keys
+        )[0]
     )
 
 
@@ -186,6 +218,11 @@ def refusing_unknown(open_named: Callable[[str], LoadedSnapshot]) -> Callable[[s
         except SnapshotError as error:
             raise RequestRefusedError(
                 Reason.SNAPSHOT_UNUSABLE, "this snapshot is damaged", snapshot_version=version
+            ) from error
+        except OSError as error:  # no more files or memory: the snapshot is not to blame
+            _log.warning("snapshot %s can't be opened: %s", version, error)
+            raise RequestRefusedError(
+                Reason.OVERLOADED, "no other snapshot can be opened now; ask again", snapshot_version=version
             ) from error
 
     return open_version

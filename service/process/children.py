@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Final
 
+from pricegrid.service.identity.messages import Keys, UnknownKey
 from pricegrid.service.limits import (
     HANG_S,
     HEALTHY_AFTER_S,
@@ -51,6 +52,8 @@ class Child:
         self.ended = 0
         self.restart_at_s = 0.0
         self.heard_s = 0.0
+        self.met_unknown_key = False
+        """A token named a key that is in no set; whoever acts on it clears it."""
         self._run = run
         self._context = context
         self._hang_s = hang_s
@@ -101,6 +104,8 @@ class Child:
                 self._resend_at_s, self._failures = None, 0
             case ReadOnly():
                 self.is_read_only = True
+            case UnknownKey():
+                self.met_unknown_key = True
             case SwapFailed(version, text):
                 delay_s = backed_off(SWAP_RETRY_S, self._failures, SWAP_RETRY_MAX_S)
                 self._failures += 1
@@ -124,7 +129,7 @@ class Child:
             self._sent, self._resend_at_s = activate, None
             self.send(activate)
 
-    def send(self, message: Activate | Stop) -> None:
+    def send(self, message: Activate | Stop | Keys) -> None:
         """Send a message; ignored if the process is dead."""
         with contextlib.suppress(OSError):
             if self._pipe is not None:

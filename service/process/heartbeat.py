@@ -37,10 +37,15 @@ class Reporter:
             self._supervisor.send(message)
 
     def beat(self, beat: Beat) -> None:
-        """Send a heartbeat unless the pipe is full: a supervisor that hangs must not block this process."""
+        """Send a heartbeat. Raises OSError when the supervisor is gone."""
+        self.tell(beat)
+
+    def tell(self, message: object) -> None:
+        """Send a message unless the pipe is full: a supervisor that hangs must not block this process. Raises OSError
+        when the supervisor is gone."""
         with self._lock:
             if select.select([], [self._supervisor], [], 0)[1]:
-                self._supervisor.send(beat)
+                self._supervisor.send(message)
 
 
 class Pulse:

@@ -5,6 +5,7 @@ once: whether any is lacking and how long the rest takes is told from it.
 """
 
 import contextlib
+import gc
 import importlib.util
 import json
 import os
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
+from pricegrid.columnar.kernel_mode import EXTENSION_VARIABLE
 from pricegrid.service.process.kernel_cache import SHIPPED_VARIABLE, compile_reason, made_for, unusable_reason
 from pricegrid.service.process.kernel_parts import PARTS
 
@@ -27,6 +29,7 @@ Plan = Mapping[str, Mapping[str, float]]
 """Of each part its kernels, MODULE.NAME, and the CPU seconds of each without those that it calls."""
 _TELL_S: Final = 10.0
 _REDRAW_S: Final = 0.5
+_COLLECT_AFTER: Final = 100_000
 _NUMBER: Final = re.compile(r"-\d+\.py\d+\w*$")
 
 
@@ -69,7 +72,9 @@ def provide(command: str, store: Path | None, environment: MutableMapping[str, s
     What can't be done here is left to the command, which compiles what it comes across.
     """
     wanted = parts_of(command, store)
-    if not wanted or SHIPPED_VARIABLE in environment or "NUMBA_CACHE_LOCATOR_CLASSES" not in environment:
+    if environment.get(EXTENSION_VARIABLE) or not wanted:
+        return
+    if SHIPPED_VARIABLE in environment or "NUMBA_CACHE_LOCATOR_CLASSES" not in environment:
         return
     if importlib.util.find_spec("numba") is None:  # the client alone
         return
@@ -188,8 +193,8 @@ def compile_parts(parts: Collection[str], progress: Progress) -> None:
     progress.expect(parts, processes)
     with (
         tempfile.TemporaryDirectory(prefix="pricegrid-kernels-", ignore_cleanup_errors=True) as directory,
+        ThreadPoolExecutor(processes) as pool,  # waits for its threads, and these for the processes
         _stopped_at_the_end() as running,
-        ThreadPoolExecutor(processes) as pool,
     ):
         waiting, done = list(parts), set[str]()
         under_way: dict[Future[None], str] = {}
@@ -234,8 +239,20 @@ def _run(part: str, directory: str, progress: Progress, running: list[subprocess
 
 
 def main(part: str, directory: Path) -> None:
-    """The process of one part: prints each kernel that it compiled, and the CPU seconds, then all that it used."""
+    """The process of one part: prints each kernel that it compiled, and the CPU seconds, then all that it used.
+
+    With an extension it prints nothing, and numba stays away.
+    """
+    if os.environ.get(EXTENSION_VARIABLE):
+        PARTS[part].run(directory)
+        if "numba" in sys.modules:
+            raise RuntimeError("numba was imported")
+        return
     from pricegrid.service.process.kernel_locator import COMPILING
+
+    gc.set_threshold(
+        _COLLECT_AFTER
+    )  # numba makes millions of objects that stay: to look through them is a tenth of it
 
     def say(file: str, took_s: float) -> None:
         print(f"{file} {took_s:.3f}", flush=True)  # noqa: T201 -- to the process that started this one

@@ -1,12 +1,13 @@
-"""Where compiled kernels are kept: one folder for each state of the sources that they are made of.
+"""Where compiled kernels are: one folder for each state of the sources that they are made of.
 
 numba compares a kernel with its own file only. A kernel whose callee changed, or whose tuple of arrays has its fields
 in another order, would run as it was: so the folder is named after everything that kernels are made of, and nothing
 else, which lets a change elsewhere find the kernels that are there. Inside, `kernel_locator` names no path of this
 machine: a folder that was built on one is found on another.
 
-A wheel carries such a folder, which is read where it lies. What is not in it is compiled into a folder that can be
-written, and read from there the next time.
+A wheel carries such a folder with all kernels in one extension (`kernel_extension`), for which numba is not needed; or
+with the cache itself, which is read where it lies. What is not there is compiled into a folder that can be written, and
+read from there the next time.
 """
 
 import contextlib
@@ -18,11 +19,14 @@ import platform
 import re
 import stat
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterable, Mapping, MutableMapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
+
+from pricegrid.columnar.kernel_mode import EXTENSION_VARIABLE
 
 CACHE_VARIABLE: Final = "PRICEGRID_KERNEL_CACHE"
 """A folder in which the kernels of all states of the sources are kept, each in its own; optional."""
@@ -31,9 +35,18 @@ SHIPPED_VARIABLE: Final = "PRICEGRID_SHIPPED_KERNELS"
 LOCATOR: Final = "pricegrid.service.process.kernel_locator.PackageLocator"
 MADE_FOR: Final = "made-for.json"
 """In a folder of kernels: what they were compiled for."""
-_PACKAGES: Final = ("atp", "loaders", "pricing_engine", "service")
-_COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from pricegrid\.atp\.kernels\.jit", re.MULTILINE)
-_NOT_COMPILED: Final = {"pricegrid.service.process.kernel_locator"}
+EXTENSION_FILE: Final = f"pricegrid_kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+"""In a folder of kernels: all of them in one extension, which needs no numba."""
+_PACKAGES: Final = ("atp", "columnar", "loaders", "pricing_engine", "service")
+_COMPILED: Final = re.compile(rb"^(?:from|import) numba|^from pricegrid\.columnar\.jit", re.MULTILINE)
+_NOT_COMPILED: Final = {
+    "pricegrid.columnar.extension",
+    "pricegrid.columnar.kernel_mode",
+    "pricegrid.columnar.stand_ins",
+    "pricegrid.service.process.kernel_extension",
+    "pricegrid.service.process.kernel_locator",
+}
+"""They find kernels, or do without."""
 _TUPLE: Final = re.compile(rb"^class \w+\(NamedTuple", re.MULTILINE)
 _TUPLES_IN: Final = ("atp", "pricing_engine")
 _IMPORT: Final = re.compile(
@@ -42,14 +55,19 @@ _IMPORT: Final = re.compile(
 
 
 def use_kernel_cache(environment: MutableMapping[str, str]) -> None:
-    """Tells numba where the kernels are, unless NUMBA_CACHE_DIR says it. To be called before any kernel is imported.
+    """Says where the kernels are, unless NUMBA_CACHE_DIR does. To be called before any kernel is imported.
 
-    Those that came with this installation are read where they lie. What is compiled lies in the folder of
-    PRICEGRID_KERNEL_CACHE; if that is not set beside the package, else in the user's cache directory, else in a private
-    temporary one. Kernels are compiled for any CPU of this architecture: they were measured to be as fast as those for
-    one, and can be carried along.
+    With an extension of them, that of PRICEGRID_KERNEL_EXTENSION or that of this installation, numba is not needed; an
+    empty PRICEGRID_KERNEL_EXTENSION says to do without. Raises OSError if one is named that can't be used here.
+
+    Else numba is told. Those that came with this installation are read where they lie. What is compiled lies in the
+    folder of PRICEGRID_KERNEL_CACHE; if that is not set beside the package, else in the user's cache directory, else in
+    a private temporary one. Kernels are compiled for any CPU of this architecture: they were measured to be as fast as
+    those for one, and can be carried along.
     """
     if "NUMBA_CACHE_DIR" in environment:
+        if environment.get("NUMBA_CACHE_LOCATOR_CLASSES") != LOCATOR:  # not ours: another process's settings
+            environment.pop(EXTENSION_VARIABLE, None)
         return
     folder = f"kernels-{_own_digest()}"
     base = environment.get(CACHE_VARIABLE)
@@ -59,8 +77,27 @@ def use_kernel_cache(environment: MutableMapping[str, str]) -> None:
     environment["NUMBA_CACHE_LOCATOR_CLASSES"] = LOCATOR
     environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"] = "generic", ""
     environment.pop(SHIPPED_VARIABLE, None)
-    if not unusable_reason(_package() / "kernels" / folder):
-        environment[SHIPPED_VARIABLE] = str(_package() / "kernels" / folder)
+    shipped = _package() / "kernels" / folder
+    if not unusable_reason(shipped) and any(shipped.glob("*/*.nbi")):
+        environment[SHIPPED_VARIABLE] = str(shipped)
+    environment[EXTENSION_VARIABLE] = _extension(shipped, environment.get(EXTENSION_VARIABLE))
+
+
+def _extension(shipped: Path, named: str | None) -> str:
+    if named == "":
+        return ""
+    path = Path(named).absolute() if named else shipped / EXTENSION_FILE
+    reason = extension_reason(path)
+    if reason and named:
+        raise OSError(f"{EXTENSION_VARIABLE} can't be used: {reason}")
+    return "" if reason else str(path)
+
+
+def extension_reason(path: Path) -> str:
+    """Why an extension of kernels can't be used here, '' if it can."""
+    if not path.is_file():
+        return f"{path} is no file"
+    return _difference(path.parent, without="numba")
 
 
 def made_for() -> dict[str, str]:
@@ -75,11 +112,15 @@ def made_for() -> dict[str, str]:
 
 def unusable_reason(folder: Path) -> str:
     """Why the kernels of a folder can't be used here, '' if they can."""
+    return _difference(folder)
+
+
+def _difference(folder: Path, without: str = "") -> str:
     try:
         found = json.loads((folder / MADE_FOR).read_text())
     except (OSError, ValueError):
         return f"{folder} holds none"
-    differ = [name for name, ours in made_for().items() if found.get(name) != ours]
+    differ = [name for name, ours in made_for().items() if name != without and found.get(name) != ours]
     return ", ".join(f"they are for {name} {found.get(name)}, not {made_for()[name]}" for name in differ)
 
 
@@ -92,7 +133,9 @@ def compile_reason() -> str:
     own = shipped / f"kernels-{_own_digest()}"
     if own not in folders:
         return "the kernels of this installation were compiled from other sources"
-    reason = unusable_reason(own)
+    reason = (
+        _difference(own, without="numba") if any(own.glob("pricegrid_kernels*")) else unusable_reason(own)
+    )
     return f"the kernels of this installation can't be used: {reason}" if reason else ""
 
 
@@ -152,10 +195,9 @@ def kernel_sources(folders: Mapping[str, Path]) -> dict[str, bytes]:
     }
     followed: set[str] = set()
     left = [module for module, source in sources.items() if _COMPILED.search(source)]
-    left = [module for module in left if module not in _NOT_COMPILED]
     while left:
         module = left.pop()
-        if module in sources and module not in followed:
+        if module in sources and module not in followed and module not in _NOT_COMPILED:
             followed.add(module)
             left += _imports(sources[module])
     return found | {module: sources[module] for module in followed}

@@ -126,11 +126,13 @@ def _availability(directory: Path) -> None:
 
 
 def _live(directory: Path) -> None:
-    """What a writer holds in memory, and what a worker maps to read only."""
+    """What a writer holds in memory, what a worker maps to read only, and what it charges callers with."""
     from pricegrid.atp.live.layout import VERSION
     from pricegrid.atp.live.positions import LiveWriter, PairImage, look, open_live
     from pricegrid.service.process.warm_up import warm_live
+    from pricegrid.service.quota.quotas import warm_up
 
+    warm_up()
     warm_live()
     path = directory / "positions.live"
     for writer in (LiveWriter.in_memory(1, 64), LiveWriter.create(path, 1, 64, snapshot=1, boot=1)):
@@ -145,8 +147,8 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
         "live": Part(_live, after=()),
         "prices": Part(_prices),
         "availability": Part(_availability, after=("load", "live")),
+        "fast_path": Part(_warm("warm_fast_path"), after=("prices",)),
         "verify": Part(_verify),
-        "fast_path": Part(_warm("warm_fast_path"), after=("prices", "availability")),
         "load_again": Part(_load_again, after=("prices", "availability", "verify")),
     }
 )

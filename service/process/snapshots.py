@@ -7,19 +7,30 @@ takes a while.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
+import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pricegrid.service.limits import KEPT_SNAPSHOTS_MAX
+from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.limits import KEPT_SNAPSHOTS_MAX, PUSHBACK_MS
 
 if TYPE_CHECKING:
     from pricegrid.atp.engine import AvailabilityEngine
     from pricegrid.pricing_engine.engine import PriceEngine
     from pricegrid.service.fast_path.path import FastPath
+
+OPENINGS_MAX: Final = 3
+"""Requests that open a snapshot or wait to: each holds a thread of reads."""
+OPENING_COST: Final = 10
+"""Seconds that an opening of one second counts as: a tenth of a core."""
+OPENING_AHEAD_S: Final = 10.0
+"""How far ahead of that they may be: a comparison of some versions is not slowed down."""
 
 
 def _no_branch(_: str) -> str:
@@ -70,6 +81,50 @@ class LoadedSnapshot:
     """For simple requests; None: all requests take the general path."""
     live: LiveProof = NOTHING_TO_PROVE
     """Call it before `availability` or `fast_path` read live positions."""
+    whole: LoadedSnapshot | None = None
+    """Of a view that is limited to some customers: the snapshot itself, which must stay mapped as long."""
+
+
+class Openings:
+    """Who may open a snapshot that a request names: it reads and hashes gigabytes, for sixty bytes.
+
+    One request at a time, and a tenth of a core in the long run; of those that wait some, the others are told when to
+    ask again. So neither threads nor cores are used up by requests that name one version after the other.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._here = 0
+        self._due_s = 0.0
+        """When the next one would be due of requests that use a tenth of a core."""
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Holds the right to open one; raises OVERLOADED."""
+        with self._lock:
+            early_s = self._due_s - self._clock_s() - OPENING_AHEAD_S
+            if self._here >= OPENINGS_MAX or early_s > 0:
+                retry_ms = max(PUSHBACK_MS, math.ceil(early_s * 1_000))
+                raise RequestRefusedError(
+                    Reason.OVERLOADED,
+                    f"too many snapshots are opened for requests that name them; ask again in {retry_ms} ms",
+                    retry_ms=retry_ms,
+                    limit="snapshots",
+                )
+            self._here += 1
+        began_s = self._clock_s()
+        try:
+            with self._opening:
+                began_s = self._clock_s()
+                yield
+        finally:
+            with self._lock:
+                now_s = self._clock_s()
+                cost_s = min((now_s - began_s) * OPENING_COST, OPENING_AHEAD_S)
+                self._due_s = max(self._due_s, now_s) + cost_s
+                self._here -= 1
 
 
 class SnapshotHolder:
@@ -81,6 +136,7 @@ class SnapshotHolder:
         open_version: Callable[[str], LoadedSnapshot],
         *,
         kept_max: int = KEPT_SNAPSHOTS_MAX,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._active = active
         self._open_version = open_version
@@ -88,6 +144,7 @@ class SnapshotHolder:
         self._kept: OrderedDict[str, LoadedSnapshot] = OrderedDict()
         self._retired: list[tuple[weakref.ref[LoadedSnapshot], tuple[object, ...]]] = []
         self._lock = threading.Lock()
+        self._openings = Openings(clock_s)
 
     @property
     def active(self) -> LoadedSnapshot:
@@ -99,12 +156,25 @@ class SnapshotHolder:
         active = self._active
         if not version or version == active.version:
             return active
-        with self._lock:
-            kept = self._kept.get(version)
+        kept = self._kept_used(version)
+        if kept is not None:
+            return kept
+        with self._openings.turn():
+            kept = self._kept_used(version)  # another request may have opened it meanwhile
             if kept is None:
                 kept = self._open_version(version)
-                self._keep(kept)
-            self._kept.move_to_end(version)
+                with self._lock:
+                    if self._active.version == version:  # it became active meanwhile
+                        self._retire(kept)
+                        return self._active
+                    self._keep(kept)
+            return kept
+
+    def _kept_used(self, version: str) -> LoadedSnapshot | None:
+        with self._lock:
+            kept = self._kept.get(version)
+            if kept is not None:
+                self._kept.move_to_end(version)
             return kept
 
     def activate(self, loaded: LoadedSnapshot) -> None:
@@ -126,18 +196,11 @@ class SnapshotHolder:
             return self._kept.get(version)
 
     def let_go(self) -> int:
-        """Unmaps replaced snapshots that no request uses any more; returns how many are still in use.
-
-        Does nothing while a request opens a snapshot: that can take long, and the worker's loop must go on.
-        """
-        if not self._lock.acquire(blocking=False):
-            return len(self._retired)
-        try:
+        """Unmaps replaced snapshots that no request uses any more; returns how many are still in use."""
+        with self._lock:
             retired = self._retired
             self._retired = [entry for entry in retired if entry[0]() is not None]
             waiting = len(self._retired)
-        finally:
-            self._lock.release()
         retired.clear()  # outside the lock: unmapping takes a while
         return waiting
 

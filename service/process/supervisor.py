@@ -3,7 +3,8 @@
     store/current ──watcher thread: poll, verify──▶ supervisor ──pipe: Activate──▶ worker ──Serving──▶ supervisor
 
 Workers are spawned, because gRPC does not survive a fork, and share the port by SO_REUSEPORT. The watcher verifies a
-new snapshot before workers get it; a damaged one is logged and the current one stays active.
+new snapshot before workers get it; a damaged one is logged and the current one stays active. An active one that is
+changed in place ends its processes, which verify what they open: no answer rather than a wrong one.
 """
 
 import contextlib
@@ -17,15 +18,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pricegrid.cache.redis_options import RedisOptions
 from pricegrid.loaders.errors import SnapshotError
 from pricegrid.loaders.store.snapshot import current_version
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import created_at_us, now_us
+from pricegrid.service.identity.messages import Keys
 from pricegrid.service.limits import (
     CHECK_NICENESS,
     GRACE_S,
@@ -39,7 +43,13 @@ from pricegrid.service.limits import (
 from pricegrid.service.live.writer import run_writer
 from pricegrid.service.process.bootstrap import check_snapshot
 from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child, backed_off
+from pricegrid.service.process.scrub import Damaged, Scrub
 from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
+from pricegrid.service.transport.choice import Transport
+
+if TYPE_CHECKING:
+    from pricegrid.service.identity.config import AuthConfig
+    from pricegrid.service.identity.keys import KeyKeeper
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +72,12 @@ class ServeOptions:
     metrics_port: int | None = None
     """None: no metrics; 0: a free one. Loopback only."""
     allow_remote: bool = False
-    """Without it, only a loopback address may be served: there is no authentication yet."""
+    """A proxy that knows its callers and ends TLS stands before an address that others can reach."""
+    auth: "AuthConfig | None" = None
+    """Who may call; None: everybody who reaches the port, which must then be on loopback."""
+    snapshot_keys: Path | None = None
+    """The file of the keys of which one must have signed a snapshot; None: it needs no signature."""
+    transport: Transport = field(default_factory=Transport)
     grace_s: float = GRACE_S
     erp: Path | None = None
     """The configuration file of an ERP."""
@@ -125,7 +140,8 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
 class SnapshotWatcher:
     """Polls the store for a newly active snapshot, verifies it and reports it.
 
-    A refused snapshot is checked again when its files or the pointer have changed, and periodically with a backoff.
+    A refused snapshot is checked again when its files or the pointer have changed, and periodically with a backoff. The
+    active one is scrubbed.
     """
 
     def __init__(
@@ -144,6 +160,8 @@ class SnapshotWatcher:
         self._report = report
         self._clock_s = clock_s
         self._check = check
+        self._scrub = Scrub(store, clock_s=clock_s)
+        self._damage: Damaged | None = None
         self._last_error = ""
         self._refused: tuple[int, ...] = ()
         self._refusals = 0
@@ -181,6 +199,21 @@ class SnapshotWatcher:
         self._forget()
         return version
 
+    def damage(self) -> Damaged | None:
+        """What has newly become wrong with the active snapshot, if anything; logged once."""
+        try:
+            found = self._scrub.turn(self._seen)
+        except (SnapshotError, OSError) as error:
+            found = Damaged(self._seen, str(error))
+        if found == self._damage:
+            return None
+        self._damage = found
+        if found is None:
+            _log.info("snapshot %s is whole again", self._seen)
+        else:
+            _log.error("the active snapshot is damaged: %s; activate or load another one", found.message)
+        return found
+
     def _files(self, version: str) -> tuple[int, ...]:
         """Changes when a snapshot is repaired or activated again."""
         directory = self._store / "snapshots" / version
@@ -207,20 +240,18 @@ class SnapshotWatcher:
         with contextlib.suppress(OSError):  # for this thread alone: verifying must not slow down requests
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECK_NICENESS)
         while not self._stopping.wait(POLL_S):
-            version = self.poll()
-            if version is not None:
-                self._report.send(version)
+            for news in (self.poll(), self.damage()):
+                if news is not None:
+                    self._report.send(news)
 
 
 class Supervisor:
     """Runs the processes until stopped. Calls `announce` once, when all workers serve."""
 
     def __init__(self, options: ServeOptions, announce: Callable[[Ready], None]) -> None:
-        if not options.allow_remote and not is_loopback(options.host):
-            raise ServeError(
-                f"{options.host} can be reached from other machines: pass --allow-remote if this is intended"
-            )
+        _check_reach(options)
         self._options = options
+        self._keeper: KeyKeeper | None = None
         self._announce = announce
         context = multiprocessing.get_context("spawn")
         self._workers = [
@@ -231,6 +262,8 @@ class Supervisor:
         """The newest snapshot that a worker serves."""
         self._next = ""
         """The newest verified snapshot: the writer shows live state over it, then workers switch to it."""
+        self._damaged = ""
+        """The snapshot that was last found to be changed in place."""
         self._address = ""
         self._ready = False
         self._stopping = False
@@ -250,13 +283,15 @@ class Supervisor:
         """Serves; returns 0 after a stop, 1 when workers can't start. Raises `ServeError` and `SnapshotError`."""
         options = self._options
         _log.info("verifying the snapshot")
-        self._version = check_snapshot(options.store, None, options.policy)
+        check = partial(check_snapshot, snapshot_keys=options.snapshot_keys)
+        self._version = check(options.store, None, options.policy)
         with contextlib.ExitStack() as stack:
             port = stack.enter_context(reserved_port(options.host, options.port))
             metrics_port = self._start_metrics(stack)
             reports, report = multiprocessing.Pipe(duplex=False)
-            watcher = SnapshotWatcher(options.store, options.policy, self._version, report)
+            watcher = SnapshotWatcher(options.store, options.policy, self._version, report, check=check)
             stack.callback(watcher.stop)
+            new_keys = self._keep_keys(stack)
             stack.callback(self._stop_workers)
             ready = Ready(options.host, port, options.workers, self._version, metrics_port)
             self._address = ready.address
@@ -264,7 +299,19 @@ class Supervisor:
             for child in self._everyone:
                 child.start(self._config(child, self._next), time.monotonic())
             watcher.start()
-            return self._loop(reports, ready)
+            return self._loop(reports, new_keys, ready)
+
+    def _keep_keys(self, stack: contextlib.ExitStack) -> Connection | None:
+        """Reads the keys of token issuers, now and whenever they change; where the workers' new ones come from."""
+        if self._options.auth is None:
+            return None
+        from pricegrid.service.identity.keys import KeyKeeper
+
+        reports, report = multiprocessing.Pipe(duplex=False)
+        self._keeper = KeyKeeper(self._options.auth, self._options.store, report.send)
+        self._keeper.start()
+        stack.callback(self._keeper.stop)
+        return reports
 
     def _start_metrics(self, stack: contextlib.ExitStack) -> int | None:
         if self._options.metrics_port is None:
@@ -294,15 +341,16 @@ class Supervisor:
             self._writer.serving == "" and self._writer.deaths >= ALONE_AFTER_DEATHS
         )
 
-    def _loop(self, reports: Connection, ready: Ready) -> int:
+    def _loop(self, reports: Connection, new_keys: Connection | None, ready: Ready) -> int:
         while not self._stopping:
-            sources: list[Connection | int] = [reports, self._wake_read]
+            sources: list[Connection | int] = [reports, self._wake_read, *([new_keys] if new_keys else [])]
             for child in self._everyone:
                 sources += child.sources
             happened = wait(sources, timeout=RESTART_DELAY_S)
             if reports in happened:
-                self._next = reports.recv()
-                _log.info("snapshot %s is verified", self._next)
+                self._hear(reports.recv())
+            if new_keys is not None and new_keys in happened:
+                self._tell_keys(new_keys.recv())
             self._forgive_own_pause()
             self._tend(self._writer)
             for worker in self._workers:
@@ -318,6 +366,22 @@ class Supervisor:
                 self._announce(ready)
         return 0
 
+    def _hear(self, news: str | Damaged) -> None:
+        """From the watcher: a verified snapshot, or that the active one is damaged."""
+        if isinstance(news, str):
+            self._next = news
+            _log.info("snapshot %s is verified", news)
+            return
+        self._damaged = news.snapshot_version
+        for child in self._everyone:
+            if child.process is not None:
+                child.process.kill()  # it would answer from what was changed; the next one verifies what it opens
+
+    def _tell_keys(self, keys: Keys) -> None:
+        _log.info("keys of %d issuers were read", len(keys.sets))
+        for worker in self._workers:
+            worker.send(keys)
+
     def _forgive_own_pause(self) -> None:
         """If the supervisor itself was stopped, the silence of the children says nothing about them."""
         now_s = time.monotonic()
@@ -332,10 +396,14 @@ class Supervisor:
         if child.process is None:
             if now_s >= child.restart_at_s:
                 # A new worker begins with the snapshot that the others serve, and switches as they do.
-                version = self._next if child is self._writer else self._version
+                is_newest = child is self._writer or self._version == self._damaged
+                version = self._next if is_newest else self._version
                 child.start(self._config(child, version, verify=True), now_s)
             return
         child.receive(now_s)
+        if child.met_unknown_key and self._keeper is not None:
+            child.met_unknown_key = False
+            self._keeper.nudge()
         if not child.process.is_alive():
             child.reap(now_s)
         elif child.is_silent(now_s):
@@ -355,11 +423,15 @@ class Supervisor:
             policy=options.policy,
             metrics=options.metrics_port is not None,
             threads=options.threads,
+            transport=replace(options.transport, is_local=options.auth is None and not options.allow_remote),
             grace_s=options.grace_s,
             erp=options.erp,
             redis=options.redis,
             events_stream=options.events_stream,
             verify=verify,
+            auth=options.auth,
+            snapshot_keys=options.snapshot_keys,
+            keys=None if self._keeper is None else self._keeper.keys,
         )
 
     def _stop_workers(self) -> None:
@@ -381,6 +453,23 @@ class Supervisor:
             deadline_s = max(deadline_s, time.monotonic() + 1.0)
         for child in self._everyone:
             child.close()
+
+
+def _check_reach(options: ServeOptions) -> None:
+    """Raises ServeError for a port that others could reach and nobody would guard."""
+    if options.allow_remote or is_loopback(options.host):
+        return
+    if options.auth is None:
+        raise ServeError(
+            f"{options.host} can be reached from other machines, and without --auth whoever reaches it may ask and "
+            "change everything: say who may call with --auth FILE (docs/identity.md), or pass --allow-remote if a "
+            "proxy before it knows its callers"
+        )
+    if options.auth.tls is None:
+        raise ServeError(
+            f"{options.host} can be reached from other machines, and tokens would cross the network in the clear: add "
+            "[tls] to the file of --auth (docs/identity.md), or pass --allow-remote if a proxy before it ends TLS"
+        )
 
 
 def serve(options: ServeOptions, announce: Callable[[Ready], None]) -> int:

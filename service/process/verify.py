@@ -1,17 +1,27 @@
-"""Verifies the arrays of a snapshot: prices, positions, and that both agree."""
+"""Verifies the arrays of a snapshot: prices, positions, and that both agree.
+
+The fast path looks an item and a unit up on the price side alone and takes what it finds as the index and the factor on
+the availability side: so items must be the same in the same order (in a stored snapshot they are one table), and their
+units, of which each side has a table, the same with the same factors. Branches are the exception: each side has its
+own, and they are looked up by name on either side.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.positions import PREFIX, Positions
 from pricegrid.atp.arrays.verify import verify_positions
+from pricegrid.columnar.names import Names
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.arrays.verify import verify_prices
 
 Arrays = Mapping[str, NDArray[Any]]
+BRANCHES_MAX: Final = 1 << 24
+ITEMS_MAX: Final = 1 << 31
+"""What numbers of live pairs have bits for (`atp.kernels.live.live_key`), and 32-bit ordinals."""
 
 
 def verify_arrays(arrays: Arrays) -> None:
@@ -21,9 +31,7 @@ def verify_arrays(arrays: Arrays) -> None:
         _verify_items(arrays)
         verify_positions(Positions(arrays), known=("sku",))
         _verify_units(arrays)
-
-
-# The fast path uses the price side's ordinals and unit factors of items for the availability side, so they must agree.
+        _verify_counts(arrays)
 
 
 def _verify_items(arrays: Arrays) -> None:
@@ -33,8 +41,8 @@ def _verify_items(arrays: Arrays) -> None:
 
 
 def _verify_units(arrays: Arrays) -> None:
-    names = mx.Names(arrays["uom_bytes"], arrays["uom_offsets"]).ordinals()
-    theirs = mx.Names(arrays["atp_uom_text"], arrays["atp_uom_offsets"]).ordinals()
+    names = Names(arrays["uom_bytes"], arrays["uom_offsets"]).ordinals()
+    theirs = Names(arrays["atp_uom_text"], arrays["atp_uom_offsets"]).ordinals()
     ordinals = np.array(
         [names.get(name, -2) for name in theirs] + [-1], dtype=np.int64
     )  # the last one: no unit
@@ -50,3 +58,10 @@ def _verify_units(arrays: Arrays) -> None:
     ):
         if not np.array_equal(column, array):
             raise ValueError("atp_uom_name, atp_uom_numerator, atp_uom_denominator: not those of uoms")
+
+
+def _verify_counts(arrays: Arrays) -> None:
+    for array, most in (("atp_sku_offsets", ITEMS_MAX), ("atp_branch_offsets", BRANCHES_MAX)):
+        count = len(arrays[array]) - 1
+        if count > most:
+            raise ValueError(f"{array}: {count} names, at most {most}")

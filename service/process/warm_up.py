@@ -6,11 +6,11 @@ import numpy as np
 
 from pricegrid import v1
 from pricegrid.atp.arrays.pair_rows import PairRows
-from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.live.in_order_streams import InOrderStreams
 from pricegrid.atp.live.layout import VERSION
 from pricegrid.atp.live.positions import LiveWriter, PairImage
 from pricegrid.atp.model import CheckAsk, PromiseAsk, Source
-from pricegrid.atp.rules.events import Event, EventBatch, Kind, Measure
+from pricegrid.atp.rules.events import Event, Kind, Measure
 from pricegrid.atp.rules.streams import Base, Stream
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.errors import PricingError
@@ -94,8 +94,8 @@ def warm_live() -> None:
     writer.put_figures([(0, 0)], [nothing])
     writer.put_held(0, 0, day=0, expires_us=1, quantity_micros=1, number=1)
     event = Event(Source.ERP, 1, 1, Measure.ON_HAND, Kind.SET, "?", "?", 0)
-    raw, streams = encode_events(EventBatch.of([event])), PlainStreams()
+    raw, streams = encode_events([event]), InOrderStreams()
     rows, place = scan_events(raw), streams.add(("?", "?"), 0, 0, is_held=False)
     if rows is not None and streams.take_over(place, Base(PairRows()), Stream([event], [(1, 1)])):
-        streams.show(writer, streams.fold(rows, streams.places(raw, rows))[1])
-        streams.give_back(place, ("?", "?"))
+        streams.publish(writer, streams.fold(rows, streams.indices(raw, rows))[1])
+        streams.drop(place, ("?", "?"))

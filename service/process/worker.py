@@ -7,9 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -18,12 +19,15 @@ from grpc_reflection.v1alpha import reflection
 from pricegrid import v1
 from pricegrid.atp.live.layout import CHANGES
 from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.erp.dead_letters import DeadLetterFile
 from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.loaders.errors import SnapshotError
 from pricegrid.pricing_engine.model import ExceptionPolicy
-from pricegrid.service.clock import now_us
+from pricegrid.service.clock import host_ns, now_us
 from pricegrid.service.erp_overlay.fallback import ErpFallback, open_worker_erp
 from pricegrid.service.erp_overlay.flags import Flagging
+from pricegrid.service.erp_overlay.letters import ErpLetters
+from pricegrid.service.identity.messages import Keys
 from pricegrid.service.limits import (
     GRACE_S,
     HOUSEKEEPING_S,
@@ -43,9 +47,23 @@ from pricegrid.service.process.heartbeat import Beat, Pulse, Reporter
 from pricegrid.service.process.loading import Loading
 from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
 from pricegrid.service.rpc.call import Services
-from pricegrid.service.rpc.handlers import CountingPool, Handlers
+from pricegrid.service.rpc.handlers import Handlers
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
+from pricegrid.service.rpc.overload import ROOM, Queue
+from pricegrid.service.rpc.pools import CountingPool, PooledServer
 from pricegrid.service.rpc.services import SERVICES, services
+from pricegrid.service.transport.choice import HTTP2, Transport
+
+if TYPE_CHECKING:
+    from pricegrid.service.identity.config import AuthConfig
+    from pricegrid.service.identity.gate import Gate
+    from pricegrid.service.quota.quotas import Quotas
+    from pricegrid.service.transport.server import Http2Server
+
+CONNECTION_CALLS_MAX: Final = 128
+"""Calls under way on one connection; a client waits with those beyond. A worker queues twice as many."""
+CONNECTION_IDLE_MS: Final = 600_000
+"""How long a connection without a call stays open: a client opens another when it needs one."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +79,7 @@ class WorkerConfig:
     policy: ExceptionPolicy
     metrics: bool = False
     threads: int = WORKER_THREADS
+    transport: Transport = field(default_factory=Transport)
     grace_s: float = GRACE_S
     erp: Path | None = None
     """The configuration file of an ERP."""
@@ -70,6 +89,12 @@ class WorkerConfig:
     """A stream of inventory events in that Redis."""
     verify: bool = False
     """Check the hashes again, because the supervisor did so some time ago."""
+    auth: "AuthConfig | None" = None
+    """Who may call; None: everybody who reaches the port."""
+    keys: Keys | None = None
+    """The keys of token issuers, as far as they are known at the start."""
+    snapshot_keys: Path | None = None
+    """The file of the keys of which one has signed a snapshot; None: it needs no signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,31 +136,61 @@ def build_server(
     metrics: Metrics,
     *,
     threads: int = WORKER_THREADS,
+    transport: Transport = Transport(),  # noqa: B008 -- it is frozen
     live: Services | None = None,
     changes: Changes | None = None,
     erp: ErpFallback | None = None,
     flagging: Flagging | None = None,
+    erp_letters: ErpLetters | None = None,
+    gate: "Gate | None" = None,
 ) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
-    """A server without a port yet, with all services, health and reflection; `live`, `changes` and `erp` as in
-    `services`."""
+    """A server without a port yet, with all services, health and reflection; `live`, `changes`, `erp` and `erp_letters`
+    as in `services`, `gate` as in `Handlers`."""
     pool = CountingPool(threads)
-    server = grpc.server(
-        pool,
-        options=[
-            ("grpc.so_reuseport", 1),
-            ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
-            ("grpc.max_send_message_length", SEND_BYTES_MAX),
-            ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-            ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-        ],
+    server, loop = _server(transport, pool, threads)
+    offered = services(
+        holder, now_us, live=live, changes=changes, erp=erp, flagging=flagging, erp_letters=erp_letters
     )
-    offered = services(holder, now_us, live=live, changes=changes, erp=erp, flagging=flagging)
-    handlers = Handlers(offered, metrics, pool.waiting)
+    others = cast("grpc.Server", PooledServer(server))
+    if gate is not None:
+        from pricegrid.service.identity.gate import GuardedServer, owner_checked
+
+        offered = owner_checked(offered, holder)
+    handlers = Handlers(offered, metrics, pool.queue, loop=loop, gate=gate)
     handlers.register(server)
+    if gate is not None:
+        others = cast("grpc.Server", GuardedServer(others, gate, handlers.admit))
     health_servicer = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((*offered, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, others)
+    reflection.enable_server_reflection((*offered, health.SERVICE_NAME, reflection.SERVICE_NAME), others)
     return server, health_servicer, handlers
+
+
+def _server(
+    transport: Transport, pool: CountingPool, threads: int
+) -> "tuple[grpc.Server, tuple[Queue, CountingPool] | None]":
+    """A server without methods; with its queue and its pool, if it answers on a loop."""
+    if transport.name == HTTP2:
+        from pricegrid.service.transport.server import Ages, Http2Server
+
+        ages = Ages(KEEPALIVE_MS / 1e3, KEEPALIVE_TIMEOUT_MS / 1e3, CONNECTION_IDLE_MS / 1e3)
+        made = Http2Server(
+            pool, ages, CONNECTION_CALLS_MAX, origins=transport.origins, is_local=transport.is_local
+        )
+        queue = Queue(made.ready.__len__, room=(ROOM + 1) * threads)
+        queue.defers = True
+        made.turn, made.sheds = queue.begin, queue.sheds_now
+        return cast("grpc.Server", made), (queue, pool)
+    options = [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
+        ("grpc.max_send_message_length", SEND_BYTES_MAX),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.max_concurrent_streams", CONNECTION_CALLS_MAX),
+        ("grpc.max_connection_idle_ms", CONNECTION_IDLE_MS),
+    ]
+    return grpc.server(pool, options=options), None
 
 
 def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
@@ -163,7 +218,9 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
 
 
 def _open(config: WorkerConfig, version: str, *, verify: bool = False) -> LoadedSnapshot:
-    loaded = load_snapshot(config.store, version, config.policy, verify=verify)
+    loaded = load_snapshot(
+        config.store, version, config.policy, verify=verify, snapshot_keys=config.snapshot_keys
+    )
     return reading(config.store, loaded)
 
 
@@ -178,25 +235,33 @@ def _serve(
 ) -> None:
     """Serve until stopped, or until the supervisor is gone."""
     verified = {config.snapshot_version}
-    open_named = version_opener(config.store, config.policy, verified.__contains__)
+    # with keys, what was verified once is verified again: its files may have changed since
+    is_verified = verified.__contains__ if config.snapshot_keys is None else lambda _: False
+    open_named = version_opener(config.store, config.policy, is_verified, config.snapshot_keys)
     holder = SnapshotHolder(active, lambda version: reading(config.store, open_named(version)))
     swap = Swap(holder, lambda version: _open(config, version), reporter.send)
     del active
     erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
     link = WriterLink(socket_path(config.store))
     metrics = PrometheusMetrics() if config.metrics else NoMetrics()
+    gate = _gate(config, reporter)
     server, health_servicer, handlers = build_server(
         holder,
         metrics,
         threads=config.threads,
+        transport=config.transport,
         live=link.methods(),
         changes=PolledChanges(lambda: live_version(holder)),
         erp=erp,
         flagging=Flagging(OperatorFlags(config.store)),
+        erp_letters=ErpLetters(
+            DeadLetterFile(config.store), erp.gateway if erp else None, lambda: holder.active, now_us
+        ),
+        gate=gate,
     )
     health_status = _Health(health_servicer)
     health_status.update(is_complete=False, is_live_proven=False)
-    server.add_insecure_port(config.address)
+    _listen(server, config)
     server.start()
     threading.Thread(target=_follow, args=(holder,), name="pricegrid-follow", daemon=True).start()
     try:
@@ -206,6 +271,7 @@ def _serve(
             proven[0] = holder.active.live()
             health_status.update(is_complete=swap.is_complete, is_live_proven=proven[0])
             metrics.flush()
+            handlers.end_unread()
             if not supervisor.poll(LIVE_LOOK_S if swap.is_under_way else HOUSEKEEPING_S):
                 holder.let_go()
                 continue
@@ -213,6 +279,8 @@ def _serve(
                 case Activate(version, is_alone):
                     verified.add(version)
                     swap.request(version, is_alone=is_alone)
+                case Keys() as keys if gate is not None:
+                    gate.use(keys)
                 case _:
                     break
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -225,6 +293,41 @@ def _serve(
         if erp:
             erp.close()
         link.close()
+
+
+def _gate(config: WorkerConfig, reporter: Reporter) -> "Gate | None":
+    """What asks callers who they are; None: nothing does."""
+    if config.auth is None:
+        return None
+    from pricegrid.service.identity.gate import Gate
+    from pricegrid.service.identity.views import warm_up
+
+    warm_up()
+    return Gate(config.auth, config.keys or Keys({}), reporter.tell, _quotas(config.auth, config.store))
+
+
+def _quotas(auth: "AuthConfig", store: Path) -> "Quotas | None":
+    """What says how much callers may use; None: nothing does."""
+    if not auth.limits:
+        return None
+    from pricegrid.service.quota.accounts import Accounts, accounts_path
+    from pricegrid.service.quota.quotas import Quotas, warm_up
+
+    warm_up()
+    return Quotas(auth.limits, Accounts(accounts_path(store), host_ns), host_ns)
+
+
+def _listen(server: grpc.Server, config: WorkerConfig) -> None:
+    if config.auth is None or config.auth.tls is None:
+        server.add_insecure_port(config.address)
+        return
+    from pricegrid.service.identity.certificates import CertificateFiles, server_contexts, server_credentials
+
+    files = CertificateFiles(config.auth.tls)
+    if config.transport.name == HTTP2:
+        cast("Http2Server", server).add_tls_port(config.address, server_contexts(files))
+    else:
+        server.add_secure_port(config.address, server_credentials(files))
 
 
 def _follow(holder: SnapshotHolder) -> None:
