@@ -9,6 +9,7 @@ with pricegrid.Client("127.0.0.1:50051") as client:
 """
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Self
@@ -24,6 +25,7 @@ from pricegrid.availability import (
     promise_result,
     quote_result,
 )
+from pricegrid.credentials import Token, TokenFile, open_channel
 from pricegrid.errors import error_from_rpc
 from pricegrid.live_client import TIMEOUT_S, LiveClient
 from pricegrid.requests import (
@@ -39,6 +41,31 @@ from pricegrid.requests import (
 )
 from pricegrid.results import Explanation, PriceResult, instant_from_us, line_price, price_result
 
+_READS = (
+    (v1.PRICING_SERVICE, ("PriceLines", "ExplainPrice")),
+    (v1.QUOTE_SERVICE, ("QuoteLines",)),
+    (v1.AVAILABILITY_SERVICE, ("CheckAvailability", "PromiseOrder", "GetReservation")),
+)
+SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": service, "method": name} for service, names in _READS for name in names],
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+        "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+    }
+)
+"""A read that no server answered, or that one was too busy for, is asked again, twice at most, when the server says so.
+Each failure takes a token and each answer gives back a tenth of one; below half of the ten nothing is asked again: when
+most calls fail, asking again would only be more load."""
 RECEIVE_BYTES_MAX = 64 * 1024 * 1024  # an answer of 10,000 lines with long book and entry ids
 
 
@@ -46,14 +73,45 @@ class Client(LiveClient):
     """A connection to a Pricegrid server at `address`, "host:port"; safe to share between threads.
 
     It connects when first asked, and again by itself when the server comes back. Pass `channel` to bring your own.
-    Close it, or use it as a context manager.
+    Close it, or use it as a context manager. Reads that fail with `UnavailableError` were tried three times, unless
+    most calls fail.
+
+    `token` is the bearer token to send with each call, or a function that returns it; `token_file` a file that holds
+    it, read again when it changes. `root_certificates` are those that the server's certificate is verified with, and
+    `client_certificate` is the client's own chain and key, all PEM; `use_tls` without them trusts what the system
+    trusts. A token is sent without TLS to this machine alone; `ValueError` otherwise. With `channel`, all of this is
+    the channel's.
     """
 
-    def __init__(self, address: str = "", *, channel: grpc.Channel | None = None) -> None:
+    def __init__(
+        self,
+        address: str = "",
+        *,
+        channel: grpc.Channel | None = None,
+        token: Token | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        root_certificates: bytes | None = None,
+        client_certificate: tuple[bytes, bytes] | None = None,
+        use_tls: bool | None = None,
+    ) -> None:
         if bool(address) == (channel is not None):
             raise ValueError("give either an address or a channel")
-        options = [("grpc.max_receive_message_length", RECEIVE_BYTES_MAX)]
-        self._channel = channel or grpc.insecure_channel(address, options=options)
+        if token is not None and token_file is not None:
+            raise ValueError("give either a token or a file that holds it")
+        said = (token, token_file, root_certificates, client_certificate, use_tls)
+        if channel is not None and any(each is not None for each in said):
+            raise ValueError("who calls is the channel's to say: give an address instead")
+        self._channel = channel or open_channel(
+            address,
+            [
+                ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
+                ("grpc.service_config", SERVICE_CONFIG),
+            ],
+            token=TokenFile(token_file) if token_file is not None else token,
+            root_certificates=root_certificates,
+            client_certificate=client_certificate,
+            use_tls=use_tls,
+        )
         super().__init__(self._channel)
         self._stub = v1.PricingServiceStub(self._channel)
         self._quote = v1.QuoteServiceStub(self._channel)

@@ -2,11 +2,13 @@
 
 PricegridError
 ├── InvalidRequestError        mend the request: NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, CURRENCY_REQUIRED ...
+├── UnauthenticatedError       the server does not know who calls: UNAUTHENTICATED
+├── NotPermittedError          the caller may not do that: NOT_PERMITTED
 ├── CustomerNotAllowedError    the customer does not exist, or the caller may not ask: CUSTOMER_NOT_ALLOWED
 ├── NotFoundError              there is no such thing: RESERVATION_NOT_FOUND, DEAD_LETTER_NOT_FOUND
 │   └── UnknownSnapshotError   the server does not keep that snapshot: UNKNOWN_SNAPSHOT
 ├── ConflictError              it is not in a state in which that can be done: RESERVATION_EXPIRED, KEY_REUSED ...
-├── UnavailableError           ask again later: OVERLOADED, LIVE_STATE_UNAVAILABLE, or no server there
+├── UnavailableError           ask again later: OVERLOADED, QUOTA_EXCEEDED ..., or no server there
 ├── DeadlineExceededError      no answer within `timeout_s`
 └── ServerError                the server failed: INTERNAL_ERROR, SNAPSHOT_UNUSABLE; tell its operator
 """
@@ -44,6 +46,14 @@ class InvalidRequestError(PricegridError, ValueError):
     """The request can't be answered as it is; asking again gives the same."""
 
 
+class UnauthenticatedError(PricegridError):
+    """The call had no token or certificate that the server takes, or an expired one; why is not said."""
+
+
+class NotPermittedError(PricegridError):
+    """The server knows the caller, who may not do that."""
+
+
 class CustomerNotAllowedError(PricegridError):
     """The customer does not exist or may not be asked for by this caller; which of both is not said."""
 
@@ -62,7 +72,8 @@ class UnknownSnapshotError(NotFoundError):
 
 
 class UnavailableError(PricegridError):
-    """No server answers, or it has too much to do; `retry_after_s` is when to ask again, None if not said."""
+    """No server answers, or it has too much to do, perhaps for this caller alone; `retry_after_s` is when to ask again,
+    None if not said."""
 
     retry_after_s: float | None = None
 
@@ -77,6 +88,7 @@ class ServerError(PricegridError):
 
 _BY_CODE: Mapping[grpc.StatusCode, type[PricegridError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.PERMISSION_DENIED: CustomerNotAllowedError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: ConflictError,
@@ -84,11 +96,14 @@ _BY_CODE: Mapping[grpc.StatusCode, type[PricegridError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
 }
 _BY_REASON: Mapping[str, type[PricegridError]] = {
+    "NOT_PERMITTED": NotPermittedError,
     "UNKNOWN_SNAPSHOT": UnknownSnapshotError,
     "RESERVATION_EXPIRED": ConflictError,
     "RESERVATION_ENDED": ConflictError,
     "ORDER_MISMATCH": ConflictError,
     "TOO_MANY_STREAMS": UnavailableError,
+    "QUOTA_EXCEEDED": UnavailableError,
+    "STREAM_IDLE": UnavailableError,
 }
 """Those whose code says too little."""
 
@@ -100,7 +115,7 @@ def error_from_rpc(error: grpc.RpcError) -> PricegridError:
         return ServerError(str(error), reason=grpc.StatusCode.UNKNOWN.name)
     code: grpc.StatusCode = call.code()
     trailing = dict(call.trailing_metadata() or ())
-    reason, metadata = _error_info(trailing.get(DETAILS_KEY))
+    reason, metadata = error_info(trailing.get(DETAILS_KEY))
     kind = _BY_REASON.get(reason) or _BY_CODE.get(code, ServerError)
     found = kind(call.details() or "", reason=reason or code.name, metadata=metadata)
     pushback_ms = trailing.get("grpc-retry-pushback-ms")
@@ -109,7 +124,8 @@ def error_from_rpc(error: grpc.RpcError) -> PricegridError:
     return found
 
 
-def _error_info(details: str | bytes | None) -> tuple[str, dict[str, str]]:
+def error_info(details: str | bytes | None) -> tuple[str, dict[str, str]]:
+    """(reason, metadata) of a server's refusal, from the `google.rpc.Status` in the trailing metadata; '' for none."""
     if not isinstance(details, bytes):
         return "", {}
     status = status_pb2.Status.FromString(details)

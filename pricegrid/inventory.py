@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +11,9 @@ from pricegrid import v1
 from pricegrid.errors import InvalidRequestError
 from pricegrid.limits import EVENTS_PER_MESSAGE_MAX
 from pricegrid.requests import quantity_micros
+from pricegrid.results import EPOCH
 
 _MESSAGE_BYTES_MAX = 2 * 1024 * 1024  # half of what a server takes: one unreadable text more still fits
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -187,7 +187,7 @@ def _instant_us(field: str, instant: datetime) -> int:
 
 def us_from_instant(instant: datetime) -> int:
     """Microseconds since the epoch."""
-    return (instant - _EPOCH) // _MICROSECOND
+    return (instant - EPOCH) // _MICROSECOND
 
 
 def _micros(quantity: Decimal | int) -> int:

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from pricegrid import v1
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_INSTANT_US_MIN = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-_INSTANT_US_MAX = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT_US_MIN = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+_INSTANT_US_MAX = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 
 
 class LineStatus(enum.Enum):
@@ -111,7 +111,7 @@ def decimal_from_micros(micros: int) -> Decimal:
 
 def instant_from_us(instant_us: int) -> datetime:
     """The UTC instant of microseconds since the epoch, held inside the years 1 to 9999."""
-    return _EPOCH + timedelta(microseconds=min(max(instant_us, _INSTANT_US_MIN), _INSTANT_US_MAX))
+    return EPOCH + timedelta(microseconds=min(max(instant_us, _INSTANT_US_MIN), _INSTANT_US_MAX))
 
 
 def price_result(message: v1.PriceLinesResponse) -> PriceResult:

@@ -6,11 +6,24 @@ This is the one module that reads the wall clock; all other code is passed a tim
 import hashlib
 import re
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from pricegrid.columnar.instants import instant_of_us, instant_text, us_of
+
+__all__ = [
+    "created_at_us",
+    "host_ns",
+    "host_number",
+    "host_us",
+    "instant_of_us",
+    "instant_text",
+    "now_us",
+    "number_of",
+    "parse_as_of",
+    "us_of",
+]
+
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -22,7 +35,12 @@ def now_us() -> int:
 
 def host_us() -> int:
     """Microseconds since the host booted, including suspend: the same for all its processes, and never adjusted."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+    return host_ns() // 1000
+
+
+def host_ns() -> int:
+    """The same in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def host_number() -> int:
@@ -33,11 +51,6 @@ def host_number() -> int:
 def number_of(text: str) -> int:
     """A 63-bit hash of a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
-
-def us_of(instant: datetime) -> int:
-    """Microseconds since the epoch of an aware datetime."""
-    return (instant - _EPOCH) // _MICROSECOND
 
 
 def created_at_us(snapshot_version: str) -> int:
@@ -53,13 +66,3 @@ def parse_as_of(text: str) -> date | datetime:
     if _RFC3339.fullmatch(text):
         return datetime.fromisoformat(text.upper())
     raise ValueError(f"{text!r} is neither a date YYYY-MM-DD nor an RFC 3339 instant")
-
-
-def instant_of_us(instant_us: int) -> datetime:
-    """Microseconds since the epoch as an aware datetime in UTC."""
-    return _EPOCH + timedelta(microseconds=instant_us)
-
-
-def instant_text(instant: datetime) -> str:
-    """An aware datetime as RFC 3339 in UTC, with a fraction only if it has one."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

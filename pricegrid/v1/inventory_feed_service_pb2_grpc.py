@@ -29,8 +29,9 @@ class InventoryFeedServiceStub:
     """Takes in inventory events.
 
     A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
-    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
-    then stays applied: send all of it again, what is known already counts as duplicate.
+    (RESOURCE_EXHAUSTED: too many publish already), STREAM_IDLE (ABORTED: no message came for 300 s) or
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by then stays applied: send all of it again, what is known
+    already counts as duplicate. A publisher who sends more than they may is not refused: their messages are read later.
     """
 
     def __init__(self, channel):
@@ -50,8 +51,9 @@ class InventoryFeedServiceServicer:
     """Takes in inventory events.
 
     A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
-    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
-    then stays applied: send all of it again, what is known already counts as duplicate.
+    (RESOURCE_EXHAUSTED: too many publish already), STREAM_IDLE (ABORTED: no message came for 300 s) or
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by then stays applied: send all of it again, what is known
+    already counts as duplicate. A publisher who sends more than they may is not refused: their messages are read later.
     """
 
     def PublishEvents(self, request_iterator, context):
@@ -82,8 +84,9 @@ class InventoryFeedService:
     """Takes in inventory events.
 
     A stream is refused as a whole with MALFORMED_REQUEST or TOO_MANY_EVENTS (INVALID_ARGUMENT), TOO_MANY_STREAMS
-    (RESOURCE_EXHAUSTED: too many publish already) or LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by
-    then stays applied: send all of it again, what is known already counts as duplicate.
+    (RESOURCE_EXHAUSTED: too many publish already), STREAM_IDLE (ABORTED: no message came for 300 s) or
+    LIVE_STATE_UNAVAILABLE (UNAVAILABLE). What was applied by then stays applied: send all of it again, what is known
+    already counts as duplicate. A publisher who sends more than they may is not refused: their messages are read later.
     """
 
     @staticmethod

@@ -33,8 +33,10 @@ class PricingServiceStub:
     "pricegrid" with a stable reason; its metadata holds `correlation_id` and what the reason is about. Reasons:
     NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF
     and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
-    OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), SNAPSHOT_UNUSABLE (DATA_LOSS),
-    INTERNAL_ERROR (INTERNAL).
+    OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED:
+    no answer was possible in time), SNAPSHOT_UNUSABLE (DATA_LOSS), INTERNAL_ERROR (INTERNAL). A server that asks who calls refuses with UNAUTHENTICATED (UNAUTHENTICATED), NOT_PERMITTED
+    (PERMISSION_DENIED) and, where a caller sends more than they may, QUOTA_EXCEEDED (RESOURCE_EXHAUSTED, with
+    `grpc-retry-pushback-ms`). Whatever may be tried again has a google.rpc.RetryInfo in its details too.
 
     A caller may send `x-correlation-id` (1 to 128 printable ASCII characters) as metadata; otherwise one is made.
     """
@@ -58,8 +60,10 @@ class PricingServiceAsyncStub(PricingServiceStub):
     "pricegrid" with a stable reason; its metadata holds `correlation_id` and what the reason is about. Reasons:
     NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF
     and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
-    OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), SNAPSHOT_UNUSABLE (DATA_LOSS),
-    INTERNAL_ERROR (INTERNAL).
+    OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED:
+    no answer was possible in time), SNAPSHOT_UNUSABLE (DATA_LOSS), INTERNAL_ERROR (INTERNAL). A server that asks who calls refuses with UNAUTHENTICATED (UNAUTHENTICATED), NOT_PERMITTED
+    (PERMISSION_DENIED) and, where a caller sends more than they may, QUOTA_EXCEEDED (RESOURCE_EXHAUSTED, with
+    `grpc-retry-pushback-ms`). Whatever may be tried again has a google.rpc.RetryInfo in its details too.
 
     A caller may send `x-correlation-id` (1 to 128 printable ASCII characters) as metadata; otherwise one is made.
     """
@@ -79,8 +83,10 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
     "pricegrid" with a stable reason; its metadata holds `correlation_id` and what the reason is about. Reasons:
     NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF
     and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
-    OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), SNAPSHOT_UNUSABLE (DATA_LOSS),
-    INTERNAL_ERROR (INTERNAL).
+    OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED:
+    no answer was possible in time), SNAPSHOT_UNUSABLE (DATA_LOSS), INTERNAL_ERROR (INTERNAL). A server that asks who calls refuses with UNAUTHENTICATED (UNAUTHENTICATED), NOT_PERMITTED
+    (PERMISSION_DENIED) and, where a caller sends more than they may, QUOTA_EXCEEDED (RESOURCE_EXHAUSTED, with
+    `grpc-retry-pushback-ms`). Whatever may be tried again has a google.rpc.RetryInfo in its details too.
 
     A caller may send `x-correlation-id` (1 to 128 printable ASCII characters) as metadata; otherwise one is made.
     """

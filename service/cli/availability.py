@@ -55,7 +55,7 @@ def run_availability(args: argparse.Namespace) -> int:
         return run_watch(args, supply)
 
     def ask() -> int:
-        with asking_client(args) as client:
+        with asking_client(args, small=(len(args.line), len(args.branch) or None)) as client:
             result = client.check_availability(
                 args.line,
                 customer_id=args.customer,

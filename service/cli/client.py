@@ -6,20 +6,28 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pricegrid
-from pricegrid.service.cli.text import UsageError, as_of_argument
+from pricegrid.service.cli.health import NO_HEALTH_SERVICE, SERVING, health_of
+from pricegrid.service.cli.text import UsageError, as_of_argument, seconds_argument
 
 if TYPE_CHECKING:
+    import grpc
+
     from pricegrid.pricing_engine.model import ExceptionPolicy
 
 TIMEOUT_S = 30.0
+TOKEN_FILE_VARIABLE: Final = "PRICEGRID_TOKEN_FILE"  # noqa: S105 -- a name
 _RECONNECT_MS: Final = 500
 """How often a server that is awaited is tried."""
+_HEALTH_S: Final = 0.1
+_HEALTH_TIMEOUT_S: Final = 5.0
+_READY: Final = frozenset({SERVING, NO_HEALTH_SERVICE})
 
 
 def add_where_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +41,29 @@ def add_where_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="S",
-        type=_seconds,
+        type=seconds_argument,
         default=0.0,
-        help="seconds to wait for a server that only starts (default: it must be there)",
+        help="seconds to wait until a server that is starting is ready (default: do not wait)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_identity_arguments(parser)
+
+
+def add_identity_arguments(parser: argparse.ArgumentParser) -> None:
+    """Who asks a server, and how its own name is verified."""
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help=f"who asks, with --address: a file that holds a bearer token (default: {TOKEN_FILE_VARIABLE})",
+    )
+    parser.add_argument(
+        "--tls-ca",
+        metavar="FILE",
+        type=Path,
+        help="use TLS, and verify the server's certificate with these (PEM)",
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", type=Path, help="the client's own certificate (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", type=Path, help="the key of --tls-cert (PEM)")
 
 
 def add_asking_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,11 +82,12 @@ def asking_client(
     args: argparse.Namespace,
     policy_from: Callable[[argparse.Namespace], ExceptionPolicy] | None = None,
     *,
-    price_pairs: int | None = None,
+    small: tuple[int, int | None] | None = None,
 ) -> Iterator[pricegrid.Client]:
     """A client of the server at `--address`, or of the store itself, with the exceptions that its options say.
 
-    `price_pairs` is how many lines times branches a question about prices has: a small one takes no kernels.
+    `small` is how many lines and branches (None: all) a question has that the references may answer: if they are few,
+    it takes no kernels.
     """
     if args.address is not None:
         _refuse_options_of_a_server(args)
@@ -68,11 +95,11 @@ def asking_client(
             yield client
         return
     policy = policy_from(args) if policy_from else None
-    if price_pairs is not None and getattr(args, "erp_config", None) is None:
+    if small is not None and getattr(args, "erp_config", None) is None:
         from pricegrid.pricing_engine.model import ExceptionPolicy
         from pricegrid.service.rpc.plain_store import is_small, plain_store_client
 
-        if is_small(args.store, price_pairs):
+        if is_small(args.store, *small, args.snapshot_version):
             with plain_store_client(args.store, policy or ExceptionPolicy()) as client:
                 yield client
             return
@@ -84,6 +111,7 @@ def asking_client(
 def live_client(args: argparse.Namespace) -> Iterator[pricegrid.Client]:
     """A client of the server at `--address`, or of the store itself, that can change live state."""
     if args.address is not None:
+        _refuse_options_of_a_server(args)
         with _server_client(args) as client:
             yield client
         return
@@ -105,25 +133,82 @@ def _refuse_options_of_a_server(args: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _server_client(args: argparse.Namespace) -> Iterator[pricegrid.Client]:
     if args.wait:
-        _await_server(args.address, args.wait)
-    with pricegrid.Client(args.address) as client:
+        with _awaited_client(args) as client:
+            yield client
+        return
+    try:
+        client = pricegrid.Client(args.address, token_file=token_file(args), **tls_settings(args))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    with client:
         yield client
 
 
-def _await_server(address: str, wait_s: float) -> None:
-    """Waits until a server accepts connections: it does when all of its workers are ready."""
+def _awaited_client(args: argparse.Namespace) -> pricegrid.Client:
+    """A client of a server that may still be starting, on the connection by which it was found to be ready.
+
+    Each worker has a health of its own, so a new connection could meet one that is not ready yet. A server that
+    accepts connections and does not become healthy in time is asked all the same: it answers prices.
+    """
     import grpc
 
-    options = [("grpc.max_reconnect_backoff_ms", _RECONNECT_MS), ("grpc.initial_reconnect_backoff_ms", 100)]
-    with grpc.insecure_channel(address, options=options) as channel:
-        ready = grpc.channel_ready_future(channel)
+    from pricegrid.client import RECEIVE_BYTES_MAX
+
+    until_s = time.monotonic() + args.wait
+    channel = server_channel(args, [("grpc.max_receive_message_length", RECEIVE_BYTES_MAX)])
+    ready = grpc.channel_ready_future(channel)
+    try:
+        ready.result(timeout=args.wait)
+    except grpc.FutureTimeoutError:
+        ready.cancel()
+        channel.close()
+        raise pricegrid.UnavailableError(
+            f"no server at {args.address} within {args.wait:g} seconds (--wait)", reason="UNAVAILABLE"
+        ) from None
+    while health_of(channel, "", _HEALTH_TIMEOUT_S) not in _READY and time.monotonic() < until_s:
+        time.sleep(_HEALTH_S)
+    return pricegrid.Client(channel=channel)
+
+
+def server_channel(args: argparse.Namespace, options: Sequence[tuple[str, Any]] = ()) -> grpc.Channel:
+    """A channel to the server at `--address`, which tries often to connect, as who the arguments say."""
+    from pricegrid.credentials import TokenFile, open_channel
+
+    often = [("grpc.max_reconnect_backoff_ms", _RECONNECT_MS), ("grpc.initial_reconnect_backoff_ms", 100)]
+    named = token_file(args)
+    token = None if named is None else TokenFile(named)
+    try:
+        return open_channel(args.address, [*options, *often], token=token, **tls_settings(args))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def token_file(args: argparse.Namespace) -> str | None:
+    """The file with the token to send; raises UsageError where it holds none."""
+    from pricegrid.credentials import TokenFile
+
+    named: str | None = args.token_file or os.environ.get(TOKEN_FILE_VARIABLE) or None
+    if named is not None:
         try:
-            ready.result(timeout=wait_s)
-        except grpc.FutureTimeoutError:
-            ready.cancel()
-            raise pricegrid.UnavailableError(
-                f"no server at {address} within {wait_s:g} seconds (--wait)", reason="UNAVAILABLE"
-            ) from None
+            TokenFile(named)()  # a mistake shows before anything is asked
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return named
+
+
+def tls_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The certificates that a client is given; raises UsageError."""
+    if (args.tls_cert is None) != (args.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together")
+    settings: dict[str, Any] = {}
+    try:
+        if args.tls_ca is not None:
+            settings["root_certificates"] = args.tls_ca.read_bytes()
+        if args.tls_cert is not None:
+            settings["client_certificate"] = (args.tls_cert.read_bytes(), args.tls_key.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be read: {error.strerror}") from None
+    return settings
 
 
 @contextlib.contextmanager
@@ -174,13 +259,3 @@ def freshness_json(freshness: pricegrid.Freshness | None) -> dict[str, object]:
             for name, source in sources.items()
         },
     }
-
-
-def _seconds(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 to 86400")
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pricegrid
 from pricegrid.service.cli.client import add_where_arguments, answer, live_client
@@ -34,6 +35,13 @@ def add_dead_letters_arguments(parser: argparse.ArgumentParser) -> None:
         if name != "show":
             command.add_argument(
                 "--origin", metavar="ORIGIN", default="", help="only those from `events` or `erp`"
+            )
+        if name == "replay":
+            command.add_argument(
+                "--erp-config",
+                metavar="FILE",
+                type=Path,
+                help="with --store: how to reach the ERP whose refused answers are asked for again",
             )
         if name == "list":
             command.add_argument(
@@ -91,7 +99,7 @@ def _ids(args: argparse.Namespace, client: pricegrid.Client) -> list[str]:
 def _replay(args: argparse.Namespace, client: pricegrid.Client, ids: list[str]) -> int:
     left = client.replay_dead_letters(ids, timeout_s=args.timeout) if ids else ()
     if not args.json:
-        print(f"{len(set(ids)) - len(left):,} are gone, {len(left):,} still can't be applied")
+        print(f"{len(set(ids)) - len(left):,} replayed, {len(left):,} still can't be applied")
     return _print(args, left, 1 if left else 0) if left or args.json else 0
 
 
@@ -122,7 +130,7 @@ def _print(args: argparse.Namespace, letters: Sequence[pricegrid.DeadLetter], co
         ]
         print_table(["ID", "RECEIVED", "ORIGIN", "REASON", "COUNT", "REPLAYS", "DETAIL"], rows, right=(4, 5))
     else:
-        print("none")
+        print("no dead letters")
     return code
 
 

@@ -88,6 +88,7 @@ def run_demo(args: argparse.Namespace) -> int:
     say(
         f"   {sum(dataset.rows.values()):,} rows in {len(dataset.rows)} tables, {time.monotonic() - began_s:.1f} s"
     )
+    _provide_kernels()
     say("2. loading it")
     began_s = time.monotonic()
     store = args.dir / "store"
@@ -122,6 +123,15 @@ def run_demo(args: argparse.Namespace) -> int:
             with contextlib.suppress(KeyboardInterrupt):
                 signal.pause()
     return 0
+
+
+def _provide_kernels() -> None:
+    """Compiles all that is lacking at once, where it is seen: the server's own progress would go to its log."""
+    from pricegrid.service.process.kernel_build import provide
+    from pricegrid.service.process.kernel_cache import use_kernel_cache
+
+    use_kernel_cache(os.environ)
+    provide("demo", None, os.environ, sys.stderr)
 
 
 def _interrupt(*_: object) -> None:

@@ -177,8 +177,8 @@ def _json(result: pricegrid.PublishResult, reading: Reading) -> dict[str, object
 
 def _print(result: pricegrid.PublishResult, reading: Reading) -> None:
     print(
-        f"{result.applied:,} applied, {result.duplicate:,} here before, {result.older:,} older than what is known, "
-        f"{result.dead_letter:,} dead letters"
+        f"{result.applied:,} applied, {result.duplicate:,} known already, {result.older:,} older than what is known, "
+        f"{result.dead_letter:,} dead letter{'' if result.dead_letter == 1 else 's'}"
     )
     if result.gaps:
         print(f"{result.gaps:,} times an event was missing: figures are stale until it or the next set comes")

@@ -87,7 +87,7 @@ def _print_issues(
     if args.json:
         print_json_list([_issue_json(issue) for issue in issues])
     elif not issues:
-        print("none")
+        print("no restarts" if is_restarts else "no gaps")
     elif is_restarts:
         rows = [
             (
@@ -148,7 +148,7 @@ def _print_resets(args: argparse.Namespace, resets: Sequence[pricegrid.StreamRes
             ]
         )
     elif not resets:
-        print("none")
+        print("no resets")
     else:
         rows = [
             (

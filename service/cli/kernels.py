@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -12,12 +13,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pricegrid.columnar.kernel_mode import EXTENSION_VARIABLE
 from pricegrid.service.cli.text import UsageError
 from pricegrid.service.process import kernel_build as build
 from pricegrid.service.process.kernel_cache import (
+    EXTENSION_FILE,
     MADE_FOR,
     SHIPPED_VARIABLE,
     compile_reason,
+    extension_reason,
     made_for,
     unusable_reason,
 )
@@ -37,6 +41,13 @@ def add_kernels_arguments(parser: argparse.ArgumentParser) -> None:
         "has already is taken from there.",
     )
     making.add_argument("directory", type=Path, metavar="DIR", help="where to; made if need be")
+    making.add_argument(
+        "--extension",
+        type=Path,
+        metavar="DIR",
+        help="link the kernels to an extension for this Python, too: into DIR/kernels-DIGEST; takes a C and a C++ "
+        "compiler. With it numba is not needed",
+    )
     making.add_argument("--pack", type=Path, metavar="FILE.tar.xz", help="pack the folder, too")
     making.add_argument(
         "--plan", type=Path, metavar="FILE", help="write what each kernel cost, as kernel_plan.json has it"
@@ -45,7 +56,7 @@ def add_kernels_arguments(parser: argparse.ArgumentParser) -> None:
         "check",
         help="whether nothing is compiled with these kernels; 1 if anything is",
         description="Do all that kernels are for with those of DIR or FILE alone, and say which had to be compiled. "
-        "DIR is only read.",
+        "DIR is only read. An extension compiles nothing: whatever it lacks is an error.",
     )
     checking.add_argument("directory", type=Path, metavar="DIR|FILE.tar.xz", help="what `build` made")
     listing = actions.add_parser("list", help="where the kernels of this installation are")
@@ -59,7 +70,7 @@ def run_kernels(args: argparse.Namespace) -> int:
     try:
         match args.action:
             case "build":
-                return _build(args.directory, args.pack, args.plan)
+                return _build(args.directory, args.extension, args.pack, args.plan)
             case "check":
                 return _check(args.directory)
             case _:
@@ -73,7 +84,9 @@ def _own_folder(directory: Path) -> Path:
     return directory.absolute() / f"kernels-{made_for()['digest']}"
 
 
-def _build(directory: Path, pack: Path | None, plan: Path | None) -> int:
+def _build(directory: Path, extension: Path | None, pack: Path | None, plan: Path | None) -> int:
+    if importlib.util.find_spec("numba") is None:
+        raise ModuleNotFoundError("No module named 'numba'", name="numba")
     if pack is not None and not pack.name.endswith(_PACKED):
         raise UsageError(f"--pack {pack}: not a {_PACKED} file")
     folder = _own_folder(directory)
@@ -86,6 +99,11 @@ def _build(directory: Path, pack: Path | None, plan: Path | None) -> int:
     if plan is not None:
         plan.write_text(json.dumps(made.costs, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"{folder}: {len(build.kernels_in(folder))} kernels, {_megabytes(folder)}")
+    if extension is not None:
+        from pricegrid.service.process.kernel_extension import link_extension
+
+        linked = link_extension(folder, _own_folder(extension))
+        print(f"{linked}: {linked.stat().st_size / 1e6:.1f} MB")
     if pack is not None:
         with tarfile.open(pack, "w:xz", preset=9) as archive:
             archive.add(folder, folder.name, filter=_nobodys)
@@ -115,7 +133,7 @@ def _drop_unused(folder: Path, used: set[str]) -> None:
 
 
 def _run_all(folder: Path, shipped: Path | None) -> build.Progress:
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    os.environ["NUMBA_CACHE_DIR"], os.environ[EXTENSION_VARIABLE] = str(folder), ""
     os.environ.pop(SHIPPED_VARIABLE, None)
     if shipped is not None:
         os.environ[SHIPPED_VARIABLE] = str(shipped)
@@ -136,6 +154,8 @@ def _check(directory: Path) -> int:
                 file=sys.stderr,
             )
             return 1
+        if (folder / EXTENSION_FILE).is_file():
+            return _check_extension(folder / EXTENSION_FILE)
         if reason := unusable_reason(folder):
             print(f"pricegrid: these kernels can't be used here: {reason}", file=sys.stderr)
             return 1
@@ -145,6 +165,16 @@ def _check(directory: Path) -> int:
         print(f"compiled: {kernel}")
     print(f"{len(progress.used)} kernels used, {len(compiled)} compiled")
     return 1 if compiled else 0
+
+
+def _check_extension(path: Path) -> int:
+    if reason := extension_reason(path):
+        print(f"pricegrid: this extension can't be used here: {reason}", file=sys.stderr)
+        return 1
+    os.environ[EXTENSION_VARIABLE] = str(path)
+    build.compile_parts(tuple(PARTS), build.Progress({part: {} for part in PARTS}, set(), sys.stderr))
+    print(f"{path}: all is there, without numba")
+    return 0
 
 
 @contextlib.contextmanager
@@ -162,6 +192,7 @@ def _unpacked(source: Path) -> Iterator[Path]:
 
 def _list(*, as_json: bool) -> int:
     shipped, compiled = os.environ.get(SHIPPED_VARIABLE), os.environ["NUMBA_CACHE_DIR"]
+    extension = os.environ.get(EXTENSION_VARIABLE)
     places = [("came with the installation", shipped), ("compiled here", compiled)]
     rows = [
         {"kept": kept, "folder": folder, "kernels": len(build.kernels_in(Path(folder)))}
@@ -169,9 +200,12 @@ def _list(*, as_json: bool) -> int:
         if folder
     ]
     if as_json:
-        print(json.dumps({"made_for": made_for(), "folders": rows}, indent=2))
+        print(json.dumps({"made_for": made_for(), "extension": extension or None, "folders": rows}, indent=2))
         return 0
     print("for " + ", ".join(f"{name} {value}" for name, value in made_for().items()))
+    if extension:
+        print(f"all kernels are in the extension {extension}, numba is not used")
+        return 0
     if shipped is None:
         print(compile_reason())
     for row in rows:

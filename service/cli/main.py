@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
+from pricegrid.columnar.kernel_mode import EXTENSION_VARIABLE
 from pricegrid.service.cli.parser import Parser, did_you_mean, fill_in, use_environment
 from pricegrid.service.cli.text import UsageError
 
@@ -56,6 +57,15 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             _SERVE, "make up a distributor, load it, serve it and price a basket", f"{_CLI}.demo", "demo"
         ),
         "serve": Command(_SERVE, "serve a store over gRPC", f"{_CLI}.serve", "serve", uses_kernels=True),
+        "health": Command(
+            _SERVE, "whether a server is ready, service by service", f"{_CLI}.health", "health"
+        ),
+        "token": Command(
+            _SERVE, "make keys and tokens for first steps", f"{_CLI}.token", "token", intermixed=False
+        ),
+        "openapi": Command(
+            _SERVE, "print what can be asked over HTTP, as an OpenAPI document", f"{_CLI}.openapi", "openapi"
+        ),
         "accept-loss": Command(
             _SERVE, "let servers go on without what a shared Redis lost", f"{_CLI}.redis", "accept_loss"
         ),
@@ -144,8 +154,10 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 SERVER_PACKAGES: Final = frozenset(
     {
         "aiohttp",
+        "cryptography",
         "grpc_health",
         "grpc_reflection",
+        "jwt",
         "llvmlite",
         "numba",
         "numpy",
@@ -155,7 +167,7 @@ SERVER_PACKAGES: Final = frozenset(
         "yarl",
     }
 )
-"""What the extra `server` installs, by the names that are imported."""
+"""What the extras `server` and `kernels` install, by the names that are imported."""
 
 
 def entry() -> NoReturn:
@@ -201,11 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if missing not in SERVER_PACKAGES:
             raise
         without = "without --address " if COMMANDS[words[0]].group in _BRIEF else ""
-        print(
-            f"pricegrid: {words[0]} {without}needs the server's packages ({missing} is missing): "
-            "pip install 'pricegrid[server]'",
-            file=sys.stderr,
-        )
+        print(f"pricegrid: {words[0]} {without}{_needs(missing)}", file=sys.stderr)
         return 1
     except Exception as error:
         from pricegrid.cache.protocol import CacheError
@@ -214,6 +222,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"pricegrid: {error}", file=sys.stderr)
         return 1
+
+
+def _needs(missing: str) -> str:
+    """What to install for a package that is missing."""
+    if missing in {"llvmlite", "numba"}:
+        from pricegrid.service.process.kernel_cache import compile_reason
+
+        reason = compile_reason()
+        because = f" ({reason})" if reason else ""
+        return f"needs numba to compile kernels{because}: pip install 'pricegrid[kernels]'"
+    return f"needs the server's packages ({missing} is missing): pip install 'pricegrid[server]'"
 
 
 def _run(words: list[str]) -> int:
@@ -232,21 +251,22 @@ def _run(words: list[str]) -> int:
     args = parser.parse_intermixed_args(words[1:]) if command.intermixed else parser.parse_args(words[1:])
     fill_in(args)
     if command.uses_kernels:
-        _require_server()
+        _require("numpy")
         from pricegrid.service.process.kernel_build import provide
         from pricegrid.service.process.kernel_cache import use_kernel_cache
 
         use_kernel_cache(os.environ)
+        if not os.environ.get(EXTENSION_VARIABLE):
+            _require("numba")
         provide(words[0], getattr(args, "store", None), os.environ, sys.stderr)
     module = importlib.import_module(command.runs or command.module)
     return int(getattr(module, f"run_{command.name}")(args))
 
 
-def _require_server() -> None:
+def _require(package: str) -> None:
     """Raises ModuleNotFoundError before anything is begun that it would end."""
-    for package in ("numpy", "numba"):
-        if importlib.util.find_spec(package) is None:
-            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    if importlib.util.find_spec(package) is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def command_parser(name: str) -> Parser:

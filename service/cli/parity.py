@@ -132,7 +132,7 @@ def _price_ask(customer_id: str, currency: str, lines: Sequence[AskedLine]) -> P
 def _lines(args: argparse.Namespace, arrays: Mapping[str, Any]) -> list[AskedLine]:
     if args.lines:
         return read_asked_lines(args.lines)
-    from pricegrid.pricing_engine.arrays.matrix import Names
+    from pricegrid.columnar.names import Names
 
     skus, customers = (
         Names(arrays[f"{name}_bytes"], arrays[f"{name}_offsets"]) for name in ("sku", "customer")

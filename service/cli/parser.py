@@ -98,10 +98,10 @@ def use_environment(parser: argparse.ArgumentParser, environment: Mapping[str, s
 
 def fill_in(args: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> None:
     """Takes from the environment what the command line does not say; a server goes before a store."""
-    if not hasattr(args, "store") or args.store is not None or getattr(args, "address", None) is not None:
+    if getattr(args, "store", None) is not None or getattr(args, "address", None) is not None:
         return
     address, store = environment.get(ADDRESS_VARIABLE), environment.get(STORE_VARIABLE)
     if hasattr(args, "address") and address:
         args.address = address
-    elif store:
+    elif hasattr(args, "store") and store:
         args.store = Path(store)

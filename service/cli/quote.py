@@ -57,8 +57,8 @@ def run_quote(args: argparse.Namespace) -> int:
 
 
 def _quote(args: argparse.Namespace, lines: Sequence[pricegrid.Line]) -> int:
-    pairs = len(lines) * max(1, len(args.branch))
-    with asking_client(args, policy_from, price_pairs=pairs) as client:
+    small = len(lines), max(1, len(args.branch))
+    with asking_client(args, policy_from, small=small) as client:
         result = client.quote_lines(
             args.customer, lines, branches=args.branch, timeout_s=args.timeout, **_question(args)
         )
@@ -75,7 +75,7 @@ def run_explain(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    with asking_client(args, policy_from, price_pairs=1) as client:
+    with asking_client(args, policy_from, small=(1, 1)) as client:
         found = client.explain_price(
             args.customer,
             args.line,

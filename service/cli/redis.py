@@ -5,14 +5,13 @@ import getpass
 import sys
 
 from pricegrid.cache.protocol import CacheError
-from pricegrid.cache.redis_options import RedisOptions
+from pricegrid.service.cli.redis_url import REDIS_VARIABLE, add_redis_url, redis_from
+from pricegrid.service.cli.text import UsageError
 
 
 def add_accept_loss_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `accept-loss`."""
-    parser.add_argument(
-        "--redis-url", metavar="URL", required=True, type=_redis, help="the Redis that servers wait for"
-    )
+    add_redis_url(parser, "the Redis that servers wait for")
     parser.add_argument(
         "--reason",
         metavar="TEXT",
@@ -25,8 +24,11 @@ def run_accept_loss(args: argparse.Namespace) -> int:
     """1: no server waits for anything, or Redis can't be asked."""
     from pricegrid.cache.redis_accept import accept
 
+    redis = redis_from(args)
+    if redis is None:
+        raise UsageError(f"--redis-url is required; {REDIS_VARIABLE} can say it too")
     try:
-        missing = accept(args.redis_url, getpass.getuser(), args.reason)
+        missing = accept(redis, getpass.getuser(), args.reason)
     except CacheError as error:
         print(f"pricegrid: {error}", file=sys.stderr)
         return 1
@@ -36,10 +38,3 @@ def run_accept_loss(args: argparse.Namespace) -> int:
     messages, records = missing
     print(f"accepted without {messages} messages and {records} records; servers go on with what there is")
     return 0
-
-
-def _redis(text: str) -> RedisOptions:
-    try:
-        return RedisOptions.from_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

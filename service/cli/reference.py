@@ -20,7 +20,7 @@ _HEAD = f"""\
 - **Where it asks.** `--address HOST:PORT` asks a server, and works with the client alone (`pip install pricegrid`).
   `--store DIR` answers from a store without a server, and takes `pip install 'pricegrid[server]'`. What neither option
   says is taken from `{ADDRESS_VARIABLE}`, then from `{STORE_VARIABLE}`.
-- **Waiting.** `--wait S` waits so long for a server that only starts.
+- **Waiting.** `--wait S` waits up to S seconds until a server that is starting says that it is ready.
 - **Output.** Tables fit the terminal: a wider one leaves out what is empty in all rows, and its last columns stand
   under their row. In a file or a pipe a table has all columns and a line a row. `--json` prints all there is.
 - **Completion.** `eval "$(pricegrid completion bash)"`, the same with `zsh`, or `pricegrid completion fish | source`.

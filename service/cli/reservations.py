@@ -275,7 +275,7 @@ def _print(args: argparse.Namespace, found: Sequence[pricegrid.Reservation]) -> 
         print_json_list([reservation_json(held) for held in found])
         return
     if not found:
-        print("none")
+        print("no reservations")
         return
     header = ["RESERVATION", "STATUS", "CUSTOMER", "ORDER", "UNTIL", "SKU", "BRANCH", "UOM", "FROM"]
     rows = [

@@ -1,5 +1,7 @@
 """`pricegrid serve`: the gRPC server over a store."""
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import json
@@ -7,11 +9,18 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from pricegrid.cache.redis_options import RedisOptions
 from pricegrid.service.cli.policy import add_policy_arguments, policy_from
+from pricegrid.service.cli.redis_url import add_redis_url, redis_from
 from pricegrid.service.cli.text import UsageError
 from pricegrid.service.limits import GRACE_S, WORKER_THREADS
+from pricegrid.service.transport.choice import GRPCIO, HTTP2, TRANSPORTS, Transport
+
+if TYPE_CHECKING:
+    from pricegrid.service.identity.config import AuthConfig
+
+TRANSPORT_VARIABLE: Final = "PRICEGRID_TRANSPORT"
 
 
 def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,11 +32,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=_port, default=50051, help="port; 0 picks a free one (default %(default)s)"
     )
-    parser.add_argument(
-        "--allow-remote",
-        action="store_true",
-        help="allow a --host that other machines can reach; there is no authentication, so put a proxy before it",
-    )
+    _add_trust_arguments(parser)
     parser.add_argument(
         "--workers",
         metavar="N",
@@ -40,6 +45,21 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=WORKER_THREADS,
         help="threads of each (default %(default)s)",
+    )
+    parser.add_argument(
+        "--transport",
+        choices=TRANSPORTS,
+        default=os.environ.get(TRANSPORT_VARIABLE, GRPCIO),
+        help="what speaks HTTP/2: grpcio, or uvloop and libnghttp2, which answers small requests several times as fast "
+        "(docs/transport.md; default %(default)s)",
+    )
+    parser.add_argument(
+        "--cors-origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="let pages of this origin, such as https://shop.example, ask from a browser; may be given several times, "
+        "takes --transport http2 (docs/http.md)",
     )
     parser.add_argument(
         "--metrics-port",
@@ -60,11 +80,9 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="ask this ERP for exceptions and unknown stock, and compare ordinary prices with it (docs/erp.md)",
     )
-    parser.add_argument(
-        "--redis-url",
-        metavar="URL",
-        type=_redis,
-        help="share live state with other hosts through this Redis: redis://, rediss://, redis+sentinel:// or "
+    add_redis_url(
+        parser,
+        "share live state with other hosts through this Redis: redis://, rediss://, redis+sentinel:// or "
         "redis+cluster://; docs/redis.md has the options",
     )
     parser.add_argument(
@@ -77,9 +95,44 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     add_policy_arguments(parser)
 
 
+def _add_trust_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="allow a --host that other machines can reach without --auth, or without TLS: a proxy sees to that",
+    )
+    parser.add_argument(
+        "--auth",
+        metavar="FILE",
+        type=Path,
+        help="who may call and ask what: TLS, token issuers, client certificates (docs/identity.md); without it the "
+        "server listens on loopback only",
+    )
+    parser.add_argument(
+        "--snapshot-keys",
+        metavar="FILE",
+        type=Path,
+        help="serve only snapshots that one of these keys has signed (JWKS; `load --sign-key`)",
+    )
+
+
+def _origins(args: argparse.Namespace) -> tuple[str, ...]:
+    if not args.cors_origin:
+        return ()
+    from pricegrid.service.transport.cors import checked_origin
+
+    if args.transport != HTTP2:
+        raise UsageError("--cors-origin is for browsers, which --transport http2 answers")
+    try:
+        return tuple(checked_origin(each) for each in args.cors_origin)
+    except ValueError as error:
+        raise UsageError(f"--cors-origin: {error}") from None
+
+
 def run_serve(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; 1 when it can't start."""
-    if args.events_stream and args.redis_url is None:
+    redis = redis_from(args)
+    if args.events_stream and redis is None:
         raise UsageError("--events-stream names a stream of the Redis that --redis-url gives")
     from pricegrid.erp.adapters import check_config
     from pricegrid.erp.protocol import ErpConfigError
@@ -104,13 +157,16 @@ def run_serve(args: argparse.Namespace) -> int:
         port=args.port,
         workers=args.workers or _cores(),
         threads=args.threads,
+        transport=Transport(args.transport, _origins(args)),
         policy=policy_from(args),
         metrics_port=args.metrics_port,
         allow_remote=args.allow_remote,
         grace_s=args.grace,
         erp=args.erp_config,
-        redis=args.redis_url,
+        redis=redis,
         events_stream=args.events_stream,
+        auth=_auth(args),
+        snapshot_keys=args.snapshot_keys,
     )
     try:
         if args.erp_config is not None:
@@ -123,17 +179,27 @@ def run_serve(args: argparse.Namespace) -> int:
         return 1
 
 
+def _auth(args: argparse.Namespace) -> AuthConfig | None:
+    """Who may call; raises UsageError when that can't be read, and says when nobody is asked."""
+    if args.auth is None:
+        logging.getLogger(__name__).warning(
+            "no --auth: whoever reaches the port may ask and change everything%s",
+            "" if args.allow_remote else "; it listens on loopback only",
+        )
+        return None
+    from pricegrid.service.identity.check import check_auth
+    from pricegrid.service.identity.config import AuthConfigError, read_auth
+
+    try:
+        config = read_auth(args.auth)
+        check_auth(config, args.store)
+    except AuthConfigError as error:
+        raise UsageError(str(error)) from None
+    return config
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
-
-
-def _redis(text: str) -> RedisOptions:
-    try:
-        return RedisOptions.from_url(text)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"a file that the Redis URL names can't be read: {error}") from None
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _port(text: str) -> int:

@@ -20,6 +20,8 @@ from pricegrid.service.limits import LIST_MAX
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DECIMAL_TEXT_MAX = 64
 _MICRO = Decimal("0.000001")
+SECONDS_MAX = 86_400
+"""What an option may say at most: a day."""
 TABLE_COLUMNS_MIN = 60
 """What a table takes of a terminal that is narrower."""
 
@@ -85,6 +87,17 @@ def limit_argument(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= LIST_MAX):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {LIST_MAX}")
     return int(text)
+
+
+def seconds_argument(text: str) -> float:
+    """A number of seconds, up to a day."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 to {SECONDS_MAX}")
+    return found
 
 
 def as_of_argument(text: str) -> date | datetime:

@@ -21,10 +21,10 @@ from pricegrid.atp.model import (
     Source,
     Steps,
     SupplyPolicy,
-    day_date,
 )
+from pricegrid.columnar.instants import day_date
+from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.codec.request import (
-    LineColumns,
     as_of,
     branch_names,
     check_fields,
@@ -206,7 +206,7 @@ def _steps(steps: Steps, at: int) -> list[v1.AvailabilityStep]:
 
 
 def freshness_messages(
-    states: NDArray[np.uint8], source_as_of_us: NDArray[np.int64], as_of_us: int
+    states: NDArray[np.integer[Any]], source_as_of_us: NDArray[np.int64], as_of_us: int
 ) -> list[v1.Freshness]:
     """The freshness of each result, from its states and the instants of its sources, both (n, 3) by `Source`."""
     messages = []

@@ -10,7 +10,6 @@ The functions work on tables and on numpy arrays, as in `scan_kernel`.
 """
 
 import numpy as np
-from numba import njit
 
 from pricegrid.atp.kernels.quote import (
     FREE_AS_OF,
@@ -22,9 +21,11 @@ from pricegrid.atp.kernels.quote import (
     NO_DAY,
 )
 from pricegrid.atp.model import NO_INSTANT
+from pricegrid.columnar.jit import kernel
+from pricegrid.columnar.tables import fetch, load_word, store_word, table_of
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.kernels.entries import full_load_entries
-from pricegrid.pricing_engine.kernels.tables import fetch, load_word, matrix_of, store_word, table_of
+from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus
 from pricegrid.service.codec.scan_kernel import BUFFER_FULL, FIXED64, TEXT, VARINT
 
@@ -35,7 +36,7 @@ _OVERHEAD_MAX = 64  # tags and lengths of a result, or tags and numbers of the h
 """Spare bytes that must remain in the buffer before a write."""
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def number_size(value):  # type: ignore[no-untyped-def]
     """The size of a varint in bytes."""
     if value < 0:
@@ -47,7 +48,7 @@ def number_size(value):  # type: ignore[no-untyped-def]
     return size
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def put_number(out, at, value):  # type: ignore[no-untyped-def]
     """Write a varint; returns its end."""
     if value < 0:
@@ -63,7 +64,7 @@ def put_number(out, at, value):  # type: ignore[no-untyped-def]
     return at + 1
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def put_small(out, at, field, value):  # type: ignore[no-untyped-def]
     """Write a varint field with a value below 128; returns its end."""
     out[at] = np.uint8(field << 3 | VARINT)
@@ -71,7 +72,7 @@ def put_small(out, at, field, value):  # type: ignore[no-untyped-def]
     return at + 2
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def put_fixed(out, at, field, value):  # type: ignore[no-untyped-def]
     """Write an sfixed64 field; returns its end."""
     out[at] = np.uint8(field << 3 | FIXED64)
@@ -79,7 +80,7 @@ def put_fixed(out, at, field, value):  # type: ignore[no-untyped-def]
     return at + 9
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def put_text(out, at, field, text, start, length):  # type: ignore[no-untyped-def]
     """Write a text field unless it is empty; returns its end."""
     if length == 0:
@@ -96,7 +97,7 @@ def put_text(out, at, field, text, start, length):  # type: ignore[no-untyped-de
     return at + length
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _name(offsets, ordinal):  # type: ignore[no-untyped-def]
     """(start, length) of a name; (0, 0) for ordinals that are out of range."""
     if ordinal < 0 or ordinal + 1 >= len(offsets):
@@ -104,12 +105,12 @@ def _name(offsets, ordinal):  # type: ignore[no-untyped-def]
     return offsets[ordinal], offsets[ordinal + 1] - offsets[ordinal]
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _text_size(length):  # type: ignore[no-untyped-def]
     return np.int64(0) if length == 0 else 1 + number_size(length) + length
 
 
-@njit(cache=True)
+@kernel
 def _price_size(m, full_load, answer, source, age_ms):  # type: ignore[no-untyped-def]
     """The size of a PriceLineResult in bytes; the same fields as in `_put_price`."""
     size = np.int64(2)
@@ -132,7 +133,7 @@ def _price_size(m, full_load, answer, source, age_ms):  # type: ignore[no-untype
     return size + _text_size(_name(m.delta_entry_id_offsets, entry - full_load)[1])
 
 
-@njit(cache=True)
+@kernel
 def _put_price(m, full_load, answer, source, age_ms, out, at):  # type: ignore[no-untyped-def]
     """Write a PriceLineResult; returns its end."""
     status = answer[kn.ANSWER_STATUS]
@@ -170,7 +171,7 @@ def _put_price(m, full_load, answer, source, age_ms, out, at):  # type: ignore[n
     return at
 
 
-@njit(cache=True)
+@kernel
 def _put_day(out, at, field, day):  # type: ignore[no-untyped-def]
     """Write a day since 1970-01-01 as YYYY-MM-DD (proleptic Gregorian calendar, in eras of 400 years)."""
     shifted = day + 719_468  # since 0000-03-01
@@ -193,14 +194,14 @@ def _put_day(out, at, field, day):  # type: ignore[no-untyped-def]
     return at + 10
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _age_ms(free, source, as_of_us):  # type: ignore[no-untyped-def]
     """The age of a source at an instant; -1: unknown."""
     reported_us = free[FREE_AS_OF + source]
     return np.int64(-1) if reported_us == NO_INSTANT else max(np.int64(0), as_of_us - reported_us) // 1000
 
 
-@njit(cache=True)
+@kernel
 def _freshness_size(free, as_of_us):  # type: ignore[no-untyped-def]
     """The size of a Freshness in bytes, without its tag and length."""
     size = np.int64(6)
@@ -211,7 +212,7 @@ def _freshness_size(free, as_of_us):  # type: ignore[no-untyped-def]
     return size
 
 
-@njit(cache=True)
+@kernel
 def _free_size(free, freshness_size):  # type: ignore[no-untyped-def]
     """The size of a QuoteAvailability in bytes."""
     size = 2 + freshness_size
@@ -222,7 +223,7 @@ def _free_size(free, freshness_size):  # type: ignore[no-untyped-def]
     return size + _DAY_SIZE if free[FREE_DAY] >= 0 else size
 
 
-@njit(cache=True)
+@kernel
 def _put_freshness(free, size, as_of_us, out, at):  # type: ignore[no-untyped-def]
     """Write the freshness of a QuoteAvailability; returns its end."""
     out[at], out[at + 1] = np.uint8(5 << 3 | TEXT), np.uint8(size)
@@ -237,7 +238,7 @@ def _put_freshness(free, size, as_of_us, out, at):  # type: ignore[no-untyped-de
     return at
 
 
-@njit(cache=True)
+@kernel
 def _is_as_fresh(one, other):  # type: ignore[no-untyped-def]
     for column in range(FREE_FRESH, FREE_AS_OF + 3):  # noqa: SIM110 - numba compiles no generators
         if one[column] != other[column]:
@@ -245,7 +246,7 @@ def _is_as_fresh(one, other):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@kernel
 def _put_free(free, out, at):  # type: ignore[no-untyped-def]
     """Write a QuoteAvailability up to its promise day; returns where that begins."""
     at = put_small(out, at, 1, free[FREE_STATUS] + 1)
@@ -255,14 +256,14 @@ def _put_free(free, out, at):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _begin(out, at, field, size):  # type: ignore[no-untyped-def]
     """Write the tag and length of a message."""
     out[at] = np.uint8(field << 3 | TEXT)
     return put_number(out, at + 1, size)
 
 
-@njit(cache=True)
+@kernel
 def _prefetch(m, answers, first, end):  # type: ignore[no-untyped-def]
     """Prefetch the entry ids of the answers [first, end): first their offsets, then their bytes."""
     ids = len(m.entry_id_offsets) - 1
@@ -276,7 +277,7 @@ def _prefetch(m, answers, first, end):  # type: ignore[no-untyped-def]
             fetch(m.entry_id_bytes, m.entry_id_offsets[answers[i, kn.ANSWER_ENTRY]])
 
 
-@njit(cache=True)
+@kernel
 def put_prices(m, answers, sources, out):  # type: ignore[no-untyped-def]
     """Write the results of a PriceLinesResponse; returns their end, or BUFFER_FULL.
 
@@ -296,14 +297,14 @@ def put_prices(m, answers, sources, out):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _copy(out, at, source, length):  # type: ignore[no-untyped-def]
     """Copy bytes that `out` has already; up to 7 bytes too many, which the next write overwrites."""
     for k in range(0, length, 8):
         store_word(out, at + k, load_word(out, source + k))
 
 
-@njit(cache=True)
+@kernel
 def _put_day_again(free, out, at, days):  # type: ignore[no-untyped-def]
     """Write a promise day; returns its end and the new `days`: the last day written and its offset."""
     day, (last, last_at) = free[FREE_DAY], days
@@ -315,7 +316,7 @@ def _put_day_again(free, out, at, days):  # type: ignore[no-untyped-def]
     return _put_day(out, at, 4, day), (day, at)
 
 
-@njit(cache=True)
+@kernel
 def put_quotes(m, answers, sources, free, as_of_us, out):  # type: ignore[no-untyped-def]
     """As `put_prices`, for a QuoteLinesResponse; `free` (n, FREE_SIZE) int64, empty when there is no availability."""
     full_load, at, days = full_load_entries(m), np.int64(0), (np.int64(-1), np.int64(0))
@@ -351,7 +352,7 @@ def put_quotes(m, answers, sources, free, as_of_us, out):  # type: ignore[no-unt
     return at
 
 
-@njit(cache=True)
+@kernel
 def put_header(m, out, at, currency, version, age_ms, as_of_us, correlation):  # type: ignore[no-untyped-def]
     """Write the header fields, which follow the results; returns their end, or BUFFER_FULL.
 
@@ -371,13 +372,13 @@ def put_header(m, out, at, currency, version, age_ms, as_of_us, correlation):  #
     return put_text(out, at, 6, correlation, 0, len(correlation))
 
 
-@njit(cache=True)
+@kernel
 def write_prices(descriptor, answers, sources, out):  # type: ignore[no-untyped-def]
     """`put_prices` for numpy arrays; `descriptor` is `tables.describe` of a matrix."""
     return put_prices(matrix_of(descriptor), table_of(answers), table_of(sources), table_of(out))
 
 
-@njit(cache=True)
+@kernel
 def write_quotes(descriptor, answers, sources, free, as_of_us, out):  # type: ignore[no-untyped-def]
     """`put_quotes` for numpy arrays, as `write_prices`."""
     m, tables = matrix_of(descriptor), (table_of(answers), table_of(sources), table_of(free))

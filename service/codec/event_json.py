@@ -7,14 +7,15 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Context, Decimal, localcontext
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MAX, INT64_MIN, MICROS, Source
 from pricegrid.atp.rules.events import RESET_MEASURE, DeadReason, Event, Kind, Measure, ReceiptKind
-from pricegrid.loaders.read.instants import day_start_us
+from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.instants import day_start_us, instant_us_text
 from pricegrid.service.clock import parse_as_of, us_of
 from pricegrid.service.codec.request import trimmed
 from pricegrid.service.limits import FIELD_BYTES_MAX, SKU_BYTES_MAX
@@ -39,7 +40,6 @@ FIELDS: Final = (
 )
 """The members of such an object; `expected_at` and those after it are optional."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DECIMAL = re.compile(r"[+-]?(\d{1,19}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
 _MICROS = Decimal(1_000_000)
 _EXACT = Context(prec=80)
@@ -81,19 +81,19 @@ def event_json(event: Event) -> str:
     members: dict[str, object] = {
         "source": event.source.name.lower(),
         "sequence": event.sequence,
-        "effective_time": instant_us_text(event.effective_us),
+        "effective_time": effective_text(event.effective_us),
         "measure": event.measure.name.lower() if has_figure else None,
         "kind": event.kind.name.lower(),
         "sku": event.sku,
         "branch": event.branch,
-        "quantity": micros_text(event.quantity_micros) if has_figure else None,
-        "expected_at": None if event.expected_at_us is None else instant_us_text(event.expected_at_us),
+        "quantity": decimal_text(event.quantity_micros) if has_figure else None,
+        "expected_at": None if event.expected_at_us is None else effective_text(event.expected_at_us),
         "order_ref": event.order_ref or None,
         "order_line": event.order_line or None,
         "version": event.version or None,
-        "shipped": None if event.shipped_micros is None else micros_text(event.shipped_micros),
+        "shipped": None if event.shipped_micros is None else decimal_text(event.shipped_micros),
         "receipt_kind": None if kind is None else kind.name.lower(),
-        "confidence": None if event.confidence_micros is None else micros_text(event.confidence_micros),
+        "confidence": None if event.confidence_micros is None else decimal_text(event.confidence_micros),
         "supersedes": event.supersedes or None,
     }
     return text_json({name: value for name, value in members.items() if value is not None})
@@ -151,20 +151,12 @@ def text_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def micros_text(micros: int) -> str:
-    """An integer in 10^-6 as a plain decimal without trailing zeros."""
-    whole, fraction = divmod(abs(micros), 1_000_000)
-    sign = "-" if micros < 0 else ""
-    return f"{sign}{whole}.{fraction:06}".rstrip("0").rstrip(".")
-
-
-def instant_us_text(instant_us: int) -> str:
+def effective_text(instant_us: int) -> str:
     """Microseconds since the epoch as RFC 3339 in UTC; the number itself beyond the calendar."""
     try:
-        instant = _EPOCH + timedelta(microseconds=instant_us)
+        return instant_us_text(instant_us)
     except OverflowError:
         return str(instant_us)
-    return instant.isoformat().replace("+00:00", "Z")
 
 
 def _members(text: str | bytes) -> Mapping[str, Any]:
@@ -260,8 +252,8 @@ def _least_0(members: Mapping[str, Any], name: str, most: int) -> int | None:
         return None
     micros = _figure(members, name)
     if not 0 <= micros <= most:
-        limit = "less than 0" if micros < 0 else f"more than {micros_text(most)}"
-        raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {micros_text(micros)}, {limit}")
+        limit = "less than 0" if micros < 0 else f"more than {decimal_text(most)}"
+        raise EventError(DeadReason.INVALID_QUANTITY, f"{name} is {decimal_text(micros)}, {limit}")
     return micros
 
 

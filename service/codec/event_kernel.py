@@ -2,8 +2,8 @@
 
 One pass over the message: each event's fields go into a scratch row by field number, then the row is classified. Events
 of the ERP that set or change on-hand or unavailable stock and are valid by themselves can be applied by the kernel
-(PLAIN); other events of the ERP are decoded by the protobuf runtime (UNUSUAL), and so are those of other sources
-(OTHER).
+(FIGURE_ONLY); other events of the ERP are decoded by the protobuf runtime (UNUSUAL), and so are those of other sources
+(OTHER_SOURCE).
 
 The scanner accepts only the canonical form: fields in ascending order, each at most once, numbers in their shortest
 form. Otherwise the runtime decodes the whole message, so the scanner never decides alone what is valid. Names are not
@@ -16,26 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.kernels.in_order_streams import (
-    OTHER,
-    PLAIN,
+    FIGURE_ONLY,
+    OTHER_SOURCE,
     ROW_BRANCH,
     ROW_BRANCH_LENGTH,
     ROW_COLUMNS,
     ROW_EFFECTIVE,
     ROW_END,
+    ROW_FORM,
     ROW_KIND,
     ROW_MEASURE,
     ROW_QUANTITY,
-    ROW_SAYS,
     ROW_SEQUENCE,
     ROW_SKU,
     ROW_SKU_LENGTH,
     ROW_START,
     UNUSUAL,
 )
-from pricegrid.atp.kernels.jit import compiled
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, Source
 from pricegrid.atp.rules.events import Kind, Measure
+from pricegrid.columnar.jit import compiled
 from pricegrid.service.codec.scan_kernel import read_number
 from pricegrid.service.limits import EVENTS_MAX
 
@@ -88,7 +88,7 @@ def _scan_event(
     row[ROW_MEASURE], row[ROW_KIND] = says[4] - _OFFSET, says[5] - _OFFSET
     row[ROW_QUANTITY] = says[_QUANTITY]
     if says[1] in (_WMS, _TRANSIT):
-        row[ROW_SAYS] = OTHER
+        row[ROW_FORM] = OTHER_SOURCE
         return True
     is_plain = (
         says[1] == _ERP
@@ -102,7 +102,7 @@ def _scan_event(
         and not (says[_QUANTITY] < 0 and says[4] == _UNAVAILABLE and says[5] == _SET)
         and seen >> (_QUANTITY + 1) == 0
     )
-    row[ROW_SAYS] = PLAIN if is_plain else UNUSUAL
+    row[ROW_FORM] = FIGURE_ONLY if is_plain else UNUSUAL
     return True
 
 

@@ -4,7 +4,7 @@ Decoding goes column by column: an object per event would cost more than the res
 returned as `Unreadable`, so that nothing of a request is lost.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,19 +15,20 @@ from pricegrid import v1
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, MICROS, NO_INSTANT, Source
 from pricegrid.atp.rules.events import (
     RESET_MEASURE,
-    UNSAID,
+    UNSET,
     DeadReason,
+    Event,
     EventBatch,
     Kind,
     Measure,
     ReceiptKind,
 )
+from pricegrid.columnar.decimals import decimal_text
 from pricegrid.service.codec.event_json import (
     EventError,
     Unreadable,
+    effective_text,
     event_from_json,
-    instant_us_text,
-    micros_text,
     payload_of_text,
     text_json,
 )
@@ -87,10 +88,11 @@ def decode_events(raw: bytes) -> ReadEvents:
     return ReadEvents(batch, unreadable)
 
 
-def encode_events(batch: EventBatch) -> bytes:
-    """Encodes a `PublishEventsRequest` that `decode_events` reads as this batch."""
+def encode_events(events: Iterable[Event]) -> bytes:
+    """Encodes a `PublishEventsRequest` that `decode_events` reads as these events. Raises ValueError where a figure
+    does not fit into 64 bits."""
     request = v1.PublishEventsRequest()
-    for event in batch.events():
+    for event in events:
         has_figure = event.kind is not Kind.RESET
         request.events.add(
             source=event.source + _OFFSET,
@@ -118,19 +120,19 @@ def message_json(message: v1.InventoryEvent) -> str:
     members: dict[str, object] = {
         "source": _name(message.source, Source),
         "sequence": message.sequence,
-        "effective_time": instant_us_text(message.effective_us) if message.effective_us else None,
+        "effective_time": effective_text(message.effective_us) if message.effective_us else None,
         "measure": _name(message.measure, Measure),
         "kind": _name(message.kind, Kind),
         "sku": message.sku,
         "branch": message.branch,
-        "quantity": micros_text(message.quantity_micros) if message.HasField("quantity_micros") else None,
-        "expected_at": instant_us_text(message.expected_at_us) if message.expected_at_us else None,
+        "quantity": decimal_text(message.quantity_micros) if message.HasField("quantity_micros") else None,
+        "expected_at": effective_text(message.expected_at_us) if message.expected_at_us else None,
         "order_ref": message.order_ref or None,
         "order_line": message.order_line or None,
         "version": message.version or None,
-        "shipped": micros_text(message.shipped_micros) if message.HasField("shipped_micros") else None,
+        "shipped": decimal_text(message.shipped_micros) if message.HasField("shipped_micros") else None,
         "receipt_kind": _name(message.receipt_kind, ReceiptKind),
-        "confidence": micros_text(message.confidence_micros)
+        "confidence": decimal_text(message.confidence_micros)
         if message.HasField("confidence_micros")
         else None,
         "supersedes": message.supersedes or None,
@@ -165,9 +167,9 @@ def _columns(messages: Sequence[v1.InventoryEvent]) -> EventBatch:
 
 
 def _optional(message: v1.InventoryEvent, field: Literal["shipped_micros", "confidence_micros"]) -> int:
-    """A figure that must not be negative: UNSAID if it is not set, INT64_MIN if it is negative."""
+    """A figure that must not be negative: UNSET if it is not set, INT64_MIN if it is negative."""
     if not message.HasField(field):
-        return UNSAID
+        return UNSET
     micros: int = getattr(message, field)
     return micros if micros >= 0 else INT64_MIN
 
@@ -199,10 +201,10 @@ def _wrong(messages: Sequence[v1.InventoryEvent], batch: EventBatch) -> dict[int
     note(late, DeadReason.OUT_OF_RANGE, "expected_at_us", _NOT_YEARS)
     note(batch.version < 0, DeadReason.MALFORMED, "version", "less than 0")
     kinds = f"not 0 to {len(ReceiptKind)}"
-    unknown = (batch.receipt_kind != UNSAID) & _outside(batch.receipt_kind, ReceiptKind)
+    unknown = (batch.receipt_kind != UNSET) & _outside(batch.receipt_kind, ReceiptKind)
     note(unknown, DeadReason.MALFORMED, "receipt_kind", kinds)
-    note(batch.shipped_micros < UNSAID, DeadReason.INVALID_QUANTITY, "shipped_micros", "less than 0")
-    unsure = (batch.confidence_micros < UNSAID) | (batch.confidence_micros > MICROS)
+    note(batch.shipped_micros < UNSET, DeadReason.INVALID_QUANTITY, "shipped_micros", "less than 0")
+    unsure = (batch.confidence_micros < UNSET) | (batch.confidence_micros > MICROS)
     note(unsure, DeadReason.INVALID_QUANTITY, "confidence_micros", f"not 0 to {MICROS}")
     for at in np.flatnonzero((batch.quantity_micros == 0) & ~is_reset).tolist():
         if not messages[at].HasField("quantity_micros"):
@@ -242,13 +244,20 @@ def _wrong_texts(
 
 def _refused_text(message: v1.InventoryEvent, index: int) -> Unreadable:
     """An event that its sender could not read, with the reason why we can't either."""
-    text, where = message.unreadable, _cut(message.unreadable_detail, UNREADABLE_DETAIL_BYTES_MAX)
     reason, detail = DeadReason.MALFORMED, "the sender could not read it"
     try:
-        event_from_json(text)
+        event_from_json(message.unreadable)
     except EventError as error:
         reason, detail = error.reason, error.detail
-    detail = where or detail
+    return unreadable_text(message.unreadable, reason, message.unreadable_detail or detail, index)
+
+
+def unreadable_text(text: str, reason: DeadReason, detail: str, index: int = 0) -> Unreadable:
+    """A text that is no event, with the reason; what is too long of it is cut off.
+
+    The detail may quote a member's name with half of a surrogate pair, which JSON can say and UTF-8 can't.
+    """
+    detail = _cut(detail.encode(errors="replace").decode(), UNREADABLE_DETAIL_BYTES_MAX)
     kept = _cut(text, UNREADABLE_BYTES_MAX)
     if kept is not text:
         detail = f"{detail}; cut off after {UNREADABLE_BYTES_MAX} bytes"

@@ -2,18 +2,26 @@
 where nothing is compiled."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pricegrid import v1
-from pricegrid.atp.kernels.quote import NO_DAY
+from pricegrid.atp.kernels.quote import (
+    FREE_AS_OF,
+    FREE_AVAILABLE,
+    FREE_DAY,
+    FREE_FRESH,
+    FREE_SHORTAGE,
+    FREE_SIZE,
+    FREE_STATUS,
+    NO_DAY,
+)
 from pricegrid.atp.model import AvailabilityStatus
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus
 from pricegrid.service.codec.availability import day_text, freshness_messages
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
-
-if TYPE_CHECKING:
-    from pricegrid.service.codec.quotes import QuoteAvailability
 
 _OFFSET = 1  # 0 is UNSPECIFIED in the proto
 
@@ -21,28 +29,24 @@ _OFFSET = 1  # 0 is UNSPECIFIED in the proto
 def quote_results(
     engine: PriceEngine,
     answers: PriceAnswers,
-    availability: "QuoteAvailability | None",
+    known: NDArray[np.int64] | None,
     as_of_us: int,
     sources: PriceSources = NO_PRICE_SOURCES,
 ) -> list[v1.QuoteLineResult]:
-    """The lines of a quote as messages, in order."""
+    """The lines of a quote as messages, in order; `known` (n, FREE_SIZE) is their availability, None for none."""
     prices = price_results(engine, answers, sources)
     free: Sequence[v1.QuoteAvailability | None] = [None] * len(prices)
-    if availability is not None:
-        free = _availability(availability, as_of_us)
+    if known is not None:
+        free = _availability(known, as_of_us)
     return [
         v1.QuoteLineResult(price=price, availability=each) for price, each in zip(prices, free, strict=True)
     ]
 
 
-def _availability(availability: "QuoteAvailability", as_of_us: int) -> list[v1.QuoteAvailability]:
-    totals = availability.totals
+def _availability(free: NDArray[np.int64], as_of_us: int) -> list[v1.QuoteAvailability]:
     columns = zip(
-        totals.status.tolist(),
-        totals.available_micros.tolist(),
-        totals.shortage_micros.tolist(),
-        availability.promise_days,
-        freshness_messages(totals.freshness, totals.source_as_of_us, as_of_us),
+        *free[:, [FREE_STATUS, FREE_AVAILABLE, FREE_SHORTAGE, FREE_DAY]].T.tolist(),
+        freshness_messages(free[:, FREE_FRESH:FREE_AS_OF], free[:, FREE_AS_OF:FREE_SIZE], as_of_us),
         strict=True,
     )
     results = []
@@ -51,7 +55,7 @@ def _availability(availability: "QuoteAvailability", as_of_us: int) -> list[v1.Q
         if status == AvailabilityStatus.OK:
             result.available_micros, result.shortage_micros = available, shortage
         if day < NO_DAY:
-            result.limited_by = NO_DAY - day  # type: ignore[assignment]
+            result.limited_by = NO_DAY - day
         elif day != NO_DAY:
             result.promise_date = day_text(day)
         results.append(result)

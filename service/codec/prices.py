@@ -8,21 +8,24 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
+from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.codec.encode_kernel import write_prices
 from pricegrid.service.codec.plain_writer import price_results
 from pricegrid.service.codec.request import as_of, check_fields, check_line_count, line_columns, parse
-from pricegrid.service.codec.scan import scan
-from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources, source_rows
+from pricegrid.service.codec.scan import ScannedRequest, scan
+from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.process.interpreted import are_interpreted
 from pricegrid.service.rpc.call import ResponseHeader
+
+_ARE_INTERPRETED: Final = are_interpreted()
 
 _BUFFER_BYTES, _LINE_BYTES = 1 << 10, 192  # the size of the first buffer: fixed, and per line
 
@@ -39,14 +42,13 @@ class PriceQuery:
     branch: str
     as_of: int | date | None
     snapshot_version: str
-    skus: Sequence[bytes]
-    quantities_micros: NDArray[np.int64]
-    uoms: Sequence[bytes]
+    lines: LineColumns
 
 
-def decode_price_lines(raw: bytes) -> PriceQuery:
-    """Decodes and validates a `PriceLinesRequest`; raises `RequestRefusedError` as docs/api.md lists."""
-    scanned = scan(raw)
+def decode_price_lines(raw: bytes, scanned: ScannedRequest | None = None) -> PriceQuery:
+    """Decodes and validates a `PriceLinesRequest`, `scanned` if it has been scanned already; raises
+    `RequestRefusedError` as docs/api.md lists."""
+    scanned = scanned or scan(raw)
     if scanned and len(scanned.branches) <= 1:
         return PriceQuery(
             customer_id=scanned.customer_id,
@@ -54,9 +56,7 @@ def decode_price_lines(raw: bytes) -> PriceQuery:
             branch=scanned.branches[0] if scanned.branches else "",
             as_of=scanned.as_of_us,
             snapshot_version=scanned.snapshot_version,
-            skus=scanned.lines.skus,
-            quantities_micros=scanned.lines.quantities_micros,
-            uoms=scanned.lines.uoms,
+            lines=scanned.lines,
         )
     request = v1.PriceLinesRequest()
     parse(request, raw)
@@ -125,9 +125,19 @@ def encode_with(lines: int, write: Callable[[NDArray[np.uint8]], int]) -> bytes:
         size *= 2
 
 
+def source_rows(sources: PriceSources, lines: int) -> NDArray[np.int64]:
+    """The sources as `encode_kernel` takes them, (lines, 2): PriceSource, 0 for the matrices, and the age in ms, -1 for
+    none; (0, 2) when all prices are from the matrices."""
+    rows = np.zeros((lines if sources else 0, 2), np.int64)
+    rows[:, 1] = -1
+    for line, own in sources.items():
+        rows[line] = own.source, own.age_ms
+    return rows
+
+
 def _results(engine: PriceEngine, answers: PriceAnswers, sources: PriceSources) -> bytes:
     """The results, field 1, with which every response begins."""
-    if are_interpreted():
+    if _ARE_INTERPRETED:
         return v1.PriceLinesResponse(results=price_results(engine, answers, sources)).SerializeToString()
     lines = len(answers.columns)
     rows = source_rows(sources, lines)
@@ -138,14 +148,11 @@ def _query(
     request: v1.PriceLinesRequest | v1.ExplainPriceRequest, lines: Sequence[v1.PriceLine]
 ) -> PriceQuery:
     check_fields(request, "customer_id", "branch", "currency", "snapshot_version")
-    columns = line_columns(lines)
     return PriceQuery(
         customer_id=request.customer_id,
         currency=request.currency,
         branch=request.branch,
         as_of=as_of(request),
         snapshot_version=request.snapshot_version,
-        skus=columns.skus,
-        quantities_micros=columns.quantities_micros,
-        uoms=columns.uoms,
+        lines=line_columns(lines),
     )

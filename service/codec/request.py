@@ -1,18 +1,23 @@
 """Validation that requests have in common, made once when they are decoded; failures raise `RequestRefusedError`."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from functools import cache
+from typing import Final, Protocol
 
 import numpy as np
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
-from numpy.typing import NDArray
 
 from pricegrid import v1
+from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import BRANCHES_MAX, FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 
+FIELDS_MAX: Final = 2 * LINES_MAX
+"""Fields of a message that the runtime is asked to decode; more than any valid request has."""
+_TEXT = 2  # the wire type of texts and messages
+_VARINT_BYTES_MAX = 10
 _SECONDS_MIN = -62_135_596_800  # 0001-01-01T00:00:00Z
 _SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z
 
@@ -41,15 +46,6 @@ class LineMessage(Protocol):
         """The unit; '' for the base unit."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineColumns:
-    """The lines of a request as columns."""
-
-    skus: Sequence[bytes]
-    quantities_micros: NDArray[np.int64]
-    uoms: Sequence[bytes]
-
-
 BLANKS = " \t"
 """The characters that names are trimmed of, in requests as in tables (`loaders.read.columns`)."""
 
@@ -72,13 +68,66 @@ def trim_names(message: Message, *fields: str) -> None:
 
 
 def parse(request: Message, raw: bytes) -> None:
-    """Decodes a request from its bytes."""
+    """Decodes a request from its bytes; one that is stuffed with fields is refused before the runtime makes objects."""
+    tags = _repeated_tags(request.DESCRIPTOR)
+    if len(raw) > 2 * FIELDS_MAX and sum(map(raw.count, tags)) > FIELDS_MAX:
+        _check_field_count(request, raw)
     try:
         request.ParseFromString(raw)
     except DecodeError as error:
         raise RequestRefusedError(
             Reason.MALFORMED_REQUEST, f"the request is not a valid {request.DESCRIPTOR.name}"
         ) from error
+
+
+@cache
+def _repeated_tags(message: Descriptor) -> tuple[bytes, ...]:
+    """The first byte of the tags of repeated fields, in the shortest form and in longer ones."""
+    numbers = [field.number for field in message.fields if field.is_repeated]
+    tags = [number << 3 | _TEXT for number in numbers]
+    return tuple(bytes([tag & 127 | more]) for tag in tags for more in (0, 128))
+
+
+def _check_field_count(request: Message, raw: bytes) -> None:
+    """Refuses more fields at the top level than `FIELDS_MAX`; stops counting there."""
+    lines = request.DESCRIPTOR.fields_by_name.get("lines")
+    at = count = line_count = 0
+    try:
+        while at < len(raw):
+            tag, at = _varint(raw, at)
+            count += 1
+            line_count += lines is not None and tag >> 3 == lines.number
+            if count > FIELDS_MAX:
+                break
+            match tag & 7:
+                case 0:
+                    _, at = _varint(raw, at)
+                case 1:
+                    at += 8
+                case 2:
+                    length, at = _varint(raw, at)
+                    at += length
+                case 5:
+                    at += 4
+                case _:
+                    return  # a group, which no message has, or no field at all: the runtime says what it is
+    except IndexError:
+        return  # cut short, or no number: the runtime says so
+    if count > FIELDS_MAX:
+        if line_count > LINES_MAX:
+            check_line_count(line_count)
+        raise RequestRefusedError(Reason.MALFORMED_REQUEST, f"the request has more than {FIELDS_MAX} fields")
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """(value, start of what follows) of the number at `at`; IndexError beyond its tenth byte, or the end."""
+    value = 0
+    for place in range(_VARINT_BYTES_MAX):
+        byte = raw[at + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, at + place + 1
+    raise IndexError
 
 
 def check_line_count(count: int) -> None:

@@ -1,4 +1,4 @@
-"""Decodes price and quote requests with the compiled scanner (`scan_kernel`), without an object per line."""
+"""Price and quote requests as the compiled scanner (`scan_kernel`) decodes them, without an object per line."""
 
 import threading
 from collections.abc import Sequence
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from pricegrid import v1
 from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.codec import scan_kernel as kernel
-from pricegrid.service.codec.request import LineColumns
 from pricegrid.service.limits import LINES_MAX
 from pricegrid.service.process.interpreted import are_interpreted
+
+_ARE_INTERPRETED: Final = are_interpreted()
 
 
 class _Scratch(threading.local):
@@ -40,13 +42,16 @@ class ScannedRequest(NamedTuple):
 
 def scan(raw: bytes) -> ScannedRequest | None:
     """Decodes a request; None: the protobuf runtime has to decode it."""
-    if are_interpreted():
+    if _ARE_INTERPRETED:
         return None
     scratch = _SCRATCH
     count = kernel.scan_request(np.frombuffer(raw, np.uint8), scratch.head, scratch.lines, kernel.LIMITS)
-    if count < 0:
-        return None
-    head, lines = scratch.head.tolist(), scratch.lines[:count]
+    return None if count < 0 else scanned_request(raw, scratch.head, scratch.lines[:count])
+
+
+def scanned_request(raw: bytes, columns: NDArray[np.int64], lines: NDArray[np.int64]) -> ScannedRequest:
+    """A request from what `scan_kernel.scan_request` writes of it, (HEAD_SIZE,) and (n, LINE_SIZE), which is copied."""
+    head = columns.tolist()
 
     def text(column: int) -> str:
         return raw[head[column] : head[column] + head[column + 1]].decode()
@@ -57,17 +62,9 @@ def scan(raw: bytes) -> ScannedRequest | None:
         branches = v1.QuoteLinesRequest.FromString(named).branches
     return ScannedRequest(
         customer_id=text(kernel.HEAD_CUSTOMER),
-        lines=LineColumns(
-            _texts(raw, lines, kn.LINE_SKU),
-            lines[:, kn.LINE_QUANTITY].copy(),
-            _texts(raw, lines, kn.LINE_UOM),
-        ),
+        lines=LineColumns.over(raw, lines.copy()),
         currency=text(kernel.HEAD_CURRENCY),
         branches=branches,
         as_of_us=head[kernel.HEAD_AS_OF] if head[kernel.HEAD_HAS_AS_OF] else None,
         snapshot_version=text(kernel.HEAD_VERSION),
     )
-
-
-def _texts(raw: bytes, lines: NDArray[np.int64], column: int) -> list[bytes]:
-    return [raw[at : at + length] for at, length in lines[:, column : column + 2].tolist()]

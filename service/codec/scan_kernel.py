@@ -7,13 +7,13 @@ The scanner accepts only the canonical form that clients send: fields in ascendi
 numbers in their shortest form, names in ASCII without outer blanks, all within the limits. For anything else it returns
 NEEDS_RUNTIME and the protobuf runtime decodes the request, so the scanner never decides alone what is valid.
 
-The functions work on tables (`pricing_engine.kernels.tables`), which check no bounds, and on numpy arrays, whose bounds
+The functions work on tables (`columnar.tables`), which check no bounds, and on numpy arrays, whose bounds
 numba can check in tests.
 """
 
 import numpy as np
-from numba import njit
 
+from pricegrid.columnar.jit import kernel
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 
@@ -49,7 +49,7 @@ _SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z
 _SIGN = -(2**63)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _length(raw, at, end):  # type: ignore[no-untyped-def]
     """(length, start of the content) of the field whose length is at `at`; length -1: not canonical."""
     value, shift = np.int64(0), np.int64(0)
@@ -67,7 +67,7 @@ def _length(raw, at, end):  # type: ignore[no-untyped-def]
     return np.int64(-1), at
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def read_number(raw, at, end):  # type: ignore[no-untyped-def]
     """(int64, start of the next field) of the varint at `at`; start -1: not canonical."""
     value, shift = np.int64(0), np.int64(0)
@@ -83,7 +83,7 @@ def read_number(raw, at, end):  # type: ignore[no-untyped-def]
     return value, np.int64(-1)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _is_ascii(raw, at, length):  # type: ignore[no-untyped-def]
     union = np.int64(0)
     for i in range(length):
@@ -91,7 +91,7 @@ def _is_ascii(raw, at, length):  # type: ignore[no-untyped-def]
     return union < 128
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _is_trimmed_ascii(raw, at, length):  # type: ignore[no-untyped-def]
     """Whether a text is a name as it is: ASCII, without blanks to trim."""
     if length == 0:
@@ -102,7 +102,7 @@ def _is_trimmed_ascii(raw, at, length):  # type: ignore[no-untyped-def]
     return _is_ascii(raw, at, length)
 
 
-@njit(cache=True)
+@kernel
 def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped-def]
     """Decode the PriceLine in [at, end) into a row of `lines`; False: not canonical."""
     line[kn.LINE_SKU] = line[kn.LINE_SKU_LENGTH] = 0
@@ -128,7 +128,7 @@ def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped
     return at == end
 
 
-@njit(cache=True)
+@kernel
 def _scan_instant(raw, at, end, head):  # type: ignore[no-untyped-def]
     """Decode the Timestamp in [at, end); False: not canonical, or not an instant from 1970 to 9999."""
     seconds = nanos = np.int64(0)
@@ -146,13 +146,13 @@ def _scan_instant(raw, at, end, head):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@kernel
 def _scan_text(raw, at, length, head, column, bytes_max):  # type: ignore[no-untyped-def]
     head[column], head[column + 1] = at, length
     return length <= bytes_max and _is_trimmed_ascii(raw, at, length)
 
 
-@njit(cache=True)
+@kernel
 def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
     """Decode a PriceLinesRequest or QuoteLinesRequest; returns the number of lines, NEEDS_RUNTIME or BUFFER_FULL.
 

@@ -4,13 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.erp.operator_flags import NO_FLAGS, RELOAD_S, FlagSet, OperatorFlags
-from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
-from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, mark_flagged
 from pricegrid.service.process.snapshots import LoadedSnapshot
 
 _RELOAD_US = int(RELOAD_S * 1_000_000)
-_ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 
 
 class Flagging:
@@ -46,6 +43,4 @@ class Flagging:
             ordinals = [book for book in set(answers.book.tolist()) if book >= 0]
             own = [book for book in ordinals if loaded.engine.book_id(book) in books]
             flagged |= np.isin(answers.book, own)
-        answered = np.isin(answers.status, _ANSWERED)
-        ordinary = answers.exception == ExceptionReason.NONE
-        answers.columns[flagged & answered & ordinary, kn.ANSWER_EXCEPTION] = ExceptionReason.FLAGGED
+        mark_flagged(answers.columns, flagged)

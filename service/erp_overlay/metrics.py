@@ -4,11 +4,7 @@ import threading
 
 from pricegrid.erp.observe import BreakerState, CallOutcome, LineResult, Turned
 from pricegrid.erp.protocol import Refusal
-
-BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-BOOKS_MAX = 1_000
-"""Books with counters of their own; the others count as `(other)`, to bound the number of labels."""
-OTHER = "(other)"
+from pricegrid.service import metric_table as table
 
 
 class PrometheusErpMetrics:
@@ -17,32 +13,18 @@ class PrometheusErpMetrics:
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram
 
-        calls = Counter("pricegrid_erp_calls", "Calls of the ERP by outcome.", ("outcome",))
-        turned = Counter("pricegrid_erp_turned_away", "Calls of the ERP that were not made.", ("why",))
-        refused = Counter(
-            "pricegrid_erp_refused_answers", "Answers of the ERP that were refused.", ("reason",)
-        )
-        lines = Counter("pricegrid_erp_lines", "Lines for the ERP, by result.", ("result",))
-        probes = Counter("pricegrid_erp_probes", "Probes of an ERP that did not answer.", ("answered",))
-        changes = Counter("pricegrid_erp_breaker_changes", "Changes of the circuit breaker.", ("state",))
-        state = Gauge(
-            "pricegrid_erp_breaker_open",
-            "Processes whose circuit breaker is not closed.",
-            multiprocess_mode="livesum",
-        )
-        self._seconds = Histogram(
-            "pricegrid_erp_call_seconds", "Duration of a call of the ERP.", buckets=BUCKETS_S
-        )
-        self._retries = Counter("pricegrid_erp_retries", "Retried calls of the ERP.")
-        self._coalesced = Counter(
-            "pricegrid_erp_coalesced_lines", "Lines that shared the call of an equal question."
-        )
-        self._compared = Counter(
-            "pricegrid_parity_checks", "Ordinary prices compared with the ERP's.", ("book_id",)
-        )
-        self._mismatched = Counter(
-            "pricegrid_parity_mismatches", "Ordinary prices that differed from the ERP's.", ("book_id",)
-        )
+        calls = Counter(*table.ERP_CALLS.declared)
+        turned = Counter(*table.ERP_TURNED_AWAY.declared)
+        refused = Counter(*table.ERP_REFUSED_ANSWERS.declared)
+        lines = Counter(*table.ERP_LINES.declared)
+        probes = Counter(*table.ERP_PROBES.declared)
+        changes = Counter(*table.ERP_BREAKER_CHANGES.declared)
+        state = Gauge(*table.ERP_BREAKER_OPEN.declared, multiprocess_mode="livesum")
+        self._seconds = Histogram(*table.ERP_CALL_SECONDS.declared, buckets=table.ERP_BUCKETS_S)
+        self._retries = Counter(*table.ERP_RETRIES.declared)
+        self._coalesced = Counter(*table.ERP_COALESCED_LINES.declared)
+        self._compared = Counter(*table.PARITY_CHECKS.declared)
+        self._mismatched = Counter(*table.PARITY_MISMATCHES.declared)
         self._calls = {outcome: calls.labels(outcome) for outcome in CallOutcome}
         self._turned = {why: turned.labels(why) for why in Turned}
         self._refused = {reason: refused.labels(reason) for reason in Refusal}
@@ -91,7 +73,7 @@ class PrometheusErpMetrics:
         """See `ErpMetrics`."""
         with self._books_lock:
             if book_id not in self._books:
-                name = book_id if len(self._books) < BOOKS_MAX else OTHER
+                name = book_id if len(self._books) < table.BOOKS_MAX else table.OTHER_BOOK
                 self._books.setdefault(name, (self._compared.labels(name), self._mismatched.labels(name)))
                 book_id = name
             checks, mismatches = self._books[book_id]

@@ -1,6 +1,6 @@
-"""Compiled: a simple request from its bytes to the bytes of its response, in one call.
+"""Compiled: a request from its bytes to columns, and a simple one on to the bytes of its response, in one call.
 
-`answer` runs the steps of the general path in the same order, each by the kernel of its package:
+`answer` takes these steps, each by the kernel of its package:
 
 1. Scan the request into `head` and `lines` (`service.codec.scan_kernel`).
 2. Look up customer, currency and branch (`_fill_ask`).
@@ -9,15 +9,20 @@
 4. Price the lines, flag exceptions, then compute their availability and promise days (`_resolve`).
 5. Encode the response into the workspace's buffer (`service.codec.encode_kernel`), or return BUFFER_FULL.
 
-As soon as a step meets something that it does not handle (an unknown name, a line for the ERP, a kit), the answer is
-NEEDS_GENERAL_PATH. The general path answers every request, and a simple one with the same bytes.
+When a step meets something that it does not handle, the answer is NEEDS_GENERAL_PATH, and the general path goes on with
+the columns of the workspace; WS_STAGE tells how far they are:
+
+- NOT_DECODED: the bytes are not in canonical form.
+- DECODED: `head` and `lines` are valid. A name is unknown, or the request is beyond a limit.
+- RESOLVED: `answers` and `free` are valid too, but for single lines: prices NEEDS_REFERENCE, availability RECHECK (a
+  kit, an item asked twice), and exceptions that the ERP should confirm. NOT_ENTITLED is not hidden yet.
+
+Both paths give the same bytes for a request that either can answer.
 """
 
 import numpy as np
-from numba import carray, njit  # type: ignore[attr-defined]
 
 from pricegrid.atp.arrays.positions import Tables
-from pricegrid.atp.kernels.jit import pointer
 from pricegrid.atp.kernels.quote import (
     ASKED_DENOMINATOR,
     ASKED_IS_UNIT,
@@ -32,10 +37,12 @@ from pricegrid.atp.kernels.quote import (
     quote_lines,
 )
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, AvailabilityStatus
+from pricegrid.columnar.jit import carray, kernel, pointer
+from pricegrid.columnar.names import find_name, find_sorted_name, name_key
+from pricegrid.columnar.tables import table_of
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.kernels.strings import find_name, find_sorted_name, name_key
-from pricegrid.pricing_engine.kernels.tables import matrix_of, table_of
+from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
 from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
 from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
 from pricegrid.service.codec.scan_kernel import (
@@ -50,6 +57,7 @@ from pricegrid.service.codec.scan_kernel import (
     HEAD_CUSTOMER,
     HEAD_CUSTOMER_LENGTH,
     HEAD_HAS_AS_OF,
+    HEAD_LINES,
     HEAD_SIZE,
     HEAD_VERSION,
     HEAD_VERSION_LENGTH,
@@ -88,13 +96,15 @@ CURRENCY_MINOR, CURRENCY_THRESHOLD = range(2)  # currencies (n, 2): see kernel.A
     WS_FREE_COUNT,  # out: how many of them have availability
     WS_SLOT,  # out: the slot of the window that is needed
     WS_OWN_BRANCH,  # out: the customer's branch, for which it is needed; -1: for the branches that the request names
+    WS_STAGE,  # out: how far the columns are when the general path is needed
     WS_SIZE,
-) = range(27)
+) = range(28)
 # windows (WINDOWS, MEMO_SIZE): the second and branches of a window, and its address; 0: they need the general path
 MEMO_SECOND, MEMO_BRANCH, MEMO_NAMED, MEMO_LENGTH, MEMO_WINDOW, MEMO_SIZE = range(6)
 WINDOWS = 64
 NEEDS_GENERAL_PATH, NEEDS_WINDOW = -1, -3
-SERVICE_DESK, EXCEPTIONS_NEED_ERP, QUOTE, COUNT = 1, 2, 4, 8
+NOT_DECODED, DECODED, RESOLVED = range(3)  # WS_STAGE
+SERVICE_DESK, EXCEPTIONS_NEED_ERP, QUOTE, COUNT, IS_DECODED = 1, 2, 4, 8, 16
 
 _DONE, _ARRAYS, _TABLES = 0, len(mx.Matrix._fields), len(Tables._fields)
 _OK, _NO_PRICE, _BELOW_MINIMUM = int(LineStatus.OK), int(LineStatus.NO_PRICE), int(LineStatus.BELOW_MINIMUM)
@@ -106,20 +116,20 @@ _FREE_NOT_ENTITLED = int(AvailabilityStatus.NOT_ENTITLED)
 _FREE_UNKNOWN_UOM = int(AvailabilityStatus.UNKNOWN_UOM)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _int64_at(workspace, column, count):  # type: ignore[no-untyped-def]
     """The int64 array whose address is in that column of `workspace`."""
     return carray(pointer(workspace[column]), count, np.int64)
 
 
-@njit(cache=True)
+@kernel
 def _is_among(ordinals, wanted):  # type: ignore[no-untyped-def]
     """Whether a sorted array holds an ordinal."""
     at = np.searchsorted(ordinals, wanted)
     return at < len(ordinals) and ordinals[at] == wanted
 
 
-@njit(cache=True)
+@kernel
 def _is_served(raw, head, version):  # type: ignore[no-untyped-def]
     """Whether the request may be answered from the snapshot of this version."""
     length = head[HEAD_VERSION_LENGTH]
@@ -133,7 +143,7 @@ def _is_served(raw, head, version):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@kernel
 def _fill_ask(m, workspace, now_us, raw, head, ask):  # type: ignore[no-untyped-def]
     """Write the price kernel's `ask`; False when a name is missing or unknown: the general path refuses it."""
     currencies = carray(pointer(workspace[WS_CURRENCIES]), (workspace[WS_CURRENCY_COUNT], 2), np.int64)
@@ -169,23 +179,25 @@ def _fill_ask(m, workspace, now_us, raw, head, ask):  # type: ignore[no-untyped-
     return True
 
 
-@njit(cache=True)
+@kernel
 def _flag_items(flagged_items, exceptions_need_erp, answers):  # type: ignore[no-untyped-def]
     """Make exceptions of flagged items (the last of P13's reasons); False: a line needs the reference, or the ERP."""
+    is_simple = True
     for i in range(len(answers)):
         status = answers[i, kn.ANSWER_STATUS]
         if status == kn.NEEDS_REFERENCE:
-            return False
+            is_simple = False
+            continue
         if len(flagged_items) > 0 and answers[i, kn.ANSWER_EXCEPTION] == 0:
             is_answered = status in (_OK, _NO_PRICE, _BELOW_MINIMUM)
             if is_answered and _is_among(flagged_items, answers[i, kn.ANSWER_ITEM]):
                 answers[i, kn.ANSWER_EXCEPTION] = _FLAGGED
         if exceptions_need_erp and answers[i, kn.ANSWER_EXCEPTION] != 0:
-            return False
-    return True
+            is_simple = False
+    return is_simple
 
 
-@njit(cache=True)
+@kernel
 def _fill_asked(m, service_desk, raw, lines, answers, asked, free):  # type: ignore[no-untyped-def]
     """The availability question of each line, and the status of lines that are invalid already."""
     for i in range(len(answers)):
@@ -209,7 +221,7 @@ def _fill_asked(m, service_desk, raw, lines, answers, asked, free):  # type: ign
         asked[i, ASKED_IS_UNIT], free[i, FREE_STATUS] = length > 0, status
 
 
-@njit(cache=True)
+@kernel
 def _window_of(m, workspace, head, raw, ask):  # type: ignore[no-untyped-def]
     """(code, window). NEEDS_WINDOW: it is not memoized yet; NEEDS_GENERAL_PATH: a branch is unknown; else _DONE. The
     window is empty where there is no availability."""
@@ -241,29 +253,27 @@ def _window_of(m, workspace, head, raw, ask):  # type: ignore[no-untyped-def]
     return np.int64(_DONE), _int64_at(known, MEMO_WINDOW, WINDOW_SIZE)
 
 
-@njit(cache=True)
+@kernel
 def _resolve(m, workspace, ask, raw, lines, answers, window, free, flags):  # type: ignore[no-untyped-def]
-    """Fill `answers` and `free`; False: a line needs the general path."""
+    """Fill `answers` and `free`; False: a line needs the general path, the others are answered."""
     is_erp, is_service_desk = flags & EXCEPTIONS_NEED_ERP != 0, flags & SERVICE_DESK != 0
     kn.price_into(m, table_of(ask), raw, table_of(lines), table_of(answers))
-    if not _flag_items(
-        _int64_at(workspace, WS_FLAGGED_ITEMS, workspace[WS_FLAGGED_ITEM_COUNT]), is_erp, answers
-    ):
-        return False
+    flagged_items = _int64_at(workspace, WS_FLAGGED_ITEMS, workspace[WS_FLAGGED_ITEM_COUNT])
+    is_simple = _flag_items(flagged_items, is_erp, answers)
     if len(free) > 0:
         asked = carray(pointer(workspace[WS_ASKED]), (LINES_MAX, ASKED_SIZE), np.int64)[: len(free)]
         _fill_asked(m, is_service_desk, raw, lines, answers, asked, free)
         described = carray(pointer(workspace[WS_DESCRIBED]), (_TABLES, 3), np.int64)
         if not quote_lines(described, window, ask[kn.ASK_AS_OF], asked, free, not is_erp):
-            return False
-    if not is_service_desk:
+            is_simple = False
+    if is_simple and not is_service_desk:
         for i in range(len(answers)):
             if answers[i, kn.ANSWER_STATUS] == _NOT_ENTITLED:
                 answers[i, kn.ANSWER_STATUS] = _UNKNOWN_ITEM
-    return True
+    return is_simple
 
 
-@njit(cache=True)
+@kernel
 def _write(m, workspace, ask, answers, free, now_us, is_quote, correlation):  # type: ignore[no-untyped-def]
     """Encode the response; returns its end, or BUFFER_FULL."""
     out = table_of(carray(pointer(workspace[WS_OUT]), workspace[WS_OUT_LENGTH], np.uint8))
@@ -279,7 +289,7 @@ def _write(m, workspace, ask, answers, free, now_us, is_quote, correlation):  # 
     return put_header(m, out, at, ask[kn.ASK_CURRENCY], version, age_ms, as_of_us, table_of(correlation))
 
 
-@njit(cache=True)
+@kernel
 def _count(counts, answers, free):  # type: ignore[no-untyped-def]
     for i in range(len(answers)):
         counts[answers[i, kn.ANSWER_STATUS]] += 1
@@ -288,7 +298,7 @@ def _count(counts, answers, free):  # type: ignore[no-untyped-def]
 
 
 # Holds the GIL: releasing it and waiting for it again costs more than a small request.
-@njit(cache=True)
+@kernel
 def answer(workspace, raw, correlation, now_us, flags):  # type: ignore[no-untyped-def]
     """Answer a request; returns the length of the response, NEEDS_GENERAL_PATH, BUFFER_FULL or NEEDS_WINDOW.
 
@@ -299,6 +309,7 @@ def answer(workspace, raw, correlation, now_us, flags):  # type: ignore[no-untyp
     - EXCEPTIONS_NEED_ERP: a line that the ERP should confirm, or with unknown stock, needs the general path.
     - QUOTE: a QuoteLinesRequest, otherwise a PriceLinesRequest.
     - COUNT: count the lines in WS_COUNTS.
+    - IS_DECODED: the last call decoded the same request, so that its bytes are not scanned again.
     """
     m = matrix_of(carray(pointer(workspace[WS_DESCRIPTOR]), (_ARRAYS, 3), np.int64))
     head, ask, bytes_in = (
@@ -311,13 +322,14 @@ def answer(workspace, raw, correlation, now_us, flags):  # type: ignore[no-untyp
     free = carray(pointer(workspace[WS_FREE]), (LINES_MAX, FREE_SIZE), np.int64)
     version = carray(pointer(workspace[WS_VERSION]), workspace[WS_VERSION_LENGTH], np.uint8)
     is_quote, window = flags & QUOTE != 0, _int64_at(workspace, WS_WINDOWS, 0)
-    count = scan_request(bytes_in, table_of(head), table_of(lines), LIMITS)
-    if (
-        count < 0
-        or (not is_quote and head[HEAD_BRANCH_COUNT] > 1)
-        or not _is_served(bytes_in, head, version)
-        or not _fill_ask(m, workspace, now_us, bytes_in, head, ask)
-    ):
+    count = np.int64(head[HEAD_LINES])
+    if flags & IS_DECODED == 0:
+        workspace[WS_STAGE] = NOT_DECODED
+        count = np.int64(scan_request(bytes_in, table_of(head), table_of(lines), LIMITS))
+        if count < 0 or (not is_quote and head[HEAD_BRANCH_COUNT] > 1):
+            return np.int64(NEEDS_GENERAL_PATH)
+    workspace[WS_STAGE], workspace[WS_COUNT] = DECODED, count
+    if not _is_served(bytes_in, head, version) or not _fill_ask(m, workspace, now_us, bytes_in, head, ask):
         return np.int64(NEEDS_GENERAL_PATH)
     if is_quote:
         code, window = _window_of(m, workspace, head, bytes_in, ask)
@@ -326,9 +338,9 @@ def answer(workspace, raw, correlation, now_us, flags):  # type: ignore[no-untyp
         if len(window) > 0 and count * window[WINDOW_BRANCHES] > PAIRS_MAX:
             return np.int64(NEEDS_GENERAL_PATH)
     lines, answers, free = lines[:count], answers[:count], free[: count if len(window) > 0 else 0]
+    workspace[WS_STAGE], workspace[WS_FREE_COUNT] = RESOLVED, len(free)
     if not _resolve(m, workspace, ask, bytes_in, lines, answers, window, free, flags):
         return np.int64(NEEDS_GENERAL_PATH)
-    workspace[WS_COUNT], workspace[WS_FREE_COUNT] = count, len(free)
     end = _write(m, workspace, ask, answers, free, now_us, is_quote, correlation)
     if end >= 0 and flags & COUNT != 0:
         _count(_int64_at(workspace, WS_COUNTS, COUNTS), answers, free)

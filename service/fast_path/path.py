@@ -1,11 +1,12 @@
 """The fast path: simple requests over one snapshot, bytes to bytes in compiled kernels (`kernel`).
 
-`FastPath.answer` returns None when a request needs the general path, which answers every request. Both return the same
-bytes for a simple request; tests compare them.
+`FastPath.answer` returns None when a request needs the general path, which answers every request: `FastPath.left` is
+what that goes on with. Both return the same bytes for a simple request; tests compare them.
 """
 
+import copy
 import threading
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -16,12 +17,13 @@ from pricegrid.atp.arrays.positions import Tables
 from pricegrid.atp.arrays.quote_window import QuoteWindow, quote_window
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.kernels.quote import ASKED_SIZE, FREE_SIZE, FREE_STATUS
+from pricegrid.columnar.tables import describe
 from pricegrid.erp.operator_flags import NO_FLAGS, Flag, FlagSet
 from pricegrid.pricing_engine.engine import KernelTerms, PriceEngine
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.kernels.tables import describe
 from pricegrid.service.codec import scan_kernel as scan
 from pricegrid.service.codec.request import branch_names
+from pricegrid.service.codec.scan import ScannedRequest, scanned_request
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.fast_path import kernel
 from pricegrid.service.limits import LINES_MAX
@@ -33,13 +35,31 @@ OUT_BYTES: Final = 1 << 16
 """The size of the first response buffer."""
 
 
+class ResolvedLines(NamedTuple):
+    """What the kernel has computed of a request's n lines; the arrays are copies."""
+
+    currency: int
+    """An ordinal."""
+    prices: NDArray[np.int64]
+    """(n, ANSWER_SIZE); NEEDS_REFERENCE is left to the reference. NOT_ENTITLED is hidden only if nothing is left."""
+    asked: NDArray[np.int64]
+    """(n, ASKED_SIZE): items and units, looked up; only with `free`."""
+    free: NDArray[np.int64] | None
+    """(n, FREE_SIZE), RECHECK is left to the engine; None: there is no availability, or it is not asked for."""
+    own_branch: str
+    """The customer's, of a quote that names none."""
+
+
 class _Workspace:
     """The kernel's arguments and buffers for one thread and one snapshot. Memory that is never used stays unmapped."""
 
     def __init__(self, terms: KernelTerms, created_at_us: int, version: bytes) -> None:
         self.columns = np.zeros(kernel.WS_SIZE, np.int64)
         self.head = np.zeros(scan.HEAD_SIZE, np.int64)
+        self.ask = np.zeros(kn.ASK_SIZE, np.int64)
+        self.lines = np.empty((LINES_MAX, kn.LINE_SIZE), np.int64)
         self.answers = np.empty((LINES_MAX, kn.ANSWER_SIZE), np.int64)
+        self.asked = np.empty((LINES_MAX, ASKED_SIZE), np.int64)
         self.free = np.empty((LINES_MAX, FREE_SIZE), np.int64)
         self.windows = np.full((kernel.WINDOWS, kernel.MEMO_SIZE), -1, np.int64)
         self.counts = np.zeros((2, COUNTS), np.int64)
@@ -48,6 +68,7 @@ class _Workspace:
         """The objects whose addresses are in `windows`, kept alive."""
         self.tables: Tables | None = None
         """The positions that WS_DESCRIBED describes."""
+        self.descriptor = terms.descriptor
         self._held: dict[int, NDArray[Any]] = {
             kernel.WS_DESCRIPTOR: terms.descriptor,
             kernel.WS_CURRENCIES: terms.currencies,
@@ -55,10 +76,10 @@ class _Workspace:
             kernel.WS_WINDOWS: self.windows,
             kernel.WS_COUNTS: self.counts,
             kernel.WS_HEAD: self.head,
-            kernel.WS_ASK: np.zeros(kn.ASK_SIZE, np.int64),
-            kernel.WS_LINES: np.empty((LINES_MAX, kn.LINE_SIZE), np.int64),
+            kernel.WS_ASK: self.ask,
+            kernel.WS_LINES: self.lines,
             kernel.WS_ANSWERS: self.answers,
-            kernel.WS_ASKED: np.empty((LINES_MAX, ASKED_SIZE), np.int64),
+            kernel.WS_ASKED: self.asked,
             kernel.WS_FREE: self.free,
         }
         for column, array in self._held.items():
@@ -91,6 +112,11 @@ class _Workspace:
         count, free_count = self.columns[kernel.WS_COUNT : kernel.WS_FREE_COUNT + 1].tolist()
         return self.answers[:count, kn.ANSWER_STATUS], self.free[:free_count, FREE_STATUS]
 
+    def read(self, descriptor: NDArray[np.int64]) -> None:
+        """Read the matrix of this descriptor from now on: the same arrays, but for the customers that are known."""
+        self.descriptor = self._held[kernel.WS_DESCRIPTOR] = descriptor
+        self.columns[kernel.WS_DESCRIPTOR] = descriptor.ctypes.data
+
     def attach(self, tables: Tables) -> None:
         """Read these positions from now on."""
         self.tables = tables
@@ -118,10 +144,19 @@ class FastPath:
         self._prices = prices
         self._availability = availability if availability and len(availability.positions.branches) else None
         self._terms = prices.kernel_terms()
+        self._descriptor = self._terms.descriptor
+        self._limited: PriceEngine | None = None
         self._version = version.encode()
         self._workspaces = _Workspaces()
         self._created_at_us = created_at_us
         self._windows: dict[tuple[bytes | int, int], QuoteWindow | None] = {}
+
+    def limited_to(self, prices: PriceEngine) -> "FastPath":
+        """This fast path for a caller who may ask for the customers that `prices` knows, which is limited to them."""
+        limited = copy.copy(self)
+        limited._limited = prices  # noqa: SLF001 -- its own; it owns what the descriptor points to
+        limited._descriptor = prices.descriptor  # noqa: SLF001
+        return limited
 
     def answer(
         self,
@@ -137,6 +172,8 @@ class FastPath:
         statuses, which are valid until this thread calls again. `flagged` are the operator flags, none of a book.
         """
         workspace = self._workspaces.workspace or self._new_workspace()
+        if workspace.descriptor is not self._descriptor:
+            workspace.read(self._descriptor)
         if self._availability is not None and self._availability.positions.tables is not workspace.tables:
             workspace.attach(self._availability.positions.tables)  # live positions were remapped
         if flagged.flags != workspace.flags:
@@ -155,6 +192,27 @@ class FastPath:
                 self._memoize_window(workspace, raw, now_us)
             else:
                 return None
+            flags |= kernel.IS_DECODED
+
+    def left(self, raw: bytes) -> tuple[ScannedRequest | None, ResolvedLines | None]:
+        """The request of this thread's last `answer`, None if it was not decoded; what was computed of its lines, None
+        if nothing was."""
+        workspace = self._workspaces.workspace
+        if workspace is None or workspace.columns[kernel.WS_STAGE] == kernel.NOT_DECODED:
+            return None, None
+        columns = workspace.columns
+        count = int(columns[kernel.WS_COUNT])
+        request = scanned_request(raw, workspace.head, workspace.lines[:count])
+        if columns[kernel.WS_STAGE] != kernel.RESOLVED:
+            return request, None
+        free_count, own = int(columns[kernel.WS_FREE_COUNT]), int(columns[kernel.WS_OWN_BRANCH])
+        return request, ResolvedLines(
+            int(workspace.ask[kn.ASK_CURRENCY]),
+            workspace.answers[:count].copy(),
+            workspace.asked[:free_count].copy(),
+            workspace.free[:free_count].copy() if free_count else None,
+            self._prices.branch(own) if free_count and own >= 0 else "",
+        )
 
     def _flagged(self, state: FlagSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The customers and items flagged by the policy or by operators, as sorted ordinals."""

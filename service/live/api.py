@@ -122,7 +122,7 @@ class ResetRecord:
 class LiveApi(Protocol):
     """Raises `service.errors.RequestRefusedError`, whose reason the caller gets."""
 
-    def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:
+    def publish(self, raw: bytes) -> PublishResult:
         """Apply the events of an encoded `PublishEventsRequest`; those that can't be applied become dead letters."""
         ...
 

@@ -7,7 +7,7 @@ gets to know, so nothing is lost silently and invalid events can't fill the disk
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pricegrid.cache.protocol import Key, Put, StateCache
 from pricegrid.service.errors import Reason, RequestRefusedError
@@ -38,6 +38,9 @@ class Filed(NamedTuple):
     """The letter id of each event that is stored, in order."""
     refused: int
     """The number of events for which there is no room."""
+
+
+NOTHING_FILED: Final = Filed((), (), 0)
 
 
 class DeadLetters:

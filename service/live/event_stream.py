@@ -7,15 +7,14 @@ letter like any other event, so every entry is acknowledged once it is durable a
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from pricegrid import v1
-from pricegrid.atp.rules.events import EventBatch
+from pricegrid.atp.rules.events import Event
 from pricegrid.cache.protocol import CacheError
 from pricegrid.cache.redis_options import RedisOptions
 from pricegrid.cache.stream import EventStream
-from pricegrid.service.codec.event_json import EventError, event_from_json
-from pricegrid.service.codec.events import encode_events
+from pricegrid.service.codec.event_json import EventError, Unreadable, event_from_json
+from pricegrid.service.codec.events import unreadable_text
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.limits import STREAM_ENTRIES_MAX, STREAM_RETRY_S, STREAM_WAIT_S
 from pricegrid.service.live.state import LiveState
@@ -56,7 +55,7 @@ class EventIngest:
         if not entries:
             return
         ids = [entry_id for entry_id, _ in entries]
-        result = self._live.publish(request_of([fields for _, fields in entries]), origin=self._name)
+        result = self._live.publish_events(*read_entries([fields for _, fields in entries]))
         # Without an acknowledgement all entries are delivered again; those applied now are duplicates then.
         if result.refused:
             _log.warning(
@@ -69,18 +68,16 @@ class EventIngest:
         self._live.keep_offset(self._name, self._stream.last_id)
 
 
-def request_of(entries: list[Mapping[bytes, bytes]]) -> bytes:
-    """Stream entries as an encoded `PublishEventsRequest`."""
+def read_entries(entries: Iterable[Mapping[bytes, bytes]]) -> tuple[list[Event], list[Unreadable]]:
+    """The events of stream entries, and the entries that are none."""
     events, unreadable = [], []
     for fields in entries:
         text = event_text(fields)
         try:
             events.append(event_from_json(text))
         except EventError as error:
-            unreadable.append(v1.InventoryEvent(unreadable=text, unreadable_detail=error.detail))
-    request = v1.PublishEventsRequest.FromString(encode_events(EventBatch.of(events)))
-    request.events.extend(unreadable)
-    return request.SerializeToString()
+            unreadable.append(unreadable_text(text, error.reason, error.detail))
+    return events, unreadable
 
 
 def event_text(fields: Mapping[bytes, bytes]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from pricegrid.atp.model import Source
-from pricegrid.atp.rules.events import RESET_MEASURE, Event, EventBatch, Kind
+from pricegrid.atp.rules.events import RESET_MEASURE, Event, Kind
 from pricegrid.atp.rules.rows import Pair
 from pricegrid.cache.protocol import Put
 from pricegrid.service.codec.events import encode_events
@@ -25,7 +25,7 @@ def reset_notes(effective_us: int, streams: Sequence[tuple[Source, Pair]]) -> li
         for source, pair in streams
     ]
     batches = [events[at : at + EVENTS_MAX] for at in range(0, len(events), EVENTS_MAX)]
-    return [encode_events(EventBatch.of(batch)) for batch in batches]
+    return [encode_events(batch) for batch in batches]
 
 
 def reset_record(ask: ResetAsk, effective_us: int, at_us: int, streams: int) -> ResetRecord:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pricegrid.atp.live.positions import LiveWriter, retire
+from pricegrid.loaders.store.snapshot import STORE_MODE
 from pricegrid.service.clock import host_number, host_us, number_of
 from pricegrid.service.limits import LIVE_PAIRS, LIVE_WORDS
 
@@ -39,7 +40,10 @@ class WriterBusyError(Exception):
 def live_directory(store: Path) -> Path:
     """The directory of live state, created if it does not exist."""
     directory = store / "live"
-    directory.mkdir(parents=True, exist_ok=True)
+    store.mkdir(mode=STORE_MODE, parents=True, exist_ok=True)
+    directory.mkdir(
+        mode=0o770, exist_ok=True
+    )  # others have no business with reservations and the writer's socket
     return directory
 
 

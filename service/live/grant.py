@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from pricegrid.atp.arrays.decode import decode_rows
 from pricegrid.atp.engine import AvailabilityEngine
-from pricegrid.atp.model import INT64_MAX, MICROS, AvailabilityStatus, day_number
+from pricegrid.atp.model import INT64_MAX, MICROS, AvailabilityStatus
 from pricegrid.atp.rules.order_lines import Mark
 from pricegrid.atp.rules.promising import OrderLine, free_micros, shippable
 from pricegrid.atp.rules.reference import Moment, item_status, pair_days
@@ -21,6 +21,7 @@ from pricegrid.atp.rules.reservations import (
     ReserveLine,
 )
 from pricegrid.atp.rules.rows import Pair
+from pricegrid.columnar.instants import day_number
 
 Taken = dict[Pair, list[tuple[int, int]]]
 """(day, micros) that earlier lines of the same request take from a pair."""

@@ -160,7 +160,6 @@ class Granting(ABC):
                     ),
                 )
                 if self._store([confirmed]):
-                    self._store_cleared([reservation_id])
                     return self._view(reservation_id)
         raise busy()
 
@@ -338,8 +337,8 @@ class Granting(ABC):
         return False
 
     def _store(self, changes: Sequence[HeldReservation], *, is_new: bool = False) -> bool:
-        """Store reservations in one commit and show them; False: a conflict. With `is_new` the first one is new, the
-        others exist."""
+        """Store reservations in one commit and show them, then what of them and of others of their orders is cleared by
+        that; False: a conflict. With `is_new` the first one is new, the others exist."""
         before = [self._reservations.stored(held.reservation_id) for held in changes]
         changes = [self._checked(held) for held in changes]
         puts = [Put(RESERVATION, held.reservation_id, encode_record(held)) for held in changes]
@@ -357,6 +356,7 @@ class Granting(ABC):
         self._versions.update(answer.versions)
         shown = {pair for held in changes for pair in self._reservations.update(held)}
         self._pairs.refresh(sorted(shown))
+        self._store_cleared({*self._reservations.moved(), *(held.reservation_id for held in changes)})
         return True
 
     def _checked(self, held: HeldReservation) -> HeldReservation:

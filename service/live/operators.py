@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from pricegrid.atp.rules.events import Event, EventBatch, EventStatus
+from pricegrid.atp.rules.events import Event, EventStatus
 from pricegrid.cache.protocol import Commit, Committed, Conflict, Put, StateCache
 from pricegrid.service.codec.event_json import EventError, event_from_json
 from pricegrid.service.codec.event_message import EventMessage, faulty, read_message
@@ -78,7 +78,7 @@ class OperatorActions(ABC):
         fault = self._pairs.fault(event, self._now_us() + EVENT_AHEAD_US)
         if fault is not None:
             return faulty(event, fault)
-        self._commit(Commit(notes=[encode_events(EventBatch.of([event]))]))
+        self._commit(Commit(notes=[encode_events([event])]))
         wrong, _, _ = self._apply([event], Counter())
         return wrong[0] if wrong else None
 
@@ -112,7 +112,7 @@ class OperatorActions(ABC):
             notes = reset_notes(effective_us, streams)
             self._commit(Commit(puts=[reset_put(record)], notes=notes))
             for note in notes:
-                self._ingest(read_message(note, self._pairs.left), Counter())
+                self._ingest(read_message(note, self._pairs.look_up), Counter())
             return record
 
     def resets(self, limit: int = 1_000) -> Sequence[ResetRecord]:

@@ -8,13 +8,14 @@ from typing import Final, NamedTuple
 from pricegrid.atp.arrays.decode import snapshot_pair
 from pricegrid.atp.arrays.pair_rows import PairRows
 from pricegrid.atp.arrays.positions import Positions
-from pricegrid.atp.model import INT64_MAX, NO_INSTANT, Source, day_number
+from pricegrid.atp.model import INT64_MAX, NO_INSTANT, Source
 from pricegrid.atp.rules.events import SOURCE_OF, Event, Measure
 from pricegrid.atp.rules.order_books import PairLists
 from pricegrid.atp.rules.order_lines import START, Mark
 from pricegrid.atp.rules.reservations import LIVING, HeldReservation, ReservationStatus
 from pricegrid.atp.rules.rows import Pair
 from pricegrid.atp.rules.streams import Base, Stream
+from pricegrid.columnar.instants import day_number
 
 LET_GO_MIN: Final = 64
 """Events of a stream that are no longer needed are released when there are more of them."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pricegrid.atp.arrays.days import day_start_us
 from pricegrid.atp.arrays.pair_rows import figures_with_stock, image_of, reservation_number
 from pricegrid.atp.engine import AvailabilityEngine
-from pricegrid.atp.kernels.in_order_streams import LEFT, ROW_COLUMNS, ROW_EFFECTIVE, ROW_SAYS, UNUSUAL
-from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.kernels.in_order_streams import ROW_COLUMNS, ROW_EFFECTIVE, ROW_FORM, UNDECIDED, UNUSUAL
+from pricegrid.atp.live.in_order_streams import InOrderStreams
 from pricegrid.atp.live.positions import LiveFullError, LiveWriter
 from pricegrid.atp.model import AS_OF_MAX_US, NO_INSTANT, Reservation, Source
 from pricegrid.atp.rules.events import SOURCE_OF, DeadReason, Event, EventStatus, Kind, Measure, Outcome
@@ -24,8 +24,8 @@ from pricegrid.atp.rules.order_lines import START, Mark, Point
 from pricegrid.atp.rules.reference import local_day
 from pricegrid.atp.rules.reservations import LIVING, HeldReservation, ReservationStatus, shown_micros
 from pricegrid.atp.rules.rows import Pair, Stock
-from pricegrid.atp.rules.stream import PLAIN
-from pricegrid.atp.rules.streams import Stream, demand_events, gaps_of, plain_events, stock_of
+from pricegrid.atp.rules.stream import SINGLE_FIGURE
+from pricegrid.atp.rules.streams import Stream, demand_events, figure_events, gaps_of, stock_of
 from pricegrid.service.limits import GAP_SPANS_MAX
 from pricegrid.service.live.api import FeedIssue
 from pricegrid.service.live.pair_state import PairState, Restart, base_of, open_holds, owners_at
@@ -65,28 +65,33 @@ class LivePairs:
         self._writer = make_writer(0)
         self._states: dict[Pair, PairState] = {}
         self._where: dict[str, set[Pair]] = {}
-        self._in_order = PlainStreams()
+        self._in_order = InOrderStreams()
         self._pair_of: list[Pair] = []
         self._owners_of: dict[int, Mapping[Measure, Source]] = {}
-        engine.positions.follow(self._writer.readable())
+        engine.positions.attach(self._writer.readable())
 
     def are_whole(self, on_shown: Callable[[], None]) -> None:
         """All pairs are written: call `on_shown` now, and after each move to a larger memory."""
         on_shown()
         self._on_shown = on_shown
 
-    def left(self, raw: bytes, rows: NDArray[np.int64], until_us: int = AS_OF_MAX_US) -> NDArray[np.intp]:
-        """The rows of a message (`atp.kernels.in_order_streams`) that are for `apply` whatever the other rows are,
-        among them those that take effect after `until_us`."""
-        rows[rows[:, ROW_EFFECTIVE] > until_us, ROW_SAYS] = UNUSUAL
-        return np.flatnonzero(self._in_order.is_left(rows, self._in_order.places(raw, rows)))
+    def look_up(
+        self, raw: bytes, rows: NDArray[np.int64], until_us: int = AS_OF_MAX_US
+    ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """(the index of each row of a message among the in-order streams (`atp.kernels.in_order_streams`), for `fold`;
+        the rows that are for `apply` whatever the other rows are, among them those that take effect after `until_us`).
+        """
+        rows[rows[:, ROW_EFFECTIVE] > until_us, ROW_FORM] = UNUSUAL
+        indices = self._in_order.indices(raw, rows)
+        return indices, np.flatnonzero(self._in_order.is_undecided(rows, indices))
 
-    def fold(self, raw: bytes, rows: NDArray[np.int64]) -> Folded:
-        """Apply the events of a message that in-order streams can take; `refresh` shows what they changed."""
-        status, touched = self._in_order.fold(rows, self._in_order.places(raw, rows))
-        counts = np.bincount(status, minlength=LEFT + 1)
+    def fold(self, rows: NDArray[np.int64], indices: NDArray[np.int64]) -> Folded:
+        """Apply the events of a message that in-order streams can take; `refresh` shows what they changed. `indices`
+        are of the last `look_up`, since which nothing was applied."""
+        status, touched = self._in_order.fold(rows, indices)
+        counts = np.bincount(status, minlength=UNDECIDED + 1)
         found = Counter({each: int(counts[each]) for each in EventStatus if counts[each]})
-        return Folded(found, np.flatnonzero(status == LEFT), touched)
+        return Folded(found, np.flatnonzero(status == UNDECIDED), touched)
 
     def held(self, indices: NDArray[np.int64]) -> list[Pair]:
         """The pairs of these in-order streams that have reservations."""
@@ -99,8 +104,8 @@ class LivePairs:
             return Outcome(EventStatus.DEAD_LETTER, reason)
         pair = (event.sku, event.branch)
         state = self._states.get(pair) or self._state(pair)
-        if event.source is Source.ERP and self._in_order.is_plain(state.index):
-            state.streams[Source.ERP] = self._in_order.give_back(state.index, pair)
+        if event.source is Source.ERP and self._in_order.is_in_order(state.index):
+            state.streams[Source.ERP] = self._in_order.drop(state.index, pair)
         stream = state.streams.get(event.source)
         if stream is None:
             stream = state.streams[event.source] = Stream()
@@ -113,7 +118,7 @@ class LivePairs:
             state.restarts[event.source] = Restart(count + 1, event.sequence, event.effective_us)
         elif event.kind is Kind.RESET:
             state.restarts.pop(event.source, None)
-        is_stock = event.measure in PLAIN and event.kind is not Kind.RESET
+        is_stock = event.measure in SINGLE_FIGURE and event.kind is not Kind.RESET
         if is_stock and event.effective_us <= state.base.erp_us and outcome.status is EventStatus.APPLIED:
             outcome = Outcome(EventStatus.OLDER)
         if not is_stock or event.source is not Source.ERP:
@@ -122,7 +127,7 @@ class LivePairs:
         if event.kind is Kind.RESET or stream.waiting != waiting:
             state.lists = PairLists.rearranged(state.lists, state.streams, state.owners)
             state.is_rearranged = True
-        elif outcome.status is EventStatus.APPLIED and event.measure not in PLAIN:
+        elif outcome.status is EventStatus.APPLIED and event.measure not in SINGLE_FIGURE:
             state.lists.add(event)
         if gaps_of(state.base, {event.source: stream}, state.owners):
             return replace(outcome, has_gap=True)
@@ -207,7 +212,9 @@ class LivePairs:
             for pair, state in sorted(self._states.items())
             if sku in ("", pair[0])
             and branch in ("", pair[1])
-            and (source in state.streams or (source is Source.ERP and self._in_order.is_plain(state.index)))
+            and (
+                source in state.streams or (source is Source.ERP and self._in_order.is_in_order(state.index))
+            )
         ]
 
     def issues(self, *, restarts: bool, limit: int) -> list[FeedIssue]:
@@ -303,7 +310,7 @@ class LivePairs:
     def streams(self, pair: Pair) -> dict[Source, Stream]:
         """The streams of a live pair by source."""
         state = self._states[pair]
-        if not self._in_order.is_plain(state.index):
+        if not self._in_order.is_in_order(state.index):
             return dict(state.streams)
         return {**state.streams, Source.ERP: self._in_order.stream(state.index, pair)}
 
@@ -315,7 +322,7 @@ class LivePairs:
             indices = np.array(others, dtype=np.int64)
         self._refresh(distinct)
         if len(indices):
-            left = self._in_order.show(self._writer, indices)
+            left = self._in_order.publish(self._writer, indices)
             self._refresh(self._pair_of[index] for index in left.tolist())
 
     def _refresh(self, pairs: Iterable[Pair]) -> None:
@@ -395,9 +402,9 @@ class LivePairs:
 
     def _stock(self, state: PairState) -> Stock | None:
         """The stock row after the ERP's events; None: there is none."""
-        if self._in_order.is_plain(state.index):
+        if self._in_order.is_in_order(state.index):
             return self._in_order.stock(state.index)
-        events = plain_events(state.streams, state.owners)
+        events = figure_events(state.streams, state.owners)
         return stock_of(state.base.rows, state.base.erp_us, events) if events else None
 
     def _gaps(self, state: PairState) -> frozenset[Source]:
@@ -448,7 +455,7 @@ class LivePairs:
         self._writer.set_link_lost(self._link_lost_us)
         for pair in list(self._states):
             self._show(pair)
-        self.engine.positions.follow(self._writer.readable())
+        self.engine.positions.attach(self._writer.readable())
         self._on_shown()
 
     def set_link_lost(self, since_us: int) -> None:

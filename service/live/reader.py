@@ -58,7 +58,7 @@ class LiveReader:
         doubt = np.ones(1, dtype=np.int64)
         word = doubt.view()
         word.flags.writeable = False
-        positions.follow(NOTHING_LIVE._replace(live_doubt=word))
+        positions.attach(NOTHING_LIVE._replace(live_doubt=word))
         self._current = _as_memoryview(NOTHING_LIVE.live_head), _as_memoryview(doubt)
 
     def __call__(self) -> bool:
@@ -83,8 +83,11 @@ class LiveReader:
                 self._announced_us = _NEVER_US
                 if str(error) != self._last_error:
                     self._last_error = str(error)
-                    level = logging.ERROR if self._name else logging.INFO  # no live file exists yet
-                    _log.log(level, "live positions can't be read, availability is STALE: %s", error)
+                    if not self._name and isinstance(error, FileNotFoundError):
+                        _log.info("no live positions yet, availability is STALE until the writer shows them")
+                    else:
+                        level = logging.ERROR if self._name else logging.INFO  # no live file exists yet
+                        _log.log(level, "live positions can't be read, availability is STALE: %s", error)
             else:
                 self._last_error = ""
                 self._announced_us = began_us
@@ -115,7 +118,7 @@ class LiveReader:
         before = self._current[1]
         head = _as_memoryview(live.live_head)
         # In doubt until `refresh` has proven them.
-        self._positions.follow(live)
+        self._positions.attach(live)
         self._current = head, _as_memoryview(doubt)
         before[0] = 1
         self._name = name

@@ -7,7 +7,7 @@ worked out here whenever one of them changes. Nothing is stored here, so replayi
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pricegrid.atp.rules.clearing import cleared
+from pricegrid.atp.rules.clearing import cleared_micros
 from pricegrid.atp.rules.reservations import LIVING, HeldReservation, ReservationStatus, claims_on, viewed
 from pricegrid.atp.rules.rows import Pair
 from pricegrid.service.live.pairs import LivePairs
@@ -86,7 +86,7 @@ class LiveReservations:
             return set()
         claims = [claim for name in named for claim in claims_on(self._stored[name], pair)]
         touched: set[Pair] = set()
-        for (name, line), micros in cleared(self._pairs.points(pair, order_ref), claims).items():
+        for (name, line), micros in cleared_micros(self._pairs.points(pair, order_ref), claims).items():
             known = self._cleared.setdefault(name, {})
             if known.get((line, pair)) == micros:
                 continue

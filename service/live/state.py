@@ -26,11 +26,18 @@ from pricegrid.cache.protocol import (
     Record,
     StateCache,
 )
-from pricegrid.service.codec.event_message import EventMessage, faulty, read_message, some_events, sorted_out
-from pricegrid.service.codec.events import decode_events
+from pricegrid.service.codec.event_json import Unreadable
+from pricegrid.service.codec.event_message import (
+    EventMessage,
+    LookUp,
+    faulty,
+    message_of,
+    read_message,
+    sorted_out,
+)
 from pricegrid.service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
 from pricegrid.service.live.api import PublishResult
-from pricegrid.service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty
+from pricegrid.service.live.dead_letters import DEAD_LETTER, NOTHING_FILED, DeadLetters, Faulty
 from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Granting
 from pricegrid.service.live.link import LiveLink
 from pricegrid.service.live.operators import OperatorActions
@@ -93,43 +100,55 @@ class LiveState(Granting, OperatorActions):
         self._letters = DeadLetters(self._cache, self._now_us)
         self._follow()
         for note in self._link.waiting():
-            self._ingest(read_message(note, self._pairs.left), Counter())
+            self._ingest(read_message(note, self._pairs.look_up), Counter())
         self._pairs.refresh(sorted(self._reservations.replayed()))
         self.follow()
 
     # ---- events
 
-    def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:  # noqa: ARG002 -- part of the protocol
+    def publish(self, raw: bytes) -> PublishResult:
         """See `LiveApi`."""
         with self._lock:
             until_us = self._now_us() + EVENT_AHEAD_US
-            message = read_message(raw, lambda raw, rows: self._pairs.left(raw, rows, until_us))
-            kept, faults = sorted_out(message, lambda event: self._pairs.fault(event, until_us))
-            if faults:
-                message = read_message(kept, self._pairs.left)
-            filed = self._letters.file(faults)
-            counts = Counter({EventStatus.DEAD_LETTER: len(filed.ids)})
-            if kept or filed.puts:
-                self._commit(Commit(puts=filed.puts, notes=[kept] if kept else []))
-            late, gaps, restarts = self._ingest(message, counts)
-            also = self._letters.file(late)
-            if also.puts:
-                self._commit(Commit(puts=also.puts))
-            self._store_cleared(self._reservations.moved())
-            refused = filed.refused + also.refused
-            counts[EventStatus.DEAD_LETTER] -= also.refused
+            return self._publish(until_us, lambda look_up: read_message(raw, look_up))
+
+    def publish_events(self, events: Sequence[Event], unreadable: Sequence[Unreadable]) -> PublishResult:
+        """As `publish`, of events that were read from other bytes than a request's."""
+        with self._lock:
+            until_us = self._now_us() + EVENT_AHEAD_US
+            return self._publish(until_us, lambda look_up: message_of(events, unreadable, look_up))
+
+    def _publish(self, until_us: int, read: Callable[[LookUp], EventMessage]) -> PublishResult:
+        """Apply the events of a message, as far as they take effect by then."""
+
+        def look_up(raw: bytes, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+            return self._pairs.look_up(raw, rows, until_us)
+
+        pairs = self._pairs
+        message, faults = sorted_out(read(look_up), lambda event: pairs.fault(event, until_us), look_up)
+        filed = self._letters.file(faults) if faults else NOTHING_FILED
+        counts = Counter({EventStatus.DEAD_LETTER: len(filed.ids)})
+        if message.raw or filed.puts:
+            self._commit(Commit(puts=filed.puts, notes=[message.raw] if message.raw else []))
+        late, gaps, restarts = self._ingest(message, counts)
+        also = self._letters.file(late) if late else NOTHING_FILED
+        if also.puts:
+            self._commit(Commit(puts=also.puts))
+        if moved := self._reservations.moved():
+            self._store_cleared(moved)
+        refused = filed.refused + also.refused
+        counts[EventStatus.DEAD_LETTER] -= also.refused
         outcomes = {status: count for status, count in counts.items() if count}
         return PublishResult(outcomes, [*filed.ids, *also.ids], gaps, refused, restarts)
 
     def _ingest(self, message: EventMessage, counts: Counter[EventStatus]) -> tuple[list[Faulty], int, int]:
         """Apply the events of a durable message; returns (events that can't be applied after all, streams with missing
         events, events that look like a restart of their source)."""
-        raw, rows, read = message.raw, message.rows, message.read
-        folded = self._pairs.fold(raw, rows)
+        if not len(message.rows):
+            return self._apply(message.events(message.left), counts)
+        folded = self._pairs.fold(message.rows, message.places)
         counts.update(folded.counts)
-        if not np.array_equal(folded.left, message.left):
-            read = decode_events(some_events(raw, rows[folded.left]))
-        return self._apply(read.events.events(), counts, folded.indices)
+        return self._apply(message.events(folded.left), counts, folded.indices)
 
     def _apply(
         self,
@@ -234,4 +253,4 @@ class LiveState(Granting, OperatorActions):
                 key = (record.space, record.name)
                 self._versions[key] = max(record.version, self._versions.get(key, 0))
         for note in change.notes:
-            self._ingest(read_message(note, self._pairs.left), Counter())
+            self._ingest(read_message(note, self._pairs.look_up), Counter())

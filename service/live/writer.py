@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pricegrid.cache.open import open_state_cache
 from pricegrid.cache.protocol import CacheError, StateCache
@@ -57,6 +57,9 @@ from pricegrid.service.process.worker import (
     name_process,
 )
 from pricegrid.service.rpc.link_metrics import LinkMetrics, open_link_metrics
+
+if TYPE_CHECKING:
+    from pricegrid.service.quota.leaser import Leaser
 
 T = TypeVar("T")
 
@@ -143,6 +146,7 @@ def _become_writer(process: _Process, stack: contextlib.ExitStack) -> str:
 def _write(process: _Process, version: str) -> None:
     """Serve the workers until stopped."""
     config = process.config
+    leaser = _leaser(config)
     cache = open_state_cache(live_directory(config.store), config.redis, conditional=(RESERVATION,))
     with contextlib.closing(cache):
         with process.pulse.busy():
@@ -157,13 +161,27 @@ def _write(process: _Process, version: str) -> None:
             ingest = EventIngest(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
         try:
             process.reporter.send(Serving(version))
-            _tend(process, live, version, open_link_metrics(cache, metrics=config.metrics))
+            link_metrics = open_link_metrics(
+                cache, lambda: leaser.hosts if leaser else 0, metrics=config.metrics
+            )
+            _tend(process, live, version, link_metrics)
         finally:
             with process.pulse.busy():
+                if leaser is not None:
+                    leaser.close()
                 if ingest is not None:
                     ingest.close()
                 if server is not None:
                     server.stop(config.grace_s).wait()
+
+
+def _leaser(config: WorkerConfig) -> "Leaser | None":
+    """What shares the quotas of callers with other hosts, in a thread of its own; None: nothing does."""
+    if config.auth is None or not config.auth.limits:
+        return None
+    from pricegrid.service.quota.leaser import open_leaser
+
+    return open_leaser(config.store, config.redis)
 
 
 def _with_reserve(config: WorkerConfig, work: Callable[[], T]) -> T:
@@ -180,7 +198,9 @@ def open_live_state(
     config: WorkerConfig, cache: StateCache, version: str, beacon: Beacon
 ) -> LiveState | None:
     """Live state over a snapshot of the store, announced to readers; None: the snapshot has no positions."""
-    loaded = load_snapshot(config.store, version, config.policy, verify=config.verify)
+    loaded = load_snapshot(
+        config.store, version, config.policy, verify=config.verify, snapshot_keys=config.snapshot_keys
+    )
     if loaded.availability is None:
         return None
     files = LiveFiles(config.store, version, beacon)
@@ -193,7 +213,9 @@ def _tend(process: _Process, live: LiveState | None, version: str, link_metrics:
     switch = Switch(
         live,
         version,
-        lambda newer: load_snapshot(config.store, newer, config.policy, verify=False),
+        lambda newer: load_snapshot(
+            config.store, newer, config.policy, verify=False, snapshot_keys=config.snapshot_keys
+        ),
         lambda newer: LiveFiles(config.store, newer, process.beacon),
         process.reporter.send,
     )

@@ -7,17 +7,17 @@ Each message of PublishEvents is a call of its own, which gRPC encodes like a st
 the thread pool of mutations. If the caller goes away meanwhile, the writer still completes the call.
 """
 
-from collections.abc import Iterator
+import stat
 from pathlib import Path
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 
 from pricegrid import v1
+from pricegrid.errors import DETAILS_KEY, error_info
 from pricegrid.service.clock import now_us
 from pricegrid.service.codec.live import decode_published, encode_published
-from pricegrid.service.errors import DETAILS_KEY, DOMAIN, Reason, RequestRefusedError
+from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import (
     RECEIVE_BYTES_MAX,
     SEND_BYTES_MAX,
@@ -26,10 +26,10 @@ from pricegrid.service.limits import (
 )
 from pricegrid.service.live.api import LiveApi, PublishResult
 from pricegrid.service.methods.live import PUBLISH_EVENTS, live_methods, mutating_methods
-from pricegrid.service.rpc.call import Caller, Method, Mutation, Services
-from pricegrid.service.rpc.correlation import CORRELATION_KEY
-from pricegrid.service.rpc.handlers import Handlers, ThreadPools
+from pricegrid.service.rpc.call import CORRELATION_KEY, Caller, Method, Mutation, Services
+from pricegrid.service.rpc.handlers import Handlers
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics
+from pricegrid.service.rpc.pools import ThreadPools
 from pricegrid.service.rpc.response import Response
 
 _CHANNEL_OPTIONS = [
@@ -94,9 +94,10 @@ def build_writer_server(
         ],
     )
     offered = {**live_methods(live, now_us), v1.INVENTORY_FEED_SERVICE: {PUBLISH_EVENTS: _one_message(live)}}
-    handlers = Handlers(offered, metrics or NoMetrics(), pools.mutations.waiting, pools=pools)
+    handlers = Handlers(offered, metrics or NoMetrics(), pools.mutations.queue, pools=pools)
     handlers.register(server)
     server.add_insecure_port(f"unix:{socket_path}")
+    socket_path.chmod(stat.S_IMODE(socket_path.stat().st_mode) & ~stat.S_IRWXO)
     return server
 
 
@@ -111,9 +112,12 @@ def _refused(error: grpc.RpcError) -> RequestRefusedError:
     """The writer's refusal, unchanged; or that the writer did not answer, so that the result is unknown."""
     call: Any = error
     trailing = dict(call.trailing_metadata() or ())
-    for info in _error_infos(trailing.get(DETAILS_KEY)):
-        metadata = {name: value for name, value in info.metadata.items() if name != "correlation_id"}
-        return RequestRefusedError(Reason(info.reason), call.details() or "", **metadata)
+    reason, metadata = error_info(trailing.get(DETAILS_KEY))
+    if reason in Reason.__members__:
+        kept = {name: value for name, value in metadata.items() if name != "correlation_id"}
+        refused = RequestRefusedError(Reason(reason), call.details() or "")
+        refused.metadata = kept
+        return refused
     is_late = call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     return RequestRefusedError(
         Reason.LIVE_STATE_UNAVAILABLE,
@@ -121,12 +125,3 @@ def _refused(error: grpc.RpcError) -> RequestRefusedError:
         if is_late
         else "the writer can't be reached, the request may have been carried out; retry it unchanged",
     )
-
-
-def _error_infos(details: str | bytes | None) -> Iterator[error_details_pb2.ErrorInfo]:
-    if not isinstance(details, bytes):
-        return
-    info = error_details_pb2.ErrorInfo()
-    for detail in status_pb2.Status.FromString(details).details:
-        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in Reason.__members__:
-            yield info

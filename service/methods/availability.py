@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pricegrid import v1
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, CheckAsk, PromiseAsk
 from pricegrid.service.codec import availability as codec
-from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.errors import Reason, RequestRefusedError, not_permitted
 from pricegrid.service.limits import EXPLAINED_PAIRS_MAX, PAIRS_MAX, PROJECTED_PAIRS_MAX
 from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.methods.entitlement import hidden_skus
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
+from pricegrid.service.rpc.call import Caller, Method, ResponseHeader, SnapshotSource, header_of
 from pricegrid.service.rpc.response import Response
 
 if TYPE_CHECKING:
@@ -25,16 +26,22 @@ class AvailabilityService:
     """Answers `CheckAvailability` and `PromiseOrder`; safe to call from many threads."""
 
     def __init__(
-        self, snapshots: SnapshotSource, now_us: Callable[[], int], erp: ErpStock | None = None
+        self,
+        snapshots: SnapshotSource,
+        now_us: Callable[[], int],
+        erp: ErpStock | None = None,
+        get_reservation: Method | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._now_us = now_us
         self._erp = erp
+        self._get_reservation = get_reservation
 
     def check_availability(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `CheckAvailabilityRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
         query = codec.decode_check_availability(raw)
-        loaded = self._snapshots.get(query.snapshot_version)
+        loaded = caller.snapshot(self._snapshots, query.snapshot_version)
+        check_explained(caller, explained=query.explain)
         engine = positions_of(loaded)
         header = _header(loaded, query, self._now_us(), caller)
         branches = query.branches or tuple(engine.positions.branches.all())
@@ -49,8 +56,8 @@ class AvailabilityService:
             branches=branches,
             supply=query.supply,
             projected=query.projected,
-            exclude_reservation=query.exclude_reservation,
             hidden_skus=hidden_skus(loaded.engine, query.customer_id, query.lines.skus),
+            exclude_reservation=self._excluded(query, caller),
             service_desk=caller.service_desk,
         )
         answers = engine.check(ask)
@@ -68,7 +75,8 @@ class AvailabilityService:
     def promise_order(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `PromiseOrderRequest`; raises `RequestRefusedError`, `PricingError` and `PolicyError`."""
         query = codec.decode_promise_order(raw)
-        loaded = self._snapshots.get(query.snapshot_version)
+        loaded = caller.snapshot(self._snapshots, query.snapshot_version)
+        check_explained(caller, explained=query.explain)
         engine = positions_of(loaded)
         header = _header(loaded, query, self._now_us(), caller)
         skus = query.lines.skus
@@ -84,8 +92,8 @@ class AvailabilityService:
             ship_to=query.ship_to,
             supply=query.supply,
             policy=query.policy,
-            exclude_reservation=query.exclude_reservation,
             hidden_skus=hidden_skus(loaded.engine, query.customer_id, offered),
+            exclude_reservation=self._excluded(query, caller),
             service_desk=caller.service_desk,
         )
         answers = engine.promise(ask)
@@ -100,6 +108,29 @@ class AvailabilityService:
             }
         encoded = codec.encode_promise_order(engine, answers, explanations, header)
         return Response(encoded, availability=answers.status)
+
+    def _excluded(self, query: codec.CheckQuery | codec.PromiseQuery, caller: Caller) -> str:
+        """The reservation that does not count. One that is not the customer's own is like one that does not exist, if
+        the caller may not ask for everybody: what it holds is nobody else's business."""
+        named = query.exclude_reservation
+        if not named or caller.customers is None:
+            return named
+        if self._get_reservation is None or not query.customer_id:
+            return ""
+        own = v1.GetReservationRequest(customer_id=query.customer_id, reservation_id=named)
+        try:
+            self._get_reservation(own.SerializeToString(), caller)
+        except RequestRefusedError as refused:
+            if refused.reason is not Reason.RESERVATION_NOT_FOUND:
+                raise
+            return ""
+        return named
+
+
+def check_explained(caller: Caller, *, explained: bool) -> None:
+    """Refuses to explain to a caller who may not see the orders of others."""
+    if explained and not caller.sees_orders:
+        raise not_permitted()
 
 
 def positions_of(loaded: LoadedSnapshot) -> AvailabilityEngine:
@@ -137,7 +168,7 @@ def _origins(engine: AvailabilityEngine, ship_to: bytes) -> Sequence[bytes]:
     positions = engine.positions
     if not ship_to:
         return positions.branches.all()
-    destination = int(positions.destinations.find([ship_to])[0])
+    destination = int(positions.destinations.find_all([ship_to])[0])
     lanes = positions.span("lane_start", destination) if destination >= 0 else ()
     return list(
         dict.fromkeys(positions.branches.name(positions.integer("lane_from", lane)) for lane in lanes)

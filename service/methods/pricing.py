@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pricegrid.pricing_engine.engine import PriceAsk
@@ -10,9 +11,10 @@ from pricegrid.pricing_engine.model import ExceptionReason
 from pricegrid.service.codec import prices as codec
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
-from pricegrid.service.fast_path.choice import try_fast_path
+from pricegrid.service.fast_path.choice import Left, try_fast_path
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
+from pricegrid.service.rpc.later import NeedsThread
 from pricegrid.service.rpc.response import Response
 
 if TYPE_CHECKING:
@@ -36,17 +38,27 @@ class PricingService:
 
     def price_lines(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
-        fast_path = self._snapshots.get("").fast_path
-        response, is_due = try_fast_path(fast_path, 0, raw, caller, self._now_us(), self._erp, self._flagging)
-        if response is not None:
-            return response
-        query = codec.decode_price_lines(raw)
-        loaded = self._snapshots.get(query.snapshot_version)
+        active = caller.snapshot(self._snapshots, "")
+        tried = try_fast_path(active.fast_path, 0, raw, caller, self._now_us(), self._erp, self._flagging)
+        if isinstance(tried, Response):
+            return tried
+        if not caller.may_wait:
+            raise NeedsThread(partial(self._go_on, raw, active, tried))
+        return self._go_on(raw, active, tried, caller)
+
+    def _go_on(self, raw: bytes, active: LoadedSnapshot, tried: Left, caller: Caller) -> Response:
+        """The general path, from where the fast path has left a request."""
+        query = codec.decode_price_lines(raw, tried.request)
+        resolved = tried.resolved
+        loaded = caller.snapshot(self._snapshots, query.snapshot_version) if resolved is None else active
         ask, header = self._ask(query, loaded, caller)
-        answers = loaded.engine.price(ask)
+        if resolved is None:
+            answers = loaded.engine.price(ask)
+        else:
+            answers = loaded.engine.finish(ask, resolved.currency, resolved.prices)
         sources = NO_PRICE_SOURCES
         if self._erp:
-            sources = self._erp.overlay(loaded, ask, answers, caller, is_due=is_due)
+            sources = self._erp.overlay(loaded, ask, answers, caller, is_due=tried.is_due)
         elif self._flagging:
             self._flagging.flag_lines(loaded, ask, answers)
         return Response(codec.encode_price_lines(loaded.engine, answers, header, sources), answers.status)
@@ -54,7 +66,7 @@ class PricingService:
     def explain_price(self, raw: bytes, caller: Caller) -> Response:
         """Answers an `ExplainPriceRequest`; raises `RequestRefusedError` and `PricingError`."""
         query = codec.decode_explain_price(raw)
-        loaded = self._snapshots.get(query.snapshot_version)
+        loaded = caller.snapshot(self._snapshots, query.snapshot_version)
         ask, header = self._ask(query, loaded, caller)
         answers = loaded.engine.price(ask)
         explained = loaded.engine.explain(ask, 0)
@@ -76,14 +88,12 @@ class PricingService:
         self, query: codec.PriceQuery, loaded: LoadedSnapshot, caller: Caller
     ) -> tuple[PriceAsk, ResponseHeader]:
         header = header_of(loaded, query.as_of, self._now_us(), caller)
-        ask = PriceAsk(
+        ask = PriceAsk.of(
+            query.lines,
             customer_id=query.customer_id,
             currency=query.currency,
             branch=query.branch,
             as_of_us=header.as_of_us,
-            skus=query.skus,
-            quantities_micros=query.quantities_micros,
-            uoms=query.uoms,
             service_desk=caller.service_desk,
         )
         return ask, header

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.atp.kernels.quote import NO_DAY
+from pricegrid.atp.kernels.balance import RECHECK
+from pricegrid.atp.kernels.quote import (
+    ASKED_DENOMINATOR,
+    ASKED_IS_UNIT,
+    ASKED_ITEM,
+    ASKED_NUMERATOR,
+    FREE_AS_OF,
+    FREE_AVAILABLE,
+    FREE_DAY,
+    FREE_FRESH,
+    FREE_SHORTAGE,
+    FREE_SIZE,
+    FREE_STATUS,
+    NO_DAY,
+)
+from pricegrid.atp.lines import Lines
 from pricegrid.atp.model import (
     AS_OF_MAX_US,
     AS_OF_MIN_US,
     AvailabilityStatus,
     CheckAsk,
-    Limit,
-    PromiseAnswers,
     PromiseAsk,
 )
 from pricegrid.pricing_engine.engine import PriceAsk
@@ -23,16 +37,19 @@ from pricegrid.pricing_engine.model import LineStatus
 from pricegrid.service.codec import quotes as codec
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
-from pricegrid.service.fast_path.choice import try_fast_path
+from pricegrid.service.fast_path.choice import Left, try_fast_path
 from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.methods.availability import check_pairs
 from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of
+from pricegrid.service.rpc.later import NeedsThread
 from pricegrid.service.rpc.response import Response
 
 if TYPE_CHECKING:
+    from pricegrid.atp.engine import AvailabilityEngine
     from pricegrid.service.erp_overlay.fallback import ErpFallback
+    from pricegrid.service.fast_path.path import ResolvedLines
 
 
 class QuoteService:
@@ -53,40 +70,51 @@ class QuoteService:
     def quote_lines(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
         now_us = self._now_us()
-        active, erp = self._snapshots.get(""), self._erp.prices if self._erp else None
+        active, erp = caller.snapshot(self._snapshots, ""), self._erp.prices if self._erp else None
         active.live()
-        response, is_due = try_fast_path(active.fast_path, QUOTE, raw, caller, now_us, erp, self._flagging)
-        if response is not None:
-            return response
-        query = codec.decode_quote_lines(raw)
-        loaded = self._snapshots.get(query.snapshot_version)
+        tried = try_fast_path(active.fast_path, QUOTE, raw, caller, now_us, erp, self._flagging)
+        if isinstance(tried, Response):
+            return tried
+        if not caller.may_wait:
+            raise NeedsThread(partial(self._go_on, raw, now_us, active, tried))
+        return self._go_on(raw, now_us, active, tried, caller)
+
+    def _go_on(
+        self, raw: bytes, now_us: int, active: LoadedSnapshot, tried: Left, caller: Caller
+    ) -> Response:
+        """The general path, from where the fast path has left a request."""
+        erp = self._erp.prices if self._erp else None
+        query, resolved = codec.decode_quote_lines(raw, tried.request), tried.resolved
+        loaded = caller.snapshot(self._snapshots, query.snapshot_version) if resolved is None else active
         header = header_of(loaded, query.as_of, now_us, caller)
-        ask = PriceAsk(
+        ask = PriceAsk.of(
+            query.lines,
             customer_id=query.customer_id,
             currency=query.currency,
             branch=query.branches[0].decode() if query.branches else "",
             as_of_us=header.as_of_us,
-            skus=query.lines.skus,
-            quantities_micros=query.lines.quantities_micros,
-            uoms=query.lines.uoms,
             service_desk=True,  # NOT_ENTITLED must hide the availability too; it is hidden itself below
         )
-        prices = loaded.engine.price(ask)
+        if resolved is None:
+            prices = loaded.engine.price(ask)
+        else:
+            prices = loaded.engine.finish(ask, resolved.currency, resolved.prices)
         denied = prices.status == LineStatus.NOT_ENTITLED
         if self._erp:
             caller = self._erp.bounded(caller)
         sources = NO_PRICE_SOURCES
         if erp is not None:
-            sources = erp.overlay(loaded, ask, prices, caller, is_due=is_due)
+            sources = erp.overlay(loaded, ask, prices, caller, is_due=tried.is_due)
         elif self._flagging:
             self._flagging.flag_lines(loaded, ask, prices)
-        availability = _availability(loaded, query, ask, denied, caller, self._erp)
+        if resolved is None:
+            free = _availability(loaded, query, ask, denied, caller, self._erp)
+        else:
+            free = _finish(loaded, query, resolved, ask.as_of_us, caller, self._erp)
         if not caller.service_desk:
             prices.status[denied] = LineStatus.UNKNOWN_ITEM
-        encoded = codec.encode_quote_lines(loaded.engine, prices, availability, header, sources)
-        if availability is None:
-            return Response(encoded, prices.status)
-        return Response(encoded, prices.status, availability.totals.status)
+        encoded = codec.encode_quote_lines(loaded.engine, prices, free, header, sources)
+        return Response(encoded, prices.status, None if free is None else free[:, FREE_STATUS])
 
 
 def _availability(
@@ -96,7 +124,8 @@ def _availability(
     denied: NDArray[np.bool_],
     caller: Caller,
     erp: ErpFallback | None,
-) -> codec.QuoteAvailability | None:
+) -> NDArray[np.int64] | None:
+    """The availability of all lines, (n, FREE_SIZE); None: there is none."""
     engine = loaded.availability
     own = loaded.branch_of(query.customer_id).encode()
     branches = query.branches or ((own,) if own else ())
@@ -112,24 +141,78 @@ def _availability(
     hidden = frozenset(ask.skus[line] for line in np.flatnonzero(denied).tolist())
     question = (ask.as_of_us, ask.skus, ask.quantities_micros, ask.uoms)
     check = CheckAsk(*question, branches=branches, hidden_skus=hidden, service_desk=caller.service_desk)
-    checked = engine.check(check)
+    return _quote(loaded, engine, check, engine.resolve(check), caller, erp)
+
+
+def _finish(
+    loaded: LoadedSnapshot,
+    query: codec.QuoteQuery,
+    resolved: ResolvedLines,
+    as_of_us: int,
+    caller: Caller,
+    erp: ErpFallback | None,
+) -> NDArray[np.int64] | None:
+    """As `_availability`, where the fast path has left some lines: those are answered, and with them the lines that
+    draw on the same stock, in the order of the request."""
+    engine, free, asked = loaded.availability, resolved.free, resolved.asked
+    if engine is None or free is None:
+        return None
+    left = free[:, FREE_STATUS] == RECHECK
+    if not left.any():
+        return free
+    shared = np.isin(asked[:, ASKED_ITEM], engine.drawn_on(asked[left, ASKED_ITEM]))
+    lines = np.flatnonzero(left | (shared & (free[:, FREE_STATUS] == AvailabilityStatus.OK)))
+    skus, uoms = ([names[line] for line in lines.tolist()] for names in (query.lines.skus, query.lines.uoms))
+    branches = query.branches or (resolved.own_branch.encode(),)
+    check = CheckAsk(as_of_us, skus, query.lines.quantities_micros[lines], uoms, branches=branches)
+    found = Lines(
+        np.full(len(lines), AvailabilityStatus.OK, np.uint8),
+        asked[lines, ASKED_ITEM].astype(np.int32),
+        asked[lines, ASKED_NUMERATOR],
+        asked[lines, ASKED_DENOMINATOR],
+        asked[lines, ASKED_IS_UNIT].astype(np.bool_),
+    )
+    free[lines] = _quote(loaded, engine, check, found, caller, erp)
+    return free
+
+
+def _quote(
+    loaded: LoadedSnapshot,
+    engine: AvailabilityEngine,
+    check: CheckAsk,
+    lines: Lines,
+    caller: Caller,
+    erp: ErpFallback | None,
+) -> NDArray[np.int64]:
+    """What is free of the lines in total, and when all of each can be picked: (n, FREE_SIZE)."""
+    checked = engine.check_lines(check, lines)
     if erp:
         erp.stock.overlay(loaded, check, checked, caller)
-    totals = branch_totals(checked, ask.quantities_micros)
-    if checked.branches.min() < 0:  # an unknown branch: the lines have that status, and nothing is promised
-        return codec.QuoteAvailability(totals, [NO_DAY] * len(ask.skus))
-    promised = engine.promise(PromiseAsk(*question, branches=branches, hidden_skus=hidden))
-    return codec.QuoteAvailability(totals, promise_days(promised, engine.whole_limits(check)))
+    totals = branch_totals(checked, check.quantities_micros)
+    free = np.empty((len(lines.item), FREE_SIZE), np.int64)
+    free[:, FREE_STATUS] = totals.status
+    free[:, FREE_AVAILABLE], free[:, FREE_SHORTAGE] = totals.available_micros, totals.shortage_micros
+    free[:, FREE_FRESH : FREE_FRESH + 3] = totals.freshness
+    free[:, FREE_AS_OF : FREE_AS_OF + 3] = totals.source_as_of_us
+    free[:, FREE_DAY] = NO_DAY
+    if (
+        checked.branches.min() >= 0
+    ):  # of an unknown branch the lines have that status, and nothing is promised
+        free[:, FREE_DAY] = promise_days(engine, check, lines)
+    return free
 
 
-def promise_days(promised: PromiseAnswers, limits: Sequence[Limit]) -> list[int]:
+def promise_days(engine: AvailabilityEngine, check: CheckAsk, lines: Lines) -> list[int]:
     """The last pick day of each line that is promised in full; NO_DAY - limit of a line that can't be, with its
     `Limit`."""
+    question = (check.as_of_us, check.skus, check.quantities_micros, check.uoms)
+    ask = PromiseAsk(*question, branches=check.branches, hidden_skus=check.hidden_skus)
+    promised = engine.promise_lines(ask, lines)
     starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
     ok = (promised.status == AvailabilityStatus.OK).tolist()
     shortages = promised.shortage_micros.tolist()
     days = []
-    for line, limit in enumerate(limits):
+    for line, limit in enumerate(engine.whole_limits(ask, lines)):
         if ok[line] and shortages[line] == 0:
             days.append(max(picks[starts[line] : starts[line + 1]], default=NO_DAY))
         else:

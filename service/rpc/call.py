@@ -1,15 +1,23 @@
 """What all services share: the caller, the source of snapshots, the kinds of methods, and the response header."""
 
+import itertools
+import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
-from pricegrid.loaders.read.instants import day_start_us
+from pricegrid.columnar.instants import day_start_us
+from pricegrid.service.limits import CORRELATION_ID_MAX
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.response import Response
+
+CORRELATION_KEY = "x-correlation-id"
+# Of this process: a random name for each call costs as much as a tenth of a quote.
+_PROCESS = secrets.token_hex(8)
+_CALLS = itertools.count()
 
 
 class SnapshotSource(Protocol):
@@ -19,6 +27,26 @@ class SnapshotSource(Protocol):
         """The snapshot of that version, '' for the active one; raises `RequestRefusedError`."""
 
 
+class AllowedCustomers(Protocol):
+    """The customers that a caller may ask for, where these are not all."""
+
+    def view(self, snapshots: SnapshotSource, version: str) -> LoadedSnapshot:
+        """The snapshot of that version, in which there are no other customers; raises `RequestRefusedError`."""
+
+    def check(self, snapshots: SnapshotSource, customer_id: str) -> None:
+        """Raises UnknownCustomerError unless the caller may act for a customer; '' is none."""
+
+
+class CallerQuota(Protocol):
+    """What a caller may use."""
+
+    def charge(self, raw: bytes, tag: int) -> None:
+        """Charges a call and the lines of its request, the fields with that tag (0: none); raises QUOTA_EXCEEDED."""
+
+    def pace(self, raw: bytes, tag: int, is_over: Callable[[], bool]) -> bool:
+        """The same for a message of a stream: waits until it may be charged; False: it was over before."""
+
+
 class Caller(NamedTuple):
     """Who calls: the id of the call, what they may see (P11), and how long they wait."""
 
@@ -26,10 +54,34 @@ class Caller(NamedTuple):
     service_desk: bool = False
     deadline_s: float | None = None
     """When they stop waiting, on the monotonic clock; None: never."""
+    customers: AllowedCustomers | None = None
+    """None: all."""
+    sees_orders: bool = True
+    """Whether they may have availability explained, which shows the orders of everybody."""
+    subject: str = ""
+    """Who they are; '' where nobody is asked."""
+    quota: CallerQuota | None = None
+    """None: as much as they like."""
+    may_wait: bool = True
+    """False: they are answered where others wait; what would take longer than the fast path raises `NeedsThread`."""
+
+    def snapshot(self, snapshots: SnapshotSource, version: str) -> LoadedSnapshot:
+        """The snapshot of that version, '' for the active one, as they may see it; raises `RequestRefusedError`."""
+        return snapshots.get(version) if self.customers is None else self.customers.view(snapshots, version)
 
     def left_s(self) -> float | None:
         """Seconds until the deadline, at least 0; None: there is no deadline."""
         return None if self.deadline_s is None else max(0.0, self.deadline_s - time.monotonic())
+
+
+def correlation_id_of(metadata: Sequence[tuple[str, str | bytes]] | None) -> str:
+    """The caller's correlation id, or a new one if there is none that is fit to be logged."""
+    for key, value in metadata or ():
+        if key == CORRELATION_KEY and isinstance(value, str) and 0 < len(value) <= CORRELATION_ID_MAX:
+            if value.isascii() and value.isprintable():
+                return value
+            break
+    return f"{_PROCESS}{next(_CALLS):016x}"
 
 
 Method = Callable[[bytes, Caller], Response]

@@ -3,102 +3,80 @@
 No interceptors: each costs as much as answering a small request. Messages stay bytes here (see `service.codec`).
 """
 
-import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NoReturn, cast
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import grpc
 
+from pricegrid import v1
 from pricegrid.service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
-from pricegrid.service.limits import (
-    IN_FLIGHT_MAX,
-    MUTATION_THREADS,
-    PUBLISH_STREAMS_MAX,
-    PUSHBACK_MS,
-    SPARE_THREADS,
-    WATCHES_MAX,
+from pricegrid.service.quota.lines import line_tag
+from pricegrid.service.rpc.call import (
+    AnyMethod,
+    Caller,
+    Ingest,
+    Method,
+    Mutation,
+    Services,
+    Watch,
+    correlation_id_of,
 )
-from pricegrid.service.rpc.call import AnyMethod, Caller, Ingest, Method, Mutation, Services, Watch
-from pricegrid.service.rpc.correlation import correlation_id_of
+from pricegrid.service.rpc.later import Later, NeedsThread
 from pricegrid.service.rpc.metrics import Metrics
+from pricegrid.service.rpc.overload import Queue, too_late
+from pricegrid.service.rpc.pools import BIG_BYTES, CallPool, ThreadPools
 from pricegrid.service.rpc.response import Response
+from pricegrid.service.rpc.unread import UNREAD_MIN_BYTES, Unread
 
+if TYPE_CHECKING:
+    from pricegrid.service.identity.gate import Admission, Gate, Recheck
+
+PUBLISH_IDLE_S = 300.0
+"""How long a publisher may be silent: no batch pauses that long, and a new stream is opened in no time."""
+QUICK: Final = frozenset({(v1.PRICING_SERVICE, "PriceLines"), (v1.QUOTE_SERVICE, "QuoteLines")})
+"""Methods whose fast path answers in microseconds."""
 _FOREVER_S = 1e9  # gRPC reports at least this much where a call has no deadline
 
 _log = logging.getLogger(__name__)
 
 
-class CountingPool(ThreadPoolExecutor):
-    """A thread pool that knows how many of its tasks wait for a thread."""
-
-    def __init__(self, threads: int) -> None:
-        super().__init__(max_workers=threads, thread_name_prefix="pricegrid")
-        self.waiting: Callable[[], int] = self._work_queue.qsize
-        """The number of tasks submitted and not started."""
-
-
-class StreamPool(ThreadPoolExecutor):
-    """A thread pool for streams, each of which holds a thread as long as it lasts, with a limit on their number."""
-
-    def __init__(self, streams: int, name: str) -> None:
-        super().__init__(max_workers=streams + SPARE_THREADS, thread_name_prefix=name)
-        self._free = threading.Semaphore(streams)
-
-    @contextlib.contextmanager
-    def slot(self) -> Iterator[None]:
-        """Holds a slot for one stream; raises TOO_MANY_STREAMS when all are taken."""
-        if not self._free.acquire(blocking=False):
-            raise RequestRefusedError(
-                Reason.TOO_MANY_STREAMS, f"too many streams; ask again in {PUSHBACK_MS} ms"
-            )
-        try:
-            yield
-        finally:
-            self._free.release()
-
-
-class ThreadPools:
-    """Thread pools apart from that of reads: neither a slow writer nor a watching caller delays a read."""
-
-    def __init__(
-        self,
-        *,
-        mutation_threads: int = MUTATION_THREADS,
-        publish_streams: int = PUBLISH_STREAMS_MAX,
-        watches: int = WATCHES_MAX,
-    ) -> None:
-        self.mutations = CountingPool(mutation_threads)
-        self.publishing = StreamPool(publish_streams, "pricegrid-publish")
-        self.watching = StreamPool(watches, "pricegrid-watch")
-
-
 class Handlers:
     """Handles the calls of `services`: the methods of each service, by name.
 
-    While more than `in_flight_max` requests wait for a thread, the request at the head of the queue is refused as
-    OVERLOADED: it has waited longest, so its caller is the likeliest to have given up.
+    `queue` is that of the pool of reads: it says which calls are refused because of all others (`Queue`). `loop`: where
+    a server answers what it can answer at once without a thread, its queue there and the pool of the rest.
+
+    With a `gate`, a call is handled only for a caller whom it lets in; without one, for everybody.
     """
 
     def __init__(
         self,
         services: Services,
         metrics: Metrics,
-        waiting: Callable[[], int],
+        queue: Queue,
         *,
-        in_flight_max: int = IN_FLIGHT_MAX,
+        loop: "tuple[Queue, CallPool] | None" = None,
         pools: ThreadPools | None = None,
+        gate: "Gate | None" = None,
+        publish_idle_s: float = PUBLISH_IDLE_S,
     ) -> None:
         self._services = services
+        self._gate = gate
         self._metrics = metrics
-        self._waiting = waiting
-        self._in_flight_max = in_flight_max
+        self._queue = queue
+        self._loop = loop
+        self._publish_idle_s = publish_idle_s
+        self._unread = Unread()
         self._pools = pools or ThreadPools()
         self._stopping = threading.Event()
+        self._tags = {
+            (service, name): line_tag(service, name) for service in services for name in services[service]
+        }
 
     def register(self, server: grpc.Server) -> None:
         """Adds the methods to a server."""
@@ -112,18 +90,24 @@ class Handlers:
     def call(self, service: str, name: str) -> Callable[[Any, grpc.ServicerContext], Any]:
         """What gRPC calls for a method; `experimental_thread_pool` tells gRPC of a method's own thread pool."""
         behavior: Any
+        admission = None if self._gate is None else self._gate.admission(service, name)
+        tag = self._tags[service, name]
         match self._services[service][name]:
             case Mutation(method):
-                behavior = partial(self._mutate, name, method)
+                queue = self._pools.mutations.queue
+                behavior = partial(self._answer, name, method, admission, tag, queue, None)
                 behavior.experimental_thread_pool = self._pools.mutations
             case Ingest(ingest):
-                behavior = partial(self._ingest, name, ingest)
+                behavior = partial(self._ingest, name, ingest, admission, tag)
                 behavior.experimental_thread_pool = self._pools.publishing
             case Watch() as watch:
-                behavior = partial(self._watch, name, watch)
+                behavior = partial(self._watch, name, watch, admission, tag)
                 behavior.experimental_thread_pool = self._pools.watching
             case method:
-                behavior = partial(self._answer, name, method)
+                behavior = partial(self._answer, name, method, admission, tag, self._queue, None)
+                if self._loop is not None and (service, name) in QUICK:
+                    queue, rest = self._loop
+                    behavior.on_loop = partial(self._answer, name, method, admission, tag, queue, rest)
         return cast("Callable[[Any, grpc.ServicerContext], Any]", behavior)
 
     def end_watches(self) -> None:
@@ -134,42 +118,114 @@ class Handlers:
                 if isinstance(method, Watch):
                     method.wake()
 
-    def _answer(self, name: str, method: Method, raw: bytes, context: grpc.ServicerContext) -> bytes:
+    def end_unread(self) -> None:
+        """Ends calls whose answers their callers did not read for a minute; called from time to time."""
+        ended = self._unread.end_old()
+        if ended:
+            _log.warning("%d calls ended, whose answers were not read", ended)
+
+    def admit(self, admission: "Admission", name: str, context: grpc.ServicerContext) -> None:
+        """Lets a call of another's handler in, or ends it."""
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
-            if self._waiting() > self._in_flight_max:
-                raise _overloaded()
+            quota = _admitted(admission, caller, context).quota
+            if quota is not None:
+                quota.charge(b"", 0)
+        except RequestRefusedError as error:
+            self._refuse(name, error, started_s, context, caller.correlation_id)
+
+    def _answer(
+        self,
+        name: str,
+        method: Method,
+        admission: "Admission | None",
+        tag: int,
+        queue: Queue,
+        rest: CallPool | None,
+        raw: bytes,
+        context: grpc.ServicerContext,
+    ) -> bytes:
+        started_s = time.perf_counter()
+        caller = _caller(context)
+        if rest is not None:
+            caller = caller._replace(may_wait=False)
+        try:
+            queue.check(caller.deadline_s, len(raw))
+            if admission is not None:
+                caller = _admitted(admission, caller, context)
+                if caller.quota is not None:
+                    caller.quota.charge(raw, tag)
+            if self._unread.total:
+                self._unread.check(caller.subject)
+            if len(raw) > BIG_BYTES and queue.defers:
+                self._pools.big.enter()
+                raise Later(
+                    self._pools.big.submit, partial(self._go_on, name, method, caller, None, started_s), raw
+                )
             response = method(raw, caller)
+        except NeedsThread as needs:
+            assert rest is not None  # noqa: S101 -- or the caller might wait
+            caller, method = caller._replace(may_wait=True), _the_rest(needs.go_on)
+            raise Later(
+                rest.submit, partial(self._go_on, name, method, caller, self._queue, started_s), raw
+            ) from None
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a status and we keep serving
             return self._refuse(name, error, started_s, context, caller.correlation_id)
-        self._metrics.answered(name, response, time.perf_counter() - started_s)
-        return response.raw
+        seconds = time.perf_counter() - started_s
+        queue.answered(seconds, len(raw))
+        return self._answered(name, response, seconds, caller, context)
 
-    def _mutate(self, name: str, method: Method, raw: bytes, context: grpc.ServicerContext) -> bytes:
-        started_s = time.perf_counter()
-        caller = _caller(context)
+    def _go_on(
+        self,
+        name: str,
+        method: Method,
+        caller: Caller,
+        queue: Queue | None,
+        started_s: float,
+        raw: bytes,
+        context: grpc.ServicerContext,
+    ) -> bytes:
+        """Answers a request that was let in and goes on in another thread, at its turn among those of `queue`, or among
+        big ones; all of it there, for kernels count the lines of each thread."""
         try:
-            if self._pools.mutations.waiting() > self._in_flight_max:
-                raise _overloaded()
+            if queue is not None:
+                queue.check(caller.deadline_s, len(raw))
+            if caller.left_s() == 0.0 or not context.is_active():
+                raise too_late()
             response = method(raw, caller)
         except Exception as error:  # noqa: BLE001 -- as above
             return self._refuse(name, error, started_s, context, caller.correlation_id)
-        self._metrics.answered(name, response, time.perf_counter() - started_s)
+        return self._answered(name, response, time.perf_counter() - started_s, caller, context)
+
+    def _answered(
+        self, name: str, response: Response, seconds: float, caller: Caller, context: grpc.ServicerContext
+    ) -> bytes:
+        self._metrics.answered(name, response, seconds)
+        if len(response.raw) >= UNREAD_MIN_BYTES:
+            self._unread.given(caller.subject, len(response.raw), context)
         return response.raw
 
     def _ingest(
         self,
         name: str,
         ingest: Callable[[Iterator[bytes], Caller], Response],
+        admission: "Admission | None",
+        tag: int,
         messages: Iterator[bytes],
         context: grpc.ServicerContext,
     ) -> bytes:
         started_s = time.perf_counter()
         caller = _caller(context)
         try:
-            with self._pools.publishing.slot():
-                response = ingest(_received(messages), caller)
+            recheck = None
+            if admission is not None:
+                recheck = _recheck(admission, caller, context)
+                caller = _admitted(admission, caller, context)
+            with self._pools.publish_places.hold(caller.subject):
+                arriving = _arriving(messages, recheck, self._publish_idle_s)
+                paced = _paced(arriving, caller, tag, lambda: not context.is_active(), recheck)
+                response = ingest(paced, caller)
         except CallerGoneError as gone:
             _log.info("%s: the caller went away, correlation id %s", name, caller.correlation_id)
             raise gone.error from None  # gRPC's own error: it logs nothing
@@ -178,15 +234,34 @@ class Handlers:
         self._metrics.answered(name, response, time.perf_counter() - started_s)
         return response.raw
 
-    def _watch(self, name: str, watch: Watch, raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+    def _watch(
+        self,
+        name: str,
+        watch: Watch,
+        admission: "Admission | None",
+        tag: int,
+        raw: bytes,
+        context: grpc.ServicerContext,
+    ) -> Iterator[bytes]:
         started_s = time.perf_counter()
+        self._pools.watching.unsent.has_come()
         caller = _caller(context)
+        recheck: Recheck | None = None
 
         def is_over() -> bool:
-            return self._stopping.is_set() or not context.is_active()
+            return (
+                self._stopping.is_set()
+                or not context.is_active()
+                or (recheck is not None and not recheck.still_holds())
+            )
 
         try:
-            with self._pools.watching.slot():
+            if admission is not None:
+                recheck = _recheck(admission, caller, context)
+                caller = _admitted(admission, caller, context)
+                if caller.quota is not None:
+                    caller.quota.charge(raw, tag)
+            with self._pools.watch_places.hold(caller.subject):
                 context.add_callback(watch.wake)
                 is_first = True
                 for message in watch.responses(raw, caller, is_over):
@@ -194,6 +269,8 @@ class Handlers:
                         self._metrics.answered(name, Response(b""), time.perf_counter() - started_s)
                         is_first = False
                     yield message
+                if recheck is not None:
+                    recheck.check()
                 if self._stopping.is_set():
                     raise RequestRefusedError(Reason.SERVER_STOPPING, "the server stops; ask another one")
         except Exception as error:  # noqa: BLE001 -- as above
@@ -211,6 +288,8 @@ class Handlers:
         if refused.reason is Reason.INTERNAL_ERROR:
             _log.error("%s failed, correlation id %s", name, correlation_id, exc_info=error)
         self._metrics.refused(name, refused.reason, time.perf_counter() - started_s)
+        if refused.limit:
+            self._metrics.limited(refused.limit)
         abort(context, refused, correlation_id)
 
 
@@ -222,12 +301,60 @@ class CallerGoneError(Exception):
         self.error = error
 
 
-def _received(messages: Iterator[bytes]) -> Iterator[bytes]:
-    """The messages as they arrive; raises CallerGoneError when gRPC says that the caller went away."""
+def _arriving(messages: Iterator[bytes], recheck: "Recheck | None", idle_s: float) -> Iterator[bytes]:
+    """The messages as they arrive; raises STREAM_IDLE, and CallerGoneError when gRPC says that the caller went away.
+
+    gRPC offers no wait for a message that ends, so a thread of its own waits: for one message at a time, when it is
+    asked for. It ends with the stream.
+    """
+    wanted, arrived = threading.Semaphore(0), SimpleQueue[bytes | BaseException | None]()
+    is_over = threading.Event()
+
+    def read() -> None:
+        while wanted.acquire() and not is_over.is_set():
+            try:
+                arrived.put(next(messages, None))
+            except BaseException as error:  # noqa: BLE001 -- it is the other thread's
+                arrived.put(error)
+
+    threading.Thread(target=read, name="pricegrid-arriving", daemon=True).start()
     try:
-        yield from messages
-    except grpc.RpcError as error:
-        raise CallerGoneError(error) from error
+        while True:
+            wanted.release()
+            try:
+                message = arrived.get(timeout=idle_s)
+            except Empty:
+                raise RequestRefusedError(
+                    Reason.STREAM_IDLE, f"no message came for {idle_s:.0f} s; publish again", limit="idle"
+                ) from None
+            if message is None:
+                return
+            if isinstance(message, grpc.RpcError):
+                raise CallerGoneError(message) from message
+            if isinstance(message, BaseException):
+                raise message
+            if recheck is not None:
+                recheck.check()
+            yield message
+    finally:
+        is_over.set()
+        wanted.release()
+
+
+def _paced(
+    messages: Iterator[bytes],
+    caller: Caller,
+    tag: int,
+    is_over: Callable[[], bool],
+    recheck: "Recheck | None",
+) -> Iterator[bytes]:
+    """The messages as their caller's quota allows; whether they still may send any is asked again after a pause."""
+    for message in messages:
+        if caller.quota is not None and not caller.quota.pace(message, tag, is_over):
+            return  # whoever went away does not get for nothing what they would have waited for
+        if recheck is not None:
+            recheck.check()
+        yield message
 
 
 def _method_handler(method: AnyMethod, behavior: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -240,14 +367,23 @@ def _method_handler(method: AnyMethod, behavior: Callable[..., Any]) -> "grpc.Rp
             return grpc.unary_unary_rpc_method_handler(behavior)
 
 
-def _overloaded() -> RequestRefusedError:
-    return RequestRefusedError(Reason.OVERLOADED, f"too many requests; ask again in {PUSHBACK_MS} ms")
+def _the_rest(go_on: Callable[[Caller], Response]) -> Method:
+    """What is left of a method that has read its request."""
+    return lambda _, caller: go_on(caller)
 
 
 def _caller(context: grpc.ServicerContext) -> Caller:
     left_s = context.time_remaining()
     deadline_s = time.monotonic() + left_s if left_s is not None and left_s < _FOREVER_S else None
     return Caller(correlation_id_of(context.invocation_metadata()), deadline_s=deadline_s)
+
+
+def _admitted(admission: "Admission", caller: Caller, context: grpc.ServicerContext) -> Caller:
+    return admission.admitted(caller, context.invocation_metadata() or (), context)
+
+
+def _recheck(admission: "Admission", caller: Caller, context: grpc.ServicerContext) -> "Recheck":
+    return admission.recheck(caller, context.invocation_metadata() or (), context)
 
 
 def abort(context: grpc.ServicerContext, refused: RequestRefusedError, correlation_id: str) -> NoReturn:

@@ -12,8 +12,7 @@ import grpc
 
 from pricegrid import Client
 from pricegrid.service.errors import Reason, refusal, trailing_metadata
-from pricegrid.service.rpc.call import Caller, Ingest, Method, Mutation, Services, Watch
-from pricegrid.service.rpc.correlation import correlation_id_of
+from pricegrid.service.rpc.call import Caller, Ingest, Method, Mutation, Services, Watch, correlation_id_of
 
 if TYPE_CHECKING:
     from pricegrid.pricing_engine.model import ExceptionPolicy
@@ -195,9 +194,11 @@ def store_client(
     If a server writes the store's live state, changes go to its writer; otherwise this process writes.
     Without `warms_up` a kernel is fetched when it is first needed: for a process that asks once.
     """
+    from pricegrid.erp.dead_letters import DeadLetterFile
     from pricegrid.erp.operator_flags import OperatorFlags
     from pricegrid.service.clock import now_us
     from pricegrid.service.erp_overlay.flags import Flagging
+    from pricegrid.service.erp_overlay.letters import ErpLetters
     from pricegrid.service.process.bootstrap import load_snapshot, open_snapshot_engines, version_opener
     from pricegrid.service.process.snapshots import SnapshotHolder
     from pricegrid.service.rpc.services import services
@@ -225,7 +226,11 @@ def store_client(
 
             erp = open_erp(read_settings(erp_config), store, now_us, sample=False)
             stack.callback(erp.close)
-        offered = services(holder, now_us, live=live, erp=erp, flagging=Flagging(OperatorFlags(store)))
+        letters = ErpLetters(
+            DeadLetterFile(store), erp.gateway if erp else None, lambda: holder.active, now_us
+        )
+        flagging = Flagging(OperatorFlags(store))
+        offered = services(holder, now_us, live=live, erp=erp, flagging=flagging, erp_letters=letters)
         yield stack.enter_context(Client(channel=InProcessChannel(offered, service_desk=True)))
 
 

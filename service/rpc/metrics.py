@@ -15,34 +15,13 @@ from numpy.typing import NDArray
 
 from pricegrid.atp.model import AvailabilityStatus
 from pricegrid.pricing_engine.model import LineStatus
+from pricegrid.service import metric_table
 from pricegrid.service.errors import Reason
+from pricegrid.service.metric_table import BUCKETS_S, METHODS
 from pricegrid.service.rpc.response import COUNTED, SHOWN, Response
 
-METHODS = (
-    "PriceLines",
-    "ExplainPrice",
-    "CheckAvailability",
-    "PromiseOrder",
-    "QuoteLines",
-    "PublishEvents",
-    "Reserve",
-    "ConfirmReservation",
-    "ReleaseReservation",
-    "ExtendReservation",
-    "GetReservation",
-    "WatchAvailability",
-    "ListDeadLetters",
-    "GetDeadLetter",
-    "ReplayDeadLetters",
-    "DropDeadLetters",
-    "ListReservations",
-    "ListFeedIssues",
-    "ResetStreams",
-    "ListResets",
-)
 FEW_LINES: Final = 16
 """Fewer lines are counted one by one."""
-BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class Metrics(Protocol):
@@ -53,6 +32,9 @@ class Metrics(Protocol):
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
         """Count a request that was refused."""
+
+    def limited(self, limit: str) -> None:
+        """Count that a limit refused something; one of `metric_table.LIMITS`."""
 
     def flush(self) -> None:
         """Publish the counts; called periodically and at the end."""
@@ -65,6 +47,9 @@ class NoMetrics:
         """See `Metrics`."""
 
     def refused(self, method: str, reason: Reason, seconds: float) -> None:
+        """See `Metrics`."""
+
+    def limited(self, limit: str) -> None:
         """See `Metrics`."""
 
     def flush(self) -> None:
@@ -100,26 +85,13 @@ class PrometheusMetrics:
     def __init__(self) -> None:
         from prometheus_client import Counter, Histogram
 
-        requests = Counter(
-            "pricegrid_requests",
-            "Requests by method and outcome: OK or the reason of the refusal.",
-            ("method", "outcome"),
-        )
-        lines = Counter("pricegrid_lines", "Lines priced by status.", ("status",))
-        availability = Counter(
-            "pricegrid_availability_lines", "Lines answered with availability by status.", ("status",)
-        )
-        latency = Histogram(
-            "pricegrid_request_seconds",
-            "Time from decoding the request to the encoded response.",
-            ("method",),
-            buckets=BUCKETS_S,
-        )
-        self._events = Counter(
-            "pricegrid_events",
-            "Published events by outcome; events counted under GAP or RESTART have another outcome too.",
-            ("outcome",),
-        )
+        requests = Counter(*metric_table.REQUESTS.declared)
+        lines = Counter(*metric_table.LINES.declared)
+        availability = Counter(*metric_table.AVAILABILITY_LINES.declared)
+        latency = Histogram(*metric_table.REQUEST_SECONDS.declared, buckets=BUCKETS_S)
+        limited = Counter(*metric_table.LIMITED.declared)
+        self._limited = {limit: limited.labels(limit) for limit in metric_table.LIMITS}
+        self._events = Counter(*metric_table.EVENTS.declared)
         self._requests = {
             (method, outcome): requests.labels(method, outcome)
             for method in METHODS
@@ -154,6 +126,10 @@ class PrometheusMetrics:
         """See `Metrics`."""
         self._requests[method, reason].inc()
         self._latency[method].observe(seconds)
+
+    def limited(self, limit: str) -> None:
+        """See `Metrics`."""
+        self._limited[limit].inc()
 
     def flush(self) -> None:
         """See `Metrics`."""
@@ -232,7 +208,8 @@ class SnapshotAge:
         from prometheus_client.core import GaugeMetricFamily
 
         age_s = max(0, self._now_us() - self._created_at_us()) / 1e6
-        yield GaugeMetricFamily("pricegrid_snapshot_age_seconds", "Age of the active snapshot.", value=age_s)
+        name, meaning, _ = metric_table.SNAPSHOT_AGE.declared
+        yield GaugeMetricFamily(name, meaning, value=age_s)
 
 
 class Serving:
@@ -246,16 +223,10 @@ class Serving:
         """Yields a gauge and a counter."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        yield GaugeMetricFamily(
-            "pricegrid_live_unproven_workers",
-            "Workers that can't prove that their live positions are current: they answer STALE.",
-            value=self._in_doubt(),
-        )
-        ended = CounterMetricFamily(
-            "pricegrid_processes_ended",
-            "Processes that died or were killed, and were replaced.",
-            labels=("process",),
-        )
+        name, meaning, _ = metric_table.UNPROVEN_WORKERS.declared
+        yield GaugeMetricFamily(name, meaning, value=self._in_doubt())
+        name, meaning, labels = metric_table.PROCESSES_ENDED.declared
+        ended = CounterMetricFamily(name, meaning, labels=labels)
         for process, count in self._ended().items():
             ended.add_metric((process,), count)
         yield ended

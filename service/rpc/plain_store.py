@@ -1,4 +1,4 @@
-"""A store that answers a small price question without compiled kernels: the same services over the references.
+"""A store that answers a small question without compiled kernels: the same services over the references.
 
 A command that asks for a few lines and ends takes longer to import numba and fetch kernels than the references take to
 answer. The methods, the checks of a request and the errors are those of a server; what differs is who resolves a line
@@ -37,14 +37,28 @@ class LiveState(enum.Enum):
     """It is kept and nobody shows it: to work it out takes kernels."""
 
 
-def is_small(store: Path, pairs: int) -> bool:
-    """Whether the references should answer so many lines times branches from a store; takes numba's place then."""
-    if pairs > PAIRS_MAX:
+def is_small(store: Path, lines: int, branches: int | None, version: str | None = None) -> bool:
+    """Whether the references should answer so many lines at so many branches from a store; takes numba's place then.
+
+    `branches` is None for all that the snapshot `version` has (None: the active one).
+    """
+    if lines * (_branches_of(store, version) if branches is None else branches) > PAIRS_MAX:
         return False
     live = live_state(store)
     if live is LiveState.KEPT or (live is LiveState.FOLLOWED and not ORDERS_LOADS):
         return False
     return interpret_kernels()
+
+
+def _branches_of(store: Path, version: str | None) -> int:
+    """How many branches a snapshot has; 0 if it can't be told: who opens it says why."""
+    from pricegrid.loaders.errors import SnapshotError
+    from pricegrid.loaders.store.snapshot import current_version, read_manifest, snapshot_folder
+
+    with contextlib.suppress(SnapshotError):
+        folder = snapshot_folder(store, current_version(store) if version is None else version)
+        return int(read_manifest(folder).get("counts", {}).get("branches", 0))
+    return 0
 
 
 def live_state(store: Path) -> LiveState:
@@ -85,7 +99,7 @@ def _has_records(database: Path) -> bool:
 
 @contextlib.contextmanager
 def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]:
-    """A client that answers `price_lines`, `quote_lines` and `explain_price` as that of `in_process.store_client` does.
+    """A client that answers questions about prices and availability as that of `in_process.store_client` does.
 
     Raises `SnapshotError`. The files of the snapshot are compared with their hashes; that its arrays hold what kernels
     take for granted, which check no bounds, is not looked at: here every index is checked when it is used.
@@ -96,6 +110,7 @@ def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]
     from pricegrid.erp.operator_flags import OperatorFlags
     from pricegrid.service.clock import now_us
     from pricegrid.service.erp_overlay.flags import Flagging
+    from pricegrid.service.methods.availability import AvailabilityService
     from pricegrid.service.methods.pricing import PricingService
     from pricegrid.service.methods.quotes import QuoteService
     from pricegrid.service.process.bootstrap import plain_snapshot, refusing_unknown
@@ -110,9 +125,14 @@ def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]
     flagging = Flagging(OperatorFlags(store))
     pricing = PricingService(holder, now_us, flagging=flagging)
     quotes = QuoteService(holder, now_us, flagging=flagging)
+    stock = AvailabilityService(holder, now_us)
     offered = {
         v1.PRICING_SERVICE: {"PriceLines": pricing.price_lines, "ExplainPrice": pricing.explain_price},
         v1.QUOTE_SERVICE: {"QuoteLines": quotes.quote_lines},
+        v1.AVAILABILITY_SERVICE: {
+            "CheckAvailability": stock.check_availability,
+            "PromiseOrder": stock.promise_order,
+        },
     }
     # kernels hash by products that leave 64 bits, which NumPy would warn of
     with np.errstate(over="ignore"), Client(channel=InProcessChannel(offered, service_desk=True)) as client:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pricegrid import v1
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.methods.availability import AvailabilityService
+from pricegrid.service.methods.dead_letters import DeadLetterService
 from pricegrid.service.methods.live import no_live_methods
 from pricegrid.service.methods.pricing import PricingService
 from pricegrid.service.methods.quotes import QuoteService
 from pricegrid.service.methods.watch import Changes, PolledChanges, WatchService
-from pricegrid.service.rpc.call import Services, SnapshotSource
+from pricegrid.service.rpc.call import Mutation, Services, SnapshotSource
 
 if TYPE_CHECKING:
     from pricegrid.service.erp_overlay.fallback import ErpFallback
+    from pricegrid.service.erp_overlay.letters import ErpLetters
 
 SERVICES = (
     v1.PRICING_SERVICE,
@@ -34,20 +36,29 @@ def services(
     changes: Changes | None = None,
     erp: ErpFallback | None = None,
     flagging: Flagging | None = None,
+    erp_letters: ErpLetters | None = None,
 ) -> Services:
     """All services over a source of snapshots.
 
     `live`: the methods that change live state, from `live_methods` or a `WriterLink`; None: they refuse. `changes`:
     when availability may have changed; None: when another snapshot becomes active. `erp`: for exceptions and unknown
-    stock. `flagging`: operator flags where there is no ERP.
+    stock. `flagging`: operator flags where there is no ERP. `erp_letters`: refused ERP answers, listed beside events.
     """
     pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging)
-    availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None)
+    mutating = no_live_methods() if live is None else live
+    own_reservation = cast("Mutation", mutating[v1.AVAILABILITY_SERVICE]["GetReservation"]).call
+    availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None, own_reservation)
     quote = QuoteService(snapshots, now_us, erp, flagging)
     watch = WatchService(
         availability.check_availability, changes or PolledChanges(lambda: snapshots.get("").version)
     )
-    mutating = no_live_methods() if live is None else live
+    admin = mutating[v1.ADMIN_SERVICE]
+    if erp_letters is not None:
+
+        def has_events() -> bool:
+            return live is not None and snapshots.get("").availability is not None
+
+        admin = {**admin, **DeadLetterService(admin, erp_letters, has_events).methods()}
     return {
         v1.PRICING_SERVICE: {"PriceLines": pricing.price_lines, "ExplainPrice": pricing.explain_price},
         v1.AVAILABILITY_SERVICE: {
@@ -58,5 +69,5 @@ def services(
         },
         v1.QUOTE_SERVICE: {"QuoteLines": quote.quote_lines},
         v1.INVENTORY_FEED_SERVICE: mutating[v1.INVENTORY_FEED_SERVICE],
-        v1.ADMIN_SERVICE: mutating[v1.ADMIN_SERVICE],
+        v1.ADMIN_SERVICE: admin,
     }
