@@ -47,6 +47,7 @@ from pricegrid.service.methods.quotes import QuoteService  # noqa: E402
 from pricegrid.service.process.bootstrap import load_snapshot  # noqa: E402
 from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder  # noqa: E402
 from pricegrid.service.rpc.call import Caller  # noqa: E402
+from pricegrid.service.transport.choice import TRANSPORTS  # noqa: E402
 
 SIZE = "QUOTES_TENTH"
 SMALL = data.Size(items=10_000, class_entries=200, customers=100, contract_entries=20)
@@ -88,7 +89,13 @@ class World:
 
     def over_grpc(self) -> list[Figure]:
         """CPU time of the server a quote, beside an echo."""
-        made = rpc.measure(rpc.QUOTE_LINES, self._size, self._store, self._folder, 3, 0.4)
+        made = [
+            figure
+            for transport in TRANSPORTS
+            for figure in rpc.measure(
+                rpc.QUOTE_LINES, self._size, self._store, self._folder, 3, 0.4, transport
+            )
+        ]
         return [each for each in made if each.name in BOUNDS]
 
     def kernels(self) -> list[Figure]:

@@ -20,7 +20,7 @@ from bench.place import PAIRS, Place
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.live.positions import LiveWriter
 from pricegrid.atp.model import CheckAsk, Source
-from pricegrid.atp.rules.events import Event, EventBatch, Kind, Measure
+from pricegrid.atp.rules.events import Event, Kind, Measure
 from pricegrid.cache.embedded import EmbeddedStateCache
 from pricegrid.cache.protocol import Commit
 from pricegrid.pricing_engine.model import MICROS
@@ -63,7 +63,7 @@ def _messages(place: Place, events: int) -> Iterator[bytes]:
                     10_000 * MICROS if kind is Kind.SET else -MICROS,
                 )
             )
-        yield encode_events(EventBatch.of(batch))
+        yield encode_events(batch)
 
 
 def _a_second(calls: list[Callable[[], object]], each: int) -> float:
@@ -160,7 +160,7 @@ def _visible(place: Place, folder: Path, events: int) -> list[Figure]:
             place.branch,
             MICROS,
         )
-        raw = encode_events(EventBatch.of([event]))
+        raw = encode_events([event])
         handed_in.append(time.monotonic_ns())
         live.publish(raw)
         kept.append(time.monotonic_ns())

@@ -22,8 +22,9 @@ from pricegrid.cache.redis_options import RedisOptions  # noqa: E402
 from pricegrid.service.limits import WRITER_THREADS  # noqa: E402
 from pricegrid.service.live.writer_link import build_writer_server  # noqa: E402
 from pricegrid.service.rpc.call import Mutation  # noqa: E402
-from pricegrid.service.rpc.handlers import Handlers, ThreadPools  # noqa: E402
+from pricegrid.service.rpc.handlers import Handlers  # noqa: E402
 from pricegrid.service.rpc.metrics import NoMetrics  # noqa: E402
+from pricegrid.service.rpc.pools import ThreadPools  # noqa: E402
 from tests.redis_servers import HOST  # noqa: E402
 
 
@@ -39,7 +40,7 @@ def floor(options: RedisOptions, socket: Path) -> grpc.Server:
         return Response(canned)
 
     offered = {v1.AVAILABILITY_SERVICE: dict.fromkeys(("Reserve", "ConfirmReservation"), Mutation(answer))}
-    Handlers(offered, NoMetrics(), pools.mutations.waiting, pools=pools).register(server)
+    Handlers(offered, NoMetrics(), pools.mutations.queue, pools=pools).register(server)
     server.add_insecure_port(f"unix:{socket}")
     return server
 

@@ -29,6 +29,7 @@ from bench.kernel import Questions, quote_bytes, request_bytes
 from bench.measure import ROOT, Figure, child
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.service.limits import WORKER_THREADS
+from pricegrid.service.transport.choice import GRPCIO, HTTP2
 
 LINES = (1, 100, 1000)
 
@@ -40,7 +41,8 @@ class Method:
     name: str
     path: str
     request: Callable[[data.Size, PriceAsk], bytes]
-    goals: Mapping[int, str]
+    goals: Mapping[str, Mapping[int, str]]
+    """By transport and lines."""
 
 
 PRICE_LINES = Method(
@@ -50,9 +52,13 @@ QUOTE_LINES = Method(
     "QuoteLines",
     "/pricegrid.v1.QuoteService/QuoteLines",
     lambda size, ask: quote_bytes(ask, data.branch_names(size)[:1]),
-    {1: "≥ 0.90", 100: "≥ 0.85", 1000: "≥ 0.60"},
+    {
+        GRPCIO: {1: "≥ 0.90", 100: "≥ 0.85", 1000: "≥ 0.60"},
+        HTTP2: {1: "≥ 5.0", 100: "≥ 1.3", 1000: "≥ 0.35"},
+    },
 )
 IN_FLIGHT = 32
+_OVER = {GRPCIO: "gRPC", HTTP2: "gRPC by uvloop"}
 _REQUESTS = {1: 4000, 100: 1000, 1000: 300}
 
 
@@ -101,7 +107,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 @contextmanager
-def pricegrid_server(store: Path, core: int) -> Iterator[tuple[str, int]]:
+def pricegrid_server(store: Path, core: int, transport: str = GRPCIO) -> Iterator[tuple[str, int]]:
     """Address and worker of a server whose processes are all on `core`."""
     with on_core(core):
         serve = _process(
@@ -114,6 +120,8 @@ def pricegrid_server(store: Path, core: int) -> Iterator[tuple[str, int]]:
                 "0",
                 "--workers",
                 "1",
+                "--transport",
+                transport,
                 "--json",
             ]
         )
@@ -154,13 +162,19 @@ def median_answer_bytes(address: str, path: str, raws: list[bytes]) -> int:
 
 
 def measure(
-    method: Method, size: data.Size, store: Path, folder: Path, rounds: int, seconds: float
+    method: Method,
+    size: data.Size,
+    store: Path,
+    folder: Path,
+    rounds: int,
+    seconds: float,
+    transport: str = GRPCIO,
 ) -> list[Figure]:
     """The ratios at each number of lines."""
     server_core, load_core = cores()
     questions = Questions(size, seed=5)
     figures = []
-    with pricegrid_server(store, server_core) as (address, worker):
+    with pricegrid_server(store, server_core, transport) as (address, worker):
         raws = {
             n: [method.request(size, questions.ask(n, "mixed")) for _ in range(_REQUESTS[n])] for n in LINES
         }
@@ -181,7 +195,9 @@ def measure(
                     ours = _load(address, method.path, files[lines], seconds, load_core, worker)
                     check_answered(ours, answers[lines])
                     pairs.append((ours, floor))
-                figures.extend(_figures(method, lines, pairs, len(raws[lines][0]), answers[lines]))
+                name = f"{method.name} over {_OVER[transport]}, {lines:,} line{'s' if lines > 1 else ''}"
+                goal = method.goals[transport].get(lines, "") if transport in method.goals else ""
+                figures.extend(_figures(name, goal, pairs, len(raws[lines][0]), answers[lines]))
     return figures
 
 
@@ -192,7 +208,7 @@ def check_answered(done: dict[str, Any], answer_bytes: int) -> None:
 
 
 def _figures(
-    method: Method, lines: int, pairs: list[tuple[dict[str, Any], dict[str, Any]]], sent: int, got: int
+    name: str, goal: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]], sent: int, got: int
 ) -> list[Figure]:
     def medians(key: str) -> tuple[float, float, float]:
         ratio = statistics.median(ours[key] / floor[key] for ours, floor in pairs)
@@ -200,12 +216,9 @@ def _figures(
 
     client = max(f["client_cpu_s"] / f["seconds"] for _, f in pairs)
     ours, floor, ratio = medians("rate")
-    name = f"{method.name} over gRPC, {lines:,} line{'s' if lines > 1 else ''}"
     spread = ", ".join(f"{o['rate'] / f['rate']:.3f}" for o, f in pairs)
     note = f"{sent:,} B asked, {got:,} B answered; rounds {spread}; load generator {client:.0%} of its core"
-    rate = Figure(
-        name, method.goals.get(lines, ""), ours, floor, "grpcio echo, same bytes", "RPC/s", ratio, note
-    )
+    rate = Figure(name, goal, ours, floor, "grpcio echo, same bytes", "RPC/s", ratio, note)
     ours, floor, ratio = medians("server_cpu_us")
     cpu = Figure(f"{name}, server CPU a call", "", ours, floor, "grpcio echo, same bytes", "µs", ratio)
     return [rate, cpu]

@@ -47,8 +47,9 @@ from bench import (  # noqa: E402
 )
 from bench import datasets as data  # noqa: E402
 from bench.measure import Figure, as_json, machine  # noqa: E402
+from pricegrid.service.transport.choice import HTTP2  # noqa: E402
 
-RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "performance.md"
+RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "performance-figures.md"
 
 
 def parts(quick: bool, folder: Path, details: dict[str, Any]) -> dict[str, Callable[[], list[Figure]]]:
@@ -90,6 +91,9 @@ def parts(quick: bool, folder: Path, details: dict[str, Any]) -> dict[str, Calla
         "loads-10M": lambda: load("LOAD_10M", 1),
         "prices": lambda: rpc.measure(rpc.PRICE_LINES, of_served, store(served), folder, rounds, seconds),
         "quotes": lambda: rpc.measure(rpc.QUOTE_LINES, of_quoted, store(quoted), folder, rounds, seconds),
+        "quotes-http2": lambda: rpc.measure(
+            rpc.QUOTE_LINES, of_quoted, store(quoted), folder, rounds, seconds, HTTP2
+        ),
         "h2load": lambda: h2load.measure(
             rpc.QUOTE_LINES, of_quoted, store(quoted), folder, rounds, 1 if quick else 2
         ),
