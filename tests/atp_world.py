@@ -22,12 +22,11 @@ from pricegrid.atp.model import (
     PromisedPart,
     Source,
     Step,
-    day_date,
-    day_number,
 )
 from pricegrid.atp.rules.promising import OrderLine, Request, promise
 from pricegrid.atp.rules.reference import Moment, allocations_of, check_pair, demands_of
 from pricegrid.atp.rules.rows import Branch, Feed, Item, Pair, Rows, Stock
+from pricegrid.columnar.instants import day_date, day_number
 from pricegrid.loaders.compile.positions import compile_positions
 from tests.written import READ_COLUMNS, check_declared
 
@@ -165,7 +164,7 @@ def follow_live(engine: AvailabilityEngine, rows: Rows, pairs: Iterable[Pair]) -
             demands=tuple(demands_of(rows, *pair)),
         )
         writer.put(item, branch, image_of(of_kits, pair, rows.branches[pair[1]].time_zone))
-    engine.positions.follow(writer.readable())
+    engine.positions.attach(writer.readable())
     return writer
 
 

@@ -9,15 +9,17 @@ from pricegrid.cache.embedded import EmbeddedStateCache
 from pricegrid.cache.protocol import Commit, Committed, Health, Put, StateCache
 from pricegrid.cache.redis_options import RedisOptions
 from pricegrid.cache.redis_store import RedisStateCache
-from tests.redis_servers import redis_server, until
+from tests.redis_servers import DEADLINE_S, redis_server, until
 
 QUICK = {"poll_s": 0.02, "heal_window_s": 0.6, "heal_lease_s": 0.6, "retry_max_s": 0.2}
+PATIENT = {"refresh_budget_s": 1.0, "tell_budget_s": 2.0, "commit_budget_s": DEADLINE_S}
+"""A disk that stalls for seconds is the machine's: only tests of a budget set a short one."""
 Open = Callable[[], StateCache]
 
 
 def options(*address: tuple[str, int], **others) -> RedisOptions:
     """For tests: short windows, so that healing is soon over."""
-    return RedisOptions(nodes=address, **{**QUICK, "refresh_budget_s": 1.0, "tell_budget_s": 2.0, **others})
+    return RedisOptions(nodes=address, **{**QUICK, **PATIENT, **others})
 
 
 def healthy(*stores: StateCache) -> None:

@@ -22,9 +22,10 @@ from pricegrid.atp.kernels.quote import (
     NO_DAY,
 )
 from pricegrid.atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, NO_INSTANT, AvailabilityStatus
+from pricegrid.columnar.tables import describe, table_of
 from pricegrid.pricing_engine.arrays.matrix import Matrix
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.kernels.tables import describe, matrix_of, table_of
+from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
 from pricegrid.pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
 from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
 from pricegrid.service.codec.scan_kernel import BUFFER_FULL

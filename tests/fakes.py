@@ -6,10 +6,10 @@ from typing import Never
 import grpc
 import numpy as np
 
+from pricegrid.columnar.tables import describe
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
 from pricegrid.pricing_engine.errors import UnknownCustomerError
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.pricing_engine.kernels.tables import describe
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from tests.name_tables import matrix_with

@@ -8,9 +8,9 @@ import numpy as np
 
 from pricegrid import v1
 from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.columnar.instants import day_start_us
 from pricegrid.erp.operator_flags import Flag, FlagSet
 from pricegrid.loaders.publish import compile_dataset
-from pricegrid.loaders.read.instants import day_start_us
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.fast_path.path import FastPath
@@ -21,6 +21,8 @@ from tests.written import accepted
 
 VERSION = "20180101T000000Z-0123abcd"
 BRANCHES = ("north", "south", "west")
+OTHERS, KITS = ("D", "E"), ("KIT", "SET")
+"""Items beside those of `SKUS`, where there are kits."""
 DAYS = ("2018-11-02", "2018-11-05", "2018-11-20", "2019-04-02", "2020-02-28", "2020-03-05")
 
 
@@ -51,9 +53,17 @@ def stocked(rng: Random, rows: Rows) -> Rows:
         ]
     for item in rows["items"]:
         item["order_multiple"] = rng.choice(["", "", "", "6", "0.5"])
-    if rng.random() < 0.3:
-        rows["items"].append({"sku": "KIT", "base_uom": "EA"})
-        rows["kits"] = [{"kit_sku": "KIT", "component_sku": "A", "quantity": "2"}]
+    if rng.random() < 0.5:
+        rows["items"] += [{"sku": sku, "base_uom": "EA"} for sku in (*OTHERS, *KITS)]
+        rows["stock"] += [
+            {"sku": sku, "branch": branch, "on_hand": str(rng.choice([0, 7, 90])), "as_of": f"{DAYS[0]}T06:00:00Z"}
+            for sku in OTHERS for branch in BRANCHES
+        ]  # fmt: skip
+        rows["kits"] = [
+            {"kit_sku": "KIT", "component_sku": "A", "quantity": "2"},
+            {"kit_sku": "SET", "component_sku": rng.choice("AB"), "quantity": "0.3"},
+            {"kit_sku": "SET", "component_sku": "D", "quantity": "1.5"},
+        ]
     return rows
 
 
@@ -101,14 +111,16 @@ def random_flags(rng: Random) -> FlagSet:
 
 
 def random_request(rng: Random, zone: str, *, is_quote: bool) -> bytes:
-    """A PriceLinesRequest or QuoteLinesRequest, a bad one now and then."""
-    questions = random_questions(rng, zone, rng.choice([1, 1, 2, 3]))
+    """A PriceLinesRequest or QuoteLinesRequest, a bad one now and then; often an item twice, or kits that share one."""
+    questions = random_questions(rng, zone, rng.choice([1, 1, 1, 2, 3, 5]))
     first = questions[0]
     request = v1.QuoteLinesRequest() if is_quote else v1.PriceLinesRequest()
     request.customer_id = padded(rng, first.customer_id if rng.random() < 0.97 else "nobody")
     request.currency = padded(rng, first.currency if first.currency or first.customer_id else "EUR")
     for question in questions:
-        sku = rng.choice([question.sku] * 6 + ["KIT", "", "Ä"]) if rng.random() < 0.5 else question.sku
+        sku = question.sku
+        if rng.random() < 0.5:
+            sku = rng.choice([sku] * 8 + [*OTHERS, *KITS] * 2 + ["", "Ä"])
         uom = rng.choice([question.uom, question.uom, "", rng.choice(UNITS)])
         request.lines.add(
             sku=padded(rng, sku), quantity_micros=question.quantity_micros, uom=padded(rng, uom)

@@ -18,6 +18,7 @@ from pricegrid.service.process.kernel_cache import use_kernel_cache
 def check_indices() -> None:
     """Makes numba check every index, and shows that it does; to be called before any kernel is imported."""
     use_kernel_cache(os.environ)
+    os.environ["PRICEGRID_KERNEL_EXTENSION"] = ""  # compiled without checks
     os.environ["NUMBA_BOUNDSCHECK"] = "1"
     os.environ["NUMBA_CACHE_DIR"] += "-checked"  # numba tells them apart by nothing else
 

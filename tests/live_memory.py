@@ -60,7 +60,7 @@ class MemoryLive:
         self.seen: set[tuple[int, str, str, int]] = set()
         self._lock = threading.RLock()
 
-    def publish(self, raw: bytes, origin: str = "publish") -> PublishResult:
+    def publish(self, raw: bytes) -> PublishResult:
         self.before("publish")
         read = decode_events(raw)
         counts: Counter[EventStatus] = Counter()

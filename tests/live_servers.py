@@ -12,8 +12,9 @@ import grpc
 from pricegrid import InventoryEvent, InventoryEventKind, InventoryMeasure, InventorySource
 from pricegrid.service.live.writer_link import WriterLink, build_writer_server
 from pricegrid.service.rpc.call import Services
-from pricegrid.service.rpc.handlers import CountingPool, Handlers, ThreadPools
+from pricegrid.service.rpc.handlers import Handlers
 from pricegrid.service.rpc.metrics import NoMetrics
+from pricegrid.service.rpc.pools import CountingPool, ThreadPools
 from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
 from tests.live_memory import NOW_US, MemoryLive
@@ -27,7 +28,7 @@ def grpc_server(live: Services, pools: ThreadPools | None = None) -> Iterator[st
     pool = CountingPool(2)
     server = grpc.server(pool)
     offered = services(OneSnapshot(fake_snapshot()), lambda: NOW_US, live=live)
-    Handlers(offered, NoMetrics(), pool.waiting, pools=pools).register(server)
+    Handlers(offered, NoMetrics(), pool.queue, pools=pools).register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

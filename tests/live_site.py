@@ -7,7 +7,7 @@ import numpy as np
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.live.positions import LiveWriter
 from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Source
-from pricegrid.atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure
+from pricegrid.atp.rules.events import Event, EventStatus, Kind, Measure
 from pricegrid.atp.rules.reservations import (
     ReserveAsk,
     ReserveLine,
@@ -56,7 +56,7 @@ class Site:
         self.start()
 
     def publish(self, *events: Event) -> dict[EventStatus, int]:
-        return self.live.publish(encode_events(EventBatch.of(events))).counts
+        return self.live.publish(encode_events(events)).counts
 
     def free(self, sku: str = "X", branch: str = "MAIN", exclude: str = "") -> int | None:
         """Whole units available, None when unknown."""

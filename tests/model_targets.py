@@ -14,10 +14,11 @@ import numpy as np
 
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.live.positions import LiveWriter
-from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Source, day_date
-from pricegrid.atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure
+from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk, Source
+from pricegrid.atp.rules.events import Event, EventStatus, Kind, Measure
 from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
 from pricegrid.cache.embedded import EmbeddedStateCache
+from pricegrid.columnar.instants import day_date
 from pricegrid.loaders.compile.positions import compile_positions
 from pricegrid.loaders.tables import TABLES
 from pricegrid.service.codec.events import encode_events
@@ -163,7 +164,7 @@ class InProcess:
         self._start()
 
     def publish(self, events: Sequence[Told]) -> Mapping[str, int]:
-        found = self.live.publish(encode_events(EventBatch.of([event_of(told) for told in events])))
+        found = self.live.publish(encode_events([event_of(told) for told in events]))
         return {EventStatus(status).name: count for status, count in found.counts.items()}
 
     def reserve(self, ask: Ask, exclude: str, replace: str) -> Reserved:

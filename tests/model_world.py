@@ -16,6 +16,7 @@ Pair = tuple[str, str]
 HORIZON_DAYS = 90
 PAST_DUE_OFFSET_DAYS = 1
 PAST_DUE_MAX_DAYS = 30
+LATEST = datetime.max.replace(tzinfo=UTC)
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 ZERO = Fraction(0)
 SOURCE_OF = {
@@ -97,6 +98,12 @@ class Hold:
     given_back: list[Fraction] = field(default_factory=list)
     confirmed: datetime | None = None
     released: datetime | None = None
+    named: datetime = LATEST  # when it named its order
+    replaces: "Hold | None" = None  # the one that it took the place of, for the same order
+    inherited: dict[tuple[int, str], Fraction] = field(
+        default_factory=dict
+    )  # of it, by (line, item), in base units
+    passed_on: dict[tuple[int, str], Fraction] = field(default_factory=dict)  # to the one that took its place
 
     def ended_by(self, now: datetime) -> datetime | None:
         """When it was released, or its time ended before it was confirmed; None while neither was."""

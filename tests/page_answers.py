@@ -11,15 +11,16 @@ from pricegrid.atp.model import (
     PromiseAsk,
     PromisePolicy,
     SupplyPolicy,
-    day_date,
 )
 from pricegrid.atp.rules.rows import Rows
+from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.instants import day_date
 from pricegrid.loaders.compile.positions import compile_positions
 from pricegrid.loaders.compile.prices import compile_prices
 from pricegrid.loaders.validate.tables import read_dataset
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy, PriceQuestion
-from pricegrid.pricing_engine.rules.explain import decimal_text, explanation, reproduce
+from pricegrid.pricing_engine.rules.explain import explanation, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import line_columns, line_promises, pair_answers, reference_check, reference_promise, us
 from tests.datasets import plain_data

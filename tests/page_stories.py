@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from pricegrid.atp.model import MICROS
-from pricegrid.pricing_engine.rules.explain import decimal_text
+from pricegrid.columnar.decimals import decimal_text
 from tests.model_run import Run
 from tests.model_steps import (
     START,

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from pricegrid.atp.model import MICROS, Source, day_number
+from pricegrid.atp.model import MICROS, Source
 from pricegrid.atp.rules.rows import (
     Allocation,
     Branch,
@@ -18,6 +18,7 @@ from pricegrid.atp.rules.rows import (
     Rows,
     Stock,
 )
+from pricegrid.columnar.instants import day_number
 
 Table = Sequence[Mapping[str, str]]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

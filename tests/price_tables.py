@@ -26,6 +26,7 @@ from functools import cache
 
 import numpy as np
 
+from pricegrid.columnar.decimals import decimal_text
 from pricegrid.loaders.compile.prices import compile_prices
 from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
 from pricegrid.pricing_engine.model import (
@@ -36,7 +37,7 @@ from pricegrid.pricing_engine.model import (
     PriceData,
     PriceQuestion,
 )
-from pricegrid.pricing_engine.rules.explain import decimal_text, explanation, instant_text, reproduce
+from pricegrid.pricing_engine.rules.explain import end_text, explanation, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.datasets import Rows, as_frames, plain_data
 from tests.written import accepted
@@ -325,7 +326,7 @@ def compiled_answer(engine: PriceEngine, ask: PriceAsk) -> dict[str, object]:
         "entry_id": (engine.entry_id(entry) or None) if entry >= 0 else None,
         "layer": engine.layer_name(layer) if layer >= 0 else None,
         "minimum_quantity": decimal_text(minimum) if minimum else None,
-        "valid_until": instant_text(int(answers.valid_until_us[0])),
+        "valid_until": end_text(int(answers.valid_until_us[0])),
         "floor_lifted": bool(answers.floor_lifted[0]),
         "converted": bool(answers.converted[0]),
     }
@@ -352,7 +353,7 @@ def _expected(text: str, currency: str) -> dict[str, object]:
             expected[field] = options[option]
     if "until" in options:
         until = options["until"]
-        expected["valid_until"] = None if until == "never" else instant_text(instant_us(until))
+        expected["valid_until"] = None if until == "never" else end_text(instant_us(until))
     return expected
 
 

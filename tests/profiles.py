@@ -13,10 +13,14 @@ FAST_SHARE, FAST_MIN = 12, 2
 
 HELPERS = {
     "tests.erp_server": "server",
+    "tests.identity_world": "server",
     "tests.json_server": "server",
     "tests.live_servers": "server",
+    "tests.page_commands": "server",
     "tests.servers": "server",
     "tests.supervised": "server",
+    "tests.hostile_worlds": "http2",
+    "tests.transport_worlds": "http2",
     "tests.cache_worlds": "redis",
     "tests.redis_servers": "redis",
     "tests.tryton_server": "tryton",

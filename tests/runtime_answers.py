@@ -3,14 +3,15 @@
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.service.codec import prices as codec
 from pricegrid.service.codec import quotes as quote_codec
 from pricegrid.service.codec.plain_writer import price_results, quote_results
-from pricegrid.service.codec.quotes import QuoteAvailability
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
 from pricegrid.service.rpc.call import ResponseHeader
 
@@ -78,13 +79,13 @@ def encode_explain_price(
 def encode_quote_lines(
     engine: PriceEngine,
     answers: PriceAnswers,
-    availability: QuoteAvailability | None,
+    free: NDArray[np.int64] | None,
     header: ResponseHeader,
     sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Writes a `QuoteLinesResponse`."""
     return v1.QuoteLinesResponse(
-        results=quote_results(engine, answers, availability, header.as_of_us, sources),
+        results=quote_results(engine, answers, free, header.as_of_us, sources),
         currency=answers.currency,
         snapshot_version=header.snapshot_version,
         snapshot_age_ms=header.snapshot_age_ms,

@@ -12,12 +12,13 @@ from functools import cache
 from random import Random
 
 from pricegrid import v1
-from pricegrid.atp.model import MICROS, AvailabilityStatus, Freshness, Source, day_date
+from pricegrid.atp.model import MICROS, AvailabilityStatus, Freshness, Source
 from pricegrid.atp.rules.limited import LineTerms, whole_limit
 from pricegrid.atp.rules.promising import OrderLine, Request, promise
 from pricegrid.atp.rules.reference import Moment, check_pair, unit_factor
 from pricegrid.atp.rules.rows import Branch, Feed, Item, Receipt, Stock
 from pricegrid.atp.rules.rows import Rows as PlainSupply
+from pricegrid.columnar.instants import day_date
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus, PriceData, PriceQuestion
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import NOON, us

@@ -1,6 +1,7 @@
 """The shape of the code base, kept by tests: who may import whom, what the domain may not use, how long things get."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -10,17 +11,18 @@ import pytest
 from setuptools import find_packages
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("atp", "cache", "erp", "loaders", "pricegrid", "pricing_engine", "service")
+PACKAGES = ("atp", "cache", "columnar", "erp", "loaders", "pricegrid", "pricing_engine", "service")
 MAY_IMPORT = {
-    "pricing_engine": set(),
-    "atp": set(),
+    "columnar": set(),
+    "pricing_engine": {"columnar"},
+    "atp": {"columnar"},
     "pricegrid": set(),
     "cache": set(),
-    "erp": {"pricing_engine", "atp", "cache"},
-    "loaders": {"pricing_engine", "atp", "erp", "cache"},
+    "erp": {"pricing_engine", "atp", "cache", "columnar"},
+    "loaders": {"pricing_engine", "atp", "erp", "cache", "columnar"},
     "service": set(PACKAGES),
 }
-DOMAIN = ("pricing_engine", "atp")
+DOMAIN = ("columnar", "pricing_engine", "atp")
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 500
 CLOCKS = {"datetime": {"now", "utcnow", "today"}, "date": {"today"}}
@@ -131,6 +133,14 @@ def test_the_distribution_holds_every_package():
     present = {".".join(dict.fromkeys(("pricegrid", *parts))) for parts in folders}
 
     assert set(found) == present
+
+
+def test_the_image_and_the_checks_of_dead_code_know_every_room():
+    image = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    product = re.search(r"^PRODUCT := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert {f"!{package}" for package in PACKAGES} <= set(image)
+    assert set(PACKAGES) <= set(product[1].split())
 
 
 def test_lock_file_names_no_host():

@@ -259,7 +259,9 @@ def kernel_plan(slots: list[Slot], wanted: int, least: int) -> list[tuple[Slot, 
     )
     assert code == 0
     found = {(slot.day, slot.order): slot for slot in slots}
-    return [(found[int(plan.pick[k]), int(plan.place[k])], int(plan.shipped[k])) for k in range(plan.size[0])]
+    return [
+        (found[int(plan.pick[k]), int(plan.origin[k])], int(plan.shipped[k])) for k in range(plan.size[0])
+    ]
 
 
 def test_the_compiled_minimum_shipment_plan_is_the_plain_one() -> None:

@@ -22,9 +22,9 @@ from pricegrid.atp.kernels.quote import (
     FREE_STATUS,
     quote_lines,
 )
-from pricegrid.atp.model import AvailabilityStatus, CheckAsk, PromiseAsk
+from pricegrid.atp.model import AvailabilityStatus, CheckAsk
 from pricegrid.atp.rules.rows import Rows
-from pricegrid.pricing_engine.kernels.tables import describe
+from pricegrid.columnar.tables import describe
 from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.methods.quotes import promise_days
 from tests.atp_world import at, engine_of, line_columns, world
@@ -44,7 +44,7 @@ QUESTIONS = st.tuples(
 
 def plainly(engine: AvailabilityEngine, ask: CheckAsk) -> np.ndarray | None:
     """The columns of `free`; None: the lines are not plain."""
-    lines = engine._resolve(ask)
+    lines = engine.resolve(ask)
     asked = np.empty((len(ask.skus), ASKED_SIZE), np.int64)
     for column, values in enumerate(
         (lines.item, ask.quantities_micros, lines.numerator, lines.denominator, lines.is_unit_asked)
@@ -76,9 +76,9 @@ def ask_both(rows: Rows, questions: list) -> None:
         PLAIN[free is not None] += 1
         if free is None:
             continue
-        totals = branch_totals(engine.check(CheckAsk(**question)), question["quantities_micros"])
-        ask = PromiseAsk(**question)
-        days = promise_days(engine.promise(ask), engine.whole_limits(ask))
+        check = CheckAsk(**question)
+        totals = branch_totals(engine.check(check), question["quantities_micros"])
+        days = promise_days(engine, check, engine.resolve(check))
         shown = np.column_stack([
             totals.status, totals.available_micros, totals.shortage_micros, days,
             totals.freshness, totals.source_as_of_us,

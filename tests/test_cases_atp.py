@@ -15,7 +15,7 @@ import pytest
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.live.positions import LiveWriter
 from pricegrid.atp.model import MICROS, AvailabilityStatus, CheckAsk
-from pricegrid.atp.rules.events import EventBatch, EventStatus
+from pricegrid.atp.rules.events import EventStatus
 from pricegrid.atp.rules.reservations import ReserveAsk, ReserveLine
 from pricegrid.cache.embedded import EmbeddedStateCache
 from pricegrid.loaders.compile.positions import compile_positions
@@ -115,7 +115,7 @@ class Place:
 
     def events(self, step: dict) -> dict:
         events = [event_from_json(json.dumps(each)) for each in step["events"]]
-        counts = self.live.publish(encode_events(EventBatch.of(events))).counts
+        counts = self.live.publish(encode_events(events)).counts
         return {"dead_letter": counts.get(EventStatus.DEAD_LETTER, 0)}
 
     def erp_allocation(self, step: dict) -> dict:

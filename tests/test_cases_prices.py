@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pricegrid.columnar.decimals import decimal_text
 from pricegrid.loaders.compile.prices import compile_prices
 from pricegrid.loaders.validate.tables import read_dataset
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import PriceData, PriceQuestion
-from pricegrid.pricing_engine.rules.explain import decimal_text, explanation, reproduce
+from pricegrid.pricing_engine.rules.explain import explanation, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from pricegrid.service.cli.main import main
 from tests.datasets import plain_data

@@ -4,6 +4,8 @@ import pytest
 
 from tests.supply_stores import NOON, Asking, Stores, day, shipments, steps, supply
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory) -> Stores:

@@ -1,10 +1,14 @@
 """`pricegrid demo`, as `make demo </dev/null` runs it, with a smaller distributor."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
+
+from pricegrid.service.process.kernel_build import parts_of, read_plan
 
 DEMO = [sys.executable, "-m", "pricegrid.service.cli.main", "demo", "--items", "600", "--customers", "200"]
 
@@ -26,6 +30,28 @@ def test_without_a_terminal_it_prices_the_basket_and_ends(tmp_path):
     assert len({row["layer"] for row in rows if row["status"] == "OK"}) >= 3, (
         "the basket shows several kinds of price"
     )
+
+
+@pytest.mark.slow
+def test_kernels_that_lack_are_compiled_where_it_is_seen_and_not_after_an_interrupt(tmp_path):
+    lacking = {kernel for part in parts_of("demo", None) for kernel in read_plan()[part]}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    environment["PRICEGRID_KERNEL_CACHE"] = str(tmp_path / "kernels")
+    demo = subprocess.Popen(
+        [*DEMO, "--dir", str(tmp_path / "demo")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    with demo:
+        assert demo.stderr is not None
+        assert f"compiling {len(lacking)} kernels with" in demo.stderr.readline()
+        demo.send_signal(signal.SIGTERM)
+        said, _ = demo.communicate(timeout=30)
+    assert demo.returncode != 0
+    assert "3. serving it" not in said
 
 
 def test_a_directory_with_other_things_is_left_alone(tmp_path):

@@ -106,7 +106,7 @@ def test_what_was_published_is_told_in_words(ask, tmp_path):
 
     text = ask.text("events", "publish", file, code=1)
 
-    assert text.startswith("1 applied, 0 here before, 0 older than what is known, 22 dead letters\n")
+    assert text.startswith("1 applied, 0 known already, 0 older than what is known, 22 dead letters\n")
     assert "line 2: MALFORMED: not JSON" in text
     assert "... and 2 lines more" in text
     assert "dead-letters list" in text
@@ -165,7 +165,7 @@ def test_dead_letters_are_shown(ask, letters):
     assert "line 1: source is missing" in text
     table = ask.text("dead-letters", "list", "--limit", "2")
     assert [line.split()[0] for line in table.splitlines()] == ["ID", *letters[:2]]
-    assert ask.text("dead-letters", "list", "--origin", "erp") == "none\n"
+    assert ask.text("dead-letters", "list", "--origin", "erp") == "no dead letters\n"
 
 
 def test_dead_letters_are_replayed_and_dropped(ask, letters):
@@ -175,7 +175,7 @@ def test_dead_letters_are_replayed_and_dropped(ask, letters):
     assert ask("dead-letters", "drop", letters[1]) == [{"dropped": 1}]
     assert ask("dead-letters", "drop", letters[1], letters[2], code=1) == [{"dropped": 1}]
     assert ask.text("dead-letters", "drop", "--all") == "0 dropped\n"
-    assert ask.text("dead-letters", "replay", "--all") == "0 are gone, 0 still can't be applied\n"
+    assert ask.text("dead-letters", "replay", "--all") == "0 replayed, 0 still can't be applied\n"
 
 
 def test_a_dead_letter_that_is_not_there_is_told(ask):
@@ -248,7 +248,7 @@ def test_reservations_are_told_in_a_table(ask, live):
     assert header.split()[:3] == ["RESERVATION", "STATUS", "CUSTOMER"]
     assert row.split()[:5] == ["R-7", "CONFIRMED", "C1", "SO-1", "-"]
     assert row.endswith("4 of BOLT")
-    assert ask.text("reservations", "--customer", "C9") == "none\n"
+    assert ask.text("reservations", "--customer", "C9") == "no reservations\n"
 
 
 def test_another_customers_reservation_is_not_there(ask):
@@ -356,7 +356,7 @@ def test_a_source_that_begins_anew_is_named(ask, live):
 
     (issue,) = ask("events", "restarts", code=1)
     assert (issue["source"], issue["restarts"], issue["restart_sequence"]) == ("wms", 3, 2)
-    assert ask.text("events", "gaps") == "none\n"
+    assert ask.text("events", "gaps") == "no gaps\n"
 
 
 def test_a_source_is_reset_and_it_is_kept_who_asked(ask, live):

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -38,8 +39,9 @@ def equal_answers(commands, capsys):
 
 
 def _anonymous(*texts):
-    """Without what differs from call to call."""
-    return [re.sub(r"correlation id \w+|\d+ s old", "", text) for text in texts]
+    """Without what differs from call to call, and without what says that a kernel was in no cache yet."""
+    differs = r"correlation id \w+|\d+ s old|pricegrid: (?:compiling|kernels compiled) .*\n"
+    return [re.sub(differs, "", text) for text in texts]
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +86,31 @@ def test_prices_statuses_exceptions_and_refusals(shop, capsys):
     assert {code for code, _, _ in answers} == {0, 1}
 
 
-@pytest.mark.slow
-def test_every_kind_of_price_and_stock_of_the_demo(tmp_path, capsys):
-    dataset = generate(tmp_path / "dataset", seed=3, items=600, customers=200)
-    store = str(tmp_path / "store")
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """(dataset, store, SKUs, how `--as-of` says its day) of a made-up distributor."""
+    directory = tmp_path_factory.mktemp("demo")
+    dataset = generate(directory / "dataset", seed=3, items=600, customers=200)
+    store = str(directory / "store")
     assert main(["load", str(dataset.directory), "--store", store, "--time-zone", dataset.time_zone]) == 0
-    basket = [f"{line.sku}:{line.quantity}" + (f":{line.uom}" if line.uom else "") for line in dataset.basket]
     as_of = ("--as-of", dataset.as_of.strftime("%Y-%m-%dT%H:%M:%SZ"))
     skus = [row.partition(",")[0] for row in (dataset.directory / "items.csv").read_text().splitlines()[1:]]
+    return dataset, store, skus, as_of
+
+
+def basket_of(dataset):
+    return [f"{line.sku}:{line.quantity}" + (f":{line.uom}" if line.uom else "") for line in dataset.basket]
+
+
+@pytest.mark.slow
+def test_every_kind_of_price_and_stock_of_the_demo(demo, capsys):
+    dataset, store, skus, as_of = demo
+    basket = basket_of(dataset)
     quote = ("quote", "--store", store, *as_of, "--json", "--customer")
-    commands = [[*quote, dataset.customer_id, *basket]]
+    commands = [
+        [*quote, dataset.customer_id, *basket],
+        [*quote, dataset.customer_id, "--branch", "nowhere", *basket],
+    ]
     for number in range(12):
         lines = [f"{sku}:{1 + 7 * number}" for sku in skus[number * 18 : number * 18 + 18]]
         commands.append([*quote, f"S{1 + 11 * number:05}", *lines])
@@ -104,9 +121,83 @@ def test_every_kind_of_price_and_stock_of_the_demo(tmp_path, capsys):
 
     answers = equal_answers(commands, capsys)
 
-    rows = [row for code, out, _ in answers[:13] if out for row in json.loads(out)]
+    rows = [row for code, out, _ in answers[:14] if out for row in json.loads(out)]
     assert len({row["layer"] for row in rows if row["layer"]}) >= 4
     assert any(row["promise_date"] for row in rows)
+
+
+@pytest.mark.slow
+def test_what_is_free_and_when_of_the_demo(demo, capsys):
+    dataset, store, skus, as_of = demo
+    availability = ["availability", "--store", store, *as_of, "--json"]
+    basket, branch = basket_of(dataset), ["--branch", dataset.branch]
+    commands = [[*availability, *(f"{sku}:3" for sku in skus[at : at + 12])] for at in range(0, 120, 12)]
+    commands += [
+        [*availability, *branch, "--customer", dataset.customer_id, *basket],
+        [*availability, *branch, "--explain", basket[0]],
+        [*availability, *branch, "--horizon-days", "10", "--past-due-offset-days", "1", *basket],
+        [*availability, "--branch", "nowhere", "--snapshot-version", "nope", basket[0]],
+        [*availability, "--snapshot-version", "nope", basket[0]],
+        [*availability, "--branch", "nowhere", basket[0], "nope", f"{skus[0]}:1:XX", f"{skus[0]}:0"],
+        ["availability", "--store", store, *as_of, *basket],
+    ]
+
+    answers = equal_answers(commands, capsys)
+
+    rows = [row for code, out, _ in answers if out.startswith("[") for row in json.loads(out)]
+    assert any(len(row["projected"]) > 2 for row in rows)
+    assert {"OK", "UNKNOWN_ITEM", "UNKNOWN_UOM", "INVALID_QUANTITY"} <= {row["status"] for row in rows}
+
+
+@pytest.mark.slow
+def test_what_can_be_promised_of_the_demo(demo, capsys):
+    dataset, store, skus, as_of = demo
+    promise, basket = ["promise", "--store", store, *as_of, "--json"], basket_of(dataset)
+    lines = [f"{sku}:{1 + 97 * number}" for number, sku in enumerate(skus[:100])]
+    ways = [
+        [],
+        ["--no-split"],
+        ["--allow-substitutes"],
+        ["--no-late"],
+        ["--branch", dataset.branch],
+        ["--late-until", (dataset.as_of + timedelta(days=6)).date().isoformat()],
+        ["--ship-to", "nowhere"],
+        ["--customer", dataset.customer_id, "--explain"],
+    ]
+    commands = [[*promise, *way, *lines[at : at + 12]] for at, way in enumerate(ways, 30)]
+    commands += [[*promise, *way, *basket] for way in [*ways, ["--ship-complete"]]]
+    commands += [[*promise, *lines[at : at + 12]] for at in range(0, 96, 12)]
+    commands += [[*promise, "--ship-complete", line] for line in lines[:8]]
+    commands.append(["promise", "--store", store, *as_of, *basket])
+
+    answers = equal_answers(commands, capsys)
+
+    rows = [row for code, out, _ in answers if out.startswith("[") for row in json.loads(out)]
+    assert any(len({part["branch"] for part in row["promised"]}) > 1 for row in rows)
+    assert any(row["promised"] and row["shortage"] not in {None, "0"} for row in rows)
+
+
+def test_a_minimum_shipment_is_the_kernels(demo):
+    _, store, skus, as_of = demo
+    promise = ["promise", "--store", store, *as_of, "--json"]
+
+    _, without = in_a_process([[*promise, f"{skus[0]}:5"]])
+    _, least = in_a_process([[*promise, "--minimum-shipment", "2", f"{skus[0]}:5"]])
+
+    assert "numba" not in without
+    assert "numba" in least
+
+
+def test_all_branches_count_where_none_is_named(demo):
+    _, store, skus, as_of = demo
+    availability = ["availability", "--store", store, *as_of, "--json"]
+    lines = [f"{sku}:1" for sku in skus[: PAIRS_MAX // 2]]
+
+    _, one = in_a_process([[*availability, "--branch", demo[0].branch, *lines]])
+    _, all_of_them = in_a_process([[*availability, *lines]])
+
+    assert "numba" not in one
+    assert "numba" in all_of_them
 
 
 @pytest.fixture(scope="module")

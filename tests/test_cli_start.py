@@ -3,19 +3,25 @@
 import argparse
 import contextlib
 import io
+import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import pricegrid
 from pricegrid.atp.model import MICROS, PolicyError, SupplyPolicy
 from pricegrid.service.cli import feeds, supply, text
+from pricegrid.service.cli.health import service_names
 from pricegrid.service.cli.main import COMMANDS, SERVER_PACKAGES, main
+from pricegrid.service.rpc.services import SERVICES
 from tests.servers import running
 from tests.stores import price_rows, publish
 from tests.test_cli_plain import in_a_process
@@ -158,6 +164,54 @@ def test_a_client_waits_for_a_server_that_only_starts(store, capsys):
     with running(store, "--workers", "1", "--port", str(port)):
         waiting.join(120)
     assert codes == [0], capsys.readouterr().err
+
+
+class _Health(health_pb2_grpc.HealthServicer):
+    """Says that it is not ready until it was asked three times."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def Check(self, request, context):  # noqa: N802 - the name of the service
+        self.asked += 1
+        status = health_pb2.HealthCheckResponse
+        return status(status=status.SERVING if self.asked == 3 else status.NOT_SERVING)
+
+
+def test_a_client_waits_until_the_server_says_that_it_is_ready(capsys):
+    """A server that accepts connections may have workers that do not have their live positions yet."""
+    health = _Health()
+    server = grpc.server(ThreadPoolExecutor(1))
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        assert (
+            main(["quote", "--address", f"127.0.0.1:{port}", "--wait", "60", "--customer", "C1", "S4"]) == 1
+        )
+    finally:
+        server.stop(None)
+    assert health.asked == 3, "it was asked until it was ready, and the quote was sent then"
+    assert "UNIMPLEMENTED" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_health_says_how_the_server_and_its_services_are(store, monkeypatch, capsys):
+    with running(store, "--workers", "1") as server:
+        assert main(["health", "--address", server.address, "--wait", "60"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+    names = [name.rpartition(".")[2] for name in SERVICES]
+    assert [line.split() for line in lines] == [
+        ["SERVICE", "STATUS"],
+        *([n, "SERVING"] for n in ["server", *names]),
+    ]
+
+    monkeypatch.setenv("PRICEGRID_ADDRESS", server.address)
+    assert main(["health"]) == 1
+    assert "UNAVAILABLE" in capsys.readouterr().out
+    assert set(service_names()) == set(SERVICES)
+    assert main(["health", "--address", server.address, "--json"]) == 1
+    assert {row["status"] for row in json.loads(capsys.readouterr().out)} == {"UNAVAILABLE"}
 
 
 def test_who_waits_in_vain_is_told_so(capsys):

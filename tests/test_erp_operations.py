@@ -74,20 +74,22 @@ def test_dead_letters_are_listed_shown_and_replayed_into_success(store, small, t
     with store_client(store, ExceptionPolicy(), erp_config=config) as client:
         refused = price(client, "X1", quantity=2)
         until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
-    (listed,) = json.loads(run(capsys, "erp", "dead-letters", "--store", store, "--json"))
-    shown = json.loads(run(capsys, "erp", "dead-letters", "--store", store, "--id", listed["id"]))
-    still = run(capsys, "erp", "replay", "--store", store, "--erp-config", config, listed["id"], code=1)
+    (listed,) = json.loads(run(capsys, "dead-letters", "list", "--store", store, "--json"))
+    name = listed["dead_letter_id"]
+    shown = json.loads(run(capsys, "dead-letters", "show", "--store", store, "--json", name))
+    again = ["dead-letters", "replay", "--store", store, "--erp-config", config]
+    still = run(capsys, *again, name, code=1)
     (counted,) = DeadLetterFile(store).letters()
     small.fault = Fault.NONE
-    replayed = run(capsys, "erp", "replay", "--store", store, "--erp-config", config)
+    replayed = run(capsys, *again, "--all")
 
     assert refused.exception is ExceptionReason.PRICE_SOURCE_ERP
-    assert (listed["reason"], listed["source"], shown) == ("CURRENCY", "erp", listed)
+    assert (listed["reason"], listed["origin"], shown) == ("CURRENCY", "erp", [listed])
     assert listed["payload"]["question"]["sku"] == "X1"
     assert "XAU" in listed["payload"]["answer"]
-    assert "refused or no answer" in still
-    assert counted.times == 2
-    assert "answered" in replayed
+    assert "refused again, or no answer" in still
+    assert (counted.times, counted.replays) == (2, 1)
+    assert "1 replayed, 0 still" in replayed
     assert DeadLetterFile(store).letters() == []
 
 
@@ -99,13 +101,13 @@ def test_a_replay_goes_by_what_the_matrices_say_now_and_servers_use_its_answer(
     with store_client(store, ExceptionPolicy(), erp_config=config) as client:
         price(client, "X1")
         until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
-    words = ["erp", "replay", "--store", store, "--erp-config", config]
+    words = ["dead-letters", "replay", "--all", "--store", store, "--erp-config", config]
     assert "refused" in run(capsys, *words, code=1)
     rows = stocked_rows()
     next(entry for entry in rows["price_entries"] if entry["sku"] == "X1")["value"] = "28"
     publish(store, rows, minute=1)
 
-    assert "answered" in run(capsys, *words)
+    assert "1 replayed" in run(capsys, *words)
     assert DeadLetterFile(store).letters() == []
     with store_client(store, ExceptionPolicy(), erp_config=config) as client:
         replayed = price(client, "X1")
@@ -121,7 +123,8 @@ def test_a_replay_does_not_take_a_void_answer_for_a_new_one(store, small, tmp_pa
         until(lambda: price(client, "X1").source is PriceSource.MATRIX, "what was kept is void")
         until(lambda: len(DeadLetterFile(store).letters()) == 1, "a dead letter")
 
-    assert "refused" in run(capsys, "erp", "replay", "--store", store, "--erp-config", config, code=1)
+    words = ["dead-letters", "replay", "--all", "--store", store, "--erp-config", config]
+    assert "refused" in run(capsys, *words, code=1)
 
 
 def test_a_replay_leaves_the_letters_of_another_erp(store, small, tmp_path, capsys):
@@ -130,13 +133,17 @@ def test_a_replay_leaves_the_letters_of_another_erp(store, small, tmp_path, caps
     letters(DeadLetter("SIGN", "-1", {"kind": "price", "erp": "old", "question": question}, 5))
     letters(DeadLetter("SIGN", "-1", {"kind": "price", "erp": "small", "question": {"sku": "X1"}}, 6))
 
-    words = ["erp", "replay", "--store", store, "--erp-config", small.config(tmp_path), "--json"]
-    outcomes = [each["outcome"] for each in json.loads(run(capsys, *words, code=1))]
+    words = ["dead-letters", "replay", "--all", "--store", store, "--json"]
+    no_erp = [each["detail"] for each in json.loads(run(capsys, *words, code=1))]
+    config = ["--erp-config", small.config(tmp_path)]
+    left = json.loads(run(capsys, *words, *config, code=1))
 
-    assert outcomes == [
-        "of another ERP, old",
+    assert no_erp == ["no ERP is configured here, so it can't be asked again"] * 2
+    assert [each["detail"] for each in left] == [
+        "it is of another ERP, old",
         "the payload is not a question to an ERP: KeyError('customer_id')",
     ]
+    assert [each["replays"] for each in left] == [2, 2]
     assert len(letters.letters()) == 2
     assert small.calls == []
 
@@ -148,8 +155,8 @@ def test_a_dead_letter_can_be_dropped(store, capsys):
     (kept,) = letters.letters()
 
     assert (kept.first_us, kept.last_us, kept.times, kept.message) == (5, 7, 2, "-2")
-    run(capsys, "erp", "drop", "--store", store, kept.letter_id)
-    run(capsys, "erp", "drop", "--store", store, kept.letter_id, code=1)
+    run(capsys, "dead-letters", "drop", "--store", store, f"E{kept.letter_id}")
+    run(capsys, "dead-letters", "drop", "--store", store, f"E{kept.letter_id}", code=1)
     assert letters.letters() == []
 
 

@@ -37,7 +37,10 @@ def test_every_target_is_one_even_if_there_is_a_file_of_its_name():
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_what_a_document_has_make_do_is_there(document):
     text = document.read_text(encoding="utf-8")
-    code = "\n".join([*re.findall(r"`([^`\n]+)`", text), *re.findall(r"^    (.*)$", text, re.MULTILINE)])
+    fenced = re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    code = "\n".join(
+        [*fenced, *re.findall(r"`([^`\n]+)`", text), *re.findall(r"^    (.*)$", text, re.MULTILINE)]
+    )
 
     told = re.findall(r"(?:^|[ ;&])make ([a-z][a-z-]*)", code, re.MULTILINE)
     assert set(told) - TARGETS == set()

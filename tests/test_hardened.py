@@ -28,8 +28,8 @@ import os
 from pricegrid.service.process.kernel_cache import use_kernel_cache
 use_kernel_cache(os.environ)
 import numpy as np
-from pricegrid.pricing_engine.kernels.strings import slots_for
-print("slots", slots_for(np.frombuffer(b"AB", np.uint8), np.array([0, 1, 2])).shape)
+from pricegrid.columnar.names import slots_for
+print("slots", slots_for(np.frombuffer(b"AB", np.uint8), np.array([0, 1, 2], np.int16)).shape)
 """
 
 

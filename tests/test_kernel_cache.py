@@ -31,7 +31,7 @@ import os
 from pricegrid.service.process.kernel_cache import use_kernel_cache
 use_kernel_cache(os.environ)
 import numpy as np
-from pricegrid.pricing_engine.kernels.strings import slots_for
+from pricegrid.columnar.names import slots_for
 print("slots", slots_for(np.frombuffer(b"AB", np.uint8), np.array([0, 1, 2])).tolist())
 from numba.core.registry import CPUDispatcher
 import gc
@@ -178,7 +178,7 @@ def test_kernels_for_something_else_are_not_used(installation, tmp_path, name, v
 @pytest.mark.slow
 def test_kernels_of_other_sources_are_not_used(installation, tmp_path):
     tree = moved(installation, tmp_path / "changed")
-    with (tree / "pricegrid" / "pricing_engine" / "kernels" / "bits.py").open("a") as source:
+    with (tree / "pricegrid" / "columnar" / "bits.py").open("a") as source:
         source.write("# changed\n")
 
     found = asked(tree, tmp_path / "cache")
@@ -190,7 +190,7 @@ def test_kernels_of_other_sources_are_not_used(installation, tmp_path):
 @pytest.mark.slow
 def test_a_kernel_that_is_not_there_is_compiled_and_kept_where_that_can_be(installation, tmp_path):
     tree, cache = moved(installation, tmp_path / "lacking"), tmp_path / "cache"
-    lost = next(tree.rglob("strings.build_slots*.nbi"))
+    lost = next(tree.rglob("names.build_slots*.nbi"))
     lost.unlink()
 
     found, again = asked(tree, cache), asked(tree, cache)

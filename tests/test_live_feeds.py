@@ -7,7 +7,7 @@ import pytest
 from pricegrid.atp.arrays.pair_rows import decode_pair
 from pricegrid.atp.live.positions import look
 from pricegrid.atp.model import MICROS, Source
-from pricegrid.atp.rules.events import Event, EventBatch, EventStatus, Kind, Measure, ReceiptKind
+from pricegrid.atp.rules.events import Event, EventStatus, Kind, Measure, ReceiptKind
 from pricegrid.atp.rules.receipts import net_receipts
 from pricegrid.atp.rules.rows import Demand, Receipt
 from pricegrid.atp.rules.streams import figures_of
@@ -34,7 +34,7 @@ def letters(place: Site):
 
 
 def published(place: Site, *events: Event):
-    return place.live.publish(encode_events(EventBatch.of(events)))
+    return place.live.publish(encode_events(events))
 
 
 # ---- judged once

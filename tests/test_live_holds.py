@@ -21,7 +21,7 @@ from pricegrid.service.live.api import Release
 from tests.atp_world import q, world
 from tests.cache_worlds import healthy
 from tests.live_site import Site, event, new_site
-from tests.redis_servers import redis_server, until
+from tests.redis_servers import DEADLINE_S, redis_server, until
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_reservation_that_the_warehouse_has_taken_is_not_replaced(site):
 def test_two_hosts_on_one_redis_replace_in_one_step(tmp_path):
     """Whoever is second works it out again: never more than there is, and the old one goes once."""
     with redis_server(tmp_path / "redis") as server:
-        options = RedisOptions(nodes=(server.address,), prefix="replace")
+        options = RedisOptions(nodes=(server.address,), prefix="replace", commit_budget_s=DEADLINE_S)
         hosts = []
         for name in ("a", "b"):
             place = Site.__new__(Site)

@@ -11,18 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pricegrid.atp.kernels.in_order_streams import PLAIN, ROW_END, ROW_SAYS, ROW_START
-from pricegrid.atp.live.in_order_streams import PlainStreams
+from pricegrid.atp.kernels.in_order_streams import FIGURE_ONLY, ROW_END, ROW_FORM, ROW_START
+from pricegrid.atp.live.in_order_streams import InOrderStreams
 from pricegrid.atp.live.positions import look
 from pricegrid.atp.model import INT64_MAX, INT64_MIN, MICROS, Source
-from pricegrid.atp.rules.events import SOURCE_OF, Event, EventBatch, Kind, Measure
+from pricegrid.atp.rules.events import SOURCE_OF, Event, Kind, Measure
 from pricegrid.atp.rules.rows import Stock
 from pricegrid.service.codec import event_message
 from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import decode_events, encode_events
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.live import grant
-from pricegrid.service.live import state as live_state
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, down, event
 from tests.profiles import examples
@@ -38,7 +37,7 @@ def general_path() -> Iterator[None]:
     """No stream is an in-order one, and only the protobuf runtime decodes messages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_message, "scan_events", lambda _: None)
-        patch.setattr(PlainStreams, "take_over", lambda *_: False)
+        patch.setattr(InOrderStreams, "take_over", lambda *_: False)
         yield
 
 
@@ -169,7 +168,7 @@ def messages(draw: st.DrawFn) -> list[list[Event]]:
 def test_a_message_does_the_same_whichever_way_its_events_go(sent, is_complete, is_reserved):
     with two_sites(is_complete=is_complete) as (one, other):
         for number, batch in enumerate(sent):
-            raw = encode_events(EventBatch.of(batch))
+            raw = encode_events(batch)
             assert outcome(one, raw) == outcome(other, raw)
             assert standing(one) == standing(other)
             if is_reserved:
@@ -216,15 +215,13 @@ def test_what_follows_on_an_in_order_stream(name):
                 *(events[start : start + size] for start in range(0, len(events), size)),
             ]
             for batch, sku in itertools.product(batches, SKUS[:3]):
-                raw = encode_events(EventBatch.of([replace(each, sku=sku) for each in batch]))
+                raw = encode_events([replace(each, sku=sku) for each in batch])
                 assert outcome(one, raw) == outcome(other, raw)
             assert standing(one) == standing(other)
 
 
 MESSAGE = encode_events(
-    EventBatch.of(
-        [event(1, 5), event(2, -1, Kind.DELTA), event(3, 0), event(1, 7, sku="Y"), event(4, 9, sku="Ü")]
-    )
+    [event(1, 5), event(2, -1, Kind.DELTA), event(3, 0), event(1, 7, sku="Y"), event(4, 9, sku="Ü")]
 )
 
 
@@ -241,12 +238,12 @@ def test_damaged_bytes_have_the_same_effect_on_both_paths(flips, cut, is_cut):
     raw = bytes(damaged[:cut] if is_cut == 0 else damaged)
     with two_sites(is_complete=True) as (one, other):
         for place in (one, other):
-            outcome(place, encode_events(EventBatch.of([event(1, 5), event(1, 7, sku="Y")])))
+            outcome(place, encode_events([event(1, 5), event(1, 7, sku="Y")]))
         assert outcome(one, raw) == outcome(other, raw)
         assert standing(one) == standing(other)
     rows = scan_events(raw)
     for row in rows if rows is not None else ():
-        if row[ROW_SAYS] == PLAIN:
+        if row[ROW_FORM] == FIGURE_ONLY:
             frame = raw[row[ROW_START] : row[ROW_END]]
             try:
                 read = decode_events(frame)
@@ -260,14 +257,15 @@ def test_simple_events_take_the_compiled_path(tmp_path, monkeypatch):
     place = site(tmp_path)
     place.publish(event(1, 50), event(1, 2, sku="Y"))
     seen: list[bytes] = []
-    for module in (event_message, live_state):
-        monkeypatch.setattr(module, "decode_events", lambda raw: seen.append(raw) or decode_events(raw))
+    monkeypatch.setattr(event_message, "decode_events", lambda raw: seen.append(raw) or decode_events(raw))
 
     place.publish(event(2, -1, Kind.DELTA), event(2, 4, sku="Y"), event(3, 3, measure=Measure.UNAVAILABLE))
     place.publish(event(2, -1, Kind.DELTA), event(3, 3, measure=Measure.UNAVAILABLE))
 
     assert (place.free("X"), place.free("Y")) == (46, 4)
-    assert set(seen) == {b""}
+    assert seen == []
+    place.publish(event(9, 9, sku="Y"))  # not the next one
+    assert len(seen) == 1
 
 
 def test_a_stream_with_a_gap_takes_the_general_path_until_it_is_closed(tmp_path):
@@ -275,11 +273,11 @@ def test_a_stream_with_a_gap_takes_the_general_path_until_it_is_closed(tmp_path)
     streams = place.live._pairs._in_order
 
     place.publish(event(1, 50))
-    assert streams.is_plain(0)
+    assert streams.is_in_order(0)
     place.publish(event(3, -1, Kind.DELTA))
-    assert not streams.is_plain(0)
+    assert not streams.is_in_order(0)
     place.publish(event(2, -1, Kind.DELTA))
-    assert streams.is_plain(0)
+    assert streams.is_in_order(0)
     assert place.free() == 48 - 3
 
 
@@ -319,4 +317,4 @@ def test_an_event_with_more_than_a_figure_takes_the_general_path(fields):
     """Such an event leaves the compiled path alone; the others of the message stay."""
     rows = scan_events(request(good(), good(**fields), good(source=2, measure=3)))
 
-    assert [row == PLAIN for row in rows[:, ROW_SAYS]] == [True, False, False]
+    assert [row == FIGURE_ONLY for row in rows[:, ROW_FORM]] == [True, False, False]

@@ -27,7 +27,7 @@ from tests.atp_world import at, complete_feed, world
 from tests.cache_worlds import healthy
 from tests.live_site import Site, event
 from tests.profiles import LONG
-from tests.redis_servers import RedisServer, redis_server, until
+from tests.redis_servers import DEADLINE_S, RedisServer, redis_server, until
 
 SERVERS = st.sampled_from([0, 1])
 UNITS = st.integers(1, 40)
@@ -73,7 +73,9 @@ class Machine(RuleBasedStateMachine):
         number = next(_stores)
         self.options = None
         if self.redis is not None:
-            self.options = RedisOptions(nodes=(self.redis.address,), prefix=f"machine{number}")
+            self.options = RedisOptions(
+                nodes=(self.redis.address,), prefix=f"machine{number}", commit_budget_s=DEADLINE_S
+            )
         self.sites = [self._site(rows, server) for server in (0, 1)]
 
     def _site(self, rows: object, server: int) -> Site:

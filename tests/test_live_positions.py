@@ -72,7 +72,7 @@ def test_no_reader_sees_half_of_a_state_even_when_the_writer_is_killed(engine, t
     try:
         assert writer.stdout.readline() == b"ready\n"
         live = open_live(path)
-        engine.positions.follow(live)
+        engine.positions.attach(live)
         until(lambda: int(live.live_head[CHANGES]) > 10, "the writer is at work")
         began = int(live.live_head[CHANGES])
         for number in range(600):
@@ -126,7 +126,7 @@ def killed_after(stores: int, arrays: LiveArrays, calls: list[Call]) -> tuple[Li
     with pytest.MonkeyPatch.context() as plain:  # as Python runs it, store by store
         for name in (
             "_size_class",
-            "_take_block",
+            "_allocate_block",
             "_free_block",
             "free_old_block",
             "_block_words",
@@ -169,7 +169,7 @@ def words_of(live: LiveArrays, row: int, before: LiveArrays | None = None) -> tu
 
 def state(live: LiveArrays, row: int) -> tuple | None:
     """All that a reader who has found this row finds in it, or in its sibling."""
-    return None if row < 0 else words_of(live, live_kernel.settled_row(live.live_rows, row)[0])
+    return None if row < 0 else words_of(live, live_kernel.begin_row_read(live.live_rows, row)[0])
 
 
 def row_of(live: LiveArrays, item: int) -> int:
@@ -215,16 +215,14 @@ def test_a_writer_killed_at_any_store_leaves_the_old_or_the_new_state(change):
         assert state(live, row_of(live, 1)) == beside
         if row >= 0 and words_of(live, row, arrays) != words_of(arrays, row):
             version = arrays.live_rows[row * ROW_WORDS + VERSION]
-            assert not live_kernel.is_row_unchanged(live.live_rows, row, version), (
-                "who reads it now looks again"
-            )
+            assert not live_kernel.is_row_stable(live.live_rows, row, version), "who reads it now looks again"
         stores += 1
     assert turned == 3
 
 
 def test_a_full_file_is_refused_and_changes_nothing(engine):
     writer = LiveWriter.in_memory(pairs=2, words=64)
-    engine.positions.follow(writer.readable())
+    engine.positions.attach(writer.readable())
     writer.put(0, 0, image(1))
     with pytest.raises(LiveFullError):
         writer.put(0, 0, image(16))

@@ -10,8 +10,8 @@ import pytest
 from pricegrid.atp.arrays.pair_rows import PairRows, decode_pair, image_of
 from pricegrid.atp.live.positions import look
 from pricegrid.atp.model import MICROS, AvailabilityStatus, Source
-from pricegrid.atp.rules.clearing import cleared
-from pricegrid.atp.rules.events import SOURCE_OF, Event, EventBatch, EventStatus, Kind, Measure
+from pricegrid.atp.rules.clearing import cleared_micros
+from pricegrid.atp.rules.events import SOURCE_OF, Event, EventStatus, Kind, Measure
 from pricegrid.atp.rules.reservations import (
     HeldReservation,
     Part,
@@ -101,10 +101,10 @@ def test_random_orders_of_long_streams_end_the_same():
 def test_a_gap_is_stale_until_what_is_missing_arrives_or_a_set_does(site):
     place = site()
 
-    assert place.live.publish(encode_events(EventBatch.of([down(1, 1), down(3, 1)]))).gaps == 1
-    assert place.live.publish(encode_events(EventBatch.of([down(2, 1)]))).gaps == 0
-    assert place.live.publish(encode_events(EventBatch.of([down(6, 1)]))).gaps == 1
-    assert place.live.publish(encode_events(EventBatch.of([event(7, 50)]))).gaps == 0
+    assert place.live.publish(encode_events([down(1, 1), down(3, 1)])).gaps == 1
+    assert place.live.publish(encode_events([down(2, 1)])).gaps == 0
+    assert place.live.publish(encode_events([down(6, 1)])).gaps == 1
+    assert place.live.publish(encode_events([event(7, 50)])).gaps == 0
     assert place.free() == 50
 
 
@@ -157,7 +157,7 @@ def test_on_hand_100_reserved_30_allocated_20_is_70_at_every_instant(site):
         place = site()
         place.directory = place.directory / first
         place.start()
-        held = place.reserve(30, order_ref="SO-1")
+        held = place.reserve(30, order_ref="SO-1", ttl_us=2 * 3_600 * MICROS)
         seen = [place.free()]
         for step in ("confirm", "report") if first == "confirm" else ("report", "confirm"):
             if step == "confirm":
@@ -367,7 +367,7 @@ def test_what_was_taken_over_stays_so_when_nothing_reports_it_any_more():
     held = HeldReservation("R1", "K", "C1", ReservationStatus.CONFIRMED, (line,), 0, 1, "SO-1", 0)
 
     claims = claims_on(held, ("X", "MAIN"))
-    assert cleared([], claims) == {("R1", 0): q(20)}
+    assert cleared_micros([], claims) == {("R1", 0): q(20)}
 
 
 def test_figures_shown_alone_are_those_shown_with_all_lists(site):

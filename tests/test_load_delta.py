@@ -95,6 +95,7 @@ def test_a_deletion_that_matches_nothing_is_reported_not_dropped() -> None:
     assert base.deletions_of_nothing(frames["price_entries"].with_columns(deleted=True)).any() is False
 
 
+@pytest.mark.slow
 def test_a_delta_may_name_what_a_full_load_may_name() -> None:
     rejected = Counter()
     for seed in range(25):

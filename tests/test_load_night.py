@@ -7,12 +7,13 @@ import json
 import re
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pricegrid.loaders.store.kept import stored_tables
-from pricegrid.loaders.store.snapshot import current_version, list_snapshots
+from pricegrid.loaders.store.snapshot import _checksum, activate, current_version, list_snapshots
 from pricegrid.loaders.tables import TABLES
 from pricegrid.service.cli.main import main
 from tests.datasets import Rows
@@ -229,18 +230,24 @@ def test_diff_says_plainly_what_an_older_snapshot_cannot_tell(night: Night) -> N
     assert f"snapshot {old} keeps no tables" in night.out
 
 
-def test_the_disk_is_bounded_and_the_active_snapshot_never_removed(night: Night) -> None:
-    from pricegrid.loaders.store.snapshot import activate
+def as_if_loaded(store: Path, when: datetime) -> str:
+    """Gives the active snapshot another time, in its name and its manifest; returns its version."""
+    version = current_version(store)
+    manifest_path = store / "snapshots" / version / "manifest.json"
+    manifest = {**json.loads(manifest_path.read_text()), "created_at": when.isoformat()}
+    manifest_path.write_text(json.dumps({**manifest, "checksum": _checksum(manifest)}))
+    other = f"{when:%Y%m%dT%H%M%SZ}-{version[-8:]}"
+    (store / "snapshots" / version).rename(store / "snapshots" / other)
+    return other
 
+
+def test_the_disk_is_bounded_and_the_active_snapshot_never_removed(night: Night) -> None:
     first = current_version(night.store)
     for number in range(3):
         rows = every_table()
         rows["items"][0]["description"] = f"night {number}"
         assert night.load(rows) == 0
-        (night.store / "snapshots" / current_version(night.store)).rename(
-            night.store / "snapshots" / f"2030010{number + 1}T000000Z-{current_version(night.store)[-8:]}"
-        )
-        activate(night.store, f"2030010{number + 1}T000000Z-{current_version(night.store)[-8:]}")
+        activate(night.store, as_if_loaded(night.store, datetime(2030, 1, number + 1, tzinfo=UTC)))
     activate(night.store, first)
 
     assert night.run("snapshots", "prune", "--keep", "2", "--store", str(night.store)) == 0

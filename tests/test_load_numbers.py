@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pricegrid.columnar.instants import day_start_us
 from pricegrid.loaders.errors import DatasetError
-from pricegrid.loaders.read.instants import InstantReader, day_start_us, time_zone
+from pricegrid.loaders.read.instants import InstantReader, time_zone
 from pricegrid.loaders.tables import Kind
 from pricegrid.loaders.validate.tables import validate_tables
 from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US

@@ -16,6 +16,7 @@ from pricegrid import Client, Line, PricegridError
 from tests.served_worlds import shop
 from tests.servers import running
 from tests.stores import SKUS, publish
+from tests.transport_worlds import TRANSPORTS
 
 NODE = shutil.which("node")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "node"
@@ -43,11 +44,11 @@ class Recorder(grpc.UnaryUnaryClientInterceptor):
         return call
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def address(request, tmp_path_factory):
     store = tmp_path_factory.mktemp("asked-from-node")
     publish(store, shop(1))
-    with running(store, "--workers", "1") as server:
+    with running(store, "--workers", "1", "--transport", request.param) as server:
         yield server.address
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from pricegrid.atp.arrays.pair_rows import PairRows, image_of
 from pricegrid.atp.model import MICROS, AvailabilityStatus, Source
-from pricegrid.atp.rules.clearing import Claim, cleared
+from pricegrid.atp.rules.clearing import Claim, cleared_micros
 from pricegrid.atp.rules.events import SOURCE_OF, Event, EventStatus, Kind, Measure
 from pricegrid.atp.rules.order_books import DemandBook
 from pricegrid.atp.rules.order_lines import OrderRows, allocation_points
@@ -40,9 +40,9 @@ LINES = ("", "1", "2")
 
 
 class NoInOrderStreams:
-    """In place of the compiled `PlainStreams`: no stream is an in-order one."""
+    """In place of the compiled `InOrderStreams`: no stream is an in-order one."""
 
-    def is_plain(self, place: int) -> bool:
+    def is_in_order(self, place: int) -> bool:
         return False
 
     def add(self, *_: object, **__: object) -> int:
@@ -70,14 +70,14 @@ class Shown:
 
 def positions() -> SimpleNamespace:
     return SimpleNamespace(
-        follow=lambda _: None, span=lambda *_: range(0), integer=lambda *_: 0, zones=["UTC"]
+        attach=lambda _: None, span=lambda *_: range(0), integer=lambda *_: 0, zones=["UTC"]
     )
 
 
 @pytest.fixture
 def pairs_of(monkeypatch):
     def made(base: Base, owners: dict[Measure, Source]) -> tuple[LivePairs, Shown]:
-        monkeypatch.setattr(live_pairs, "PlainStreams", NoInOrderStreams)
+        monkeypatch.setattr(live_pairs, "InOrderStreams", NoInOrderStreams)
         monkeypatch.setattr(live_pairs, "base_of", lambda *_: base)
         monkeypatch.setattr(live_pairs, "owners_at", lambda *_: owners)
         engine, shown = SimpleNamespace(positions=positions(), ordinals=lambda *_: (0, 0)), Shown()
@@ -215,7 +215,7 @@ def test_what_is_kept_says_what_the_whole_set_of_events_says(pairs_of, seed):
                 if each.order_ref == order_ref and each.measure is Measure.ALLOCATED
             ]
             points = allocation_points(of_order, of_events)
-            assert cleared(pairs.points(PAIR, order_ref), claims) == cleared(points, claims)
+            assert cleared_micros(pairs.points(PAIR, order_ref), claims) == cleared_micros(points, claims)
 
 
 def allocated(number: int, units: int, at_us: int = 0, **more: object) -> Event:
@@ -277,9 +277,9 @@ def test_what_was_shipped_before_clears_nothing_whenever_the_reset_comes(pairs_o
     if is_late:
         pairs.apply(reset)
 
-    assert cleared(pairs.points(PAIR, "SO-1"), [claim]) == {claim.key: 0}
+    assert cleared_micros(pairs.points(PAIR, "SO-1"), [claim]) == {claim.key: 0}
     pairs.apply(allocated(3, 4, at(0, 16)))
-    assert cleared(pairs.points(PAIR, "SO-1"), [claim]) == {claim.key: q(4)}
+    assert cleared_micros(pairs.points(PAIR, "SO-1"), [claim]) == {claim.key: q(4)}
 
 
 def test_a_demand_that_begins_again_without_an_instant_keeps_the_one_it_had():

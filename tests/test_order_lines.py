@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pricegrid.atp.arrays.pair_rows import PairRows
 from pricegrid.atp.model import Source
-from pricegrid.atp.rules.clearing import Claim, cleared
+from pricegrid.atp.rules.clearing import Claim, cleared_micros
 from pricegrid.atp.rules.events import Event, Kind, Measure
 from pricegrid.atp.rules.order_books import DemandBook, PairLists
 from pricegrid.atp.rules.order_lines import START, OrderRows, allocation_points
@@ -98,8 +98,8 @@ def test_what_is_cleared_after_orders_were_folded_is_what_it_is_without(history,
         for at_line, line in enumerate(data.draw(st.lists(LINES, min_size=1, max_size=3)))
     ]
     for order in ("SO-1", "SO-2", "SO-3"):
-        wanted = cleared(kept.allocations.points(order), claims)
-        assert cleared(folded.allocations.points(order), claims) == wanted
+        wanted = cleared_micros(kept.allocations.points(order), claims)
+        assert cleared_micros(folded.allocations.points(order), claims) == wanted
 
 
 def test_one_more_event_costs_the_same_after_thousands_of_orders():
@@ -108,14 +108,14 @@ def test_one_more_event_costs_the_same_after_thousands_of_orders():
     lists = PairLists(base)
     costs = []
     for number in range(1, 4_001):
-        before = lists.allocations.looked
+        before = lists.allocations.events_read
         for place, units in ((1, 5), (0, 0)):
             each = event(2 * number - place, units, measure=Measure.ALLOCATED, order_ref=f"SO-{number}")
             lists.add(each)
             lists.put_into(base.rows)
             gone = lists.allocations.fold(each.order_ref, (0, each.sequence))
         assert len(gone) == 2
-        costs.append(lists.allocations.looked - before)
+        costs.append(lists.allocations.events_read - before)
     assert max(costs) == costs[0]
     assert len(lists.put_into(base.rows).allocations) == 1  # the newest instant
 
@@ -132,7 +132,7 @@ def test_what_was_folded_is_where_the_next_event_begins():
 
     assert [row.allocated_micros for row in lists.put_into(rows).allocations] == [q(5)]
     late = claim(since=2, made_us=at(0, 14))
-    assert cleared(lists.allocations.points("SO-1"), [late]) == {late.key: q(6)}
+    assert cleared_micros(lists.allocations.points("SO-1"), [late]) == {late.key: q(6)}
 
 
 def allocated(sequence: int, units: int, line: str = "", kind: Kind = Kind.SET, **more) -> Event:
@@ -148,9 +148,35 @@ def found(events: list[Event], *claims: Claim, rows=(), ships: bool = False) -> 
     """Whole units cleared of each claim, which must be the same in every order of the events."""
     loaded = OrderRows(rows, at(0, 6), ships)
     orders = itertools.islice(itertools.permutations(events), 120)
-    answers = [cleared(allocation_points(loaded, list(each)), claims) for each in orders]
+    answers = [cleared_micros(allocation_points(loaded, list(each)), claims) for each in orders]
     assert all(answer == answers[0] for answer in answers)
     return [answers[0][each.key] // q(1) for each in claims]
+
+
+def test_what_ended_before_the_rows_of_now_were_loaded_still_uses_what_it_was_cleared_by():
+    rows = (Allocation(q(11), at(0, 15), "SO-1"),)
+    ended = claim(key=("OLD", 0), kept_micros=q(11), made_us=at(0, 5), ends_us=at(0, 6))
+    later = claim(made_us=at(0, 16), units=1)
+    assert found([], ended, later, rows=rows) == [11, 0]
+
+
+def test_what_cleared_one_before_another_named_the_order_clears_no_other():
+    """Also where the later one names the line, which else comes first."""
+    events = [allocated(1, 5, line="1", effective_us=at(0, 14)), allocated(2, 9, "1", effective_us=at(0, 17))]
+    whole = claim(key=("A", 0), units=2, since=1, made_us=at(0, 15), named_us=at(0, 15))
+    line = claim("1", key=("B", 0), units=30, since=1, made_us=at(0, 16), named_us=at(0, 16))
+    together = claim("1", key=("B", 0), units=30, since=0, made_us=at(0, 13), named_us=at(0, 13))
+    assert found(events[:1], whole, line) == [2, 3]
+    assert found(events, whole, line) == [2, 7]
+    assert found(events[:1], whole, together) == [0, 5]
+
+
+def test_what_is_allocated_after_a_hold_has_ended_clears_nothing_of_it():
+    events = [allocated(1, 5, effective_us=at(0, 14)), allocated(2, 12, effective_us=at(0, 16))]
+    in_time, late, endless = (
+        claim(made_us=at(0, 13), ends_us=ends_us) for ends_us in (at(0, 16) + 1, at(0, 16), None)
+    )
+    assert (found(events, in_time), found(events, late), found(events, endless)) == ([12], [5], [12])
 
 
 def shipped(sequence: int, units: int, so_far: int, line: str = "") -> Event:
@@ -208,7 +234,7 @@ def test_what_is_cleared_never_exceeds_what_was_allocated_at_once(seed):
         for n in range(4)
     ]
     points = allocation_points(OrderRows((), at(0, 6)), events)
-    taken = cleared(points, claims)
+    taken = cleared_micros(points, claims)
     for line in ("1", "2"):
         most = sum(max(point.allocated.get(each, 0) for point in points) for each in (line, ""))
         assert sum(taken[each.key] for each in claims if each.order_line == line) <= most
@@ -263,7 +289,7 @@ def reach(loaded: OrderRows, *events: Event) -> int:
     """Whole units of an order that could ever be cleared, by anyone."""
     points = allocation_points(loaded, events)
     everything = claim(units=1_000, since=0, made_us=at(0, 4))
-    return cleared(points, [everything]).get(everything.key, 0) // q(1)
+    return cleared_micros(points, [everything]).get(everything.key, 0) // q(1)
 
 
 def test_what_goes_from_no_line_to_its_line_was_not_shipped():

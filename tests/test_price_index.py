@@ -7,6 +7,7 @@ import pytest
 
 from bench import datasets as data
 from bench.kernel import Questions
+from pricegrid.columnar.names import likely_ordinal, name_key, slots_for
 from pricegrid.loaders.compile.decode import cell_places
 from pricegrid.loaders.compile.ordinals import string_table
 from pricegrid.loaders.compile.prices import compile_prices
@@ -14,7 +15,7 @@ from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.kernels.entries import find_cells
-from pricegrid.pricing_engine.kernels.strings import find_item, likely_ordinal, name_key, put_skus, slots_for
+from pricegrid.pricing_engine.kernels.items import find_item, put_skus
 from tests.name_tables import matrix_with
 
 # a list for everyone, class books, a matrix on product groups, and more contracts than ITEM_BUNDLES has bits

@@ -7,10 +7,11 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pricegrid.columnar.decimals import decimal_text
 from pricegrid.loaders.compile.prices import compile_prices
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
-from pricegrid.pricing_engine.rules.explain import decimal_text, instant_text, reproduce
+from pricegrid.pricing_engine.rules.explain import end_text, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from pricegrid.pricing_engine.rules.resolution import Resolution
 from tests.datasets import ZONES, as_frames, plain_data, random_questions, random_rows
@@ -55,7 +56,7 @@ def _compiled(engine: PriceEngine, answers: PriceAnswers, line: int) -> dict[str
         "minimum_quantity": decimal_text(int(answers.minimum_quantity_micros[line]))
         if answers.minimum_quantity_micros[line]
         else None,
-        "valid_until": instant_text(int(answers.valid_until_us[line])),
+        "valid_until": end_text(int(answers.valid_until_us[line])),
         "floor_lifted": bool(answers.floor_lifted[line]),
         "converted": bool(answers.converted[line]),
     }
@@ -75,7 +76,7 @@ def _plain(resolution: Resolution) -> dict[str, object]:
         "minimum_quantity": decimal_text(resolution.minimum_quantity_micros)
         if resolution.minimum_quantity_micros
         else None,
-        "valid_until": instant_text(resolution.valid_until_us),
+        "valid_until": end_text(resolution.valid_until_us),
         "floor_lifted": offer.lifted if offer else False,
         "converted": resolution.converted,
     }

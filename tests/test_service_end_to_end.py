@@ -24,6 +24,7 @@ from pricegrid.service.rpc.services import SERVICES
 from tests.datasets import Rows
 from tests.servers import Server, running, until
 from tests.stores import SKUS, price_rows, publish, stocked_rows
+from tests.transport_worlds import TRANSPORTS
 
 pytestmark = pytest.mark.slow
 
@@ -35,9 +36,10 @@ def served_store(tmp_path_factory):
     return str(store)
 
 
-@pytest.fixture(scope="module")
-def server(served_store):
-    with running(Path(served_store), "--workers", "2", "--metrics-port", "0") as started:
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def server(request, served_store):
+    options = ("--workers", "2", "--metrics-port", "0", "--transport", request.param)
+    with running(Path(served_store), *options) as started:
         yield started
 
 

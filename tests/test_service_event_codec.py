@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pricegrid import v1
 from pricegrid.atp.model import AS_OF_MAX_US, INT64_MAX, INT64_MIN, Source
-from pricegrid.atp.rules.events import DeadReason, Event, EventBatch, Kind, Measure, ReceiptKind
+from pricegrid.atp.rules.events import DeadReason, Event, Kind, Measure, ReceiptKind
 from pricegrid.service.codec.event_json import EventError, event_from_json, event_json
 from pricegrid.service.codec.events import decode_events, encode_events
 from pricegrid.service.errors import Reason, RequestRefusedError
@@ -88,7 +88,7 @@ def good_json(**members) -> str:
 
 @given(st.lists(events, max_size=20))
 def test_events_come_over_the_wire_as_they_were(sent):
-    read = decode_events(encode_events(EventBatch.of(sent)))
+    read = decode_events(encode_events(sent))
 
     assert [read.events.event(at) for at in range(len(read.events))] == sent
     assert read.unreadable == []
@@ -192,11 +192,11 @@ def test_no_events_are_no_events():
 
 
 def test_more_events_than_a_message_may_have_are_refused():
-    at_most = encode_events(EventBatch.of([GOOD_EVENT] * EVENTS_MAX))
+    at_most = encode_events([GOOD_EVENT] * EVENTS_MAX)
     assert len(decode_events(at_most).events) == EVENTS_MAX
 
     with pytest.raises(RequestRefusedError) as refused:
-        decode_events(at_most + encode_events(EventBatch.of([GOOD_EVENT])))
+        decode_events(at_most + encode_events([GOOD_EVENT]))
 
     assert refused.value.reason is Reason.TOO_MANY_EVENTS
     assert refused.value.metadata["events_max"] == "5000"
@@ -209,7 +209,7 @@ def test_the_largest_events_fit_into_a_message():
         AS_OF_MAX_US - 1, text, text, INT64_MAX, INT64_MAX, ReceiptKind.ASN, 1_000_000, text,
     )  # fmt: skip
 
-    assert len(encode_events(EventBatch.of([largest] * EVENTS_MAX))) < RECEIVE_BYTES_MAX
+    assert len(encode_events([largest] * EVENTS_MAX)) < RECEIVE_BYTES_MAX
 
 
 @pytest.mark.parametrize("raw", [b"\x0a", b"\x0a\x05\x32\x03\xff\xfe\xfd", b"\xff" * 9, request(good())[:-3]])

@@ -5,18 +5,23 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from pricegrid import v1
-from pricegrid.service.errors import DETAILS_KEY, PUSHBACK_KEY, Reason
-from pricegrid.service.rpc.handlers import CountingPool, Handlers, correlation_id_of
-from pricegrid.service.rpc.metrics import METHODS, NoMetrics
+from pricegrid.errors import DETAILS_KEY
+from pricegrid.service.errors import PUSHBACK_KEY, Reason
+from pricegrid.service.metric_table import METHODS
+from pricegrid.service.rpc.handlers import Handlers, correlation_id_of
+from pricegrid.service.rpc.metrics import NoMetrics
+from pricegrid.service.rpc.overload import Queue
+from pricegrid.service.rpc.pools import CountingPool
 from pricegrid.service.rpc.services import services
 from tests.fakes import AbortedError, FakeContext, OneSnapshot, fake_snapshot
+from tests.redis_servers import until
 
 NOW_US = 1_800_000_000_000_000
 
 
 def handlers(loaded=None, *, waiting=0) -> Handlers:
     offered = services(OneSnapshot(loaded or fake_snapshot()), lambda: NOW_US)
-    return Handlers(offered, NoMetrics(), lambda: waiting, in_flight_max=10)
+    return Handlers(offered, NoMetrics(), Queue(lambda: waiting, most=10))
 
 
 def price_lines(raw: bytes, context: FakeContext, **options) -> bytes:
@@ -111,7 +116,7 @@ def test_too_many_waiting_requests_are_sent_away_with_the_time_to_come_back():
     info = refused(request(), context, waiting=11)
 
     assert (context.code, info.reason) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
-    assert context.trailing[PUSHBACK_KEY] == "250"
+    assert context.trailing[PUSHBACK_KEY] == "10"  # no call has taken any time yet
 
 
 def test_as_many_waiting_requests_as_allowed_are_answered():
@@ -157,18 +162,16 @@ def test_the_pool_counts_what_waits_for_a_thread():
         begun.set()
         go_on.wait()
 
-    running = pool.submit(work)
+    pool.submit(work)
     begun.wait()
-    queued = [pool.submit(int) for _ in range(3)]
+    for _ in range(3):
+        pool.submit(int)
     waiting = pool.waiting()
     go_on.set()
-    for future in (running, *queued):
-        future.result(10)
-    left = pool.waiting()
+    until(lambda: pool.waiting() == 0, "none waits")
     pool.shutdown()
 
     assert waiting == 3
-    assert left == 0
 
 
 def test_every_reason_is_counted_by_its_name():
@@ -181,7 +184,7 @@ def test_every_reason_is_counted_by_its_name():
 
     recorder = Recorder()
     offered = services(OneSnapshot(fake_snapshot()), lambda: NOW_US)
-    call = Handlers(offered, recorder, lambda: 0).call(v1.PRICING_SERVICE, "PriceLines")
+    call = Handlers(offered, recorder, Queue()).call(v1.PRICING_SERVICE, "PriceLines")
     with pytest.raises(AbortedError):
         call(request("nobody"), FakeContext())
 

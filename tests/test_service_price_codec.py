@@ -7,6 +7,7 @@ import pytest
 
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.codec import prices as codec
 from pricegrid.service.codec import quotes as quote_codec
 from pricegrid.service.erp_overlay.price_sources import LineSource
@@ -76,7 +77,7 @@ def test_the_refusal_of_a_long_sku_names_its_line():
 def test_takes_as_many_lines_as_it_says():
     query = codec.decode_price_lines(request(*["A" * SKU_BYTES_MAX] * LINES_MAX))
 
-    assert len(query.skus) == LINES_MAX
+    assert len(query.lines.skus) == LINES_MAX
 
 
 AS_OF = [
@@ -104,9 +105,9 @@ def test_reads_lines_as_columns():
     query = codec.decode_price_lines(raw)
 
     assert (query.customer_id, query.currency, query.branch) == ("C", "EUR", "B")
-    assert query.skus == ["é".encode(), b""]
-    assert query.quantities_micros.tolist() == [-(2**63), 5]
-    assert query.uoms == [b"BOX", b""]
+    assert query.lines.skus == ["é".encode(), b""]
+    assert query.lines.quantities_micros.tolist() == [-(2**63), 5]
+    assert query.lines.uoms == [b"BOX", b""]
 
 
 def test_an_explanation_needs_a_line():
@@ -116,10 +117,14 @@ def test_an_explanation_needs_a_line():
     assert refused.value.reason is Reason.NO_LINES
 
 
+def ask_of(lines: LineColumns) -> PriceAsk:
+    return PriceAsk.of(lines, customer_id="C", currency="", branch="", as_of_us=0, service_desk=False)
+
+
 def encoded(*skus: str) -> v1.PriceLinesResponse:
     query = codec.decode_price_lines(request(*skus))
     engine = FakeEngine()
-    answers = engine.price(PriceAsk("C", "", "", 0, query.skus, query.quantities_micros, query.uoms))
+    answers = engine.price(ask_of(query.lines))
     return v1.PriceLinesResponse.FromString(codec.encode_price_lines(engine, answers, HEADER))
 
 
@@ -166,7 +171,7 @@ def test_the_answer_names_its_snapshot():
 def test_lines_that_the_erp_answered_say_so_as_the_runtime_writes_it(judged):
     engine = FakeEngine()
     query = codec.decode_price_lines(request("A", "?", "min", "A"))
-    answers = engine.price(PriceAsk("C", "", "", 0, query.skus, query.quantities_micros, query.uoms))
+    answers = engine.price(ask_of(query.lines))
     sources = {
         0: LineSource(v1.PriceSource.PRICE_SOURCE_ERP, 0),
         3: LineSource(v1.PriceSource.PRICE_SOURCE_ERP_CACHED, 2**40),
@@ -189,14 +194,25 @@ SCANNED = [
 ]
 
 
+def columns_of(lines: LineColumns) -> tuple[list[bytes], list[int], list[bytes]]:
+    """All that they say, also read name by name, and as a kernel reads them."""
+    columns = list(lines.skus), lines.quantities_micros.tolist(), list(lines.uoms)
+    text, rows = lines.for_kernel()
+    for at, (row, line) in enumerate(zip(rows.tolist(), zip(*columns, strict=True), strict=True)):
+        sku, sku_length, quantity, uom, uom_length = row
+        named = text[sku : sku + sku_length].tobytes(), quantity, text[uom : uom + uom_length].tobytes()
+        assert named == line == (lines.skus[at], quantity, lines.uoms[at])
+    return columns
+
+
 @pytest.mark.parametrize("raw", SCANNED)
 def test_scanner_and_runtime_read_the_same_query(raw, monkeypatch):
     query = codec.decode_price_lines(raw)
     monkeypatch.setattr(codec, "scan", lambda _: None)
     by_runtime = codec.decode_price_lines(raw)
 
-    assert query.quantities_micros.tolist() == by_runtime.quantities_micros.tolist()
-    assert replace(query, quantities_micros=by_runtime.quantities_micros) == by_runtime
+    assert columns_of(query.lines) == columns_of(by_runtime.lines)
+    assert replace(query, lines=by_runtime.lines) == by_runtime
 
 
 def test_scanner_and_runtime_read_the_same_branches(monkeypatch):

@@ -1,15 +1,23 @@
 """Which snapshot answers, and how one takes over from another."""
 
+import contextlib
 import gc
+import os
+import resource
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.errors import Reason, RequestRefusedError
+from pricegrid.service.process.bootstrap import version_opener
 from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
 from tests.fakes import fake_snapshot
+from tests.stores import publish, stocked_rows
 
 
 class Store:
@@ -48,6 +56,30 @@ def test_another_version_is_opened_once(holder, store):
 def test_a_missing_version_is_the_requests_error(holder):
     with pytest.raises(RequestRefusedError):
         holder.get("missing")
+
+
+@contextlib.contextmanager
+def no_more_files() -> Iterator[None]:
+    """The process can't open another file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 1, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        stack.enter_context(Path(os.devnull).open())
+        yield
+
+
+def test_a_snapshot_is_not_called_damaged_because_there_are_no_more_files(tmp_path):
+    version = publish(tmp_path, stocked_rows())
+    open_version = version_opener(tmp_path, ExceptionPolicy(), lambda _: False)
+    assert open_version(version).version == version
+
+    with no_more_files(), pytest.raises(RequestRefusedError) as refused:
+        open_version(version)
+    assert refused.value.reason is Reason.OVERLOADED
+    assert open_version(version).version == version
 
 
 def test_the_next_request_is_answered_from_the_new_snapshot(holder):

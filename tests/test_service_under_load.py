@@ -20,7 +20,7 @@ from pricegrid.loaders.store.snapshot import activate
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.process.bootstrap import open_snapshot_engines
-from pricegrid.service.rpc.correlation import CORRELATION_KEY
+from pricegrid.service.rpc.call import CORRELATION_KEY
 from tests.served_worlds import Asked, Expected, random_requests, shop
 from tests.servers import DEADLINE_S, Server, running
 from tests.stores import publish

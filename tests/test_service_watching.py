@@ -14,9 +14,10 @@ from pricegrid import AvailabilityStatus, Client, Line, WatchedLine, v1
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.methods.watch import PolledChanges, WatchService
 from pricegrid.service.rpc.call import Caller
-from pricegrid.service.rpc.handlers import CountingPool, Handlers, ThreadPools
+from pricegrid.service.rpc.handlers import Handlers
 from pricegrid.service.rpc.in_process import InProcessChannel
 from pricegrid.service.rpc.metrics import NoMetrics
+from pricegrid.service.rpc.pools import CountingPool, ThreadPools
 from pricegrid.service.rpc.response import Response
 from pricegrid.service.rpc.services import services
 from tests.fakes import OneSnapshot, fake_snapshot
@@ -365,7 +366,7 @@ class Shop:
     def served(self, watches: int = 2) -> Iterator[tuple[Client, Handlers]]:
         pool = CountingPool(1)
         server = grpc.server(pool)
-        handlers = Handlers(self.offered, NoMetrics(), pool.waiting, pools=ThreadPools(watches=watches))
+        handlers = Handlers(self.offered, NoMetrics(), pool.queue, pools=ThreadPools(watches=watches))
         handlers.register(server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()

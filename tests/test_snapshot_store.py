@@ -24,6 +24,7 @@ from pricegrid.loaders.store.snapshot import (
     list_snapshots,
     loader_lock,
     open_snapshot,
+    read_manifest,
     write_snapshot,
 )
 
@@ -79,6 +80,62 @@ def test_the_same_arrays_give_the_same_bytes_and_the_same_content_hash(tmp_path:
     for name in sample():
         one, two = (tmp_path / "snapshots" / v / f"{name}.npy" for v in (first, second))
         assert one.read_bytes() == two.read_bytes()
+
+
+TWO_SIDES = {
+    "sku_bytes": np.frombuffer(b"ABC", np.uint8),
+    "sku_offsets": np.array([0, 1, 3]),
+    "atp_sku_text": np.frombuffer(b"ABC", np.uint8),
+    "atp_sku_offsets": np.array([0, 1, 3]),
+    "atp_pair_branch": np.array([0], np.int32),
+}
+
+
+def test_prices_and_positions_have_one_name_table_of_skus(tmp_path: Path) -> None:
+    first = write_snapshot(tmp_path, TWO_SIDES, {}, created_at=MONDAY)
+    folder = tmp_path / "snapshots" / first
+    prices = {"prices": np.zeros(2, np.int64)}  # as a delta: what did not change is linked
+    unchanged = {name: folder / f"{name}.npy" for name in TWO_SIDES}
+    second = write_snapshot(
+        tmp_path, prices, {}, created_at=TUESDAY, link_from=unchanged, base=read_manifest(folder)
+    )
+
+    for version in (first, second):
+        assert not list((tmp_path / "snapshots" / version).glob("atp_sku_*"))
+        arrays = open_snapshot(tmp_path, version).arrays
+        assert arrays["atp_sku_text"] is arrays["sku_bytes"]
+        assert arrays["atp_sku_offsets"] is arrays["sku_offsets"]
+
+
+@pytest.mark.parametrize("name", ["atp_sku_text", "atp_sku_offsets"])
+def test_positions_of_other_items_than_prices_are_not_stored(tmp_path: Path, name: str) -> None:
+    arrays = {**TWO_SIDES, name: TWO_SIDES[name] + 1}
+
+    with pytest.raises(ValueError, match=f"{name}: not the same as sku_"):
+        write_snapshot(tmp_path, arrays, {}, created_at=MONDAY)
+    assert not list((tmp_path / "snapshots").iterdir())
+
+
+def test_half_of_a_name_table_does_not_change(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots" / write_snapshot(tmp_path, TWO_SIDES, {}, created_at=MONDAY)
+    linked = {"sku_bytes": folder / "sku_bytes.npy"}
+
+    with pytest.raises(ValueError, match="both change, or neither"):
+        write_snapshot(
+            tmp_path,
+            {"atp_sku_text": TWO_SIDES["atp_sku_text"]},
+            {},
+            created_at=TUESDAY,
+            link_from=linked,
+            base=read_manifest(folder),
+        )
+
+
+def test_prices_alone_have_no_names_of_positions(tmp_path: Path) -> None:
+    prices = {name: array for name, array in TWO_SIDES.items() if not name.startswith("atp_")}
+    activate(tmp_path, write_snapshot(tmp_path, prices, {}, created_at=MONDAY))
+
+    assert set(open_snapshot(tmp_path).arrays) == set(prices)
 
 
 def test_writing_does_not_activate(tmp_path: Path) -> None:
@@ -173,7 +230,12 @@ def test_unchanged_arrays_are_linked_not_copied(tmp_path: Path) -> None:
     source = tmp_path / "snapshots" / base / "prices.npy"
 
     version = write_snapshot(
-        tmp_path, {"pages": np.zeros(3, np.int64)}, {}, created_at=TUESDAY, link_from={"prices": source}
+        tmp_path,
+        {"pages": np.zeros(3, np.int64)},
+        {},
+        created_at=TUESDAY,
+        link_from={"prices": source},
+        base=read_manifest(source.parent),
     )
 
     assert (tmp_path / "snapshots" / version / "prices.npy").samefile(source)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from pricegrid.atp.arrays import verify as atp_verify
-from pricegrid.atp.arrays import verify_plain as atp_plain
+from pricegrid.atp.arrays import verify_reference as atp_reference
 from pricegrid.atp.arrays.positions import COLUMNS, Positions
 from pricegrid.atp.kernels import verify as atp_kernel
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.arrays import verify as price_verify
-from pricegrid.pricing_engine.arrays import verify_plain as price_plain
+from pricegrid.pricing_engine.arrays import verify_reference as price_reference
 from pricegrid.pricing_engine.kernels import verify as price_kernel
+from pricegrid.service.process import verify
 from pricegrid.service.process.verify import verify_arrays
 from tests.damaged_snapshots import KINDS, Case, DamagedStore, answers, cases, damaged, rich_arrays, run
 
@@ -79,8 +80,12 @@ def test_damaged_arrays_are_refused_or_do_no_harm(store, arrays):
 # -- the loops -----------------------------------------------------------------------------------------------
 
 PLAIN = {
-    **{(price_kernel, name): plain for name, plain in vars(price_plain).items() if name.endswith("_fault")},
-    **{(atp_kernel, name): plain for name, plain in vars(atp_plain).items() if name.endswith("_fault")},
+    **{
+        (price_kernel, name): plain
+        for name, plain in vars(price_reference).items()
+        if name.endswith("_fault")
+    },
+    **{(atp_kernel, name): plain for name, plain in vars(atp_reference).items() if name.endswith("_fault")},
 }
 
 
@@ -106,13 +111,13 @@ def both(monkeypatch):
     return asked, faults
 
 
-def test_every_compiled_loop_has_a_plain_form():
+def test_every_compiled_loop_has_a_reference():
     for module in (price_kernel, atp_kernel):
         compiled = {name for name in vars(module) if name.endswith("_fault") and not name.startswith("_")}
         assert compiled == {name for of, name in PLAIN if of is module}
 
 
-def test_the_loops_find_what_their_plain_forms_find(arrays, both):
+def test_the_loops_find_what_their_references_find(arrays, both):
     asked, faults = both
     seldom = ("group_parents", "customers", "entitlements", "atp_pair_record", "atp_pair_branch", "items")
     often = [Case(name, kind, "one", seed) for name in seldom for kind in KINDS for seed in range(8)]
@@ -163,6 +168,56 @@ def changed(arrays, name, place, value):
 def test_the_message_names_the_array_and_the_row(arrays, name, place, value, message):
     with pytest.raises(ValueError, match=message):
         verify_arrays(changed(arrays, name, place, value))
+
+
+def _moved_unit(starts):
+    """The last unit of an item becomes one of the next item, which has none."""
+    counts = np.diff(starts)
+    item = next(at for at in range(len(counts) - 1) if counts[at] and not counts[at + 1])
+    starts[item + 1] -= 1
+
+
+def _other(values):
+    values[0] = (values[0] + 1) % 3  # there are three units
+
+
+def _more(values):
+    values[0] += 1
+
+
+def _longer(offsets):
+    offsets[1] += 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("atp_sku_text", _more, "atp_sku_text: not the same as sku_bytes"),
+        ("atp_sku_offsets", _longer, "atp_sku_offsets: not the same as sku_offsets"),
+        ("atp_item_base_uom", _other, "atp_item_base_uom: not the base units of items"),
+        ("atp_uom_start", _moved_unit, "atp_uom_start: not the units of items"),
+        ("atp_uom_name", _other, "atp_uom_name, .*: not those of uoms"),
+        ("atp_uom_numerator", _more, "atp_uom_name, .*: not those of uoms"),
+        ("atp_uom_denominator", _more, "atp_uom_name, .*: not those of uoms"),
+    ],
+)
+def test_what_the_fast_path_takes_from_one_side_for_the_other_must_agree(arrays, name, change, message):
+    array = arrays[name].copy()
+    change(array)
+
+    with pytest.raises(ValueError, match=message):
+        verify_arrays({**arrays, name: array})
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [("ITEMS_MAX", "atp_sku_offsets: .* names, at most 1"), ("BRANCHES_MAX", "atp_branch_offsets: 2 names")],
+)
+def test_more_items_or_branches_than_pairs_have_numbers_for_are_refused(arrays, monkeypatch, limit, message):
+    monkeypatch.setattr(verify, limit, 1)
+
+    with pytest.raises(ValueError, match=message):
+        verify_arrays(arrays)
 
 
 def test_a_missing_array_and_one_in_column_order_are_refused(arrays):

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import grpc
@@ -242,3 +243,31 @@ def test_what_is_served_is_taken_up_again_when_activated_again(store):
         for version, units in ((first, 200), (second, 300), (first, 200)):
             activate(store, version)
             until(lambda units=units, version=version: served.everyone_says(units, True, version), version)
+
+
+def test_a_snapshot_changed_in_place_is_answered_from_no_more_and_another_one_is(store):
+    newer = publish_stock(store, 200, minute=1)
+    with supervised(store) as served:
+
+        def price() -> Decimal | None:
+            with served.client() as client:
+                return client.price_lines("", [Line("S4")], currency="EUR").lines[0].unit_price
+
+        before = price()
+        path = store / "snapshots" / newer / "cell_value.npy"
+        raw = bytearray(path.read_bytes())
+        raw[-8:] = bytes(255 - byte for byte in raw[-8:])
+        with path.open("r+b") as file:
+            file.write(raw)
+        until(lambda: refuses(price), "nobody answers from a damaged snapshot")
+        publish_stock(store, 300, minute=2)
+        until(lambda: not refuses(price), "the next snapshot is served")
+        assert price() == before
+
+
+def refuses(ask) -> bool:
+    try:
+        ask()
+    except PricegridError:
+        return True
+    return False
