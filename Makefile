@@ -9,10 +9,16 @@ PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
 
 # Without the tests themselves: what only they use is dead as well, unless the whitelist says why not.
-PRODUCT := atp bench cache erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
-FAST := not slow and not server and not redis and not tryton
+PRODUCT := atp bench cache columnar erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
+ALONE := not slow and not server and not redis and not tryton
+FAST := $(ALONE) and not http2
+AGREE := $(wildcard tests/test_atp_*agrees.py tests/test_*s_agree.py tests/test_atp_properties.py tests/test_service_*codec.py \
+  tests/test_service_fast_path.py tests/test_live_in_order.py tests/test_live_positions.py tests/test_quota.py \
+  tests/test_snapshot_verified.py tests/test_load_csv.py)
+# these two have numba compile a kernel of their own around one of ours, or stop one at each step
+WITHOUT_NUMBA := not processes_admit_exactly and not killed_at_any_store
 
-.PHONY: demo wheel help test test-fast coverage lint dead-code lint-protos bench bench-check bench-commands bench-kernels docs protos lock clean tryton node
+.PHONY: demo wheel help test test-fast test-extension coverage lint dead-code lint-protos bench bench-check bench-commands bench-kernels docs protos lock clean tryton node
 
 ##@ Use it
 
@@ -35,8 +41,14 @@ test-fast: $(STAMP) ## the tests without servers, Redis and Tryton, with fewer r
 test: $(STAMP) $(TRYTON) ## all tests
 	$(BIN)/python -m pytest -n auto
 
-coverage: $(STAMP) ## the tests of test-fast again, and which branches of the code they take; fails below the floor
-	PRICEGRID_HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(FAST)" --cov
+test-extension: $(STAMP) ## what compares kernels with their references, by numba and again by an extension of the same kernels
+	PRICEGRID_KERNEL_EXTENSION= PRICEGRID_HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q -p no:xdist $(AGREE)
+	$(BIN)/python -m pricegrid.service.process.kernel_extension build/extension-of-tests
+	PRICEGRID_KERNEL_EXTENSION="$$(echo build/extension-of-tests/*.so)" PRICEGRID_HYPOTHESIS_PROFILE=fast \
+	  $(BIN)/python -m pytest -q -p no:xdist -k "$(WITHOUT_NUMBA)" $(AGREE)
+
+coverage: $(STAMP) ## the tests of test-fast again, with those of HTTP/2, and which branches of the code they take; fails below the floor
+	PRICEGRID_HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(ALONE)" --cov
 
 lint: $(STAMP) ## style, types, dead code, protos that break callers, generated code that is not what the protos say
 	$(BIN)/ruff check .
@@ -69,17 +81,18 @@ bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
 
 ##@ Make what is committed
 
-docs: $(STAMP) ## writes docs/cli.md from the parsers of the command
+docs: $(STAMP) ## writes docs/cli.md and docs/metrics.md from the code
 	$(BIN)/python -m pricegrid.service.cli.reference
+	$(BIN)/python -m pricegrid.service.metric_table
 
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh
 
 lock: $(STAMP) ## works out the lock files again: requirements.lock and requirements-run.lock from pyproject.toml, Tryton's and bench's from their own lists
-	$(BIN)/pip-compile --quiet --extra server --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
+	$(BIN)/pip-compile --quiet --extra server --extra kernels --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --extra server --build-deps-for editable --constraint requirements.lock \
+	$(BIN)/pip-compile --quiet --extra server --extra kernels --build-deps-for editable --constraint requirements.lock \
 	  --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file requirements-run.lock pyproject.toml
@@ -105,7 +118,7 @@ $(RUN): requirements-run.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
 	@echo "installing $$(grep -c '^[^ #].*==' requirements-run.lock) packages into .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile --require-hashes \
 	  -r requirements-run.lock | sed -un 's/^\(Collecting\|Processing\) \(.*\/\)\?\([^ ]*\).*/  \3/p; s/^Installing collected.*/unpacking them/p'
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -17,6 +17,9 @@ _.trace  # __aexit__ is handed it
 _.typing_context  # numba hands it to intrinsics
 _.generic_resolve  # numba asks attribute templates
 _.stream_unary  # grpc.Channel
+_.redirect_request  # urllib asks it
+_.List  # grpc.health.v1
+request_iterator  # grpc passes it by name
 _.unary_stream
 _.stream_stream
 _.subscribe
@@ -74,10 +77,32 @@ PEERS_TENTH
 _.retry_after_s
 
 # Only tests look: what they prove can't be seen from outside.
-_.looked  # rows of an order book looked at: the cost of an event stays the same
+_.events_read  # rows of an order book looked at: the cost of an event stays the same
 _.trouble  # why a Redis is not used
 pair_rows_of  # the rows that arrays of live pairs are made of
 price_batch_checked  # the kernel with every index checked
 check_bounds  # named in a script that a test starts
 validate_delta  # a delta in memory
 read_dataset  # a directory, without publishing it
+
+# numba's compiler calls or reads them (columnar/dispatcher.py).
+_._final_module
+_._finalized
+_._optimize_final_module
+_.define_pipelines
+_.rebuild
+_.serialize_using_object_code
+_.no_cfunc_wrapper
+_.no_compile
+_.no_cpython_wrapper
+_.eof_received  # asyncio calls the methods of a protocol
+_.connection_lost
+_.pause_writing
+_.get_buffer
+_.buffer_updated
+_.output_size  # aiohttp reads it
+_.resume_writing
+
+# llvmlite writes them into the code (service/process/kernel_extension.py).
+_.linkage
+_.visibility

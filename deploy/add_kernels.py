@@ -1,6 +1,6 @@
-"""add_kernels.py WHEEL DIR: a wheel of the same content beside it, with the compiled kernels of DIR in it.
+"""add_kernels.py WHEEL DIR: a wheel of the same content beside it, with the extension of compiled kernels of DIR in it.
 
-Kernels fit one minor version of Python, one architecture and one numba: the wheel's tags and its `server` extra say so.
+The extension fits one minor version of Python and one architecture: the wheel's tag says so.
 """
 
 import base64
@@ -13,23 +13,26 @@ import time
 import zipfile
 from pathlib import Path
 
-PLATFORM = "manylinux_2_17"  # kernels are linked to nothing
-NUMBA = re.compile(r"^Requires-Dist: numba[^;\n]*", re.MULTILINE)
+NAMED_SINCE = (2, 17)
+"""The oldest C library that a tag is given for here: pip knows `manylinux_2_17` as `manylinux2014` too."""
+_SYMBOL = re.compile(rb"\0GLIBC_(\d+)\.(\d+)(?:\.\d+)?(?=\0)")
 
 
 def add_kernels(wheel: Path, directory: Path) -> Path:
     (folder,) = directory.glob("kernels-*")
+    (extension,) = folder.glob("pricegrid_kernels.*.so")
     made_for = json.loads((folder / "made-for.json").read_text(encoding="utf-8"))
-    tag = f"cp{made_for['python'].replace('.', '')}-none-{PLATFORM}_{made_for['machine']}"
+    python = f"cp{made_for['python'].replace('.', '')}"
+    tag = f"{python}-{python}-manylinux_{c_library(extension)}_{made_for['machine']}"
     with zipfile.ZipFile(wheel) as plain:
         files = {name: plain.read(name) for name in plain.namelist() if not name.endswith("/")}
     (record,) = (name for name in files if name.endswith(".dist-info/RECORD"))
     info = record.removesuffix("RECORD")
     del files[record]
-    files[f"{info}METADATA"] = _once(
-        NUMBA, f"Requires-Dist: numba=={made_for['numba']}", files[f"{info}METADATA"]
+    wheel_file = _once(re.compile("^Tag: .*$", re.MULTILINE), f"Tag: {tag}", files[f"{info}WHEEL"])
+    files[f"{info}WHEEL"] = _once(
+        re.compile("^Root-Is-Purelib: true$", re.MULTILINE), "Root-Is-Purelib: false", wheel_file
     )
-    files[f"{info}WHEEL"] = _once(re.compile("^Tag: .*$", re.MULTILINE), f"Tag: {tag}", files[f"{info}WHEEL"])
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             files[f"pricegrid/kernels/{path.relative_to(directory)}"] = path.read_bytes()
@@ -43,6 +46,12 @@ def add_kernels(wheel: Path, directory: Path) -> Path:
             member.compress_type = zipfile.ZIP_DEFLATED
             written.writestr(member, content)
     return made
+
+
+def c_library(extension: Path) -> str:
+    """The oldest version of glibc that has all that the extension asks for."""
+    asked = [(int(major), int(minor)) for major, minor in _SYMBOL.findall(extension.read_bytes())]
+    return "_".join(map(str, max([NAMED_SINCE, *asked])))
 
 
 def _once(pattern: re.Pattern[str], text: str, content: bytes) -> bytes:

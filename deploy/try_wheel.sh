@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
 # try_wheel.sh WHEEL: installs it into a fresh environment, as a user would, lets the demo serve and answer a basket,
-# and asks the store once more from another path. Fails if a kernel is compiled on the way. Says how long it took.
+# and asks the store once more from another path. Fails if numba came along or a kernel is compiled. Says how long it took.
 set -euo pipefail
 wheel="$(realpath "$1")"
 python="$("$(dirname "$0")/../.venv/bin/python" -c 'import sys; print(sys._base_executable)')"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 cd "$work" # nothing of the source tree is on the path
-unset PYTHONPATH NUMBA_CACHE_DIR
+unset PYTHONPATH NUMBA_CACHE_DIR PRICEGRID_KERNEL_EXTENSION
 export PRICEGRID_KERNEL_CACHE="$work/compiled" # what is compiled is seen here
-export NUMBA_CPU_NAME=skylake                  # must not matter
 export TIMEFORMAT='%R s (%U s of CPU)'
 fail() {
   echo "$1" >&2
@@ -19,19 +18,24 @@ fail() {
 
 "$python" -m venv env
 echo -n "installed in "
-time env/bin/python -m pip install --quiet --disable-pip-version-check "$wheel[server]" 2> errors || fail "not installed"
+time env/bin/python -m pip install --quiet --no-compile --disable-pip-version-check "$wheel[server]" 2> errors || fail "not installed"
+if env/bin/python -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("numba") or u.find_spec("llvmlite")))'; then
+  fail "numba was installed"
+fi
 echo -n "loaded, served and answered in "
 time env/bin/pricegrid demo --dir demo < /dev/null > said 2> errors || fail "the demo failed"
 grep -q '^HXB-M24-60-PL  *250  *4.08 ' said || fail "the basket has another price"
 
 mv env/lib/python3*/site-packages moved
 find moved -name '*.py' -exec touch {} +
-NUMBA_DEBUG_CACHE=1 PYTHONPATH=moved "$python" -m pricegrid.service.cli.main quote --store demo/store \
-  --customer S00001 --json HXB-M24-60-PL:250 $(yes HXB-M24-60-PL:250 | head -60) > said 2> errors || fail "the moved installation failed"
+ask() {
+  PYTHONPATH=moved "$python" -m pricegrid.service.cli.main "$@" > said 2> errors || fail "the moved installation failed"
+}
+ask kernels list
+grep -q 'all kernels are in the extension .*/moved/pricegrid/kernels/' said || fail "the extension of the wheel is not used"
+ask quote --store demo/store --customer S00001 --json HXB-M24-60-PL:250 $(yes HXB-M24-60-PL:250 | head -60)
 grep -q '"unit_price": "4.08"' said || fail "the moved installation gives another price"
-loaded="$(grep -c 'data loaded from .*/moved/pricegrid/kernels/' said || true)"
-[ "$loaded" -gt 0 ] || fail "no kernel of the wheel was loaded"
-if [ -e compiled ] || grep -q 'data saved' said || grep -q compiling errors demo/store/serve.log; then
+if [ -e compiled ] || grep -q compiling errors demo/store/serve.log; then
   fail "kernels were compiled"
 fi
-echo "$loaded kernels loaded from another path, none compiled; $(du -sh moved | cut -f1) installed"
+echo "answered from another path, nothing compiled; $(du -sh moved | cut -f1) installed"
