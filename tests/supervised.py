@@ -60,7 +60,7 @@ class Supervised:
         """(whole units free, whether all of it is FRESH, snapshot version), over a connection of its own."""
         with self.client() as client:
             found: AvailabilityResult = client.check_availability(
-                [Line(sku, 1)], branches=[branch], timeout_s=3
+                [Line(sku, 1)], branches=[branch], timeout_s=30
             )
         pair = found.lines[0].branches[0]
         states = {pair.freshness.erp.state, pair.freshness.wms.state}
@@ -82,7 +82,7 @@ class Supervised:
     def health(self, service: str = "") -> str:
         with grpc.insecure_channel(self.address, options=OWN_CHANNEL) as channel:
             asked: Any = health_pb2.HealthCheckRequest(service=service)
-            answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=3)
+            answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=30)
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
