@@ -63,6 +63,7 @@ class Connection:
         self._window, self._stream_window = _INITIAL_WINDOW, _INITIAL_WINDOW
         self._waiting: deque[list[int]] = deque()  # stream, body, offset: what flow control holds back
         self._credit: dict[int, int] = {}  # more window of a stream than the initial one
+        self._gone: set[int] = set()  # answered before their bodies were sent
         self._unread = bytearray()
         self.ended = self.data_bytes = self.resets = 0
         self.record: Record | None = None
@@ -90,6 +91,9 @@ class Connection:
         while self._waiting and self._window > 0:
             entry = self._waiting.popleft()
             stream, body, offset = entry
+            if stream in self._gone:
+                self._gone.discard(stream)
+                continue
             whole = self._bodies[body]
             while offset < len(whole):
                 stream_left = self._stream_window + self._credit.get(stream, 0) - offset
@@ -114,6 +118,7 @@ class Connection:
         while self.ended == before:
             self.flush(out)
             out = self.receive()
+        self.flush(out)  # what the server waits for
 
     def receive(self) -> bytearray:
         """Reads once, counts streams that ended; returns what must be sent in reply."""
@@ -138,6 +143,8 @@ class Connection:
             if flags & END_STREAM and kind in (DATA, HEADERS):
                 self.ended += 1
                 self._credit.pop(stream, None)
+                if self._waiting and any(stream == each[0] for each in self._waiting):
+                    self._gone.add(stream)
                 if self.record is not None:
                     self.record.ended_s[stream] = time.perf_counter()
             at += 9 + size
@@ -166,7 +173,9 @@ class Connection:
             if self.record is not None:
                 self.record.ended_s[stream] = time.perf_counter()
         elif kind == GOAWAY:
-            raise ConnectionError(f"the server said goodbye: {payload[8:]!r}")
+            raise ConnectionError(
+                f"the server said goodbye: error {int.from_bytes(payload[4:8])}, {payload[8:]!r}"
+            )
         return b""
 
 

@@ -72,7 +72,9 @@ class Load:
             record = connection.record
             assert record is not None
             for stream, ended_s in record.ended_s.items():
-                begun_s = self._begun[at].pop(stream)
+                begun_s = self._begun[at].pop(stream, None)
+                if begun_s is None:  # it was refused before, and is closed now
+                    continue
                 self._open[at] -= 1
                 if record.answers.pop(stream, None):
                     self.answered += 1

@@ -395,7 +395,9 @@ def test_a_flood_of_refusals_leaves_time_for_answers(monkeypatch):
 
     monkeypatch.setattr(server, "_on_loop", handle)
     server.sheds = lambda arrived_s: arrived_s == 0.0
-    server.ready.extend(SimpleNamespace(arrived_s=arrived_s) for arrived_s in [0.0] * 40 + [1.0] * 40)
+    server.ready.extend(
+        SimpleNamespace(arrived_s=arrived_s, request=b"") for arrived_s in [0.0] * 40 + [1.0] * 40
+    )
 
     server._work()
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -171,6 +172,7 @@ def _server(
 ) -> "tuple[grpc.Server, tuple[Queue, CountingPool] | None]":
     """A server without methods; with its queue and its pool, if it answers on a loop."""
     if transport.name == HTTP2:
+        from pricegrid.service.transport.flood import Flood
         from pricegrid.service.transport.server import Ages, Http2Server
 
         ages = Ages(KEEPALIVE_MS / 1e3, KEEPALIVE_TIMEOUT_MS / 1e3, CONNECTION_IDLE_MS / 1e3)
@@ -180,6 +182,7 @@ def _server(
         queue = Queue(made.ready.__len__, room=(ROOM + 1) * threads)
         queue.defers = True
         made.turn, made.sheds = queue.begin, queue.sheds_now
+        made.flood = Flood(queue.waiting, queue.room, partial(queue.overloaded, "waiting"))
         return cast("grpc.Server", made), (queue, pool)
     options = [
         ("grpc.so_reuseport", 1),

@@ -108,6 +108,7 @@ class Handlers:
                 if self._loop is not None and (service, name) in QUICK:
                     queue, rest = self._loop
                     behavior.on_loop = partial(self._answer, name, method, admission, tag, queue, rest)
+                    behavior.refused_unread = partial(self._metrics.refused_unread, name)
         return cast("Callable[[Any, grpc.ServicerContext], Any]", behavior)
 
     def end_watches(self) -> None:

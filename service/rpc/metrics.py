@@ -36,6 +36,9 @@ class Metrics(Protocol):
     def limited(self, limit: str) -> None:
         """Count that a limit refused something; one of `metric_table.LIMITS`."""
 
+    def refused_unread(self, method: str, calls: int) -> None:
+        """Count requests that were refused as OVERLOADED by their headers, in no time, since too many waited."""
+
     def flush(self) -> None:
         """Publish the counts; called periodically and at the end."""
 
@@ -50,6 +53,9 @@ class NoMetrics:
         """See `Metrics`."""
 
     def limited(self, limit: str) -> None:
+        """See `Metrics`."""
+
+    def refused_unread(self, method: str, calls: int) -> None:
         """See `Metrics`."""
 
     def flush(self) -> None:
@@ -130,6 +136,12 @@ class PrometheusMetrics:
     def limited(self, limit: str) -> None:
         """See `Metrics`."""
         self._limited[limit].inc()
+
+    def refused_unread(self, method: str, calls: int) -> None:
+        """See `Metrics`."""
+        self._requests[method, Reason.OVERLOADED].inc(calls)
+        self._latency[method]._buckets[0].inc(calls)  # noqa: SLF001 -- as below
+        self._limited["waiting"].inc(calls)
 
     def flush(self) -> None:
         """See `Metrics`."""

@@ -61,9 +61,11 @@ class Queue:
         clock_s: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._waiting = waiting
+        self.waiting = waiting
+        """How many calls have no thread yet."""
         self._threads = threads
-        self._room = ROOM * threads if room is None else room
+        self.room = ROOM * threads if room is None else room
+        """How many may wait, however long."""
         self._most = most
         self._sheds = sheds
         self.defers = False
@@ -97,8 +99,8 @@ class Queue:
 
     def sheds_now(self, arrived_s: float) -> bool:
         """Whether `check` would refuse a call that came then and has its turn now, since others wait as well."""
-        waiting = self._waiting()
-        if waiting <= self._room or not self._sheds:
+        waiting = self.waiting()
+        if waiting <= self.room or not self._sheds:
             return waiting > self._most
         return waiting > self._most or (self._is_overloaded and self._clock_s() - arrived_s > self.target_s)
 
@@ -110,12 +112,12 @@ class Queue:
     def check(self, deadline_s: float | None, request_bytes: int) -> None:
         """Before a call is answered: raises OVERLOADED and DEADLINE_EXCEEDED. `deadline_s` is of the same clock."""
         self._has_come()
-        waiting = self._waiting()
+        waiting = self.waiting()
         if waiting > self._most:
             raise self.overloaded("queue")
         if not self._sheds:
             return
-        if self._is_overloaded and waiting > self._room and self._turn.waited_s > self.target_s:
+        if self._is_overloaded and waiting > self.room and self._turn.waited_s > self.target_s:
             raise self.overloaded("waiting")
         if deadline_s is None:
             return
@@ -136,7 +138,7 @@ class Queue:
 
     def overloaded(self, limit: str) -> RequestRefusedError:
         """The refusal of a call because of how many others there are."""
-        retry_ms = pushback_ms((self._waiting() + 1) * self._call_s / self._threads, self._jitter())
+        retry_ms = pushback_ms((self.waiting() + 1) * self._call_s / self._threads, self._jitter())
         return RequestRefusedError(
             Reason.OVERLOADED,
             f"too many requests; ask again in {retry_ms} ms",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pricegrid.service.transport.dialect import Asked
 
 _END: Final = object()
+WINDOW_BYTES: Final = 1024 * 1024
+"""What a caller may send of one request before it is taken up; of all of a connection four times as much."""
 UNSENT_BYTES: Final = 256 * 1024
 """How much of the answers of a stream may wait for its caller to read."""
 UNREAD_S: Final = 60.0

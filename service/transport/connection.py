@@ -17,6 +17,7 @@ from ngh2 import (
     DataReceived,
     PingAcknowledged,
     RequestReceived,
+    SettingsAcknowledged,
     SettingsReceived,
     StreamClosed,
     StreamReset,
@@ -24,16 +25,16 @@ from ngh2 import (
 )
 
 from pricegrid.service.transport import answers, wire
-from pricegrid.service.transport.call import UNSENT_BYTES, Call, Incoming
+from pricegrid.service.transport.call import UNSENT_BYTES, WINDOW_BYTES, Call, Incoming
 from pricegrid.service.transport.dialect import Dialect, asked, dialect_of
+from pricegrid.service.transport.endings import CANCEL, Endings
+from pricegrid.service.transport.flood import give_room
 from pricegrid.service.transport.peer import names_of
 
 if TYPE_CHECKING:
     from pricegrid.service.transport.server import Http2Server
 
 HEADER_BYTES_MAX: Final = 16 * 1024
-WINDOW_BYTES: Final = 1024 * 1024
-"""What a caller may send of one request before it is taken up; of all of a connection four times as much."""
 WRITE_BYTES: Final = 256 * 1024
 """What waits in the socket's buffer: the rest stays with the library, in order of its streams."""
 PREFACE_S: Final = 20.0
@@ -50,8 +51,6 @@ _CONFIG: Final = ngh2.Configuration(
     max_inbound_header_count=HEADER_BYTES_MAX // 32,  # as many as that size has room for
 )
 _PREFACE: Final = b"PRI * HTTP/2.0"
-_CANCEL: Final = 0x8
-_NO_ERROR: Final = 0x0
 _ENHANCE_YOUR_CALM: Final = 0xB
 _log = logging.getLogger(__name__)
 
@@ -83,8 +82,8 @@ class Connection(asyncio.BufferedProtocol):
         self._first = b""
         """Bytes that may be the beginning of HTTP/2."""
         self._unsent_bytes = 0
-        self._let_go_next: list[tuple[int, int]] = []
         self._h2 = ngh2.Connection(ngh2.Role.SERVER, _CONFIG)
+        self._endings = Endings(self._h2)
 
     # what asyncio calls
 
@@ -138,13 +137,20 @@ class Connection(asyncio.BufferedProtocol):
         self._h2.initiate_connection(
             {
                 ngh2.Setting.MAX_CONCURRENT_STREAMS: self.server.streams_max,
-                ngh2.Setting.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
+                ngh2.Setting.INITIAL_WINDOW_SIZE: self.server.flood.window_bytes,
                 ngh2.Setting.MAX_HEADER_LIST_SIZE: HEADER_BYTES_MAX,
             }
         )
         self._h2.set_local_window_size(4 * WINDOW_BYTES)
         if self.server.is_stopping:
             self.drain()
+
+    def follow_flood(self) -> None:
+        """Calls that begin now may send their bodies at once, or headers alone."""
+        if self._is_http2 and self.closing_s is None:
+            with contextlib.suppress(ngh2.NGH2Error):
+                self._h2.update_settings({ngh2.Setting.INITIAL_WINDOW_SIZE: self.server.flood.window_bytes})
+            self.server.touch(self)
 
     def _speak_http1(self, data: bytes) -> None:
         """Hands the connection over to HTTP/1.1."""
@@ -207,9 +213,12 @@ class Connection(asyncio.BufferedProtocol):
                 self.pinged_s = None
             elif kind is SettingsReceived:
                 self.is_open = True
+            elif kind is SettingsAcknowledged and self.server.flood.is_on:
+                for call in self.calls.values():  # they were begun when all might send
+                    give_room(self._h2, call)
 
     def _begin(self, event: Any) -> None:
-        stream_id, headers, cors = event.stream_id, event.headers, self.server.cors
+        stream_id, headers, cors, flood = event.stream_id, event.headers, self.server.cors, self.server.flood
         named = dict(headers)
         dialect = dialect_of(named.get(b"content-type", b""))
         if dialect is None or named.get(b":method") != b"POST":
@@ -218,13 +227,18 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             found = asked(dialect, self.server.methods, named, named.get(b":path", b""))
+            refused = flood.refusal(found.method, headers) if flood.is_on else None
         except wire.MessageError as error:
-            status = wire.Status(error.code, str(error))
-            answer = partial(answers.answer, self._h2, stream_id, dialect, named, None, status, cors)
+            refused = wire.Status(error.code, str(error))
+        if refused is not None:
+            answer = partial(answers.answer, self._h2, stream_id, dialect, named, None, refused, cors)
             self._refuse(stream_id, dialect, answer)
             return
         call = Call(self, stream_id, found, headers)
         self.calls[stream_id] = call
+        if flood.is_on and not event.end_stream:
+            flood.let_in(call)
+            give_room(self._h2, call)
         if call.method.takes_stream:
             call.incoming = Incoming(call)
             self.server.begin(call)
@@ -288,6 +302,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _ended(self, call: Call) -> None:
         call.is_received = True
+        self.server.flood.has_come(call)
         if call.incoming is not None:
             if call.messages.is_between:
                 call.incoming.end()
@@ -372,30 +387,28 @@ class Connection(asyncio.BufferedProtocol):
         """Ends a call at once."""
         if call.is_over:
             return
-        self._let_go(call.stream_id, _CANCEL)
+        self._endings.add(call.stream_id, CANCEL)
         self._forget(call)
         self.server.touch(self)
 
     def _let_go_in_time(self, stream_id: int, dialect: Dialect) -> None:
-        """As `_let_go`: at once by gRPC, whose clients read what they were answered. Some of HTTP lose it."""
+        """Closes a stream whose caller may still send: at once by gRPC, whose clients read what they were answered.
+        Some of HTTP lose it."""
         if dialect is Dialect.GRPC:
-            self._let_go(stream_id)
+            self._endings.add(stream_id)
         else:
             self.server.later(LET_GO_S, partial(self._let_go_late, stream_id))
 
     def _let_go_late(self, stream_id: int) -> None:
         if self.closing_s is None:
-            self._let_go(stream_id)
+            self._endings.add(stream_id)
             self.server.touch(self)
-
-    def _let_go(self, stream_id: int, error: int = _NO_ERROR) -> None:
-        """Closes a stream whose caller may still send, behind what it was answered."""
-        self._let_go_next.append((stream_id, error))
 
     def _forget(self, call: Call) -> None:
         if self.calls.pop(call.stream_id, None) is call:
             self._take(call.untaken_bytes, call.stream_id)
             self._keep(call, -call.kept_bytes)
+            self.server.flood.has_come(call)
             call.over()
             if not self.calls:
                 self.idle_since_s = time.monotonic()
@@ -414,13 +427,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             self._write(transport)
-            if self._let_go_next and not self._is_full:
-                let_go, self._let_go_next = self._let_go_next, []
-                for stream_id, error in let_go:
-                    if error == _NO_ERROR and not self._is_written(stream_id):
-                        self._let_go(stream_id)
-                    else:
-                        h2.reset_stream(stream_id, error)
+            if self._endings and not self._is_full:
+                self._endings.carry_out()
                 self._write(transport)
             self._handle(h2.events())
             for call in [each for each in self.calls.values() if each.room is not None]:
@@ -440,16 +448,6 @@ class Connection(asyncio.BufferedProtocol):
             self._unsent_bytes = unsent_bytes
             self.kept_bytes += more
             self.server.keep(more)
-
-    def _is_written(self, stream_id: int) -> bool:
-        """Whether nothing of an answer, its status at its end included, waits for its caller to make room."""
-        h2 = self._h2
-        if h2.queued_body_size(stream_id):
-            return False
-        try:
-            return min(h2.stream_remote_window_size(stream_id), h2.remote_window_size) > 0
-        except ngh2.StreamUnavailableError:
-            return True
 
     def _write(self, transport: asyncio.Transport) -> None:
         while not self._is_full:

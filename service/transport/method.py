@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ServedMethod:
     """A method, and how it is called."""
 
@@ -14,6 +14,8 @@ class ServedMethod:
     behavior: Callable[..., Any]
     on_loop: Callable[..., Any] | None
     """The same where nothing may wait."""
+    refused_unread: Callable[[int], None] | None
+    """To be told how many of its calls were refused by their headers."""
     pool: ThreadPoolExecutor
     takes_stream: bool
     gives_stream: bool

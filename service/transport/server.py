@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import uvloop
 
-from pricegrid.service.errors import RequestRefusedError, trailing_metadata
+from pricegrid.service.errors import Reason, RequestRefusedError, trailing_metadata
 from pricegrid.service.limits import RECEIVE_BYTES_MAX
 from pricegrid.service.rpc.call import correlation_id_of
 from pricegrid.service.rpc.later import Later
@@ -33,6 +33,7 @@ from pricegrid.service.transport.call import AbortedError, Call, CallEndedError
 from pricegrid.service.transport.connection import PREFACE_S, Connection
 from pricegrid.service.transport.cors import Cors
 from pricegrid.service.transport.dialect import Methods
+from pricegrid.service.transport.flood import Flood
 from pricegrid.service.transport.method import ServedMethod
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class Http2Server:
         """Told when a call that arrived then has its turn on the loop."""
         self.sheds: Callable[[float], bool] = lambda _: False
         """Whether a call that arrived then will be refused because of how long it has waited."""
+        self.flood = Flood(
+            self.ready.__len__, streams_max, lambda: RequestRefusedError(Reason.OVERLOADED, "busy")
+        )
+        """Who is let in while too many large requests come."""
         self._pool = pool
         self._ages = ages
         self.idle_s = ages.idle_s
@@ -127,6 +132,7 @@ class Http2Server:
                     path,
                     behavior,
                     getattr(behavior, "on_loop", None),
+                    getattr(behavior, "refused_unread", None),
                     getattr(behavior, "experimental_thread_pool", None) or self._pool,
                     bool(handler.request_streaming),
                     bool(handler.response_streaming),
@@ -215,6 +221,9 @@ class Http2Server:
                         await self._listen(listener, newer)
                 except Exception:  # noqa: BLE001 -- the former certificates go on
                     _log.exception("certificates that have changed can't be used")
+            self.flood.tell()
+            if self.flood.ends():
+                self._follow_flood()
             now_s = time.monotonic()
             for connection in list(self.connections):
                 try:
@@ -366,18 +375,25 @@ class Http2Server:
             while ready:
                 call = ready.popleft()
                 is_shed = self.sheds(call.arrived_s)
+                size = len(call.request) if is_shed and isinstance(call.request, bytes) else 0
                 try:
                     self._on_loop(call)
                 except Exception:  # noqa: BLE001 -- the others go on
                     _log.exception("a call failed on the loop")
                     call.connection.reset(call)
                 if is_shed:  # a slice is for answers, or a flood of refusals would leave no time for them
+                    if self.flood.begin(size):
+                        self._follow_flood()
                     until_s = time.monotonic() + SLICE_S
                 elif time.monotonic() >= until_s:
                     break
             if ready:
                 self._work_soon()
         self._flush()
+
+    def _follow_flood(self) -> None:
+        for connection in self.connections:
+            connection.follow_flood()
 
     def _flush(self) -> None:
         touched, self._touched = self._touched, {}
