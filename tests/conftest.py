@@ -2,6 +2,7 @@
 others find them in the cache; the fast profile leaves them to be compiled as they are used, since it uses few."""
 
 import fcntl
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pricegrid.service.process.kernel_cache import use_kernel_cache
+from tests.log_leaks import LeakHandler
 from tests.profiles import FAST, needs
 
 use_kernel_cache(os.environ)  # before any kernel is imported
@@ -30,3 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function):
             for marker in needs(item.module):
                 item.add_marker(marker)
+
+
+LEAKS = LeakHandler()
+
+
+def pytest_configure() -> None:
+    logging.getLogger().addHandler(LEAKS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown():
+    yield
+    found, LEAKS.found = LEAKS.found, []
+    assert not found, f"a log tells what it must not: {found}"
