@@ -18,7 +18,7 @@ import grpc
 from pricegrid.service.transport.server import Ages, Http2Server
 from tests.transport_worlds import SERVICE, served
 
-AGES = Ages(30.0, 10.0, 600.0)
+AGES = Ages(30.0, 10.0, 600.0, 3600.0)
 
 
 class Errors(logging.Handler):

@@ -1,12 +1,15 @@
 """What the cases of gRPC's interoperability suite ask for, over both transports, by gRPC's own client."""
 
 import asyncio
+import itertools
 import threading
+from dataclasses import replace
 
 import grpc
 import pytest
 
-from tests.transport_worlds import SERVICE, TRANSPORTS, served, until
+from pricegrid.service.transport import server as servers
+from tests.transport_worlds import AGES, SERVICE, TRANSPORTS, served, until
 
 HTTP2_ALONE = pytest.mark.parametrize("place", ["http2"], indirect=True)
 LIMIT = 4 * 1024 * 1024
@@ -232,6 +235,30 @@ def test_a_server_that_stops_ends_what_takes_longer_than_its_grace(place, channe
     assert call.exception().code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
     assert place.ended.wait(20)
     assert stopped.wait(20)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_connection_that_was_used_long_enough_is_replaced_and_nobody_notices(transport, monkeypatch):
+    """Unary calls go on, and a stream that is under way ends with its last message."""
+    monkeypatch.setattr(servers, "TEND_S", 0.02)
+    with served(transport, ages=replace(AGES, most_s=0.2)) as place:
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        with grpc.insecure_channel(place.address, options=options) as channel:
+            asked, ended = itertools.count(), threading.Event()
+
+            def slowly():
+                while not ended.is_set():
+                    yield b"m"
+                    ended.wait(0.05)
+
+            states: list[grpc.ChannelConnectivity] = []
+            channel.subscribe(states.append)
+            chat = channel.stream_stream(f"/{SERVICE}/Chat")(slowly(), timeout=60)
+            while states.count(grpc.ChannelConnectivity.READY) < 4:
+                raw = b"%d" % next(asked)
+                assert unary(channel, "Echo")(raw, timeout=30) == raw
+            ended.set()
+            assert set(chat) == {b"m"}
 
 
 def test_the_asynchronous_client(place):

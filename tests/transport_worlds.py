@@ -13,7 +13,7 @@ from pricegrid.service.transport.server import Ages, Http2Server
 
 SERVICE = "conformance.Test"
 TRANSPORTS = ("grpcio", "http2")
-AGES = Ages(7200.0, 20.0, 600.0)
+AGES = Ages(7200.0, 20.0, 600.0, 3600.0)
 STREAMS_MAX = 128
 
 
@@ -123,11 +123,14 @@ def handlers(place: Place) -> dict[str, grpc.RpcMethodHandler]:
 @contextlib.contextmanager
 def served(transport: str, *, ages: Ages = AGES, threads: int = 8) -> Iterator[Place]:
     place, pool = Place(), CountingPool(threads)
-    limit = ("grpc.max_receive_message_length", 4 * 1024 * 1024)
+    limits = [
+        ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+        ("grpc.max_connection_age_ms", int(ages.most_s * 1000)),
+    ]
     server = (
         Http2Server(pool, ages, STREAMS_MAX)
         if transport == "http2"
-        else grpc.server(pool, options=[limit, ("grpc.so_reuseport", 1)])
+        else grpc.server(pool, options=[*limits, ("grpc.so_reuseport", 1)])
     )
     found = handlers(place)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, found)])

@@ -65,6 +65,8 @@ CONNECTION_CALLS_MAX: Final = 128
 """Calls under way on one connection; a client waits with those beyond. A worker queues twice as many."""
 CONNECTION_IDLE_MS: Final = 600_000
 """How long a connection without a call stays open: a client opens another when it needs one."""
+CONNECTION_MOST_MS: Final = 3_600_000
+"""How long any takes calls, by chance a tenth more or less: callers spread anew over workers and hosts."""
 
 _log = logging.getLogger(__name__)
 
@@ -175,7 +177,12 @@ def _server(
         from pricegrid.service.transport.flood import Flood
         from pricegrid.service.transport.server import Ages, Http2Server
 
-        ages = Ages(KEEPALIVE_MS / 1e3, KEEPALIVE_TIMEOUT_MS / 1e3, CONNECTION_IDLE_MS / 1e3)
+        ages = Ages(
+            *(
+                each / 1e3
+                for each in (KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, CONNECTION_IDLE_MS, CONNECTION_MOST_MS)
+            )
+        )
         made = Http2Server(
             pool, ages, CONNECTION_CALLS_MAX, origins=transport.origins, is_local=transport.is_local
         )
@@ -192,6 +199,7 @@ def _server(
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ("grpc.max_concurrent_streams", CONNECTION_CALLS_MAX),
         ("grpc.max_connection_idle_ms", CONNECTION_IDLE_MS),
+        ("grpc.max_connection_age_ms", CONNECTION_MOST_MS),
     ]
     return grpc.server(pool, options=options), None
 

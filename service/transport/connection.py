@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -41,8 +42,6 @@ PREFACE_S: Final = 20.0
 """How long a caller may take to begin to speak HTTP/2, and before it TLS."""
 EVENTS_MAX: Final = 400
 """What a connection may bring at once before others have their turn: 128 calls with their messages, and some more."""
-LET_GO_S: Final = 1.0
-"""How long a caller by HTTP, who was answered early, may go on sending."""
 QUEUED_BYTES: Final = 64
 """What a message in a queue takes beside its own bytes."""
 _CONFIG: Final = ngh2.Configuration(
@@ -67,11 +66,12 @@ class Connection(asyncio.BufferedProtocol):
         self.used_s = time.monotonic()
         """When bytes came last."""
         self.idle_since_s = self.used_s
+        self.drains_s = self.used_s + server.most_s * random.uniform(0.9, 1.1)  # noqa: S311 -- not all at once
         self.pinged_s: float | None = None
         """When a ping was sent that is not answered."""
         self.is_open = False
         """The caller has begun to speak HTTP/2."""
-        self.is_draining = False
+        self.is_announced = self.is_draining = False
         self.closing_s: float | None = None
         """When it was closed: what the socket's buffer has may still be read."""
         self.kept_bytes = 0
@@ -83,7 +83,7 @@ class Connection(asyncio.BufferedProtocol):
         """Bytes that may be the beginning of HTTP/2."""
         self._unsent_bytes = 0
         self._h2 = ngh2.Connection(ngh2.Role.SERVER, _CONFIG)
-        self._endings = Endings(self._h2)
+        self._endings = Endings(self, self._h2)
 
     # what asyncio calls
 
@@ -249,7 +249,7 @@ class Connection(asyncio.BufferedProtocol):
         """Answers what becomes no call."""
         with contextlib.suppress(ngh2.NGH2Error):  # its caller may have ended it already
             answer()
-            self._let_go_in_time(stream_id, dialect)
+            self._endings.add_in_time(stream_id, dialect)
 
     def _received(self, stream_id: int, data: bytes, *, is_end: bool) -> None:
         call = self.calls.get(stream_id)
@@ -346,7 +346,7 @@ class Connection(asyncio.BufferedProtocol):
         if call.code is None:
             call.code = grpc.StatusCode.OK
         if not call.is_received:
-            self._let_go_in_time(stream_id, call.dialect)
+            self._endings.add_in_time(stream_id, call.dialect)
         self.server.touch(self)
 
     def _queue(self, stream_id: int, message: bytes) -> None:
@@ -390,19 +390,6 @@ class Connection(asyncio.BufferedProtocol):
         self._endings.add(call.stream_id, CANCEL)
         self._forget(call)
         self.server.touch(self)
-
-    def _let_go_in_time(self, stream_id: int, dialect: Dialect) -> None:
-        """Closes a stream whose caller may still send: at once by gRPC, whose clients read what they were answered.
-        Some of HTTP lose it."""
-        if dialect is Dialect.GRPC:
-            self._endings.add(stream_id)
-        else:
-            self.server.later(LET_GO_S, partial(self._let_go_late, stream_id))
-
-    def _let_go_late(self, stream_id: int) -> None:
-        if self.closing_s is None:
-            self._endings.add(stream_id)
-            self.server.touch(self)
 
     def _forget(self, call: Call) -> None:
         if self.calls.pop(call.stream_id, None) is call:
@@ -465,11 +452,19 @@ class Connection(asyncio.BufferedProtocol):
             self._h2.ping()
         self.flush()
 
+    def announce(self) -> None:
+        """Asks for calls to be made elsewhere; those on their way are still taken."""
+        self.is_announced = True
+        with contextlib.suppress(ngh2.NGH2Error):
+            self._h2.send_shutdown_notice()
+        self.flush()
+
     def drain(self) -> None:
         """Takes no more calls, and closes when those under way are over."""
         self.is_draining = True
         with contextlib.suppress(ngh2.NGH2Error):
             self._h2.send_shutdown_notice()
+        with contextlib.suppress(ngh2.NGH2Error):
             self._h2.send_goaway()
         self.flush()
         if not self.calls:

@@ -1,19 +1,30 @@
 """Streams that end before their callers have sent all."""
 
-from typing import Final
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import ngh2
 
+from pricegrid.service.transport.dialect import Dialect
+
+if TYPE_CHECKING:
+    from pricegrid.service.transport.connection import Connection
+
 CANCEL: Final = 0x8
 NO_ERROR: Final = 0x0
+LET_GO_S: Final = 1.0
+"""How long a caller by HTTP, who was answered early, may go on sending."""
 
 
 class Endings:
     """The streams of a connection that are to be closed behind what they were answered."""
 
-    __slots__ = ("_h2", "_next")
+    __slots__ = ("_connection", "_h2", "_next")
 
-    def __init__(self, h2: ngh2.Connection) -> None:
+    def __init__(self, connection: Connection, h2: ngh2.Connection) -> None:
+        self._connection = connection
         self._h2 = h2
         self._next: list[tuple[int, int]] = []
 
@@ -23,6 +34,19 @@ class Endings:
     def add(self, stream_id: int, error: int = NO_ERROR) -> None:
         """This one as well; with an error whatever of its answer is still unsent."""
         self._next.append((stream_id, error))
+
+    def add_in_time(self, stream_id: int, dialect: Dialect) -> None:
+        """This one, whose caller may still send: at once by gRPC, whose clients read what they were answered. Some of
+        HTTP lose it."""
+        if dialect is Dialect.GRPC:
+            self.add(stream_id)
+        else:
+            self._connection.server.later(LET_GO_S, partial(self._add_late, stream_id))
+
+    def _add_late(self, stream_id: int) -> None:
+        if self._connection.closing_s is None:
+            self.add(stream_id)
+            self._connection.server.touch(self._connection)
 
     def carry_out(self) -> None:
         """Closes those whose answers are written; raises NGH2Error."""

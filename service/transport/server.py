@@ -67,6 +67,8 @@ class Ages:
     keepalive_s: float
     keepalive_timeout_s: float
     idle_s: float
+    most_s: float
+    """However much it is used: its caller connects again, perhaps to a host that was not there before."""
 
 
 class Http2Server:
@@ -103,7 +105,7 @@ class Http2Server:
         """Who is let in while too many large requests come."""
         self._pool = pool
         self._ages = ages
-        self.idle_s = ages.idle_s
+        self.idle_s, self.most_s = ages.idle_s, ages.most_s
         self._sockets: list[tuple[socket.socket, Callable[[], ssl.SSLContext | None] | None]] = []
         self._listeners: dict[socket.socket, asyncio.AbstractServer] = {}
         self._loop = uvloop.new_event_loop()
@@ -245,6 +247,8 @@ class Http2Server:
             connection.abort()
         elif not connection.calls and now_s - connection.idle_since_s > ages.idle_s:
             connection.drain()
+        elif now_s > connection.drains_s and not connection.is_draining:
+            (connection.drain if connection.is_announced else connection.announce)()
         elif connection.pinged_s is None and quiet_s > ages.keepalive_s * random.uniform(0.9, 1.1):  # noqa: S311
             connection.ping()
         for call in list(connection.calls.values()):
