@@ -6,10 +6,14 @@ import ipaddress
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Never, Self
+from typing import TYPE_CHECKING, Any, Final, Never, Self
 
 import grpc
+
+if TYPE_CHECKING:
+    import ssl
 
 Token = str | Callable[[], str]
 """A bearer token, or a function that returns the one to send now; it is called before every call."""
@@ -98,17 +102,24 @@ def open_channel(
     root_certificates: bytes | None = None,
     client_certificate: tuple[bytes, bytes] | None = None,
     use_tls: bool | None = None,
+    over: Callable[[Callable[[], grpc.Channel], ssl.SSLContext | None], grpc.Channel] | None = None,
 ) -> grpc.Channel:
     """A channel to a server, with TLS when certificates are given or `use_tls` says so.
 
-    Raises ValueError when a token would cross a network in the clear.
+    `over` makes another channel of what opens that of grpcio, and of the TLS that it is to speak. Raises ValueError
+    when a token would cross a network in the clear.
     """
     if use_tls is None:
         use_tls = root_certificates is not None or client_certificate is not None
+    context = None
     if use_tls:
         chain, key = client_certificate or (None, None)
         credentials = grpc.ssl_channel_credentials(root_certificates, key, chain)
-        channel = grpc.secure_channel(address, credentials, options=options)
+        opened = partial(grpc.secure_channel, address, credentials, options=options)
+        if over is not None:
+            from pricegrid.http2_channel import client_context
+
+            context = client_context(root_certificates, client_certificate)
     elif root_certificates is not None or client_certificate is not None:
         raise ValueError("certificates are given and use_tls is False")
     else:
@@ -117,7 +128,8 @@ def open_channel(
                 f"a token would cross the network to {address} in the clear: give root_certificates, or use_tls=True "
                 "for those that this system trusts"
             )
-        channel = grpc.insecure_channel(address, options=options)
+        opened = partial(grpc.insecure_channel, address, options=options)
+    channel = opened() if over is None else over(opened, context)
     return channel if token is None else TokenChannel(channel, token)
 
 

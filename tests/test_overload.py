@@ -235,14 +235,14 @@ class Busy(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(answer)
 
 
-@pytest.fixture
-def busy():
+@pytest.fixture(params=["grpcio", "http2"])
+def busy(request):
     server = grpc.server(ThreadPoolExecutor(2))
     handler = Busy(0)
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with Client(f"127.0.0.1:{port}") as client:
+    with Client(f"127.0.0.1:{port}", transport=request.param) as client:
         yield handler, client
     server.stop(0).wait()
 
