@@ -126,14 +126,16 @@ def test_a_second_server_on_the_store_takes_over_when_the_first_is_gone(load):
 
 SHOPPER = """
 import sys
+from datetime import timedelta
 from pricegrid import Client, PricegridError, ReserveLine
+day = timedelta(days=1)  # on a slow machine some would else end, and be sold again
 address, name, tries = sys.argv[1:]
 sold = 0
 with Client(address) as client:
     for at in range(int(tries)):
         while True:
             try:
-                found = client.reserve([ReserveLine("X", 1, "MAIN")], key=f"{name}-{at}", customer_id="")
+                found = client.reserve([ReserveLine("X", 1, "MAIN")], key=f"{name}-{at}", customer_id="", ttl=day)
                 break
             except PricegridError as error:
                 assert error.reason in ("LIVE_STATE_UNAVAILABLE", "UNAVAILABLE", "DEADLINE_EXCEEDED"), error.reason
