@@ -1,5 +1,6 @@
 """The public names of `pricegrid`: the client and its values."""
 
+from pricegrid.async_client import AsyncClient
 from pricegrid.availability import (
     AvailabilityResult,
     AvailabilityStatus,
@@ -64,6 +65,7 @@ from pricegrid.watching import AvailabilityChange, AvailabilityWatch, WatchedLin
 
 __all__ = [
     "LINES_MAX",
+    "AsyncClient",
     "AvailabilityChange",
     "AvailabilityResult",
     "AvailabilityStatus",

@@ -8,9 +8,10 @@ with pricegrid.Client("127.0.0.1:50051") as client:
 ```
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
@@ -27,18 +28,16 @@ from pricegrid.availability import (
     quote_result,
 )
 from pricegrid.credentials import Token, TokenFile, open_channel
-from pricegrid.errors import error_from_rpc
-from pricegrid.live_client import TIMEOUT_S, LiveClient
+from pricegrid.live_client import TIMEOUT_S, LiveClient, ask
 from pricegrid.requests import (
     Line,
     PromisePolicy,
     SupplyPolicy,
-    availability_line_message,
-    check_line_count,
-    line_message,
-    promise_message,
-    set_as_of,
-    supply_message,
+    availability_request,
+    explain_request,
+    price_request,
+    promise_request,
+    quote_request,
 )
 from pricegrid.results import Explanation, PriceResult, instant_from_us, line_price, price_result
 
@@ -50,6 +49,7 @@ _READS = (
     (v1.QUOTE_SERVICE, ("QuoteLines",)),
     (v1.AVAILABILITY_SERVICE, ("CheckAvailability", "PromiseOrder", "GetReservation")),
 )
+RETRIED = tuple(f"/{service}/{name}" for service, names in _READS for name in names)
 SERVICE_CONFIG = json.dumps(
     {
         "methodConfig": [
@@ -73,16 +73,22 @@ most calls fail, asking again would only be more load."""
 RECEIVE_BYTES_MAX = 64 * 1024 * 1024  # an answer of 10,000 lines with long book and entry ids
 
 
+@contextlib.contextmanager
+def needs_ngh2() -> Iterator[None]:
+    """Says what to install where an import fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("transport 'http2' needs ngh2: pip install pricegrid[http2]") from error
+
+
 def _over_http2(
     address: str, streams: Callable[[], grpc.Channel], context: "ssl.SSLContext | None"
 ) -> grpc.Channel:
-    try:
+    with needs_ngh2():
         from pricegrid.http2_channel import Http2Channel
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("transport 'http2' needs ngh2: pip install pricegrid[http2]") from error
-    retried = [f"/{service}/{name}" for service, names in _READS for name in names]
     return Http2Channel(
-        address, streams=streams, retried=retried, receive_bytes_max=RECEIVE_BYTES_MAX, context=context
+        address, streams=streams, retried=RETRIED, receive_bytes_max=RECEIVE_BYTES_MAX, context=context
     )
 
 
@@ -170,19 +176,15 @@ class Client(LiveClient):
             PricegridError: as `pricegrid.errors` draws it.
 
         """
-        check_line_count(lines)
-        request = v1.PriceLinesRequest(
-            customer_id=customer_id,
-            lines=[line_message(line) for line in lines],
-            currency=currency or "",
-            branch=branch or "",
-            snapshot_version=snapshot_version or "",
+        request = price_request(
+            customer_id,
+            lines,
+            currency=currency,
+            branch=branch,
+            as_of=as_of,
+            snapshot_version=snapshot_version,
         )
-        set_as_of(request, as_of)
-        try:
-            return price_result(self._stub.PriceLines(request, timeout=timeout_s))
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
+        return price_result(ask(self._stub.PriceLines, request, timeout_s))
 
     def explain_price(
         self,
@@ -196,18 +198,15 @@ class Client(LiveClient):
         timeout_s: float = TIMEOUT_S,
     ) -> Explanation:
         """Explains the price of one line; arguments and errors as in `price_lines`."""
-        request = v1.ExplainPriceRequest(
-            customer_id=customer_id,
-            line=line_message(line),
-            currency=currency or "",
-            branch=branch or "",
-            snapshot_version=snapshot_version or "",
+        request = explain_request(
+            customer_id,
+            line,
+            currency=currency,
+            branch=branch,
+            as_of=as_of,
+            snapshot_version=snapshot_version,
         )
-        set_as_of(request, as_of)
-        try:
-            return explanation(self._stub.ExplainPrice(request, timeout=timeout_s))
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
+        return explanation(ask(self._stub.ExplainPrice, request, timeout_s))
 
     def quote_lines(
         self,
@@ -224,19 +223,15 @@ class Client(LiveClient):
 
         The first branch's costs hold. Other arguments and errors as in `price_lines`.
         """
-        check_line_count(lines)
-        request = v1.QuoteLinesRequest(
-            customer_id=customer_id,
-            lines=[line_message(line) for line in lines],
-            currency=currency or "",
+        request = quote_request(
+            customer_id,
+            lines,
+            currency=currency,
             branches=branches,
-            snapshot_version=snapshot_version or "",
+            as_of=as_of,
+            snapshot_version=snapshot_version,
         )
-        set_as_of(request, as_of)
-        try:
-            return quote_result(self._quote.QuoteLines(request, timeout=timeout_s))
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
+        return quote_result(ask(self._quote.QuoteLines, request, timeout_s))
 
     def check_availability(
         self,
@@ -257,22 +252,18 @@ class Client(LiveClient):
         `customer_id` hides what that customer may not buy. `projected` adds how the figures go on from day to day,
         `explain` what was added up. Errors as in `price_lines`.
         """
-        check_line_count(lines)
-        request = v1.CheckAvailabilityRequest(
-            customer_id=customer_id,
-            lines=[availability_line_message(line) for line in lines],
+        request = availability_request(
+            customer_id,
+            lines,
             branches=branches,
-            snapshot_version=snapshot_version or "",
-            supply=None if supply is None else supply_message(supply),
+            as_of=as_of,
+            supply=supply,
             projected=projected,
             explain=explain,
             exclude_reservation=exclude_reservation,
+            snapshot_version=snapshot_version,
         )
-        set_as_of(request, as_of)
-        try:
-            return availability_result(self._availability.CheckAvailability(request, timeout=timeout_s))
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
+        return availability_result(ask(self._availability.CheckAvailability, request, timeout_s))
 
     def promise_order(
         self,
@@ -294,23 +285,19 @@ class Client(LiveClient):
         From `branches` in that order (default: every branch), or from those that ship to `ship_to`. Other arguments and
         errors as in `check_availability`.
         """
-        check_line_count(lines)
-        request = v1.PromiseOrderRequest(
-            customer_id=customer_id,
-            lines=[availability_line_message(line) for line in lines],
+        request = promise_request(
+            customer_id,
+            lines,
             branches=branches,
             ship_to=ship_to,
-            snapshot_version=snapshot_version or "",
-            supply=None if supply is None else supply_message(supply),
-            policy=None if policy is None else promise_message(policy),
+            as_of=as_of,
+            supply=supply,
+            policy=policy,
             explain=explain,
             exclude_reservation=exclude_reservation,
+            snapshot_version=snapshot_version,
         )
-        set_as_of(request, as_of)
-        try:
-            return promise_result(self._availability.PromiseOrder(request, timeout=timeout_s))
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
+        return promise_result(ask(self._availability.PromiseOrder, request, timeout_s))
 
 
 def explanation(message: v1.ExplainPriceResponse) -> Explanation:

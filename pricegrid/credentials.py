@@ -109,28 +109,41 @@ def open_channel(
     `over` makes another channel of what opens that of grpcio, and of the TLS that it is to speak. Raises ValueError
     when a token would cross a network in the clear.
     """
-    if use_tls is None:
-        use_tls = root_certificates is not None or client_certificate is not None
     context = None
-    if use_tls:
+    if speaks_tls(address, token, root_certificates, client_certificate, use_tls=use_tls):
         chain, key = client_certificate or (None, None)
         credentials = grpc.ssl_channel_credentials(root_certificates, key, chain)
         opened = partial(grpc.secure_channel, address, credentials, options=options)
         if over is not None:
-            from pricegrid.http2_channel import client_context
+            from pricegrid.http2_calls import client_context
 
             context = client_context(root_certificates, client_certificate)
-    elif root_certificates is not None or client_certificate is not None:
-        raise ValueError("certificates are given and use_tls is False")
     else:
-        if token is not None and not _stays_here(address):
-            raise ValueError(
-                f"a token would cross the network to {address} in the clear: give root_certificates, or use_tls=True "
-                "for those that this system trusts"
-            )
         opened = partial(grpc.insecure_channel, address, options=options)
     channel = opened() if over is None else over(opened, context)
     return channel if token is None else TokenChannel(channel, token)
+
+
+def speaks_tls(
+    address: str,
+    token: Token | None,
+    root_certificates: bytes | None,
+    client_certificate: tuple[bytes, bytes] | None,
+    *,
+    use_tls: bool | None,
+) -> bool:
+    """Whether a channel with these settings speaks TLS; ValueError when a token would cross a network in the clear."""
+    has_certificates = root_certificates is not None or client_certificate is not None
+    if use_tls or (use_tls is None and has_certificates):
+        return True
+    if has_certificates:
+        raise ValueError("certificates are given and use_tls is False")
+    if token is not None and not _stays_here(address):
+        raise ValueError(
+            f"a token would cross the network to {address} in the clear: give root_certificates, or use_tls=True "
+            "for those that this system trusts"
+        )
+    return False
 
 
 def _stays_here(address: str) -> bool:

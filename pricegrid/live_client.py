@@ -106,7 +106,7 @@ class LiveClient:
             exclude_reservation=exclude_reservation,
             replace_reservation=replace_reservation,
         )
-        return reserve_result(_ask(self._availability.Reserve, request, timeout_s))
+        return reserve_result(ask(self._availability.Reserve, request, timeout_s))
 
     def confirm_reservation(
         self,
@@ -124,7 +124,7 @@ class LiveClient:
             order_ref=order_ref,
             order_lines=order_lines,
         )
-        return reservation(_ask(self._availability.ConfirmReservation, request, timeout_s).reservation)
+        return reservation(ask(self._availability.ConfirmReservation, request, timeout_s).reservation)
 
     def release_reservation(
         self,
@@ -136,7 +136,7 @@ class LiveClient:
     ) -> Reservation:
         """Gives back all of a reservation, or `parts` of it."""
         request = release_message(customer_id, reservation_id, parts)
-        return reservation(_ask(self._availability.ReleaseReservation, request, timeout_s).reservation)
+        return reservation(ask(self._availability.ReleaseReservation, request, timeout_s).reservation)
 
     def extend_reservation(
         self,
@@ -148,14 +148,14 @@ class LiveClient:
     ) -> Reservation:
         """Holds a reservation for `ttl` (default: the server's 15 minutes) from now on, before its time ends."""
         request = extend_message(customer_id, reservation_id, ttl)
-        return reservation(_ask(self._availability.ExtendReservation, request, timeout_s).reservation)
+        return reservation(ask(self._availability.ExtendReservation, request, timeout_s).reservation)
 
     def reservation(
         self, reservation_id: str, *, customer_id: str = "", timeout_s: float = TIMEOUT_S
     ) -> Reservation:
         """How a reservation stands, also after it has ended."""
         request = v1.GetReservationRequest(customer_id=customer_id, reservation_id=reservation_id)
-        return reservation(_ask(self._availability.GetReservation, request, timeout_s).reservation)
+        return reservation(ask(self._availability.GetReservation, request, timeout_s).reservation)
 
     def reservations(
         self,
@@ -172,7 +172,7 @@ class LiveClient:
         request = v1.ListReservationsRequest(customer_id=customer_id, limit=limit)
         if unreported_for is not None:
             request.unreported_for_ms = unreported_for // timedelta(milliseconds=1)
-        return tuple(map(reservation, _ask(self._admin.ListReservations, request, timeout_s).reservations))
+        return tuple(map(reservation, ask(self._admin.ListReservations, request, timeout_s).reservations))
 
     def watch_availability(
         self,
@@ -206,7 +206,7 @@ class LiveClient:
         found: list[DeadLetter] = []
         request = v1.ListDeadLettersRequest(origin=origin, limit=limit)
         while True:
-            answer = _ask(self._admin.ListDeadLetters, request, timeout_s)
+            answer = ask(self._admin.ListDeadLetters, request, timeout_s)
             found += map(dead_letter, answer.dead_letters)
             if not answer.next_page_token or len(found) >= (limit or LIST_LIMIT):
                 return tuple(found)
@@ -216,26 +216,26 @@ class LiveClient:
     def dead_letter(self, dead_letter_id: str, *, timeout_s: float = TIMEOUT_S) -> DeadLetter:
         """One of them."""
         request = v1.GetDeadLetterRequest(dead_letter_id=dead_letter_id)
-        return dead_letter(_ask(self._admin.GetDeadLetter, request, timeout_s).dead_letter)
+        return dead_letter(ask(self._admin.GetDeadLetter, request, timeout_s).dead_letter)
 
     def replay_dead_letters(
         self, dead_letter_ids: Sequence[str], *, timeout_s: float = TIMEOUT_S
     ) -> tuple[DeadLetter, ...]:
         """Tries them again; those that still can't be applied, with what is wrong now."""
         request = v1.ReplayDeadLettersRequest(dead_letter_ids=dead_letter_ids)
-        return tuple(map(dead_letter, _ask(self._admin.ReplayDeadLetters, request, timeout_s).dead_letters))
+        return tuple(map(dead_letter, ask(self._admin.ReplayDeadLetters, request, timeout_s).dead_letters))
 
     def drop_dead_letters(self, dead_letter_ids: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> int:
         """Forgets them; how many there were."""
         request = v1.DropDeadLettersRequest(dead_letter_ids=dead_letter_ids)
-        return int(_ask(self._admin.DropDeadLetters, request, timeout_s).dropped_count)
+        return int(ask(self._admin.DropDeadLetters, request, timeout_s).dropped_count)
 
     def feed_issues(
         self, *, restarts: bool = False, limit: int = LIST_LIMIT, timeout_s: float = TIMEOUT_S
     ) -> tuple[FeedIssue, ...]:
         """Streams of events that miss some; with `restarts` those whose source seems to have begun anew."""
         request = v1.ListFeedIssuesRequest(restarts=restarts, limit=limit)
-        return tuple(map(feed_issue, _ask(self._admin.ListFeedIssues, request, timeout_s).issues))
+        return tuple(map(feed_issue, ask(self._admin.ListFeedIssues, request, timeout_s).issues))
 
     def reset_streams(
         self,
@@ -257,15 +257,16 @@ class LiveClient:
         )
         if begins is not None:
             request.effective_us = us_from_instant(begins)
-        return stream_reset(_ask(self._admin.ResetStreams, request, timeout_s).reset)
+        return stream_reset(ask(self._admin.ResetStreams, request, timeout_s).reset)
 
     def resets(self, *, limit: int = LIST_LIMIT, timeout_s: float = TIMEOUT_S) -> tuple[StreamReset, ...]:
         """What was reset, the newest first."""
         request = v1.ListResetsRequest(limit=limit)
-        return tuple(map(stream_reset, _ask(self._admin.ListResets, request, timeout_s).resets))
+        return tuple(map(stream_reset, ask(self._admin.ListResets, request, timeout_s).resets))
 
 
-def _ask(call: Any, request: Any, timeout_s: float) -> Any:
+def ask(call: Any, request: Any, timeout_s: float) -> Any:
+    """The answer of a call; raises `PricegridError`."""
     try:
         return call(request, timeout=timeout_s)
     except grpc.RpcError as error:

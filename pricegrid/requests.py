@@ -112,6 +112,129 @@ def promise_message(policy: PromisePolicy) -> v1.PromisePolicy:
     )
 
 
+def price_request(
+    customer_id: str,
+    lines: Sequence[Line],
+    *,
+    currency: str | None,
+    branch: str | None,
+    as_of: date | datetime | None,
+    snapshot_version: str | None,
+) -> v1.PriceLinesRequest:
+    """What `price_lines` asks; raises `InvalidRequestError`, as do those below."""
+    check_line_count(lines)
+    request = v1.PriceLinesRequest(
+        customer_id=customer_id,
+        lines=[line_message(line) for line in lines],
+        currency=currency or "",
+        branch=branch or "",
+        snapshot_version=snapshot_version or "",
+    )
+    set_as_of(request, as_of)
+    return request
+
+
+def explain_request(
+    customer_id: str,
+    line: Line,
+    *,
+    currency: str | None,
+    branch: str | None,
+    as_of: date | datetime | None,
+    snapshot_version: str | None,
+) -> v1.ExplainPriceRequest:
+    """What `explain_price` asks."""
+    request = v1.ExplainPriceRequest(
+        customer_id=customer_id,
+        line=line_message(line),
+        currency=currency or "",
+        branch=branch or "",
+        snapshot_version=snapshot_version or "",
+    )
+    set_as_of(request, as_of)
+    return request
+
+
+def quote_request(
+    customer_id: str,
+    lines: Sequence[Line],
+    *,
+    currency: str | None,
+    branches: Sequence[str],
+    as_of: date | datetime | None,
+    snapshot_version: str | None,
+) -> v1.QuoteLinesRequest:
+    """What `quote_lines` asks."""
+    check_line_count(lines)
+    request = v1.QuoteLinesRequest(
+        customer_id=customer_id,
+        lines=[line_message(line) for line in lines],
+        currency=currency or "",
+        branches=branches,
+        snapshot_version=snapshot_version or "",
+    )
+    set_as_of(request, as_of)
+    return request
+
+
+def availability_request(
+    customer_id: str,
+    lines: Sequence[Line],
+    *,
+    branches: Sequence[str],
+    as_of: date | datetime | None,
+    supply: SupplyPolicy | None,
+    projected: bool,
+    explain: bool,
+    exclude_reservation: str,
+    snapshot_version: str | None,
+) -> v1.CheckAvailabilityRequest:
+    """What `check_availability` asks."""
+    check_line_count(lines)
+    request = v1.CheckAvailabilityRequest(
+        customer_id=customer_id,
+        lines=[availability_line_message(line) for line in lines],
+        branches=branches,
+        snapshot_version=snapshot_version or "",
+        supply=None if supply is None else supply_message(supply),
+        projected=projected,
+        explain=explain,
+        exclude_reservation=exclude_reservation,
+    )
+    set_as_of(request, as_of)
+    return request
+
+
+def promise_request(
+    customer_id: str,
+    lines: Sequence[Line],
+    *,
+    branches: Sequence[str],
+    ship_to: str,
+    as_of: date | datetime | None,
+    supply: SupplyPolicy | None,
+    policy: PromisePolicy | None,
+    explain: bool,
+    exclude_reservation: str,
+    snapshot_version: str | None,
+) -> v1.PromiseOrderRequest:
+    """What `promise_order` asks."""
+    check_line_count(lines)
+    request = v1.PromiseOrderRequest(
+        customer_id=customer_id,
+        lines=[availability_line_message(line) for line in lines],
+        branches=branches,
+        ship_to=ship_to,
+        snapshot_version=snapshot_version or "",
+        supply=None if supply is None else supply_message(supply),
+        policy=None if policy is None else promise_message(policy),
+        explain=explain,
+        exclude_reservation=exclude_reservation,
+    )
+    set_as_of(request, as_of)
+    return request
+
+
 def check_line_count(lines: Sequence[Line]) -> None:
     """Raises `InvalidRequestError` before more is sent than a server takes."""
     if len(lines) > LINES_MAX:

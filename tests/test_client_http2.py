@@ -9,7 +9,8 @@ import pytest
 
 from pricegrid import Client, Line, UnavailableError
 from pricegrid.errors import error_from_rpc
-from pricegrid.http2_channel import CallError, Http2Channel
+from pricegrid.http2_calls import CallError
+from pricegrid.http2_channel import Http2Channel
 from tests import http2_frames as h2
 from tests.served_worlds import shop
 from tests.servers import running
