@@ -25,12 +25,14 @@ from pricegrid.http2_calls import (
     NotTakenError,
     Retries,
     call_headers,
+    closed,
     encoded,
     framed,
     late,
     message,
     parted,
     timeout,
+    too_large,
 )
 
 if TYPE_CHECKING:
@@ -133,11 +135,10 @@ class _Shared(asyncio.Protocol):
                 over.set_exception(NotTakenError())
             else:
                 over.set_result(answer)
-            del self.calls[event.stream_id]
+            if answer.is_closed:
+                del self.calls[event.stream_id]  # else what is left of it is wanted no more
         elif answer.size > self._most + PREFIX_BYTES and not over.done():
-            over.set_exception(
-                CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"an answer is larger than {self._most} bytes")
-            )
+            over.set_exception(too_large(self._most))
 
     def _fail(self, error: Exception, above: int) -> None:
         """Ends the calls with higher numbers; all, if it is the connection that ended."""
@@ -170,7 +171,7 @@ class AsyncHttp2Channel:
         context: ssl.SSLContext | None = None,
     ) -> None:
         """As `Http2Channel`."""
-        self._address, (self._host, self._port) = address, parted(address)
+        self._address, (self._host, self._port) = address, parted(address, is_secure=context is not None)
         self._retried = frozenset(retried)
         self._most = receive_bytes_max
         self._context = context
@@ -188,7 +189,7 @@ class AsyncHttp2Channel:
         **_: Any,
     ) -> Any:
         """The call of one method: `await call(request, timeout=None, metadata=None)`; raises CallError."""
-        always = call_headers(method, self._host, is_secure=self._context is not None)
+        always = call_headers(method, self._address, is_secure=self._context is not None)
         is_retried = method in self._retried
 
         async def call(
@@ -197,6 +198,8 @@ class AsyncHttp2Channel:
             metadata: Metadata | None = None,
             **_: Any,
         ) -> Any:
+            if self._is_closed:
+                raise ValueError("the channel is closed")
             raw = request if request_serializer is None else request_serializer(request)
             headers = always + encoded(metadata) if metadata else always
             deadline_s = None if timeout is None else time.monotonic() + timeout
@@ -250,7 +253,7 @@ class AsyncHttp2Channel:
                 continue
             except (OSError, ngh2.NGH2Error) as error:
                 if self._is_closed:
-                    raise CallError(grpc.StatusCode.CANCELLED, "the channel was closed") from None
+                    raise closed() from None
                 text = f"the connection to {self._address} failed: {error}"
                 raise CallError(grpc.StatusCode.UNAVAILABLE, text) from None
         raise CallError(grpc.StatusCode.UNAVAILABLE, f"{self._address} takes no calls")
@@ -273,7 +276,10 @@ class AsyncHttp2Channel:
         try:
             async with asyncio.timeout(CONNECT_S):
                 made = await self._connected()
-        except OSError as error:  # a time that is over is one
+        except (
+            OSError,
+            UnicodeError,
+        ) as error:  # a time that is over is the former, a name that can be none the other
             text = f"{self._address} can't be reached: {error or 'no answer'}"
             raise CallError(grpc.StatusCode.UNAVAILABLE, text) from None
         finally:
@@ -287,7 +293,7 @@ class AsyncHttp2Channel:
         if self._is_closed:
             for connection in self._connections:
                 connection.close()
-            raise ValueError("the channel is closed")
+            raise closed()
 
     async def _connected(self) -> _Shared:
         loop, make = asyncio.get_running_loop(), lambda: _Shared(self._most)

@@ -6,7 +6,10 @@ Source: doc/PROTOCOL-HTTP2.md of grpc/grpc; retries are those of its service con
 from __future__ import annotations
 
 import base64
+import binascii
+import contextlib
 import random
+import re
 import ssl
 import tempfile
 import threading
@@ -33,6 +36,10 @@ WINDOW_BYTES: Final = 2**31 - 1
 CONFIG: Final = ngh2.Configuration()
 CANCEL: Final = 0x8
 _REFUSED_STREAM, _ENHANCE_YOUR_CALM = 0x7, 0xB
+METADATA_BYTES: Final = 16 * 1024
+"""What servers take, those of grpcio too."""
+_KEY: Final = re.compile(r"[0-9a-z_.-]+")
+_VALUE: Final = re.compile(rb"[ -~]*")
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 
@@ -64,7 +71,7 @@ class NotTakenError(Exception):
 class Answer:
     """What came of a call so far."""
 
-    __slots__ = ("headers", "is_over", "parts", "reset", "size", "trailers")
+    __slots__ = ("headers", "is_closed", "is_over", "parts", "reset", "size", "trailers")
 
     def __init__(self) -> None:
         self.headers: Sequence[tuple[bytes, bytes]] = ()
@@ -73,6 +80,9 @@ class Answer:
         self.size = 0
         self.reset: int | None = None
         self.is_over = False
+        """Nothing more will come."""
+        self.is_closed = False
+        """Nor is anything to be sent."""
 
     @property
     def is_refused(self) -> bool:
@@ -88,13 +98,13 @@ class Answer:
         elif kind is ngh2.ResponseReceived:
             self.headers = event.headers
             if event.end_stream:
-                self.trailers = event.headers
+                self.trailers, self.is_over = event.headers, True
         elif kind is ngh2.TrailersReceived:
-            self.trailers = event.headers
+            self.trailers, self.is_over = event.headers, True
         elif kind is ngh2.StreamReset:
             self.reset = event.error_code
         elif kind is ngh2.StreamClosed:
-            self.is_over = True
+            self.is_over = self.is_closed = True
         return self.is_over
 
 
@@ -128,7 +138,7 @@ def client_context(
     root_certificates: bytes | None, client_certificate: tuple[bytes, bytes] | None
 ) -> ssl.SSLContext:
     """The TLS of a channel: certificates as in `open_channel`. Raises OSError and ssl.SSLError."""
-    roots = None if root_certificates is None else root_certificates.decode("ascii")
+    roots = None if root_certificates is None else root_certificates.decode("ascii", "ignore")  # comments
     context = ssl.create_default_context(cadata=roots)
     context.set_alpn_protocols(["h2"])
     if client_certificate is not None:
@@ -140,29 +150,32 @@ def client_context(
     return context
 
 
-def call_headers(method: str, host: str, *, is_secure: bool) -> list[tuple[bytes, bytes]]:
+def call_headers(method: str, address: str, *, is_secure: bool) -> list[tuple[bytes, bytes]]:
     """What every call of a method sends."""
     return [
         (b":method", b"POST"), (b":scheme", b"https" if is_secure else b"http"), (b":path", method.encode()),
-        (b":authority", host.encode() or b"localhost"), (b"te", b"trailers"),
+        (b":authority", b"localhost" if address.startswith("unix:") else address.encode()), (b"te", b"trailers"),
         (b"content-type", b"application/grpc"), (b"user-agent", b"pricegrid-python"),
     ]  # fmt: skip
 
 
-def parted(address: str) -> tuple[str, int | None]:
-    """(host, port) of an address; no port for a unix socket."""
+def parted(address: str, *, is_secure: bool) -> tuple[str, int | None]:
+    """(host, port) of an address; no port for a unix socket. Raises ValueError."""
     if address.startswith("unix:"):
+        if is_secure:
+            raise ValueError("TLS is not spoken over a unix socket")
         return "", None
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "/" in host:
+    is_bare = ":" not in host or (host[0], host[-1]) == ("[", "]")
+    if not host or not is_bare or not port.isdecimal() or len(port) > 5 or "/" in host:
         raise ValueError(f"{address!r} is neither HOST:PORT nor unix:PATH")
     return host.strip("[]"), int(port)
 
 
 def timeout(deadline_s: float) -> tuple[bytes, bytes]:
     """The header that tells the deadline."""
-    micros = max(1, int((deadline_s - time.monotonic()) * 1e6))
-    said = b"%du" % micros if micros < 10**8 else b"%dm" % min(micros // 1000, 10**8 - 1)
+    micros = max(1, int(min(deadline_s - time.monotonic(), 99_999) * 1e6))
+    said = b"%du" % micros if micros < 10**8 else b"%dm" % (micros // 1000)
     return b"grpc-timeout", said
 
 
@@ -171,17 +184,37 @@ def late() -> CallError:
     return CallError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
+def closed() -> CallError:
+    """The end of a call whose channel is closed meanwhile."""
+    return CallError(grpc.StatusCode.CANCELLED, "the channel was closed")
+
+
+def too_large(most: int) -> CallError:
+    """The end of a call with a larger answer."""
+    return CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"an answer is larger than {most} bytes")
+
+
 def framed(raw: bytes) -> bytes:
     """A message as it is sent."""
     return b"\0" + len(raw).to_bytes(4, "big") + raw
 
 
 def encoded(metadata: Metadata) -> list[tuple[bytes, bytes]]:
-    """Metadata as headers."""
-    return [
-        (key.encode(), base64.b64encode(value) if isinstance(value, bytes) else value.encode())
-        for key, value in metadata
-    ]
+    """Metadata as headers; raises ValueError for what can't be one."""
+    found, size = [], 0
+    for key, value in metadata:
+        sent = base64.b64encode(value) if isinstance(value, bytes) else value.encode("ascii", "replace")
+        if (
+            not _KEY.fullmatch(key)
+            or isinstance(value, bytes) != key.endswith("-bin")
+            or not _VALUE.fullmatch(sent)
+        ):
+            raise ValueError(f"the metadata {key!r} can't be sent")
+        found.append((key.encode(), sent))
+        size += len(key) + len(sent)
+    if size > METADATA_BYTES:
+        raise ValueError(f"the metadata has {size} bytes; at most {METADATA_BYTES} can be sent")
+    return found
 
 
 def pause_s(error: CallError, backoff_s: float) -> float | None:
@@ -189,7 +222,7 @@ def pause_s(error: CallError, backoff_s: float) -> float | None:
     said = dict(error.trailing_metadata()).get(_PUSHBACK_KEY)
     if said is None:
         return backoff_s * random.uniform(0.8, 1.2)  # noqa: S311 -- so that not all come at once
-    return int(said) / 1000 if isinstance(said, str) and said.isdecimal() else None
+    return int(said) / 1000 if isinstance(said, str) and said.isdecimal() and len(said) < 10 else None
 
 
 def message(answer: Answer) -> bytes:
@@ -199,7 +232,8 @@ def message(answer: Answer) -> bytes:
     if status is None:
         raise _without_status(answer)
     if status != b"0":
-        code = _CODES.get(int(status) if status.isdigit() else 2, grpc.StatusCode.UNKNOWN)
+        number = int(status) if status.isdigit() and len(status) < 4 else 2
+        code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
         details = unquote(trailers.get(b"grpc-message", b"").decode("latin-1"))
         raise CallError(code, details, _metadata(answer.trailers))
     body = answer.parts[0] if len(answer.parts) == 1 else b"".join(answer.parts)
@@ -230,7 +264,8 @@ def _metadata(headers: Sequence[tuple[bytes, bytes]]) -> Metadata:
     for name, value in headers:
         key = name.decode("latin-1")
         if key.endswith("-bin"):
-            found.append((key, base64.b64decode(value + b"=" * (-len(value) % 4))))
+            with contextlib.suppress(binascii.Error):  # what is no bytes is left out
+                found.append((key, base64.b64decode(value + b"=" * (-len(value) % 4))))
         elif key[:1] != ":" and key not in {"grpc-status", "grpc-message", "content-type"}:
             found.append((key, value.decode("latin-1")))
     return found

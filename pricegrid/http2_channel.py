@@ -22,6 +22,7 @@ import ngh2
 from pricegrid.http2_calls import (
     ATTEMPTS,
     BACKOFF_S,
+    CANCEL,
     CONFIG,
     CONNECT_S,
     PREFIX_BYTES,
@@ -32,14 +33,19 @@ from pricegrid.http2_calls import (
     NotTakenError,
     Retries,
     call_headers,
+    closed,
     encoded,
     framed,
     late,
     message,
     parted,
     timeout,
+    too_large,
 )
 
+FREE_S: Final = 25.0
+"""How long a connection that nobody uses is kept: after 30 s the server asks whether anybody is there."""
+WAIT_MOST_S: Final = 1e6
 _READ_BYTES: Final = 256 * 1024
 
 
@@ -49,16 +55,19 @@ class _Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.is_usable = True
+        self.freed_s = 0.0
         self._h2 = ngh2.Connection(ngh2.Role.CLIENT, CONFIG)
         self._h2.initiate_connection(
             {ngh2.Setting.ENABLE_PUSH: 0, ngh2.Setting.INITIAL_WINDOW_SIZE: WINDOW_BYTES}
         )
         self._h2.set_local_window_size(WINDOW_BYTES)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def is_still_there(self) -> bool:
         """Whether the next call may have it; reads what has come since the last."""
         try:
-            while self.is_usable and select.select([self.sock], [], [], 0)[0]:
+            while self.is_usable and self._poll.poll(0):
                 self.sock.settimeout(0)
                 self._take(self.sock.recv(_READ_BYTES), 0, Answer())
         except (BlockingIOError, ssl.SSLWantReadError):  # a part of a record of TLS
@@ -71,7 +80,7 @@ class _Connection:
         self, headers: list[tuple[bytes, bytes]], body: bytes, deadline_s: float | None, most: int
     ) -> Answer:
         """Sends a request, and waits for all of its answer. Raises OSError (TimeoutError at the deadline) and
-        NGH2Error, after which it is of no use, and NotTakenError."""
+        NGH2Error, after which it is of no use, as after anything else that is raised meanwhile; and NotTakenError."""
         h2, answer = self._h2, Answer()
         try:
             stream_id = h2.send_request(headers)
@@ -81,24 +90,27 @@ class _Connection:
                 self._wait(deadline_s)
                 self._take(self.sock.recv(_READ_BYTES), stream_id, answer)
                 if answer.size > most + PREFIX_BYTES:
-                    self.is_usable = False
-                    raise CallError(
-                        grpc.StatusCode.RESOURCE_EXHAUSTED, f"an answer is larger than {most} bytes"
-                    )
-                self._send(deadline_s)
+                    raise too_large(most)
+                if not answer.is_over:
+                    self._send(deadline_s)
         except ngh2.ConnectionClosingError:
             self.is_usable = False
             raise NotTakenError from None
-        except (OSError, ngh2.NGH2Error):
+        except BaseException:  # what was to be sent may be sent in part
             self.is_usable = False
             raise
         if answer.is_refused:
             self.is_usable = False  # another server may take it
             raise NotTakenError
+        self.is_usable &= any(
+            name == b"grpc-status" for name, _ in answer.trailers
+        )  # else who knows where it leads
+        if not answer.is_closed and self.is_usable:  # the rest of the request is wanted no more
+            h2.reset_stream(stream_id, CANCEL)
         return answer
 
     def _wait(self, deadline_s: float | None) -> None:
-        left_s = None if deadline_s is None else deadline_s - time.monotonic()
+        left_s = None if deadline_s is None else min(deadline_s - time.monotonic(), WAIT_MOST_S)
         if left_s is not None and left_s <= 0:
             raise TimeoutError
         self.sock.settimeout(left_s)
@@ -113,18 +125,22 @@ class _Connection:
         if not data:
             raise ConnectionResetError("the server closed the connection")
         self._h2.receive_data(data)
-        event: Any
+        is_taken, event = True, None  # type: tuple[bool, Any]
         for event in self._h2.events():
             kind = type(event)
             if kind is ngh2.GoAwayReceived:
                 self.is_usable = False
-                if event.last_stream_id < stream_id:
-                    raise NotTakenError
+                is_taken &= event.last_stream_id >= stream_id
             elif kind is ngh2.ConnectionClosed:
                 self.is_usable = False
-                raise ConnectionResetError("the connection broke the protocol")
             elif getattr(event, "stream_id", None) == stream_id:
                 answer.take(event)
+        if not is_taken and not answer.trailers:
+            raise NotTakenError
+        if answer.is_over:  # what came behind it is the next call's, if there is one
+            return
+        if type(event) is ngh2.ConnectionClosed:
+            raise ConnectionResetError("the server closed the connection")
 
 
 class Http2Channel(grpc.Channel):
@@ -139,9 +155,9 @@ class Http2Channel(grpc.Channel):
         receive_bytes_max: int = 4 * 1024 * 1024,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """`address` is HOST:PORT or unix:PATH, else ValueError. `streams` opens the channel that streams go over,
-        `retried` are paths of methods to be asked again while UNAVAILABLE, `context` says that TLS is spoken."""
-        self._address, self._host, self._port = address, *parted(address)
+        """`address` is HOST:PORT or, without TLS, unix:PATH, else ValueError. `streams` opens the channel that streams
+        go over, `retried` are paths of methods to be asked again while UNAVAILABLE, `context` has TLS spoken."""
+        self._address, (self._host, self._port) = address, parted(address, is_secure=context is not None)
         self._open_streams = streams
         self._retried = frozenset(retried)
         self._most = receive_bytes_max
@@ -164,12 +180,14 @@ class Http2Channel(grpc.Channel):
         **_: Any,
     ) -> Any:
         """The call of one method: `call(request, timeout=None, metadata=None)`; raises CallError."""
-        always = call_headers(method, self._host, is_secure=self._context is not None)
+        always = call_headers(method, self._address, is_secure=self._context is not None)
         is_retried = method in self._retried
 
         def call(
             request: Any, timeout: float | None = None, metadata: Metadata | None = None, **_: Any
         ) -> Any:
+            if self._is_closed:
+                raise ValueError("the channel is closed")
             raw = request if request_serializer is None else request_serializer(request)
             headers = always + encoded(metadata) if metadata else always
             deadline_s = None if timeout is None else time.monotonic() + timeout
@@ -201,6 +219,7 @@ class Http2Channel(grpc.Channel):
         """Ends all connections; calls under way fail."""
         with self._lock:
             self._is_closed = True
+            self._forget_the_parents()
             free, busy, self._free = self._free, list(self._busy), []
             streams, self._streams = self._streams, None
         for connection in free:
@@ -238,10 +257,9 @@ class Http2Channel(grpc.Channel):
     def _once(self, headers: list[tuple[bytes, bytes]], raw: bytes, deadline_s: float | None) -> bytes:
         body = framed(raw)
         for _ in range(ATTEMPTS):
-            left_s = None if deadline_s is None else deadline_s - time.monotonic()
-            if left_s is not None and left_s <= 0:
+            if deadline_s is not None and time.monotonic() >= deadline_s:
                 raise late()
-            connection = self._connection(left_s)
+            connection = self._connection(deadline_s)
             timed = headers if deadline_s is None else [*headers, timeout(deadline_s)]
             try:
                 answer = connection.call(timed, body, deadline_s, self._most)
@@ -251,7 +269,7 @@ class Http2Channel(grpc.Channel):
                 raise late() from None
             except (OSError, ngh2.NGH2Error) as error:
                 if self._is_closed:
-                    raise CallError(grpc.StatusCode.CANCELLED, "the channel was closed") from None
+                    raise closed() from None
                 text = f"the connection to {self._address} failed: {error}"
                 raise CallError(grpc.StatusCode.UNAVAILABLE, text) from None
             finally:
@@ -259,13 +277,12 @@ class Http2Channel(grpc.Channel):
             return message(answer)
         raise CallError(grpc.StatusCode.UNAVAILABLE, f"{self._address} takes no calls")
 
-    def _connection(self, left_s: float | None) -> _Connection:
+    def _connection(self, deadline_s: float | None) -> _Connection:
         while True:
             with self._lock:
                 if self._is_closed:
-                    raise ValueError("the channel is closed")
-                if self._pid != os.getpid():  # these are the parent's
-                    self._free, self._busy, self._pid = [], set(), os.getpid()
+                    raise closed()
+                self._forget_the_parents()
                 if not self._free:
                     break
                 connection = self._free.pop()
@@ -274,38 +291,74 @@ class Http2Channel(grpc.Channel):
                 return connection
             self._give_back(connection)
         try:
-            connection = _Connection(self._connected(CONNECT_S if left_s is None else min(left_s, CONNECT_S)))
-        except OSError as error:
+            connection = _Connection(self._connected(deadline_s))
+        except (OSError, UnicodeError) as error:  # a name that can be none is the latter
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                raise late() from None
             raise CallError(
                 grpc.StatusCode.UNAVAILABLE, f"{self._address} can't be reached: {error}"
             ) from None
         with self._lock:
             self._busy.add(connection)
+        if self._is_over():
+            self._give_back(connection)
+            raise closed()
         return connection
 
-    def _connected(self, timeout_s: float) -> socket.socket:
+    def _is_over(self) -> bool:
+        """Whether the channel was closed meanwhile."""
+        return self._is_closed
+
+    def _forget_the_parents(self) -> None:
+        """Under the lock: after a fork, the connections are those of another process."""
+        if self._pid != os.getpid():
+            self._free, self._busy, self._pid = [], set(), os.getpid()
+
+    def _connected(self, deadline_s: float | None) -> socket.socket:
+        ends_s = time.monotonic() + CONNECT_S
+        if deadline_s is not None:
+            ends_s = min(ends_s, deadline_s)
         if self._port is None:
-            sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(timeout_s)
-            sock.connect(self._address.removeprefix("unix:"))
-            return sock
-        sock = socket.create_connection((self._host, self._port), timeout_s)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._context is None:
-            return sock
-        secure = self._context.wrap_socket(sock, server_hostname=self._host)
+            return _opened((socket.AF_UNIX, 0, self._address.removeprefix("unix:")), ends_s)
+        failed: OSError = ConnectionError("the name has no address")
+        for family, _, protocol, _, place in socket.getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM
+        ):
+            try:
+                sock = _opened((family, protocol, place), ends_s)
+            except OSError as error:
+                failed = error
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock if self._context is None else self._secure(sock, self._context, ends_s)
+        raise failed
+
+    def _secure(self, sock: socket.socket, context: ssl.SSLContext, ends_s: float) -> socket.socket:
+        try:
+            sock.settimeout(max(0.001, ends_s - time.monotonic()))
+            secure = context.wrap_socket(sock, server_hostname=self._host)
+        except BaseException:
+            sock.close()
+            raise
         if secure.selected_alpn_protocol() != "h2":
             secure.close()
-            raise OSError("it does not speak HTTP/2")
+            raise ConnectionError("it does not speak HTTP/2")
         return secure
 
     def _give_back(self, connection: _Connection) -> None:
+        now_s = time.monotonic()
         with self._lock:
             self._busy.discard(connection)
+            over = [each for each in self._free if now_s - each.freed_s > FREE_S]
+            if over:  # a server ends those that answer no pings
+                self._free = [each for each in self._free if now_s - each.freed_s <= FREE_S]
             if connection.is_usable and not self._is_closed:
+                connection.freed_s = now_s
                 self._free.append(connection)
-                return
-        connection.sock.close()
+            else:
+                over.append(connection)
+        for each in over:
+            each.sock.close()
 
     def _stream(self, kind: str, args: tuple[Any, ...], settings: dict[str, Any]) -> Callable[..., Any]:
         def call(*asked: Any, **how: Any) -> Any:
@@ -320,3 +373,18 @@ class Http2Channel(grpc.Channel):
             if self._streams is None:
                 self._streams = self._open_streams()
             return self._streams
+
+
+def _opened(where: tuple[int, int, Any], ends_s: float) -> socket.socket:
+    family, protocol, place = where
+    sock = socket.socket(family, socket.SOCK_STREAM, protocol)
+    try:
+        left_s = ends_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        sock.settimeout(left_s)
+        sock.connect(place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

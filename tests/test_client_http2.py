@@ -1,5 +1,6 @@
 """The channel of clients that ask much does what grpcio's channel does, over both servers."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -7,7 +8,7 @@ import threading
 import grpc
 import pytest
 
-from pricegrid import Client, Line, UnavailableError
+from pricegrid import Client, Line, UnavailableError, http2_channel
 from pricegrid.errors import error_from_rpc
 from pricegrid.http2_calls import CallError
 from pricegrid.http2_channel import Http2Channel
@@ -345,3 +346,162 @@ def test_the_flow_of_a_server_that_holds_back(place, channel):
     for _ in range(20):
         assert len(unary(channel, "Echo")(b"q" * 3_900_000, timeout=60)) == 3_900_000
     until(lambda: len(channel._free) == 1, "one connection was enough")
+
+
+def says_goodbye(sock: socket.socket) -> None:
+    """GOAWAY that takes stream 1, then its answer: the connection is over with it."""
+    sock.sendall(h2.frame(h2.GOAWAY, payload=(1).to_bytes(4, "big") + bytes(4)))
+    answers(sock)
+
+
+def says_goodbye_behind(sock: socket.socket) -> None:
+    headers = h2.packed((b":status", b"200"), (b"content-type", b"application/grpc"))
+    trailers = h2.packed((b"grpc-status", b"0"))
+    sock.sendall(
+        h2.frame(h2.HEADERS, h2.END_HEADERS, 1, headers)
+        + h2.data(1, h2.message(b"done"))
+        + h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, trailers)
+        + h2.frame(h2.GOAWAY, payload=(1).to_bytes(4, "big") + bytes(4))
+        + h2.frame(h2.PING, 0, 0, b"pingping")
+    )
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # RST
+
+
+@pytest.mark.parametrize("act", [says_goodbye, says_goodbye_behind])
+def test_an_answer_with_a_goodbye_is_one(act):
+    script = Script(act, answers)
+    with opened(script.address) as channel:
+        assert unary(channel, "Echo")(b"", timeout=30) == b"done"
+        assert unary(channel, "Echo")(b"", timeout=30) == b"done"
+    assert script.asked == 2
+
+
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("when", ["recv", "sendall"])
+def test_a_call_that_is_interrupted_leaves_no_connection_behind(channel, when):
+    unary(channel, "Echo")(b"", timeout=30)
+    (kept,) = channel._free
+
+    class Sock:
+        def __getattr__(self, name):
+            if name == when:
+                raise Interrupted
+            return getattr(sock, name)
+
+    sock, kept.sock = kept.sock, Sock()
+    with pytest.raises(Interrupted):
+        unary(channel, "Sleep")(b"", timeout=30)
+    assert not channel._free
+    assert unary(channel, "Echo")(b"again", timeout=30) == b"again"
+
+
+def test_an_answer_that_ends_before_its_request_is_sent():
+    """A proxy may say no without a word more: its window stays shut, and no RST comes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def refuse() -> None:
+        with listener:
+            sock, _ = listener.accept()
+            with sock:
+                sock.sendall(h2.settings(s4=0))
+                headers = h2.packed(
+                    (b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-status", b"8")
+                )
+                sock.recv(1 << 16)
+                sock.sendall(h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, headers))
+                while sock.recv(1 << 16):
+                    pass
+
+    threading.Thread(target=refuse, daemon=True).start()
+    with opened(f"127.0.0.1:{listener.getsockname()[1]}") as channel:
+        error = failed(unary(channel, "Echo"), b"x" * 3_000_000, timeout=60)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_child_that_closes_what_it_was_forked_with_ends_nothing_of_its_parents(channel):
+    unary(channel, "Echo")(b"", timeout=30)
+    (kept,) = channel._free
+    channel._free, channel._busy = [], {kept}  # as if a call were under way
+    child = os.fork()
+    if child == 0:
+        channel.close()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    channel._give_back(kept)
+    assert unary(channel, "Echo")(b"still", timeout=30) == b"still"
+    assert channel._free == [kept]
+
+
+def test_connections_that_nobody_uses_are_closed(channel, monkeypatch):
+    echo = unary(channel, "Echo")
+    threads = [threading.Thread(target=lambda: unary(channel, "Echo")(b"z" * 2_000_000)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    monkeypatch.setattr(http2_channel, "FREE_S", 0.0)
+    echo(b"", timeout=30)
+    echo(b"", timeout=30)
+    assert len(channel._free) == 1
+
+
+def test_many_descriptors(channel):
+    taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        for _ in range(5):
+            assert unary(channel, "Echo")(b"x", timeout=30) == b"x"
+        (kept,) = channel._free
+        assert kept.sock.fileno() > 1024
+    finally:
+        for each in taken:
+            os.close(each)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        (("x-a", "line\nline"),),
+        (("A", "b"),),
+        (("a b", "c"),),
+        (("x-bin", "text"),),
+        (("x", b"bytes"),),
+        (("x-big", "a" * 70_000),),
+    ],
+)
+def test_metadata_that_can_not_be_sent(channel, metadata):
+    with pytest.raises(ValueError, match="metadata"):
+        unary(channel, "Echo")(b"", timeout=30, metadata=metadata)
+    assert unary(channel, "Echo")(b"", timeout=30) == b""
+
+
+@pytest.mark.parametrize("timeout_s", [99.9, 100.1, 4_294_967.4, 1e10])
+def test_long_deadlines(channel, timeout_s):
+    left_s = float(unary(channel, "Left")(b"", timeout=timeout_s))
+    assert left_s == pytest.approx(min(timeout_s, 99_999), rel=0.01)
+
+
+def test_a_unix_socket_and_its_tls():
+    with pytest.raises(ValueError, match="unix socket"):
+        Client("unix:/run/pricegrid.sock", transport="http2", use_tls=True)
+
+
+def test_a_name_that_can_be_none():
+    with opened(f"{'x' * 70}.example:1") as channel:
+        assert failed(unary(channel, "Echo"), b"", timeout=5).code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_deadline_while_connecting(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
+        places = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", silent.getsockname())] * 4
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):  # so that no more fit in
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(silent.getsockname())
+            with opened("silent:1") as channel:
+                error = failed(unary(channel, "Echo"), b"", timeout=0.3)
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
