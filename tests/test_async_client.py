@@ -18,10 +18,10 @@ from pricegrid import (
 )
 from pricegrid.http2_async import CONNECTIONS, AsyncHttp2Channel
 from pricegrid.http2_calls import CallError
+from tests.http2_scripts import Script, answers, breaks_the_protocol, goes, refuses, speaks_http, vanishes
 from tests.served_worlds import shop
 from tests.servers import running
 from tests.stores import SKUS, publish
-from tests.test_client_http2 import Script, answers, breaks_the_protocol, goes, refuses, speaks_http, vanishes
 from tests.test_overload import Busy
 from tests.transport_worlds import SERVICE, TRANSPORTS, served
 

@@ -9,7 +9,7 @@ import pytest
 from pricegrid.errors import error_info
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.transport import server as servers
-from pricegrid.service.transport.flood import COMING_S, LARGE_BYTES, QUIET_S, Flood
+from pricegrid.service.transport.flood import COMING_S, LARGE_BYTES, QUIET_S, Flood, follow
 from tests import http2_frames as h2
 from tests.http2_frames import Caller
 from tests.transport_worlds import SERVICE, quick, served, until
@@ -32,11 +32,12 @@ class World:
         self.flood = Flood(lambda: self.waiting, room, busy, clock_s=lambda: self.now_s)
         self.method = Method(quick, self.counted.append)
 
-    def comes(self) -> "Call | None":
-        """The call that is let in; None: it is refused."""
-        if self.flood.refusal(self.method, []) is not None:
+    def comes(self, connection: object = None) -> "Call | None":
+        """The call that is let in; None: it is refused. Each is of a connection of its own, if none is given."""
+        connection = connection or object()
+        if self.flood.refusal(self.method, [], connection) is not None:
             return None
-        call = Call(self.method)
+        call = Call(self.method, connection)
         self.flood.let_in(call)
         return call
 
@@ -47,8 +48,8 @@ class Method:
 
 
 class Call:
-    def __init__(self, method) -> None:
-        self.method = method
+    def __init__(self, method, connection) -> None:
+        self.method, self.connection = method, connection
 
 
 def test_a_flood_begins_with_a_large_request_that_was_refused_and_ends_when_nobody_is():
@@ -57,7 +58,7 @@ def test_a_flood_begins_with_a_large_request_that_was_refused_and_ends_when_nobo
     assert world.flood.begin(LARGE_BYTES)
     assert not world.flood.begin(LARGE_BYTES)
     world.waiting = 1
-    for _ in range(3):
+    for _ in range(3):  # half of the room and more waits
         world.now_s += QUIET_S / 2
         assert world.comes() is None
         assert not world.flood.ends()
@@ -94,6 +95,27 @@ def test_a_body_that_does_not_come_loses_its_place():
     assert world.comes() is None
 
 
+def test_callers_who_are_far_away_are_no_flood():
+    """All places are taken by bodies on their way, again and again, and nobody waits: it ends all the same."""
+    world = World(room=2)
+    world.flood.begin(LARGE_BYTES)
+    for _ in range(20):
+        world.now_s += QUIET_S / 10
+        assert [world.comes() is None for _ in range(3)] == [False, False, True]
+        world.flood._coming.clear()
+    assert world.flood.ends()
+
+
+def test_one_connection_has_a_quarter_of_the_places_for_bodies_on_their_way():
+    world = World(room=8)
+    world.flood.begin(LARGE_BYTES)
+    one = object()
+    assert [world.comes(one) is None for _ in range(4)] == [False, False, True, True]
+    assert world.comes() is not None
+    world.flood.has_come(next(iter(world.flood._coming)))
+    assert world.comes(one) is not None
+
+
 def test_methods_that_are_not_answered_on_the_loop_are_let_in():
     world = World(room=0)
     world.flood.begin(LARGE_BYTES)
@@ -125,7 +147,7 @@ def flooded(place, room: int, **options) -> Flood:
 
     def begin() -> None:
         flood.begin(LARGE_BYTES)
-        place.server._follow_flood()
+        follow(place.server.connections)
         place.server._flush()
 
     place.server.post(begin)

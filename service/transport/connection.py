@@ -227,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             found = asked(dialect, self.server.methods, named, named.get(b":path", b""))
-            refused = flood.refusal(found.method, headers) if flood.is_on else None
+            refused = flood.refusal(found.method, headers, self) if flood.is_on else None
         except wire.MessageError as error:
             refused = wire.Status(error.code, str(error))
         if refused is not None:

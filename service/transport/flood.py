@@ -2,13 +2,17 @@
 
 To read a large request and refuse it costs a good part of what answering it would. So while there is a flood of them
 callers may send headers alone (SETTINGS_INITIAL_WINDOW_SIZE is 0): a call that is let in gets room for its body, any
-other is refused before it has sent one. At most `room` calls are let in that wait, or whose bodies are on their way.
+other is refused before it has sent one. At most `room` calls are let in that wait, or whose bodies are on their way, of
+one connection a quarter. The flood is over when for a second nobody was refused while as many waited as half of that:
+refusals for bodies on their way alone say that callers are far away, not that there is too much to do.
 """
+
+from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
 import ngh2
 
@@ -18,12 +22,16 @@ from pricegrid.service.transport import wire
 from pricegrid.service.transport.call import WINDOW_BYTES, Call
 from pricegrid.service.transport.method import ServedMethod
 
+if TYPE_CHECKING:
+    from pricegrid.service.transport.connection import Connection
+
 LARGE_BYTES: Final = 4 * 1024
 """Of a request, some 200 lines: the headers of a call are a tenth of it."""
 COMING_S: Final = 0.2
 """How long a body that is on its way keeps its place: whoever sends none must not keep out the others."""
 QUIET_S: Final = 1.0
-"""After so long without a refusal the flood is over."""
+SHARE: Final = 4
+"""One connection has at most one place of so many for bodies that are on their way."""
 _KEY: Final = CORRELATION_KEY.encode()
 
 
@@ -45,19 +53,20 @@ class Flood:
         self._clock_s = clock_s
         self._coming: dict[Call, float] = {}
         """When calls were let in whose bodies have not come, the oldest first."""
-        self._refused_s = 0.0
+        self._needed_s = 0.0
+        """When a call was last refused for those that wait."""
         self._refused: dict[ServedMethod, int] = {}
 
     def begin(self, request_bytes: int) -> bool:
         """A request was refused for what it has waited; whether a flood begins with it."""
         if self.is_on or request_bytes < LARGE_BYTES:
             return False
-        self.is_on, self._refused_s = True, self._clock_s()
+        self.is_on, self._needed_s = True, self._clock_s()
         return True
 
     def ends(self) -> bool:
         """Whether it has just ended; asked from time to time."""
-        if not self.is_on or self._clock_s() - self._refused_s < QUIET_S:
+        if not self.is_on or self._clock_s() - self._needed_s < QUIET_S:
             return False
         self.is_on = False
         self._coming.clear()
@@ -77,23 +86,30 @@ class Flood:
         """The body of a call is there, or will not come."""
         self._coming.pop(call, None)
 
-    def refusal(self, method: ServedMethod, headers: Sequence[wire.Header]) -> wire.Status | None:
-        """How a call with these headers ends without its body; None: it is let in."""
-        if method.on_loop is None or self._has_room():
+    def refusal(
+        self, method: ServedMethod, headers: Sequence[wire.Header], connection: object
+    ) -> wire.Status | None:
+        """How a call with these headers on this connection ends without its body; None: it is let in."""
+        if method.on_loop is None:
             return None
-        self._refused_s = self._clock_s()
+        waiting, coming = self._waiting(), self._still_coming()
+        theirs = sum(each.connection is connection for each in coming)
+        if waiting + len(coming) < self._room and theirs < max(1, self._room // SHARE):
+            return None
+        if 2 * waiting >= self._room:
+            self._needed_s = self._clock_s()
         self._refused[method] = self._refused.get(method, 0) + 1
         sent = [(CORRELATION_KEY, value.decode("latin-1")) for name, value in headers if name == _KEY]
         refused = self._overloaded()
         return wire.Status(refused.code, refused.message, trailing_metadata(refused, correlation_id_of(sent)))
 
-    def _has_room(self) -> bool:
+    def _still_coming(self) -> dict[Call, float]:
         coming = self._coming
         if coming:
             late_s = self._clock_s() - COMING_S
             while coming and coming[oldest := next(iter(coming))] < late_s:
                 del coming[oldest]
-        return self._waiting() + len(coming) < self._room
+        return coming
 
     def tell(self) -> None:
         """Has the refusals since the last time counted."""
@@ -108,3 +124,9 @@ def give_room(h2: ngh2.Connection, call: Call) -> None:
     if call.code is None and not call.is_received:
         with contextlib.suppress(ngh2.NGH2Error):  # it ended meanwhile
             h2.set_local_window_size(WINDOW_BYTES, stream_id=call.stream_id)
+
+
+def follow(connections: Iterable[Connection]) -> None:
+    """Tells callers that a flood has begun, or ended."""
+    for connection in connections:
+        connection.follow_flood()

@@ -33,7 +33,7 @@ from pricegrid.service.transport.call import AbortedError, Call, CallEndedError
 from pricegrid.service.transport.connection import PREFACE_S, Connection
 from pricegrid.service.transport.cors import Cors
 from pricegrid.service.transport.dialect import Methods
-from pricegrid.service.transport.flood import Flood
+from pricegrid.service.transport.flood import Flood, follow
 from pricegrid.service.transport.method import ServedMethod
 
 if TYPE_CHECKING:
@@ -223,9 +223,7 @@ class Http2Server:
                         await self._listen(listener, newer)
                 except Exception:  # noqa: BLE001 -- the former certificates go on
                     _log.exception("certificates that have changed can't be used")
-            self.flood.tell()
-            if self.flood.ends():
-                self._follow_flood()
+            self._guarded(self._tend_flood)
             now_s = time.monotonic()
             for connection in list(self.connections):
                 try:
@@ -283,6 +281,7 @@ class Http2Server:
             connection.abort()
         while self.connections:  # noqa: ASYNC110 -- as above
             await asyncio.sleep(0)
+        self._guarded(self.flood.tell)
 
     def speak_http1(self, transport: asyncio.Transport, data: bytes) -> None:
         """A connection does not speak HTTP/2."""
@@ -387,7 +386,7 @@ class Http2Server:
                     call.connection.reset(call)
                 if is_shed:  # a slice is for answers, or a flood of refusals would leave no time for them
                     if self.flood.begin(size):
-                        self._follow_flood()
+                        follow(self.connections)
                     until_s = time.monotonic() + SLICE_S
                 elif time.monotonic() >= until_s:
                     break
@@ -395,9 +394,10 @@ class Http2Server:
                 self._work_soon()
         self._flush()
 
-    def _follow_flood(self) -> None:
-        for connection in self.connections:
-            connection.follow_flood()
+    def _tend_flood(self) -> None:
+        self.flood.tell()
+        if self.flood.ends():
+            follow(self.connections)
 
     def _flush(self) -> None:
         touched, self._touched = self._touched, {}
