@@ -241,24 +241,27 @@ def test_a_server_that_stops_ends_what_takes_longer_than_its_grace(place, channe
 def test_a_connection_that_was_used_long_enough_is_replaced_and_nobody_notices(transport, monkeypatch):
     """Unary calls go on, and a stream that is under way ends with its last message."""
     monkeypatch.setattr(servers, "TEND_S", 0.02)
-    with served(transport, ages=replace(AGES, most_s=0.2)) as place:
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-        with grpc.insecure_channel(place.address, options=options) as channel:
-            asked, ended = itertools.count(), threading.Event()
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with (
+        served(transport, ages=replace(AGES, most_s=0.2)) as place,
+        # it asks anew what it had not sent when it was told to go elsewhere, unless all retries are off
+        grpc.insecure_channel(place.address, options=options) as channel,
+    ):
+        asked, ended = itertools.count(), threading.Event()
 
-            def slowly():
-                while not ended.is_set():
-                    yield b"m"
-                    ended.wait(0.05)
+        def slowly():
+            while not ended.is_set():
+                yield b"m"
+                ended.wait(0.05)
 
-            states: list[grpc.ChannelConnectivity] = []
-            channel.subscribe(states.append)
-            chat = channel.stream_stream(f"/{SERVICE}/Chat")(slowly(), timeout=60)
-            while states.count(grpc.ChannelConnectivity.READY) < 4:
-                raw = b"%d" % next(asked)
-                assert unary(channel, "Echo")(raw, timeout=30) == raw
-            ended.set()
-            assert set(chat) == {b"m"}
+        states: list[grpc.ChannelConnectivity] = []
+        channel.subscribe(states.append)
+        chat = channel.stream_stream(f"/{SERVICE}/Chat")(slowly(), timeout=60)
+        while states.count(grpc.ChannelConnectivity.READY) < 4:
+            raw = b"%d" % next(asked)
+            assert unary(channel, "Echo")(raw, timeout=30) == raw
+        ended.set()
+        assert set(chat) == {b"m"}
 
 
 def test_the_asynchronous_client(place):

@@ -211,6 +211,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._received(event.stream_id, b"", is_end=True)
             elif kind is PingAcknowledged:
                 self.pinged_s = None
+                if self.is_announced and not self.is_draining:
+                    self.drain()
             elif kind is SettingsReceived:
                 self.is_open = True
             elif kind is SettingsAcknowledged and self.server.flood.is_on:
@@ -453,11 +455,11 @@ class Connection(asyncio.BufferedProtocol):
         self.flush()
 
     def announce(self) -> None:
-        """Asks for calls to be made elsewhere; those on their way are still taken."""
+        """Asks for calls to be made elsewhere; takes those on their way, which come before the answer to a ping."""
         self.is_announced = True
         with contextlib.suppress(ngh2.NGH2Error):
             self._h2.send_shutdown_notice()
-        self.flush()
+        self.ping()
 
     def drain(self) -> None:
         """Takes no more calls, and closes when those under way are over."""

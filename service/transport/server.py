@@ -245,8 +245,8 @@ class Http2Server:
             connection.abort()
         elif not connection.calls and now_s - connection.idle_since_s > ages.idle_s:
             connection.drain()
-        elif now_s > connection.drains_s and not connection.is_draining:
-            (connection.drain if connection.is_announced else connection.announce)()
+        elif connection.pinged_s is None and now_s > connection.drains_s and not connection.is_draining:
+            connection.announce()
         elif connection.pinged_s is None and quiet_s > ages.keepalive_s * random.uniform(0.9, 1.1):  # noqa: S311
             connection.ping()
         for call in list(connection.calls.values()):
