@@ -30,6 +30,8 @@ STREAMS = 120
 CONNECTIONS = 24
 KNEE_S = 5.0
 TICK_S = 0.001
+PAUSE_S = 3.0
+"""After which the flood before is over for the server too: the knee is of answers."""
 NORMAL = 2.0
 """A call takes no longer than so many times what it took before."""
 
@@ -110,6 +112,7 @@ def measure(
     address: str, path: str, messages: list[bytes], factor: float, seconds: float
 ) -> dict[str, float]:
     """One factor, after a knee of its own: a machine is not equally fast for long."""
+    time.sleep(PAUSE_S)
     quiet = Connection(address, path, messages)
     before_s = single_s(quiet)
     closed = run(Connection(address, path, messages), KNEE_S, 32)
