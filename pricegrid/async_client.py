@@ -22,8 +22,15 @@ from pricegrid.availability import (
     promise_result,
     quote_result,
 )
-from pricegrid.client import RECEIVE_BYTES_MAX, RETRIED, SERVICE_CONFIG, explanation, needs_ngh2
-from pricegrid.credentials import Token, TokenFile, speaks_tls
+from pricegrid.client import (
+    RECEIVE_BYTES_MAX,
+    RETRIED,
+    SERVICE_CONFIG,
+    check_transport,
+    explanation,
+    needs_ngh2,
+)
+from pricegrid.credentials import Token, speaks_tls, token_of
 from pricegrid.errors import error_from_rpc
 from pricegrid.live_client import TIMEOUT_S
 from pricegrid.requests import (
@@ -68,11 +75,8 @@ class AsyncClient:
         use_tls: bool | None = None,
         transport: Literal["grpcio", "http2"] = "grpcio",
     ) -> None:
-        if token is not None and token_file is not None:
-            raise ValueError("give either a token or a file that holds it")
-        if transport not in ("grpcio", "http2"):
-            raise ValueError(f"transport is {transport!r}, neither 'grpcio' nor 'http2'")
-        said = TokenFile(token_file) if token_file is not None else token
+        said = token_of(token, token_file)
+        check_transport(transport)
         is_secure = speaks_tls(address, said, root_certificates, client_certificate, use_tls=use_tls)
         open_it = _http2 if transport == "http2" else _grpcio
         self._channel = open_it(address, root_certificates, client_certificate, is_secure=is_secure)

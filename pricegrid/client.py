@@ -27,7 +27,7 @@ from pricegrid.availability import (
     promise_result,
     quote_result,
 )
-from pricegrid.credentials import Token, TokenFile, open_channel
+from pricegrid.credentials import Token, open_channel, token_of
 from pricegrid.live_client import TIMEOUT_S, LiveClient, ask
 from pricegrid.requests import (
     Line,
@@ -82,6 +82,12 @@ def needs_ngh2() -> Iterator[None]:
         raise ModuleNotFoundError("transport 'http2' needs ngh2: pip install pricegrid[http2]") from error
 
 
+def check_transport(transport: str) -> None:
+    """Raises ValueError for one that is none."""
+    if transport not in ("grpcio", "http2"):
+        raise ValueError(f"transport is {transport!r}, neither 'grpcio' nor 'http2'")
+
+
 def _over_http2(
     address: str, streams: Callable[[], grpc.Channel], context: "ssl.SSLContext | None"
 ) -> grpc.Channel:
@@ -123,11 +129,9 @@ class Client(LiveClient):
     ) -> None:
         if bool(address) == (channel is not None):
             raise ValueError("give either an address or a channel")
-        if token is not None and token_file is not None:
-            raise ValueError("give either a token or a file that holds it")
+        sent = token_of(token, token_file)
         said = (token, token_file, root_certificates, client_certificate, use_tls)
-        if transport not in ("grpcio", "http2"):
-            raise ValueError(f"transport is {transport!r}, neither 'grpcio' nor 'http2'")
+        check_transport(transport)
         if channel is not None and (any(each is not None for each in said) or transport != "grpcio"):
             raise ValueError("who calls is the channel's to say: give an address instead")
         self._channel = channel or open_channel(
@@ -136,7 +140,7 @@ class Client(LiveClient):
                 ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
                 ("grpc.service_config", SERVICE_CONFIG),
             ],
-            token=TokenFile(token_file) if token_file is not None else token,
+            token=sent,
             root_certificates=root_certificates,
             client_certificate=client_certificate,
             use_tls=use_tls,

@@ -46,6 +46,13 @@ class TokenFile:
         return f"TokenFile({str(self._path)!r})"
 
 
+def token_of(token: Token | None, token_file: str | os.PathLike[str] | None) -> Token | None:
+    """The one of both that is given; ValueError for both."""
+    if token is not None and token_file is not None:
+        raise ValueError("give either a token or a file that holds it")
+    return TokenFile(token_file) if token_file is not None else token
+
+
 class TokenChannel(grpc.Channel):
     """A channel that sends a token with each call; it takes the forms of a call that the client uses."""
 

@@ -213,7 +213,7 @@ class AsyncHttp2Channel:
         return call
 
     def unary_stream(self, *_: Any, **__: Any) -> Any:
-        """Streams go over `grpc.aio`."""
+        """Not offered: stubs ask for it when they are made, `AsyncClient` calls no streams."""
         return None
 
     stream_unary = stream_stream = unary_stream

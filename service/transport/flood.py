@@ -30,6 +30,7 @@ LARGE_BYTES: Final = 4 * 1024
 COMING_S: Final = 0.2
 """How long a body that is on its way keeps its place: whoever sends none must not keep out the others."""
 QUIET_S: Final = 1.0
+"""After so long without a refusal that was needed the flood is over."""
 SHARE: Final = 4
 """One connection has at most one place of so many for bodies that are on their way."""
 _KEY: Final = CORRELATION_KEY.encode()
