@@ -16,6 +16,7 @@ from pricegrid.service.rpc.overload import Queue
 from pricegrid.service.rpc.pools import BIG_BYTES, BigRequests, CountingPool, ThreadPools
 from pricegrid.service.rpc.response import Response
 from tests.fakes import AbortedError, FakeContext
+from tests.servers import until
 
 
 class Big:
@@ -56,6 +57,9 @@ class Big:
             time.sleep(0.001)
         assert len(self.begun) == count
 
+    def waiting(self) -> int:
+        return self.handlers._pools.big._pool._work_queue.qsize()
+
     def end(self) -> None:
         self.go_on.set()
         self.channel.close()
@@ -75,8 +79,7 @@ def test_few_big_requests_run_at_a_time_in_their_order_and_too_many_are_refused(
         asked.append(big.ask(name))
         if number < 2:
             big.until_begun(number + 1)
-        else:
-            time.sleep(0.05)
+        until(lambda wanted=number - 1: big.waiting() >= wanted, "it has its place")
     refused = error_from_rpc(big.ask(b"4").exception())
     assert (str(refused), refused.metadata["limit"]) == ("too many big requests; ask again in 10 ms", "big")
     assert big.begun == [b"0", b"1"]

@@ -3,7 +3,6 @@
 import itertools
 import os
 import threading
-import time
 
 import pytest
 
@@ -116,14 +115,23 @@ def test_a_damaged_file_of_values_is_made_anew(tmp_path):
     one.close()
 
 
-def test_a_silent_redis_costs_a_read_its_budget_at_most_and_nothing_is_forgotten(tmp_path):
+def test_a_silent_redis_costs_a_read_its_budget_at_most_and_nothing_is_forgotten(tmp_path, monkeypatch):
+    ended = []
+
+    def noted(commands):
+        try:
+            return run_each(commands)
+        finally:
+            ended.append(commands)
+
     with redis_server(tmp_path / "redis") as server, Proxy(server.address) as proxy:
-        one = open_value_cache(tmp_path, options(proxy.address, command_timeout_s=0.4, wait_timeout_s=0.2))
+        one = open_value_cache(tmp_path, options(proxy.address, command_timeout_s=20.0))
+        run_each = one._link.run_each
+        monkeypatch.setattr(one._link, "run_each", noted)
         proxy.black_hole = True
         one.put([value()])
-        asked_s = time.monotonic()
         assert one.get("o", ["k", "absent"], 1) == [value(), None]
-        assert time.monotonic() - asked_s < 0.3
+        assert not ended, "it waited for Redis"
         proxy.restore()
         until(lambda: server.ask("EXISTS", "pricegrid:value:1:o:k") == 1, "passed on later")
         one.close()

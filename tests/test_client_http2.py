@@ -29,7 +29,7 @@ from tests.served_worlds import shop
 from tests.servers import running
 from tests.stores import SKUS, publish
 from tests.test_identity_certificates import CLIENTS, METHOD, SERVERS, Tls, mutual  # noqa: F401 -- a fixture
-from tests.transport_worlds import SERVICE, TRANSPORTS, served, until
+from tests.transport_worlds import SERVICE, TRANSPORTS, is_told, late, served, until
 
 MB = 1024 * 1024
 
@@ -100,11 +100,9 @@ def test_methods_that_do_not_exist_and_handlers_that_fail(channel):
 
 def test_the_deadline_is_told_and_kept(place, channel):
     assert unary(channel, "Left")(b"") == b"none"
-    assert unary(channel, "Left")(b"", timeout=50) == b"50"
-    assert unary(channel, "Left")(b"", timeout=5_000) == b"5000"
-    error = failed(unary(channel, "Sleep"), b"", timeout=0.3)
-    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert place.ended.wait(20)
+    for timeout_s in (50, 5_000):
+        assert is_told(lambda timeout_s: unary(channel, "Left")(b"", timeout=timeout_s), timeout_s)
+    late(place, lambda timeout_s: failed(unary(channel, "Sleep"), b"", timeout=timeout_s).code())
     assert failed(unary(channel, "Echo"), b"", timeout=0).code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
@@ -132,8 +130,11 @@ def test_a_process_that_was_forked_has_connections_of_its_own(place, channel):
     echo(b"before", timeout=30)
     child = os.fork()
     if child == 0:
-        is_right = all(echo(b"c%d" % n, timeout=30) == b"c%d" % n for n in range(50))
-        os._exit(0 if is_right else 1)
+        is_right = False
+        try:
+            is_right = all(echo(b"c%d" % n, timeout=30) == b"c%d" % n for n in range(50))
+        finally:  # whatever fails: it must not go on with the tests of its parent
+            os._exit(0 if is_right else 1)
     assert all(echo(b"p%d" % n, timeout=30) == b"p%d" % n for n in range(50))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

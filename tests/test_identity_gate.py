@@ -35,6 +35,7 @@ from tests.identity_world import (
     token_for,
 )
 from tests.live_memory import NOW_US
+from tests.servers import until
 
 SNAPSHOTS = OneSnapshot(fake_snapshot())
 OTHERS = (health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -344,6 +345,7 @@ def test_a_publisher_is_refused_when_its_token_ends():
     def messages() -> Iterator[bytes]:
         for number in range(2_000):
             if number == 5:
+                until(lambda: endless.read > 0, "some are taken")
                 gate.use(keys_of(jwks(row("EdDSA", 1))))
             time.sleep(0.01)
             yield b""

@@ -104,7 +104,8 @@ def test_a_writer_that_takes_too_long_may_have_done_it(live):
             connected.reserve([ReserveLine("A", 1, "HAM")], key="k", timeout_s=DEADLINE_S)
         go_on.set()
         live.before = lambda _: None
-        again = connected.reserve([ReserveLine("A", 1, "HAM")], key="k", timeout_s=DEADLINE_S)
+        with linked(path) as patient, Client(patient) as later:
+            again = later.reserve([ReserveLine("A", 1, "HAM")], key="k", timeout_s=DEADLINE_S)
 
     assert refused.value.reason == "LIVE_STATE_UNAVAILABLE"
     assert len(live.held) == 1

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -52,8 +53,22 @@ class Secure:
 
 
 @pytest.fixture
-def secure(tmp_path, hurried, monkeypatch):
+def secure(tmp_path, hurried):
+    with started(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def impatient(tmp_path, hurried, monkeypatch):
+    """With those alone whom a test is about: others may need longer to connect on a busy machine."""
     monkeypatch.setattr(servers, "PREFACE_S", 0.5)
+    with started(tmp_path) as made:
+        yield made
+        monkeypatch.undo()
+
+
+@contextlib.contextmanager
+def started(tmp_path) -> Iterator[Secure]:
     made = Secure(context(tmp_path, "first"))
     with errors() as texts:
         made.server.start()
@@ -65,17 +80,17 @@ def secure(tmp_path, hurried, monkeypatch):
 
 
 @pytest.mark.parametrize("protocols", [["http/1.1"], []])
-def test_who_does_not_choose_http2_is_let_go(secure, protocols):
-    with contextlib.suppress(OSError), secure.connect(protocols) as caller:
+def test_who_does_not_choose_http2_is_let_go(impatient, protocols):
+    with contextlib.suppress(OSError), impatient.connect(protocols) as caller:
         caller.sendall(GOOD)
         while caller.recv(1_000):
             pass
-    until(lambda: not secure.server.connections, "the connection is gone")
+    until(lambda: not impatient.server.connections, "the connection is gone")
 
 
 @pytest.mark.parametrize("begun", [b"", bytes.fromhex("16030100c8010000c40303"), GOOD])
-def test_whoever_does_not_finish_the_handshake_is_let_go(secure, begun):
-    with socket.create_connection(("127.0.0.1", secure.port), 10) as caller:
+def test_whoever_does_not_finish_the_handshake_is_let_go(impatient, begun):
+    with socket.create_connection(("127.0.0.1", impatient.port), 10) as caller:
         caller.sendall(begun)
         with contextlib.suppress(ConnectionError):
             while caller.recv(1_000):

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import grpc
@@ -150,3 +150,20 @@ def until(condition, what: str, deadline_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < ends_s, f"never came about: {what}"
         time.sleep(0.002)
+
+
+def late(place: Place, ask: Callable[[float], grpc.StatusCode]) -> None:
+    """A call of Sleep ends at its deadline, here and at the server. `ask` makes it with so much time, of which a busy
+    machine may need a lot before it has begun there."""
+    for timeout_s in (0.2, 2.0, 20.0):
+        assert ask(timeout_s) is grpc.StatusCode.DEADLINE_EXCEEDED
+        if place.begun.is_set():
+            break
+    assert place.ended.wait(20)
+
+
+def is_told(ask: Callable[[float], bytes], timeout_s: float) -> bool:
+    """Whether a handler has what is left of so much time, to the second."""
+    began_s = time.monotonic()
+    left_s = int(ask(timeout_s))
+    return timeout_s - (time.monotonic() - began_s) - 1 < left_s <= timeout_s
