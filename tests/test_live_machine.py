@@ -24,7 +24,7 @@ from pricegrid.cache.redis_options import RedisOptions
 from pricegrid.cache.redis_store import RedisStateCache
 from pricegrid.service.errors import Reason, RequestRefusedError
 from tests.atp_world import at, complete_feed, world
-from tests.cache_worlds import healthy
+from tests.cache_worlds import THERE, healthy
 from tests.live_site import Site, event
 from tests.profiles import LONG
 from tests.redis_servers import DEADLINE_S, RedisServer, redis_server, until
@@ -74,7 +74,7 @@ class Machine(RuleBasedStateMachine):
         self.options = None
         if self.redis is not None:
             self.options = RedisOptions(
-                nodes=(self.redis.address,), prefix=f"machine{number}", commit_budget_s=DEADLINE_S
+                nodes=(self.redis.address,), prefix=f"machine{number}", commit_budget_s=DEADLINE_S, **THERE
             )
         self.sites = [self._site(rows, server) for server in (0, 1)]
 

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from pricegrid import v1
+from tests.ports import free_port
 from tests.servers import running
 from tests.stores import publish, stocked_rows
 from tests.transport_worlds import TRANSPORTS, until
@@ -72,7 +73,9 @@ def test_no_call_fails_for_whoever_asks_once_more(tmp_path, transport):
     ).SerializeToString()
     options = ("--workers", "1", "--transport", transport, "--grace", "20")
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(running(tmp_path, *options)) for _ in range(2)]
+        servers = [
+            stack.enter_context(running(tmp_path, *options, "--port", str(free_port()))) for _ in range(2)
+        ]
         callers = Callers([server.address for server in servers], request, transport)
         try:
             until(lambda: callers.answered > 100, "they are answered")

@@ -5,7 +5,6 @@ import datetime as dt
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 SEED = ROOT / "examples" / "tryton"
@@ -75,10 +76,7 @@ def running_tryton(folder: Path, port: int = 0) -> Iterator[Tryton]:
         source = seeded_database()
         for name in ("erp.sqlite", "password"):
             shutil.copy(source / name, folder / name)
-    if not port:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    port = port or free_port()
     config = folder / "trytond.conf"
     config.write_text(
         f"[database]\nuri = sqlite://\npath = {folder}\n[web]\nlisten = 127.0.0.1:{port}\n"
