@@ -12,10 +12,16 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pricegrid import AvailabilityResult, Client, FreshnessState, Line
+from pricegrid.service.process.children import Child
 from pricegrid.service.process.supervisor import Ready, ServeOptions, Supervisor
 from tests.servers import until
 
 OWN_CHANNEL = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+
+
+def pid_of(child: Child) -> int:
+    process = child.process  # looked at once: it may end meanwhile
+    return (process and process.pid) or 0
 
 
 class Supervised:
@@ -44,8 +50,7 @@ class Supervised:
 
     def pid(self, worker: int | None = None) -> int:
         """Of a worker; without a number, of the writer. 0 while there is none."""
-        child = self.supervisor._writer if worker is None else self.supervisor._workers[worker]
-        return (child.process and child.process.pid) or 0
+        return pid_of(self.supervisor._writer if worker is None else self.supervisor._workers[worker])
 
     @contextlib.contextmanager
     def stopped(self, pid: int) -> Iterator[None]:
