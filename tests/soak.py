@@ -41,7 +41,7 @@ from pricegrid import (  # noqa: E402
 )
 from pricegrid.loaders.store.snapshot import activate  # noqa: E402
 from tests.datasets import Rows  # noqa: E402
-from tests.servers import Server, running  # noqa: E402
+from tests.servers import DEADLINE_S, Server, running  # noqa: E402
 from tests.stores import publish  # noqa: E402
 
 MICROS = 1_000_000
@@ -398,8 +398,9 @@ def soak(
     stopped_s: tuple[float, float] = (0.5, 15.0),
     spinners: int = 2,
     report_s: float = 60.0,
+    is_enough: Callable[[Counter[str]], bool] = lambda _: True,
 ) -> Counts:
-    """Run it; what was seen."""
+    """Run it; what was seen. A machine that has not seen enough of it in time gets some more."""
     versions = [publish(store, rows_of(number), minute=number) for number in range(VERSIONS)]
     with running(store, "--workers", "2") as server, busy_cores(spinners):
         run = Soak(server, store, versions, seed)
@@ -424,8 +425,10 @@ def soak(
         for thread in threads:
             thread.start()
         end_s = time.monotonic() + seconds
-        while time.monotonic() < end_s and not run.stopping.is_set():
-            run.stopping.wait(min(report_s, max(0.0, end_s - time.monotonic())))
+        while not run.stopping.is_set() and (left_s := end_s - time.monotonic()) > -DEADLINE_S:
+            if left_s <= 0 and is_enough(run.counts.of):
+                break
+            run.stopping.wait(min(report_s, left_s if left_s > 0 else 1.0))
             print(json.dumps(dict(sorted(run.counts.of.items()))), file=sys.stderr, flush=True)
         run.stopping.set()
         for thread in threads:

@@ -30,6 +30,7 @@ from pricegrid.service.rpc.pools import CountingPool
 from pricegrid.service.rpc.response import Response
 from pricegrid.service.transport.server import SLICE_S, Http2Server
 from tests.fakes import AbortedError, FakeContext
+from tests.servers import until
 from tests.transport_worlds import AGES, STREAMS_MAX
 
 TOO_LONG_S = 2 * TARGET_S
@@ -277,10 +278,11 @@ def test_where_most_calls_fail_nothing_is_asked_again(busy):
 
 
 def test_a_server_with_too_much_to_do_refuses_those_who_waited_and_recovers():
-    pool = CountingPool(2)
+    pool, have_come = CountingPool(2), threading.Event()
     server = grpc.server(pool)
 
     def method(raw, caller):
+        assert have_come.wait(30)
         time.sleep(0.02)
         return Response(raw)
 
@@ -290,6 +292,8 @@ def test_a_server_with_too_much_to_do_refuses_those_who_waited_and_recovers():
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = channel.unary_unary(f"/{v1.PRICING_SERVICE}/PriceLines")
         asked = [call.future(b"a", timeout=60) for _ in range(200)]
+        until(lambda: pool._work_queue.qsize() == 198, "all others wait")
+        have_come.set()
         errors = [each.exception() for each in asked]
         reasons = [error_from_rpc(error).metadata["limit"] for error in errors if error is not None]
         assert call(b"b", timeout=60) == b"b"
