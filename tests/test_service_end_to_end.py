@@ -277,8 +277,9 @@ def test_a_swap_under_load_fails_nothing_and_mixes_nothing(tmp_path):
             for version in (*versions, *versions):
                 activate(tmp_path, version)
                 until(
-                    lambda wanted=version: all(
-                        c.price_lines("C1", lines[:1]).snapshot_version == wanted for c in clients
+                    lambda wanted=version: (
+                        all(c.price_lines("C1", lines[:1]).snapshot_version == wanted for c in clients)
+                        and wanted in seen  # before the next one
                     ),
                     f"all answer from {version}",
                 )
