@@ -26,10 +26,10 @@ from tests.http2_scripts import (
     vanishes,
 )
 from tests.served_worlds import shop
-from tests.servers import running
+from tests.servers import running, until
 from tests.stores import SKUS, publish
 from tests.test_identity_certificates import CLIENTS, METHOD, SERVERS, Tls, mutual  # noqa: F401 -- a fixture
-from tests.transport_worlds import SERVICE, TRANSPORTS, is_told, late, served, until
+from tests.transport_worlds import SERVICE, TRANSPORTS, is_told, late, served
 
 MB = 1024 * 1024
 

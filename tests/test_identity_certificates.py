@@ -28,7 +28,8 @@ from pricegrid.service.rpc.response import Response
 from pricegrid.service.transport.server import Http2Server
 from tests.authority import Authority, Issued
 from tests.identity_world import auth, bearer, new_gate, token_for
-from tests.transport_worlds import AGES, STREAMS_MAX, TRANSPORTS, until
+from tests.servers import until
+from tests.transport_worlds import AGES, STREAMS_MAX, TRANSPORTS
 
 LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"
 SWAPS = 1_000 if LONG else 40

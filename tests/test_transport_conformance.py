@@ -9,7 +9,8 @@ import grpc
 import pytest
 
 from pricegrid.service.transport import server as servers
-from tests.transport_worlds import AGES, SERVICE, TRANSPORTS, is_told, late, served, until
+from tests.servers import until
+from tests.transport_worlds import AGES, SERVICE, TRANSPORTS, is_told, late, served
 
 HTTP2_ALONE = pytest.mark.parametrize("place", ["http2"], indirect=True)
 LIMIT = 4 * 1024 * 1024

@@ -12,7 +12,8 @@ from pricegrid.service.transport import server as servers
 from pricegrid.service.transport.flood import COMING_S, LARGE_BYTES, QUIET_S, Flood, follow
 from tests import http2_frames as h2
 from tests.http2_frames import Caller
-from tests.transport_worlds import SERVICE, quick, served, until
+from tests.servers import until
+from tests.transport_worlds import SERVICE, quick, served
 
 WINDOW_SETTING = 4
 BODY = b"b" * 40_000

@@ -12,7 +12,7 @@ from tests import http2_frames as h2
 from tests.hostile_worlds import Honest, hostile_world, percentile_ms
 from tests.http2_frames import Caller
 from tests.profiles import FAST, LONG
-from tests.transport_worlds import until
+from tests.servers import until
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,8 @@ from pricegrid.service.transport.server import Ages
 from tests import http2_frames as h2
 from tests.hostile_worlds import errors, resident_bytes
 from tests.http2_frames import Caller
-from tests.transport_worlds import SERVICE, served, until
+from tests.servers import until
+from tests.transport_worlds import SERVICE, served
 
 MB = 1024 * 1024
 BOMB = gzip.compress(b"\0" * (4 * MB))

@@ -9,9 +9,9 @@ import pytest
 
 from pricegrid import v1
 from tests.ports import free_port
-from tests.servers import running
+from tests.servers import running, until
 from tests.stores import publish, stocked_rows
-from tests.transport_worlds import TRANSPORTS, until
+from tests.transport_worlds import TRANSPORTS
 
 RESTARTS = 100 if os.environ.get("PRICEGRID_LONG_TESTS") == "1" else 4
 CALLERS = 3

@@ -14,7 +14,8 @@ from pricegrid.service.transport.server import Http2Server
 from tests import http2_frames as h2
 from tests.authority import Authority
 from tests.hostile_worlds import errors
-from tests.transport_worlds import AGES, SERVICE, STREAMS_MAX, Place, handlers, until
+from tests.servers import until
+from tests.transport_worlds import AGES, SERVICE, STREAMS_MAX, Place, handlers
 
 GOOD = h2.PREFACE + h2.settings() + h2.call(1)
 

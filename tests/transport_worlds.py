@@ -145,13 +145,6 @@ def served(transport: str, *, ages: Ages = AGES, threads: int = 8) -> Iterator[P
         server.stop(0).wait(20)
 
 
-def until(condition, what: str, deadline_s: float = 20.0) -> None:
-    ends_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < ends_s, f"never came about: {what}"
-        time.sleep(0.002)
-
-
 def late(place: Place, ask: Callable[[float], grpc.StatusCode]) -> None:
     """A call of Sleep ends at its deadline, here and at the server. `ask` makes it with so much time, of which a busy
     machine may need a lot before it has begun there."""
