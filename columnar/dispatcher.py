@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import binding
-from numba.core import config, ir, sigutils
+from numba.core import config, ir, sigutils, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, DefaultPassBuilder, compile_result
@@ -80,8 +80,13 @@ class KernelDispatcher(CPUDispatcher):
         return _Callee(self.py_func, targetoptions=self.targetoptions, pipeline_class=self.callee_compiler)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
-        """How a kernel calls it."""
-        return self.callee.get_call_template(args, kws)
+        """How a kernel calls it: a constant is a number like any other, not a type to compile a copy for.
+
+        The optimiser puts constants in where it merges; one kernel had twelve copies, most of them for a moment in
+        which numba knew no more of a caller's loop variable than that it begins at 0.
+        """
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return self.callee.get_call_template([types.unliteral(kind) for kind in args], plain)
 
     def get_overload(self, sig: Any) -> Any:
         """What a kernel calls."""
