@@ -23,8 +23,7 @@ from pricegrid.atp.kernels.promise import (
     Picks,
     Rules,
     Workspace,
-    promise_complete,
-    promise_lines,
+    promise_order,
 )
 from pricegrid.atp.kernels.sourcing import LABELS_MAX, TOO_COMPLEX, Plan, Slots, day_room
 from pricegrid.atp.lines import Lines
@@ -75,13 +74,9 @@ class Orders:
         self, ask: PromiseAsk, workspace: Workspace, answers: PromiseAnswers, part_end: NDArray[np.int64]
     ) -> Workspace:
         """Run the kernel, with more room whenever there was too little."""
-        days = _pick_days(workspace) if ask.policy.ship_complete else None
+        days = _pick_days(workspace) if ask.policy.ship_complete else np.empty(0, dtype=np.int64)
         while True:
-            shortage = answers.shortage_micros
-            if days is None:
-                code = promise_lines(workspace, answers.status, shortage, part_end)
-            else:
-                code = promise_complete(workspace, days, shortage, part_end)
+            code = promise_order(workspace, days, answers.status, answers.shortage_micros, part_end)
             if code == TOO_COMPLEX:
                 raise TooComplexError(
                     "the policy leaves too many ways to ship this order; ask for fewer lines or branches at a time"

@@ -1,5 +1,6 @@
 """Fuzzing the scanner: what it accepts, the protobuf runtime reads the same; it accepts everything canonical."""
 
+import os
 from collections import Counter
 from random import Random
 
@@ -25,6 +26,7 @@ from pricegrid.service.codec.scan_kernel import (
     HEAD_VERSION,
     LIMITS,
     NEEDS_RUNTIME,
+    scan_arrays,
     scan_request,
 )
 from pricegrid.service.errors import RequestRefusedError
@@ -50,8 +52,9 @@ class Scanned:
         self.count = 0
 
     def scan(self, raw: bytes) -> int:
-        """As `scan_request`."""
-        self.count = int(scan_request(np.frombuffer(raw, np.uint8), self.head, self.lines, LIMITS))
+        """As `scan_request`; where numba checks indices that of arrays, else that of tables, as in service."""
+        scan = scan_request if "NUMBA_BOUNDSCHECK" in os.environ else scan_arrays
+        self.count = int(scan(np.frombuffer(raw, np.uint8), self.head, self.lines, LIMITS))
         return self.count
 
     def text(self, raw: bytes, column: int) -> bytes:

@@ -10,7 +10,7 @@ from bench.call_trace import Trace, levels, measure, table, trace
 from pricegrid.columnar.decimals import decimal_text
 from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.codec.event_json import event_from_json, event_json
-from pricegrid.service.codec.scan_kernel import HEAD_SIZE, LIMITS, scan_request
+from pricegrid.service.codec.scan_kernel import HEAD_SIZE, LIMITS, scan_arrays
 from tests.test_service_event_codec import GOOD_EVENT
 
 LEVELS_MAX = 8
@@ -41,7 +41,7 @@ def test_a_call_within_a_file_is_no_move():
 def test_kernels_are_counted_apart():
     lines = LineColumns([b"A"], np.array([1]), [b""])
     text, rows = lines.for_kernel()
-    call = partial(scan_request, text, np.zeros(HEAD_SIZE, np.int64), rows, LIMITS)
+    call = partial(scan_arrays, text, np.zeros(HEAD_SIZE, np.int64), rows, LIMITS)
     call()  # fetches the kernel
 
     assert trace(call) == Trace([], ["service/codec/scan_kernel.py"], calls=1, moves=0)

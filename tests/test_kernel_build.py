@@ -51,9 +51,9 @@ def test_the_plan_names_kernels_that_there_are():
     [
         ("load", True, {"load"}),
         ("quote", False, set()),
-        ("quote", True, {"verify", "prices", "availability", "fast_path", "live"}),
+        ("quote", True, {"verify", "prices", "codec", "availability", "fast_path", "live"}),
         ("snapshots", True, set()),
-        ("demo", False, {"load", "verify", "prices", "availability", "fast_path", "live"}),
+        ("demo", False, {"load", "verify", "prices", "codec", "availability", "fast_path", "live"}),
     ],
 )
 def test_a_command_compiles_what_it_needs(tmp_path, command, has_store, parts):

@@ -269,8 +269,8 @@ def _promise_line(workspace: Workspace, line: int, only_day: int) -> tuple[int, 
     return _promise_from(workspace, line, chosen, chosen + 1, only_day, False)
 
 
-@compiled
-def promise_lines(
+@part
+def _promise_lines(
     workspace: Workspace, status: NDArray[np.uint8], shortage: NDArray[np.int64], part_end: NDArray[np.int64]
 ) -> int:
     """Promise the lines with status OK, in order: OK, FULL or TOO_COMPLEX."""
@@ -286,8 +286,8 @@ def promise_lines(
     return OK
 
 
-@compiled
-def promise_complete(
+@part
+def _promise_complete(
     workspace: Workspace, days: NDArray[np.int64], shortage: NDArray[np.int64], part_end: NDArray[np.int64]
 ) -> int:
     """Every line in full on the first of the `days` on which all can be picked, or nothing at all (A7).
@@ -326,3 +326,20 @@ def promise_complete(
     workspace.parts.size[0] = 0
     part_end[:] = 0
     return OK
+
+
+@compiled
+def promise_order(
+    workspace: Workspace,
+    days: NDArray[np.int64],
+    status: NDArray[np.uint8],
+    shortage: NDArray[np.int64],
+    part_end: NDArray[np.int64],
+) -> int:
+    """Promise an order by its rules, `days` being those on which it could be complete: OK, FULL or TOO_COMPLEX.
+
+    One kernel for both kinds of order: what they share would be compiled for each.
+    """
+    if workspace.rules.ship_complete:
+        return _promise_complete(workspace, days, shortage, part_end)
+    return _promise_lines(workspace, status, shortage, part_end)

@@ -113,9 +113,47 @@ def _remove(sorted_values: NDArray[np.int64], size: int, value: int) -> None:
 
 
 @compiled
-def _sort(values: NDArray[np.int64], size: int) -> None:
+def _sift(values: NDArray[np.int64], root: int, size: int) -> None:
+    """Let the value at `root` of a heap of `size` values sink to its place, the greatest on top."""
+    value = values[root]
+    while 2 * root + 1 < size:
+        child = 2 * root + 1
+        if child + 1 < size and values[child + 1] > values[child]:
+            child += 1
+        if values[child] <= value:
+            break
+        values[root] = values[child]
+        root = child
+    values[root] = value
+
+
+@compiled
+def sort_up(values: NDArray[np.int64], size: int) -> None:
+    """Sort the first `size` values, least first: few by insertion, many by a heap.
+
+    numba's own sort takes longer to compile than all that this module does.
+    """
+    if size <= SORTED_BY_HAND_MAX:
+        for k in range(1, size):
+            value, at = values[k], k
+            while at > 0 and values[at - 1] > value:
+                values[at] = values[at - 1]
+                at -= 1
+            values[at] = value
+        return
+    for root in range(size // 2 - 1, -1, -1):
+        _sift(values, root, size)
+    for end in range(size - 1, 0, -1):
+        values[0], values[end] = values[end], values[0]
+        _sift(values, 0, end)
+
+
+@compiled
+def _sort_down(values: NDArray[np.int64], size: int) -> None:
     """Sort the first `size` values, greatest first."""
-    values[:size] = np.sort(values[:size])[::-1]
+    sort_up(values, size)
+    for k in range(size // 2):
+        values[k], values[size - 1 - k] = values[size - 1 - k], values[k]
 
 
 @compiled
@@ -137,15 +175,8 @@ def plan_freely(
             # (day, origin, slot) in one number: sorted, it is the sourcing order
             plan.order[n] = ((today[origin] + slots.pick[k]) * width + origin - first) * len(slots.pick) + k
             n += 1
-    if width > 1 and n > SORTED_BY_HAND_MAX:
-        plan.order[:n] = np.sort(plan.order[:n])
-    elif width > 1:
-        for k in range(1, n):
-            key, at = plan.order[k], k
-            while at > 0 and plan.order[at - 1] > key:
-                plan.order[at] = plan.order[at - 1]
-                at -= 1
-            plan.order[at] = key
+    if width > 1:
+        sort_up(plan.order, n)
     for at in range(n):
         k = plan.order[at] % len(slots.pick)
         origin = first + plan.order[at] // len(slots.pick) % width
@@ -215,7 +246,7 @@ def _most_in_all(slots: Slots, first: int, last: int, wanted: int, least: int, d
         if slots.end[origin] > slots.start[origin] and slots.capacity[slots.end[origin] - 1] >= least:
             day.spare[size] = slots.capacity[slots.end[origin] - 1]
             size += 1
-    _sort(day.spare, size)
+    _sort_down(day.spare, size)
     total = 0
     for k in range(min(size, wanted // least)):
         total = _add(total, day.spare[k], wanted)
@@ -233,7 +264,7 @@ def _best_day(
         if day.now[b] > 0:
             day.spare[size] = day.now[b]
             size += 1
-    _sort(day.spare, size)
+    _sort_down(day.spare, size)
     shipments = open_count // least
     most, everything = 0, 0
     for k in range(size):
@@ -289,7 +320,7 @@ def _can_follow(day: Day, n: int, rest: int, least: int) -> bool:
         if day.later[b] - day.now[b] >= least:
             day.spare[size] = day.later[b] - day.now[b]
             size += 1
-    _sort(day.spare, size)
+    _sort_down(day.spare, size)
     total = 0
     for k in range(min(size, rest // least)):
         total = _add(total, day.spare[k], rest)

@@ -21,7 +21,7 @@ from pricegrid.atp.kernels.quote import (
     NO_DAY,
 )
 from pricegrid.atp.model import NO_INSTANT
-from pricegrid.columnar.jit import kernel
+from pricegrid.columnar.jit import inlined, kernel
 from pricegrid.columnar.tables import fetch, load_word, store_word, table_of
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.kernels.entries import full_load_entries
@@ -36,7 +36,7 @@ _OVERHEAD_MAX = 64  # tags and lengths of a result, or tags and numbers of the h
 """Spare bytes that must remain in the buffer before a write."""
 
 
-@kernel(inline="always")
+@inlined
 def number_size(value):  # type: ignore[no-untyped-def]
     """The size of a varint in bytes."""
     if value < 0:
@@ -48,7 +48,7 @@ def number_size(value):  # type: ignore[no-untyped-def]
     return size
 
 
-@kernel(inline="always")
+@inlined
 def put_number(out, at, value):  # type: ignore[no-untyped-def]
     """Write a varint; returns its end."""
     if value < 0:
@@ -64,7 +64,7 @@ def put_number(out, at, value):  # type: ignore[no-untyped-def]
     return at + 1
 
 
-@kernel(inline="always")
+@inlined
 def put_small(out, at, field, value):  # type: ignore[no-untyped-def]
     """Write a varint field with a value below 128; returns its end."""
     out[at] = np.uint8(field << 3 | VARINT)
@@ -72,7 +72,7 @@ def put_small(out, at, field, value):  # type: ignore[no-untyped-def]
     return at + 2
 
 
-@kernel(inline="always")
+@inlined
 def put_fixed(out, at, field, value):  # type: ignore[no-untyped-def]
     """Write an sfixed64 field; returns its end."""
     out[at] = np.uint8(field << 3 | FIXED64)
@@ -80,7 +80,7 @@ def put_fixed(out, at, field, value):  # type: ignore[no-untyped-def]
     return at + 9
 
 
-@kernel(inline="always")
+@inlined
 def put_text(out, at, field, text, start, length):  # type: ignore[no-untyped-def]
     """Write a text field unless it is empty; returns its end."""
     if length == 0:
@@ -97,7 +97,7 @@ def put_text(out, at, field, text, start, length):  # type: ignore[no-untyped-de
     return at + length
 
 
-@kernel(inline="always")
+@inlined
 def _name(offsets, ordinal):  # type: ignore[no-untyped-def]
     """(start, length) of a name; (0, 0) for ordinals that are out of range."""
     if ordinal < 0 or ordinal + 1 >= len(offsets):
@@ -105,7 +105,7 @@ def _name(offsets, ordinal):  # type: ignore[no-untyped-def]
     return offsets[ordinal], offsets[ordinal + 1] - offsets[ordinal]
 
 
-@kernel(inline="always")
+@inlined
 def _text_size(length):  # type: ignore[no-untyped-def]
     return np.int64(0) if length == 0 else 1 + number_size(length) + length
 
@@ -194,7 +194,7 @@ def _put_day(out, at, field, day):  # type: ignore[no-untyped-def]
     return at + 10
 
 
-@kernel(inline="always")
+@inlined
 def _age_ms(free, source, as_of_us):  # type: ignore[no-untyped-def]
     """The age of a source at an instant; -1: unknown."""
     reported_us = free[FREE_AS_OF + source]
@@ -256,7 +256,7 @@ def _put_free(free, out, at):  # type: ignore[no-untyped-def]
     return at
 
 
-@kernel(inline="always")
+@inlined
 def _begin(out, at, field, size):  # type: ignore[no-untyped-def]
     """Write the tag and length of a message."""
     out[at] = np.uint8(field << 3 | TEXT)
@@ -297,7 +297,7 @@ def put_prices(m, answers, sources, out):  # type: ignore[no-untyped-def]
     return at
 
 
-@kernel(inline="always")
+@inlined
 def _copy(out, at, source, length):  # type: ignore[no-untyped-def]
     """Copy bytes that `out` has already; up to 7 bytes too many, which the next write overwrites."""
     for k in range(0, length, 8):

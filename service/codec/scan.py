@@ -45,7 +45,7 @@ def scan(raw: bytes) -> ScannedRequest | None:
     if _ARE_INTERPRETED:
         return None
     scratch = _SCRATCH
-    count = kernel.scan_request(np.frombuffer(raw, np.uint8), scratch.head, scratch.lines, kernel.LIMITS)
+    count = kernel.scan_arrays(np.frombuffer(raw, np.uint8), scratch.head, scratch.lines, kernel.LIMITS)
     return None if count < 0 else scanned_request(raw, scratch.head, scratch.lines[:count])
 
 

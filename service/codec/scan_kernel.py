@@ -13,7 +13,8 @@ numba can check in tests.
 
 import numpy as np
 
-from pricegrid.columnar.jit import kernel
+from pricegrid.columnar.jit import inlined, kernel
+from pricegrid.columnar.tables import table_of
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 
@@ -49,7 +50,7 @@ _SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z
 _SIGN = -(2**63)
 
 
-@kernel(inline="always")
+@inlined
 def _length(raw, at, end):  # type: ignore[no-untyped-def]
     """(length, start of the content) of the field whose length is at `at`; length -1: not canonical."""
     value, shift = np.int64(0), np.int64(0)
@@ -67,7 +68,7 @@ def _length(raw, at, end):  # type: ignore[no-untyped-def]
     return np.int64(-1), at
 
 
-@kernel(inline="always")
+@inlined
 def read_number(raw, at, end):  # type: ignore[no-untyped-def]
     """(int64, start of the next field) of the varint at `at`; start -1: not canonical."""
     value, shift = np.int64(0), np.int64(0)
@@ -83,7 +84,7 @@ def read_number(raw, at, end):  # type: ignore[no-untyped-def]
     return value, np.int64(-1)
 
 
-@kernel(inline="always")
+@inlined
 def _is_ascii(raw, at, length):  # type: ignore[no-untyped-def]
     union = np.int64(0)
     for i in range(length):
@@ -91,7 +92,7 @@ def _is_ascii(raw, at, length):  # type: ignore[no-untyped-def]
     return union < 128
 
 
-@kernel(inline="always")
+@inlined
 def _is_trimmed_ascii(raw, at, length):  # type: ignore[no-untyped-def]
     """Whether a text is a name as it is: ASCII, without blanks to trim."""
     if length == 0:
@@ -202,3 +203,9 @@ def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
     if count == 0 or count > lines_max:
         return NEEDS_RUNTIME
     return BUFFER_FULL if count > len(lines) else count
+
+
+@kernel
+def scan_arrays(raw, head, lines, limits):  # type: ignore[no-untyped-def]
+    """`scan_request` for numpy arrays, by the same code as for tables."""
+    return scan_request(table_of(raw), table_of(head), table_of(lines), limits)

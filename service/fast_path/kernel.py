@@ -37,8 +37,9 @@ from pricegrid.atp.kernels.quote import (
     quote_lines,
 )
 from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, AvailabilityStatus
-from pricegrid.columnar.jit import carray, kernel, pointer
+from pricegrid.columnar.jit import carray, inlined, kernel, pointer
 from pricegrid.columnar.names import find_name, find_sorted_name, name_key
+from pricegrid.columnar.search import first_at_least
 from pricegrid.columnar.tables import table_of
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels import price as kn
@@ -116,7 +117,7 @@ _FREE_NOT_ENTITLED = int(AvailabilityStatus.NOT_ENTITLED)
 _FREE_UNKNOWN_UOM = int(AvailabilityStatus.UNKNOWN_UOM)
 
 
-@kernel(inline="always")
+@inlined
 def _int64_at(workspace, column, count):  # type: ignore[no-untyped-def]
     """The int64 array whose address is in that column of `workspace`."""
     return carray(pointer(workspace[column]), count, np.int64)
@@ -125,7 +126,7 @@ def _int64_at(workspace, column, count):  # type: ignore[no-untyped-def]
 @kernel
 def _is_among(ordinals, wanted):  # type: ignore[no-untyped-def]
     """Whether a sorted array holds an ordinal."""
-    at = np.searchsorted(ordinals, wanted)
+    at = first_at_least(ordinals, wanted, 0, len(ordinals))
     return at < len(ordinals) and ordinals[at] == wanted
 
 

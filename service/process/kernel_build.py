@@ -33,7 +33,7 @@ _COLLECT_AFTER: Final = 100_000
 _NUMBER: Final = re.compile(r"-\d+\.py\d+\w*$")
 
 
-_ANSWERING: Final = ("verify", "prices", "availability", "fast_path", "live")
+_ANSWERING: Final = ("live", "prices", "codec", "availability", "fast_path", "verify")
 
 
 def parts_of(command: str, store: Path | None) -> tuple[str, ...]:
@@ -187,81 +187,108 @@ def _rounded(seconds: float) -> str:
 
 
 def compile_parts(parts: Collection[str], progress: Progress) -> None:
-    """Runs parts, each in a process of its own, as many at once as there are cores. Raises OSError without a temporary
-    directory, RuntimeError if a part fails."""
+    """Runs parts in as many processes as there are cores, one part after the other in each. Raises OSError without a
+    temporary directory, RuntimeError if a part fails."""
     processes = len(os.sched_getaffinity(0))
     progress.expect(parts, processes)
     with (
         tempfile.TemporaryDirectory(prefix="pricegrid-kernels-", ignore_cleanup_errors=True) as directory,
+        contextlib.ExitStack() as pipes,
         ThreadPoolExecutor(processes) as pool,  # waits for its threads, and these for the processes
-        _stopped_at_the_end() as running,
+        _stopped_at_the_end() as started,
     ):
-        waiting, done = list(parts), set[str]()
-        under_way: dict[Future[None], str] = {}
+        waiting, done, idle = list(parts), set[str](), list[_Process]()
+        under_way: dict[Future[_Process], str] = {}
         while waiting or under_way:
             for part in list(waiting):
                 if not (set(PARTS[part].after) & set(parts)) - done and len(under_way) < processes:
                     waiting.remove(part)
-                    under_way[pool.submit(_run, part, directory, progress, running)] = part
+                    if not idle:
+                        idle.append(pipes.enter_context(_start(directory)))
+                        started.append(idle[0])
+                    process = idle.pop()
+                    under_way[pool.submit(_run, part, process, progress)] = part
             ended, _ = wait(under_way, timeout=_REDRAW_S, return_when=FIRST_COMPLETED)
             for future in ended:
-                future.result()
+                idle.append(future.result())
                 done.add(under_way.pop(future))
             progress.tell()
     progress.end()
 
 
+_Process = subprocess.Popen[str]
+
+
 @contextlib.contextmanager
-def _stopped_at_the_end() -> Iterator[list[subprocess.Popen[str]]]:
-    running: list[subprocess.Popen[str]] = []
+def _stopped_at_the_end() -> Iterator[list[_Process]]:
+    started: list[_Process] = []
     try:
-        yield running
+        yield started
     finally:
-        for process in running:
+        for process in started:
             process.kill()
 
 
-def _run(part: str, directory: str, progress: Progress, running: list[subprocess.Popen[str]]) -> None:
-    command = [sys.executable, "-m", "pricegrid.service.process.kernel_build", part, directory]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
-        running.append(process)
-        assert process.stdout is not None  # noqa: S101
-        assert process.stderr is not None  # noqa: S101
-        for line in process.stdout:
-            match line.split():
-                case [file, seconds] if file.startswith("pricegrid."):
-                    progress.compiled(part, _NUMBER.sub("", file), float(seconds))
-                case ["used", file]:
-                    progress.used.add(file)
-        said = process.stderr.read()
-    if process.returncode:
-        raise RuntimeError(f"kernels of part {part} can't be compiled: {said[-2000:]}")
+def _start(directory: str) -> _Process:
+    """A process that takes parts: a start of numba, and what one part has in memory, is there for the next."""
+    command = [sys.executable, "-m", "pricegrid.service.process.kernel_build", directory]
+    return subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
-def main(part: str, directory: Path) -> None:
-    """The process of one part: prints each kernel that it compiled, and the CPU seconds, then all that it used.
+def _run(part: str, process: _Process, progress: Progress) -> _Process:
+    assert process.stdin is not None  # noqa: S101
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
+    with contextlib.suppress(BrokenPipeError):  # it has ended: said below
+        os.write(process.stdin.fileno(), f"{part}\n".encode())
+    for line in process.stdout:
+        match line.split():
+            case [file, seconds] if file.startswith("pricegrid."):
+                progress.compiled(part, _NUMBER.sub("", file), float(seconds))
+            case ["used", file]:
+                progress.used.add(file)
+            case ["done"]:
+                return process
+    raise RuntimeError(f"kernels of part {part} can't be compiled: {process.stderr.read()[-2000:]}")
 
-    With an extension it prints nothing, and numba stays away.
+
+def main(directory: Path) -> None:
+    """The process of parts, which it is told on stdin: prints each kernel that it compiled, and the CPU seconds, then
+    all that it used, then that it is done.
+
+    With an extension it prints no kernels, and numba stays away.
     """
-    if os.environ.get(EXTENSION_VARIABLE):
-        PARTS[part].run(directory)
-        if "numba" in sys.modules:
+    if not os.environ.get(EXTENSION_VARIABLE):
+        _say_what_is_compiled()
+    for line in sys.stdin:
+        PARTS[line.strip()].run(directory)
+        if not os.environ.get(EXTENSION_VARIABLE):
+            _say_what_was_used()
+        elif "numba" in sys.modules:
             raise RuntimeError("numba was imported")
-        return
+        print("done", flush=True)  # noqa: T201 -- to the process that started this one
+
+
+def _say_what_is_compiled() -> None:
     from pricegrid.service.process.kernel_locator import COMPILING
 
-    gc.set_threshold(
-        _COLLECT_AFTER
-    )  # numba makes millions of objects that stay: to look through them is a tenth of it
+    # numba makes millions of objects that stay: to look through them is a tenth of it
+    gc.set_threshold(_COLLECT_AFTER)
 
     def say(file: str, took_s: float) -> None:
-        print(f"{file} {took_s:.3f}", flush=True)  # noqa: T201 -- to the process that started this one
+        print(f"{file} {took_s:.3f}", flush=True)  # noqa: T201
 
     COMPILING.listener = say
-    PARTS[part].run(directory)
+
+
+def _say_what_was_used() -> None:
+    from pricegrid.service.process.kernel_locator import COMPILING
+
     for file in sorted(COMPILING.used):
         print(f"used {file}")  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -15,7 +15,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Kernels that are compiled in one process."""
+    """Kernels that are compiled one after the other, beside those of other parts."""
 
     run: Callable[[Path], None]
     """Does what they are for, in the directory where part `load` has made a store."""
@@ -100,6 +100,26 @@ def _prices(directory: Path) -> None:
         loaded.engine.explain(ask, line)
 
 
+def _codec(directory: Path) -> None:
+    """Requests taken apart and answers put together, of no lines: without the kernels that price."""
+    import numpy as np
+
+    from pricegrid import v1
+    from pricegrid.atp.kernels.quote import FREE_SIZE
+    from pricegrid.pricing_engine.kernels.price import ANSWER_SIZE
+    from pricegrid.pricing_engine.model import ExceptionPolicy
+    from pricegrid.service.codec.encode_kernel import write_prices, write_quotes
+    from pricegrid.service.codec.scan import scan
+    from pricegrid.service.process.bootstrap import open_snapshot_engines
+
+    loaded, _ = open_snapshot_engines(directory / "store", None, ExceptionPolicy(), verify=False)
+    answers, sources, free = (np.zeros((0, size), np.int64) for size in (ANSWER_SIZE, 2, FREE_SIZE))
+    out = np.empty(0, np.uint8)
+    write_prices(loaded.engine.descriptor, answers, sources, out)
+    write_quotes(loaded.engine.descriptor, answers, sources, free, loaded.created_at_us, out)
+    scan(v1.QuoteLinesRequest(lines=[v1.PriceLine(sku="?")]).SerializeToString())
+
+
 def _availability(directory: Path) -> None:
     """Also what a start leaves to the first order that has to be shipped complete."""
     import numpy as np
@@ -141,13 +161,15 @@ def _live(directory: Path) -> None:
     look(open_live(path), 0, 0)
 
 
+# In this order, as far as `after` lets them, two processes end at about the same time.
 PARTS: Final[Mapping[str, Part]] = MappingProxyType(
     {
         "load": Part(_load, after=()),
         "live": Part(_live, after=()),
         "prices": Part(_prices),
+        "codec": Part(_codec),
         "availability": Part(_availability, after=("load", "live")),
-        "fast_path": Part(_warm("warm_fast_path"), after=("prices",)),
+        "fast_path": Part(_warm("warm_fast_path"), after=("prices", "codec")),
         "verify": Part(_verify),
         "load_again": Part(_load_again, after=("prices", "availability", "verify")),
     }
