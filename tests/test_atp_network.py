@@ -7,7 +7,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pricegrid.atp.kernels.sourcing import LABELS_MAX, Plan, Slots, day_room, plan_with_least
+from pricegrid.atp.kernels.sourcing import (
+    LABELS_MAX,
+    SORTED_BY_HAND_MAX,
+    Plan,
+    Slots,
+    day_room,
+    plan_with_least,
+    sort_up,
+)
 from pricegrid.atp.model import MICROS, AvailabilityStatus, PromisePolicy, Reservation, TooComplexError
 from pricegrid.atp.rules.rows import Branch, Demand, Item, Lane, Receipt, Rows, Stock
 from pricegrid.atp.rules.sourcing import Slot, plan_shipments
@@ -374,3 +382,11 @@ def test_a_reservation_holds_from_its_day_on() -> None:
     ]
     [found] = promise_both(rows, TWENTY)
     assert (shipments(found), found.shortage_micros) == ([("MAIN", 10, 0)], q(10))
+
+
+@pytest.mark.parametrize("size", [*range(4), SORTED_BY_HAND_MAX, *range(SORTED_BY_HAND_MAX + 1, 60), 1_000])
+def test_the_first_of_many_numbers_are_sorted(size: int) -> None:
+    values = np.random.default_rng(size).integers(-size, size + 1, size + 2)  # some of them twice
+    expected = [*sorted(values[:size].tolist()), *values[size:].tolist()]
+    sort_up(values, size)
+    assert values.tolist() == expected

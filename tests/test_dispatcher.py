@@ -73,6 +73,20 @@ def first_and(values, index):
     return at(values, 0) + at(values, index)
 
 
+@compiled
+def added(one, other):
+    return one + other
+
+
+@compiled
+def counted(values):
+    """Adds constants, and what numba knows to begin at 0 before it knows more."""
+    count = 0
+    for value in values:
+        count = added(count, added(1, 2) if value else added(3, other=4))
+    return count
+
+
 def fresh(dispatcher, *arguments):
     """The machine code of a kernel as LLVM has it, compiled anew: nothing can be seen of what the cache has."""
     assert isinstance(dispatcher, KernelDispatcher)
@@ -129,6 +143,13 @@ def test_what_kernels_call_is_not_compiled_for_python():
     assert kept
     assert all(library.get_pointer_to_function("anything") == 0 for library in kept)
     assert not [args for args in at.overloads if args[0].dtype.name == "int32"]
+
+
+def test_a_kernel_is_compiled_once_for_all_constants():
+    assert counted(np.array([True, False])) == 10
+    fresh(counted, np.array([True]))
+
+    assert len(added.callee.overloads) == 1
 
 
 REFUSED = """

@@ -13,7 +13,7 @@ import pytest
 
 from pricegrid.service.process import kernel_build as build
 from pricegrid.service.process.kernel_cache import MADE_FOR, made_for
-from pricegrid.service.process.kernel_parts import PARTS
+from pricegrid.service.process.kernel_parts import PARTS, Part
 
 ROOT = Path(__file__).parent.parent
 LOCATED = {"NUMBA_CACHE_LOCATOR_CLASSES": "pricegrid.service.process.kernel_locator.PackageLocator"}
@@ -90,6 +90,14 @@ def test_progress_counts_and_tells_the_time_that_is_left():
     assert "compiling kernels: 1 of 2" in out.getvalue()
     progress.compiled("live", "a.b", 1.0)  # again, in another process: what is left stays
     assert progress.left_text(began_s + 20) == "about 60 s left"
+
+
+def test_a_part_that_fails_is_named(monkeypatch):
+    monkeypatch.setenv("PRICEGRID_KERNEL_EXTENSION", "/none")  # numba is not imported
+    monkeypatch.setattr(build, "PARTS", {"nobody's": Part(print, after=())})  # the process does not know it
+
+    with pytest.raises(RuntimeError, match=r"kernels of part nobody's can't be compiled(?s:.*)KeyError"):
+        build.compile_parts(["nobody's"], build.Progress({"nobody's": {}}, set(), io.StringIO()))
 
 
 @pytest.mark.slow
