@@ -112,19 +112,19 @@ node: $(NODE) ## the packages of examples/node, which its tests need; takes Node
 clean: ## removes what was set up and made
 	rm -rf .venv .tryton .bench examples/node/node_modules .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
-# What running needs and no more; pip is not quiet, but shortened to a line a package, so that one sees it work. Two
-# packages are more than half of all that is unpacked: a pip of their own has them. The lock file names whatever any of
-# them needs: there is nothing to resolve.
+# What running needs and no more; pip is not quiet, but shortened to a line a package, so that one sees it work. It looks
+# at every file that there is of each package, on one core: two of them have half of the packages each. The lock file
+# names all that any of them needs, so there is nothing to resolve.
 $(RUN): SHELL := bash
 $(RUN): INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile --no-deps --require-hashes
-$(RUN): SHORTLY = sed -un 's/^\(Collecting\|Processing\) \(.*\/\)\?\([^ ]*\).*/  \3/p; s/^Installing collected.*/unpacking them/p'
+$(RUN): SHORTLY = sed -un 's/^\(Collecting\|Processing\) \([^ ]*\/\)\?\([^ ]*\).*/  \3/p; s/^Installing collected.*/unpacking them/p'
 $(RUN): requirements-run.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
 	@echo "installing $$(grep -c '^[^ #].*==' requirements-run.lock) packages into .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@awk '/^[a-z]/ { is_large = /^(llvmlite|polars-runtime-32)==/ } { print > (".venv/" (is_large ? "large" : "others") ".lock") }' requirements-run.lock
-	@set -o pipefail; ($(INSTALL) -r .venv/large.lock | $(SHORTLY)) & large=$$!; \
-	  $(INSTALL) -r .venv/others.lock | $(SHORTLY); others=$$?; wait $$large && exit $$others
+	@awk '/^[a-z]/ { half = $$0 < "m" ? "a-l" : "m-z" } { print > (".venv/run-" half ".lock") }' requirements-run.lock
+	@set -o pipefail; ($(INSTALL) -r .venv/run-a-l.lock | $(SHORTLY)) & first=$$!; \
+	  $(INSTALL) -r .venv/run-m-z.lock | $(SHORTLY); second=$$?; wait $$first && exit $$second
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
