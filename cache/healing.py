@@ -55,7 +55,7 @@ FETCHED: Final = 100
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Healer:
                 return
             epoch, entry = reply[1].decode(), reply[2].decode()
             if not self.waits_for:
-                logger.warning("%s: state may be missing; healing it from the mirror", self._options)
+                _log.warning("%s: state may be missing; healing it from the mirror", self._options)
             self._brought = (epoch, self._bring(WholeState(epoch, 0, entry), identity))
         may_begin = int(self._options.may_begin)
         (reply,) = self._run(
@@ -160,13 +160,13 @@ class Healer:
             lacking = "it is empty, and this host may not begin a history (may_begin=0)"
         elif reply[0] == b"live":
             if reply[3]:
-                logger.warning("%s: no server has any state of it: a new history begins", self._options)
+                _log.warning("%s: no server has any state of it: a new history begins", self._options)
             if reply[4]:
-                logger.warning("%s: an incomplete history was accepted: %s", self._options, reply[4].decode())
+                _log.warning("%s: an incomplete history was accepted: %s", self._options, reply[4].decode())
         elif reply[0] == b"wait":
             return
         if lacking and lacking != self.waits_for:
-            logger.error("%s: %s; docs/redis.md says what to do", self._options, lacking)
+            _log.error("%s: %s; docs/redis.md says what to do", self._options, lacking)
         self.waits_for = lacking
         if reply[0] != b"live":
             # Start over: others may have deleted what could not be decoded, and the records here are needed again.
@@ -189,12 +189,12 @@ class Healer:
         )
         if lost:
             self.lost += lost
-            logger.error(
+            _log.error(
                 "%s: %d records that were acknowledged here came too late and were lost",
                 self._options,
                 lost,
             )
-        logger.info("%s: in sync", self._options)
+        _log.info("%s: in sync", self._options)
 
     def _claim(self, identity: str) -> tuple[Any, ...]:
         window_us, lease_us = (
@@ -278,7 +278,7 @@ class Healer:
         if not damaged:
             return
         self.damaged += len(damaged) // 2
-        logger.error(
+        _log.error(
             "%s: %d of %s can't be decoded, among them %r: deleted, to be restored from a mirror",
             self._options, len(damaged) // 2, self._named(kind), damaged[0][:80],
         )  # fmt: skip

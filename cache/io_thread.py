@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 PAUSE_AFTER_ERROR_S: Final = 0.5
 
@@ -91,8 +91,8 @@ class IoThread:
         self._woken = False
         try:
             pause_s = self._idle()
-        except Exception:
-            logger.exception("unexpected error in the I/O thread")
+        except Exception:  # noqa: BLE001 -- whatever it is, the next turn may succeed
+            _log.exception("unexpected error in the I/O thread")
             pause_s = PAUSE_AFTER_ERROR_S
         with self._wake:
             # If woken meanwhile, run again: the reason may have come too late for this run.

@@ -26,5 +26,14 @@ def open_value_cache(directory: Path, redis: RedisOptions | str | None = None) -
     return EmbeddedValueCache(directory) if redis is None else RedisValueCache(_options(redis))
 
 
+def cache_name(redis: RedisOptions | None) -> str:
+    """Names the state cache that these options select, without secrets: equal for equal ones."""
+    if redis is None:
+        return "in the store alone"
+    return (
+        f"in {redis.with_options(nodes=sorted(redis.nodes))}, database {redis.database}, under {redis.prefix}"
+    )
+
+
 def _options(redis: RedisOptions | str) -> RedisOptions:
     return RedisOptions.from_url(redis) if isinstance(redis, str) else redis

@@ -21,7 +21,7 @@ COMMITS_SENT: Final = 500
 """Commits per MULTI: more would block Redis for everyone else."""
 PENDING_SENT: Final = 200
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Agent:
             return self._options.retry_max_s
         except CacheError as error:
             # Without the mirror nothing may be acknowledged.
-            logger.exception("the mirror of Redis can't be written")
+            _log.exception("the mirror of Redis can't be written")
             self._stop(Health.UNREACHABLE, error)
             return self._options.retry_max_s
         if self._healer.waits_for:
@@ -109,7 +109,11 @@ class Agent:
     def _stop(self, health: Health, error: Exception) -> None:
         if str(error) != self._logged:
             self._logged = str(error)
-            logger.warning("%s: %s", health.value, error)
+            _log.warning(
+                "live state is not shared: reservations are refused and events are kept on this host (%s): %s",
+                health.value,
+                error,
+            )
         self.health, self.reason = health, str(error)
 
     def _synchronize(self) -> None:
@@ -133,6 +137,7 @@ class Agent:
             self._healer.join(whole)
             self._follow()
         self.health, self.reason, self._logged = Health.OK, "", ""
+        _log.info("live state is shared over %s", self._options)
 
     def _verified(self) -> Server:
         """The server, asked again: one that was demoted and promoted meanwhile keeps its connections."""
@@ -239,7 +244,7 @@ class Agent:
         new = [name for name in names if ordered(name) > ordered(up_to)]
         if new:
             self._skipped = (new[-1], count + len(new))
-            logger.error(
+            _log.error(
                 "%s: skipped %d entries of its log that are not Pricegrid's: %s",
                 self._options, len(new), ", ".join(new[:5]),
             )  # fmt: skip

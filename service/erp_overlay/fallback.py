@@ -1,12 +1,14 @@
 """Wires an ERP's gateway into the services of a process: what `--erp-config` enables."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from pricegrid.cache.memory import MemoryValueCache
 from pricegrid.cache.open import open_value_cache
-from pricegrid.cache.protocol import ValueCache
+from pricegrid.cache.protocol import CacheError, ValueCache
 from pricegrid.erp.dead_letters import DeadLetterFile, DeadLetterSink
 from pricegrid.erp.gateway import ErpGateway
 from pricegrid.erp.observe import ErpMetrics, NoErpMetrics
@@ -18,6 +20,7 @@ from pricegrid.service.erp_overlay.prices import ErpPrices
 from pricegrid.service.erp_overlay.stock import ErpStock
 from pricegrid.service.rpc.call import Caller
 
+_log = logging.getLogger(__name__)
 CACHE_FOLDER = "cache"
 """The folder of the store with validated answers, shared by the processes of a host."""
 
@@ -60,7 +63,7 @@ def open_erp(
     """Starts the gateway, and the parity sampler unless disabled. Raises ErpConfigError; the ERP need not be up."""
     metrics = metrics or NoErpMetrics()
     flags = OperatorFlags(store)
-    kept = cache or open_value_cache(store / CACHE_FOLDER)
+    kept = cache or _kept(store)
     gateway = ErpGateway(
         settings,
         kept,
@@ -76,6 +79,15 @@ def open_erp(
         sampler.start()
     prices = ErpPrices(gateway, flags, sampler, clock_us)
     return ErpFallback(prices, ErpStock(gateway, flags, clock_us), gateway, sampler, kept)
+
+
+def _kept(store: Path) -> ValueCache:
+    """The answers that the store keeps; where it can't be written, this process keeps them in memory."""
+    try:
+        return open_value_cache(store / CACHE_FOLDER)
+    except CacheError as error:
+        _log.warning("answers of the ERP are kept in memory alone: %s", error)
+        return MemoryValueCache()
 
 
 def open_worker_erp(config: Path, store: Path, *, metrics: bool) -> ErpFallback:

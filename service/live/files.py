@@ -37,6 +37,14 @@ class WriterBusyError(Exception):
     """Another process has the writer lock of this store."""
 
 
+class OtherCacheError(WriterBusyError):
+    """It has, and keeps live state elsewhere than this process would."""
+
+    def __init__(self, theirs: str) -> None:
+        super().__init__(theirs)
+        self.theirs = theirs
+
+
 def live_directory(store: Path) -> Path:
     """The directory of live state, created if it does not exist."""
     directory = store / "live"
@@ -64,16 +72,24 @@ def _opened(directory: Path) -> int:
 
 
 @contextlib.contextmanager
-def writer_lock(store: Path) -> Iterator[None]:
-    """Holds the writer lock; raises WriterBusyError while another process holds it. It is freed when a process dies.
+def writer_lock(store: Path, cache: str = "") -> Iterator[None]:
+    """Holds the writer lock, and tells others in its file which cache the live state is kept in; raises WriterBusyError
+    while another process holds it, OtherCacheError if that names another cache. It is freed when a process dies.
 
     Raises OSError if the store can't be written.
     """
-    with (live_directory(store) / "writer.lock").open("a") as file:
+    with (live_directory(store) / "writer.lock").open("ab+", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.seek(0)
+            theirs = file.read().decode(errors="replace")
+            if theirs and cache and theirs != cache:
+                raise OtherCacheError(theirs) from None
             raise WriterBusyError(f"another process writes the live state of {store}") from None
+        with contextlib.suppress(OSError):  # on a full disk: others are not told
+            file.truncate(0)
+            file.write(cache.encode())
         yield
 
 

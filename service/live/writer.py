@@ -17,9 +17,10 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pricegrid.cache.open import open_state_cache
+from pricegrid.cache.open import cache_name, open_state_cache
 from pricegrid.cache.protocol import CacheError, StateCache
 from pricegrid.cache.reserve_room import ReserveRoom
+from pricegrid.loaders.errors import SnapshotError
 from pricegrid.service.clock import now_us
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.limits import (
@@ -28,6 +29,7 @@ from pricegrid.service.limits import (
     FORGET_S,
     HOUSEKEEPING_S,
     LIVE_CHECK_S,
+    RESTART_DELAY_MAX_S,
     STALL_S,
     STANDBY_S,
 )
@@ -35,6 +37,7 @@ from pricegrid.service.live.event_stream import EventIngest
 from pricegrid.service.live.files import (
     Beacon,
     LiveFiles,
+    OtherCacheError,
     WriterBusyError,
     is_read_only,
     live_directory,
@@ -50,6 +53,7 @@ from pricegrid.service.process.loading import Loading
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.process.worker import (
     Activate,
+    OtherCache,
     ReadOnly,
     Serving,
     SwapFailed,
@@ -83,13 +87,13 @@ def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
     unheard_us = 0 if config.redis else int(STALL_S * 1_000_000)
     show = partial(_beat, beacon, unheard_us)
     try:
-        with Pulse(lambda: reporter.beat(Beat()), show) as pulse, contextlib.ExitStack() as stack:
-            process = _Process(config, supervisor, reporter, beacon, pulse, stopping)
-            version = _become_writer(process, stack)
-            if version:
-                _write(process, version)
+        with Pulse(lambda: reporter.beat(Beat()), show) as pulse:
+            _run(_Process(config, supervisor, reporter, beacon, pulse, stopping))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         _log.warning("the supervisor is gone; stopping")
+    except SnapshotError as error:
+        _log.error("snapshot %s can't be served: %s", config.snapshot_version, error)
+        raise SystemExit(1) from None
     logging.shutdown()
     os._exit(0)  # everything is durable and reported; a clean exit takes seconds on a busy machine
 
@@ -110,15 +114,61 @@ class _Process:
     stopping: list[bool]
 
 
-def _become_writer(process: _Process, stack: contextlib.ExitStack) -> str:
+class UnwritableError(Exception):
+    """Live state can't be opened now; the text says why."""
+
+
+def _run(process: _Process) -> None:
+    """Serve the workers; while live state can't be opened, as on a full disk, try again and again."""
+    version, trouble = process.config.snapshot_version, ""
+    while version:
+        with contextlib.ExitStack() as stack:
+            version = _become_writer(process, stack, version)
+            if not version:
+                return
+            try:
+                _write(process, version)
+            except UnwritableError as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    _log.error("live state can't be opened, changes are refused until it can: %s", trouble)
+            else:
+                return
+        process.reporter.send(ReadOnly())
+        version = _paused(process, version)
+
+
+def _paused(process: _Process, version: str) -> str:
+    """Wait before the next attempt; the snapshot to begin with then, '' when stopped."""
+    until_s = time.monotonic() + RESTART_DELAY_MAX_S
+    while not process.stopping[0] and time.monotonic() < until_s:
+        process.pulse.turn()
+        if process.supervisor.poll(STANDBY_S):
+            match process.supervisor.recv():
+                case Activate(newer):
+                    version = newer
+                    process.reporter.send(ReadOnly())
+                case _:
+                    return ""
+    return "" if process.stopping[0] else version
+
+
+def _become_writer(process: _Process, stack: contextlib.ExitStack, version: str) -> str:
     """Wait until this process holds the writer lock; meanwhile the other server's writer serves our workers. Returns
     the snapshot to begin with, '' when stopped."""
-    version = process.config.snapshot_version
-    why = ""
+    ours = cache_name(process.config.redis)
+    why, seen = "", ""
     while not process.stopping[0]:
         process.pulse.turn()
         try:
-            stack.enter_context(writer_lock(process.config.store))
+            stack.enter_context(writer_lock(process.config.store, ours))
+        except OtherCacheError as error:
+            # Seen twice, because one that has just become the writer may not have said so yet.
+            if why != "other cache" and error.theirs == seen:
+                why = "other cache"
+                _log.error("another server keeps the live state of this store %s, not %s", seen, ours)
+                process.reporter.send(OtherCache(seen, ours))
+            seen = error.theirs
         except WriterBusyError as error:
             if why != "busy":
                 why = "busy"
@@ -137,24 +187,35 @@ def _become_writer(process: _Process, stack: contextlib.ExitStack) -> str:
             match process.supervisor.recv():
                 case Activate(newer):
                     version = newer
-                    process.reporter.send(Serving(version) if why == "busy" else ReadOnly())
+                    process.reporter.send(ReadOnly() if why == "read-only" else Serving(version))
                 case _:
                     return ""
     return ""
 
 
 def _write(process: _Process, version: str) -> None:
-    """Serve the workers until stopped."""
+    """Serve the workers until stopped. Raises UnwritableError at the beginning."""
     config = process.config
-    leaser = _leaser(config)
-    cache = open_state_cache(live_directory(config.store), config.redis, conditional=(RESERVATION,))
-    with contextlib.closing(cache):
-        with process.pulse.busy():
-            live = _with_reserve(config, lambda: open_live_state(config, cache, version, process.beacon))
-        server: Any = None
-        if live is not None:
-            server = build_writer_server(live, socket_path(config.store))
-            server.start()
+    with contextlib.ExitStack() as stack:
+        leaser = _leaser(config)
+        try:
+            with process.pulse.busy():
+                cache = stack.enter_context(
+                    contextlib.closing(
+                        open_state_cache(
+                            live_directory(config.store), config.redis, conditional=(RESERVATION,)
+                        )
+                    )
+                )
+                live = _with_reserve(config, lambda: open_live_state(config, cache, version, process.beacon))
+                server: Any = None
+                if live is not None:
+                    server = build_writer_server(live, socket_path(config.store))
+                    server.start()
+        except (OSError, CacheError) as error:
+            if leaser is not None:
+                leaser.close()
+            raise UnwritableError(str(error)) from error
         ingest = None
         if live is not None and config.redis is not None and config.events_stream:
             consumer = f"{platform.node()}-{os.getpid()}"

@@ -18,7 +18,15 @@ from pricegrid.service.limits import (
     SWAP_RETRY_S,
 )
 from pricegrid.service.process.heartbeat import Beat
-from pricegrid.service.process.worker import Activate, ReadOnly, Serving, Stop, SwapFailed, WorkerConfig
+from pricegrid.service.process.worker import (
+    Activate,
+    OtherCache,
+    ReadOnly,
+    Serving,
+    Stop,
+    SwapFailed,
+    WorkerConfig,
+)
 
 _log = logging.getLogger(__name__)
 ALONE_AFTER_DEATHS: Final = 3
@@ -47,6 +55,8 @@ class Child:
         """The snapshot that a worker serves with live positions, or that the writer shows; '' for none."""
         self.is_read_only = False
         self.is_live_proven = False
+        self.other_cache: OtherCache | None = None
+        """Of the writer: what keeps it from being one."""
         self.deaths = 0
         """In a row."""
         self.ended = 0
@@ -104,6 +114,9 @@ class Child:
                 self._resend_at_s, self._failures = None, 0
             case ReadOnly():
                 self.is_read_only = True
+                self._resend_at_s, self._failures = None, 0
+            case OtherCache():
+                self.other_cache = message
             case UnknownKey():
                 self.met_unknown_key = True
             case SwapFailed(version, text):
@@ -134,6 +147,11 @@ class Child:
         with contextlib.suppress(OSError):
             if self._pipe is not None:
                 self._pipe.send(message)
+
+    def end_if_starting(self) -> None:
+        """Kill a process that still imports its modules: it has nothing to complete, and would hear late."""
+        if self.process is not None and not self._has_beaten:
+            self.process.kill()
 
     def reap(self, now_s: float) -> None:
         """Collect a dead process and schedule its restart, with a backoff while processes die soon."""

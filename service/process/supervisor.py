@@ -44,6 +44,7 @@ from pricegrid.service.live.writer import run_writer
 from pricegrid.service.process.bootstrap import check_snapshot
 from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child, backed_off
 from pricegrid.service.process.scrub import Damaged, Scrub
+from pricegrid.service.process.service_manager import ServiceManager
 from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
 from pricegrid.service.transport.choice import Transport
 
@@ -253,6 +254,7 @@ class Supervisor:
         self._options = options
         self._keeper: KeyKeeper | None = None
         self._announce = announce
+        self._manager = ServiceManager()
         context = multiprocessing.get_context("spawn")
         self._workers = [
             Child("worker", run_worker, context, hang_s=options.hang_s) for _ in range(options.workers)
@@ -351,8 +353,10 @@ class Supervisor:
                 self._hear(reports.recv())
             if new_keys is not None and new_keys in happened:
                 self._tell_keys(new_keys.recv())
+            self._manager.alive()
             self._forgive_own_pause()
             self._tend(self._writer)
+            self._refuse_other_cache()
             for worker in self._workers:
                 self._tend(worker)
                 if worker.serving:
@@ -364,7 +368,17 @@ class Supervisor:
             if not self._ready and is_complete and (self._writer.serving or self._is_alone):
                 self._ready = True
                 self._announce(ready)
+                self._manager.ready(f"snapshot {self._version} on {ready.address}")
         return 0
+
+    def _refuse_other_cache(self) -> None:
+        """Two servers on one store must agree on where live state is; one that serves already goes on."""
+        found, self._writer.other_cache = self._writer.other_cache, None
+        if found is not None and not self._ready:
+            raise ServeError(
+                f"another server keeps the live state of {self._options.store} {found.theirs}, and this one would "
+                f"{found.ours}: give both the same --redis-url, or stop the other"
+            )
 
     def _hear(self, news: str | Damaged) -> None:
         """From the watcher: a verified snapshot, or that the active one is damaged."""
@@ -437,11 +451,13 @@ class Supervisor:
     def _stop_workers(self) -> None:
         """Stops the workers, then the writer, which their requests in flight may need. After `grace_s`, or at a second
         `stop`, kills them."""
+        self._manager.stopping()
         asked = self._stop_calls
         deadline_s = time.monotonic() + self._options.grace_s + 1.0
         for group in (self._workers, [self._writer]):
             for child in group:
                 child.send(Stop())
+                child.end_if_starting()
             alive = [child.process for child in group if child.process is not None]
             while alive and time.monotonic() < deadline_s and self._stop_calls == asked:
                 wait([process.sentinel for process in alive], timeout=0.1)

@@ -131,7 +131,16 @@ class SwapFailed:
 
 @dataclass(frozen=True, slots=True)
 class ReadOnly:
-    """From the writer: the store is read-only; it waits until it can be written."""
+    """From the writer: live state can't be written; it waits until it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherCache:
+    """From the writer: another server writes the live state of this store, and keeps it elsewhere."""
+
+    theirs: str
+    ours: str
+    """Where this server would keep it."""
 
 
 def build_server(
@@ -321,11 +330,11 @@ def _quotas(auth: "AuthConfig", store: Path) -> "Quotas | None":
     """What says how much callers may use; None: nothing does."""
     if not auth.limits:
         return None
-    from pricegrid.service.quota.accounts import Accounts, accounts_path
+    from pricegrid.service.quota.accounts import open_accounts
     from pricegrid.service.quota.quotas import Quotas, warm_up
 
     warm_up()
-    return Quotas(auth.limits, Accounts(accounts_path(store), host_ns), host_ns)
+    return Quotas(auth.limits, open_accounts(store, host_ns), host_ns)
 
 
 def _listen(server: grpc.Server, config: WorkerConfig) -> None:

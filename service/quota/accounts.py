@@ -11,6 +11,7 @@ host shares quotas with others, and the share with which an account begins.
 
 import fcntl
 import hashlib
+import logging
 import mmap
 import os
 import secrets
@@ -38,6 +39,7 @@ from pricegrid.service.quota.kernel import (
 )
 from pricegrid.service.quota.limits import ACCOUNTS, CLAIM_POLL_S, CLAIM_WAIT_S, FORGET_NS, PROBES
 
+_log = logging.getLogger(__name__)
 _LAYOUT: Final = 2
 _WORD_BYTES: Final = 8
 SHARED_KEY: Final = 1
@@ -166,3 +168,16 @@ class Accounts:
                 slot[KEY] = key
                 return int(places[found[0]])
         return -1
+
+
+def open_accounts(store: Path, clock_ns: Callable[[], int]) -> Accounts:
+    """The accounts of a store; where it can't be written, those of this process alone."""
+    try:
+        return Accounts(accounts_path(store), clock_ns)
+    except OSError as error:
+        _log.warning("quotas: the store can't be written, this worker counts for itself: %s", error)
+    memory = os.memfd_create("pricegrid-quotas")
+    try:
+        return Accounts(Path(f"/proc/self/fd/{memory}"), clock_ns)
+    finally:
+        os.close(memory)
