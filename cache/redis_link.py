@@ -94,6 +94,7 @@ class Node:
         self._clock = clock
         self._live: tuple[Connection, Server] | None = None
         self._failures = 0
+        self._failure = ""
         self._retry_at_s = 0.0
 
     @property
@@ -109,15 +110,15 @@ class Node:
         if self._live is not None:
             return self._live
         if self.retry_in_s:
-            raise LinkError(f"{self._named()}: failed just now, backing off", sent=False)
+            raise LinkError(self._failure, sent=False)  # the cause, while it backs off
         connection = self._new()
         try:
             connection.connect()
             replies = () if self._sentinel else _call(connection, INFO, self._deadline_s(), self._clock)
         except (RedisError, OSError) as error:
             connection.disconnect()
-            self._failed()
-            raise LinkError(f"{self._named()}: {error}", sent=False) from error
+            self._failed(error)
+            raise LinkError(self._failure, sent=False) from error
         except BaseException:
             connection.disconnect()
             raise
@@ -154,8 +155,8 @@ class Node:
         try:
             return _call(connection, commands, self._deadline_s(timeout_s), self._clock)
         except (RedisError, OSError) as error:
-            self._failed()
-            raise LinkError(f"{self._named()}: {error}", sent=True) from error
+            self._failed(error)
+            raise LinkError(self._failure, sent=True) from error
         except BaseException:
             self.close()
             raise
@@ -166,8 +167,9 @@ class Node:
     def _named(self) -> str:
         return f"{'sentinel' if self._sentinel else 'Redis'} {self.address[0]}:{self.address[1]}"
 
-    def _failed(self) -> None:
+    def _failed(self, error: Exception) -> None:
         self.close()
+        self._failure = f"{self._named()}: {error}"
         pause_s = min(self._options.retry_max_s, self._options.retry_first_s * 2 ** min(self._failures, 16))
         self._failures += 1
         self._retry_at_s = self._clock() + pause_s * random.uniform(0.5, 1)  # noqa: S311 - jitter

@@ -63,6 +63,8 @@ def test_a_redis_that_is_away_is_said_once_and_again_when_that_changes(tmp_path,
             before = len(said(caplog, "live state is not shared"))
             redis.kill()
             until(lambda: len(said(caplog, "live state is not shared")) > before, "it is said again")
+            until(lambda: "refused" in said(caplog, "live state is not shared")[-1], "and then as it was")
+            assert len(said(caplog, "live state is not shared")) <= before + 2
         finally:
             redis.kill()
     assert "top-secret" not in caplog.text
