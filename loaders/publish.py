@@ -349,17 +349,15 @@ def run_load(
         )
         if args.json:
             print(json.dumps({"published": False, "error": words}, indent=2), file=out)
-        print(f"pricegrid load: {words}", file=err)
+        progress.fail(words)
         return 2 if isinstance(error, DatasetError) else 1
     print(json.dumps(report.as_json(), indent=2) if args.json else report.as_text(), file=out)
     for gate in report.gates:
         if not gate.passed and report.refused:
             limit = f" (limit {gate.limit} %)" if gate.limit is not None else ""
             told = "" if gate.flag == "--force" else f"{gate.flag} or "
-            print(
-                f"pricegrid load: refused by gate {gate.name}: {gate.detail}{limit}; to publish all the same: "
-                f"{told}--force",
-                file=err,
+            progress.fail(
+                f"refused by gate {gate.name}: {gate.detail}{limit}; to publish all the same: {told}--force"
             )
     return 1 if report.refused else 0
 

@@ -1,5 +1,6 @@
 """What a load tells: progress on a terminal while it runs, a report at the end."""
 
+import logging
 import resource
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pricegrid.loaders.gates.sample_change import SampleChange
 from pricegrid.loaders.validate.causes import RootCause
 from pricegrid.loaders.validate.tables import Dataset
 
+_log = logging.getLogger(__name__)
 _KIBIBYTE = 1024
 _CAUSES_SHOWN: Final = 10
 
@@ -23,6 +25,13 @@ class Progress:
 
     stream: TextIO
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def fail(self, words: str) -> None:
+        """Why the load is refused or can't be done."""
+        if _log.isEnabledFor(logging.INFO):
+            _log.error("%s", words)
+        else:
+            print(f"pricegrid load: {words}", file=self.stream)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -37,8 +46,10 @@ class Progress:
             self.say(f"{name} done in {took:.1f} s")
 
     def say(self, words: str) -> None:
-        """A line, if somebody is watching."""
-        if self.stream.isatty():
+        """A line of the log if there is one, else if somebody is watching."""
+        if _log.isEnabledFor(logging.INFO):
+            _log.info("%s", words.strip())
+        elif self.stream.isatty():
             print(words, file=self.stream, flush=True)
 
 

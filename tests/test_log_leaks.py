@@ -17,6 +17,8 @@ from tests.log_leaks import LeakHandler, leaks
         "INFO C1 pays 12.50 for S4",
         "INFO C-1042 pays 12 EUR",
         "INFO customer acme-7: 9.9900 a piece",
+        '{"level": "INFO", "message": "\\u0043-1042 pays 12.50"}',
+        '{"level": "INFO", "customer": "acme-7", "price": 12.25}',
     ],
 )
 def test_what_must_not_be_logged_is_found(line):
@@ -32,6 +34,7 @@ def test_what_must_not_be_logged_is_found(line):
         "INFO serving on 127.0.0.10:50051",
         "WARNING no password is set",
         "INFO 12.50 % of the lines were asked of the ERP",
+        '{"time": "2026-11-28T10:00:00.123Z", "message": "QuoteLines OK", "subject": "C-1042", "ms": 0.123}',
     ],
 )
 def test_what_may_be_logged_is_not(line):

@@ -42,6 +42,8 @@ class Command:
     """The module that runs it, where that is another one."""
     intermixed: bool = True
     """Options may stand between positionals; not where it has subcommands of its own."""
+    may_log: bool = False
+    """It shows its progress on a terminal, and keeps a log if it is told in which format."""
     uses_kernels: bool = False
     """Whatever it is asked; the others say so themselves when they need them."""
 
@@ -75,6 +77,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "pricegrid.loaders.arguments",
             "load",
             runs="pricegrid.loaders.publish",
+            may_log=True,
             uses_kernels=True,
         ),
         "snapshots": Command(
@@ -250,6 +253,10 @@ def _run(words: list[str]) -> int:
     parser = command_parser(words[0])
     args = parser.parse_intermixed_args(words[1:]) if command.intermixed else parser.parse_args(words[1:])
     fill_in(args)
+    if command.may_log and args.log_format:
+        from pricegrid.service.logs import begin_logging
+
+        begin_logging(command.name, args.log_format)
     if command.uses_kernels:
         _require("numpy")
         from pricegrid.service.process.kernel_build import provide
@@ -283,6 +290,10 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     """Adds the options of a command."""
     command = COMMANDS[name]
     getattr(importlib.import_module(command.module), f"add_{command.name}_arguments")(parser)
+    if command.may_log:
+        from pricegrid.service.cli.logs import add_log_format
+
+        add_log_format(parser, "")
     use_environment(parser)
 
 

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pricegrid.service.cli.logs import add_log_format
 from pricegrid.service.cli.policy import add_policy_arguments, policy_from
 from pricegrid.service.cli.redis_url import add_redis_url, redis_from
 from pricegrid.service.cli.text import UsageError
 from pricegrid.service.limits import GRACE_S, WORKER_THREADS
+from pricegrid.service.logs import TEXT, LogOptions, begin_logging
 from pricegrid.service.transport.choice import GRPCIO, HTTP2, TRANSPORTS, Transport
 
 if TYPE_CHECKING:
@@ -61,12 +63,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         help="let pages of this origin, such as https://shop.example, ask from a browser; may be given several times, "
         "takes --transport http2 (docs/http.md)",
     )
-    parser.add_argument(
-        "--metrics-port",
-        metavar="PORT",
-        type=_port,
-        help="serve Prometheus metrics on this port of 127.0.0.1",
-    )
+    _add_watch_arguments(parser)
     parser.add_argument(
         "--grace",
         metavar="S",
@@ -116,6 +113,23 @@ def _add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_watch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metrics-port",
+        metavar="PORT",
+        type=_port,
+        help="serve Prometheus metrics on this port of 127.0.0.1",
+    )
+    add_log_format(parser, TEXT)
+    parser.add_argument(
+        "--access-log",
+        metavar="N",
+        type=_one_in,
+        default=0,
+        help="log one in N answered calls: method, lines, milliseconds, caller and correlation id (default: none)",
+    )
+
+
 def _origins(args: argparse.Namespace) -> tuple[str, ...]:
     if not args.cors_origin:
         return ()
@@ -150,7 +164,8 @@ def run_serve(args: argparse.Namespace) -> int:
         if ready.metrics_port is not None:
             print(f"metrics on http://127.0.0.1:{ready.metrics_port}/metrics", flush=True)
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s supervisor %(message)s")
+    logs = LogOptions(args.log_format, args.access_log)
+    begin_logging("supervisor", logs.format)
     options = ServeOptions(
         store=args.store,
         host="127.0.0.1" if args.host == "localhost" else args.host,
@@ -167,6 +182,7 @@ def run_serve(args: argparse.Namespace) -> int:
         events_stream=args.events_stream,
         auth=_auth(args),
         snapshot_keys=args.snapshot_keys,
+        logs=logs,
     )
     try:
         if args.erp_config is not None:
@@ -205,6 +221,12 @@ def _cores() -> int:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
+
+
+def _one_in(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1,000,000,000")
     return int(text)
 
 

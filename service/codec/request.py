@@ -1,6 +1,6 @@
 """Validation that requests have in common, made once when they are decoded; failures raise `RequestRefusedError`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import cache
 from typing import Final, Protocol
@@ -91,14 +91,24 @@ def _repeated_tags(message: Descriptor) -> tuple[bytes, ...]:
 def _check_field_count(request: Message, raw: bytes) -> None:
     """Refuses more fields at the top level than `FIELDS_MAX`; stops counting there."""
     lines = request.DESCRIPTOR.fields_by_name.get("lines")
-    at = count = line_count = 0
+    line_count = 0
+    for count, tag in enumerate(top_level_tags(raw), start=1):
+        line_count += lines is not None and tag >> 3 == lines.number
+        if count > FIELDS_MAX:
+            if line_count > LINES_MAX:
+                check_line_count(line_count)
+            raise RequestRefusedError(
+                Reason.MALFORMED_REQUEST, f"the request has more than {FIELDS_MAX} fields"
+            )
+
+
+def top_level_tags(raw: bytes) -> Iterator[int]:
+    """The tag of each field at the top level of a message, up to what is none: the runtime says what that is."""
+    at = 0
     try:
         while at < len(raw):
             tag, at = _varint(raw, at)
-            count += 1
-            line_count += lines is not None and tag >> 3 == lines.number
-            if count > FIELDS_MAX:
-                break
+            yield tag
             match tag & 7:
                 case 0:
                     _, at = _varint(raw, at)
@@ -110,13 +120,9 @@ def _check_field_count(request: Message, raw: bytes) -> None:
                 case 5:
                     at += 4
                 case _:
-                    return  # a group, which no message has, or no field at all: the runtime says what it is
+                    return  # a group, which no message has
     except IndexError:
-        return  # cut short, or no number: the runtime says so
-    if count > FIELDS_MAX:
-        if line_count > LINES_MAX:
-            check_line_count(line_count)
-        raise RequestRefusedError(Reason.MALFORMED_REQUEST, f"the request has more than {FIELDS_MAX} fields")
+        return  # cut short, or no number
 
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:

@@ -47,6 +47,7 @@ from pricegrid.service.live.files import (
 from pricegrid.service.live.granting import RESERVATION
 from pricegrid.service.live.state import LiveState
 from pricegrid.service.live.writer_link import build_writer_server
+from pricegrid.service.logs import begin_logging
 from pricegrid.service.process.bootstrap import load_snapshot
 from pricegrid.service.process.heartbeat import Beat, Pulse, Reporter
 from pricegrid.service.process.loading import Loading
@@ -74,9 +75,7 @@ STREAM_GROUP = "pricegrid"
 
 def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
     """The main function of the process: serves the workers until it is stopped or the supervisor is gone."""
-    logging.basicConfig(
-        level=logging.INFO, format=f"%(asctime)s %(levelname)s writer {os.getpid()} %(message)s"
-    )
+    begin_logging("writer", config.logs.format)
     name_process("pricegrid-write")
     stopping = [False]
     signal.signal(signal.SIGINT, signal.SIG_IGN)

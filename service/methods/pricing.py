@@ -12,6 +12,7 @@ from pricegrid.service.codec import prices as codec
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.choice import Left, try_fast_path
+from pricegrid.service.logs import in_exchange
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
 from pricegrid.service.rpc.later import NeedsThread
@@ -46,6 +47,7 @@ class PricingService:
             raise NeedsThread(partial(self._go_on, raw, active, tried))
         return self._go_on(raw, active, tried, caller)
 
+    @in_exchange
     def _go_on(self, raw: bytes, active: LoadedSnapshot, tried: Left, caller: Caller) -> Response:
         """The general path, from where the fast path has left a request."""
         query = codec.decode_price_lines(raw, tried.request)

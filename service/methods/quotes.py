@@ -39,6 +39,7 @@ from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.choice import Left, try_fast_path
 from pricegrid.service.fast_path.kernel import QUOTE
+from pricegrid.service.logs import in_exchange
 from pricegrid.service.methods.availability import check_pairs
 from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.process.snapshots import LoadedSnapshot
@@ -79,6 +80,7 @@ class QuoteService:
             raise NeedsThread(partial(self._go_on, raw, now_us, active, tried))
         return self._go_on(raw, now_us, active, tried, caller)
 
+    @in_exchange
     def _go_on(
         self, raw: bytes, now_us: int, active: LoadedSnapshot, tried: Left, caller: Caller
     ) -> Response:

@@ -41,6 +41,7 @@ from pricegrid.service.limits import (
     WORKER_THREADS,
 )
 from pricegrid.service.live.writer import run_writer
+from pricegrid.service.logs import LogOptions
 from pricegrid.service.process.bootstrap import check_snapshot
 from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child, backed_off
 from pricegrid.service.process.scrub import Damaged, Scrub
@@ -86,6 +87,7 @@ class ServeOptions:
     """The Redis that shares live state with other hosts; None: live state is local to the store."""
     events_stream: str = ""
     """A stream of that Redis from which to ingest inventory events; '': none."""
+    logs: LogOptions = field(default_factory=LogOptions)
     hang_s: float = HANG_S
     """A process that has been silent for this long is killed and replaced."""
 
@@ -445,6 +447,7 @@ class Supervisor:
             verify=verify,
             auth=options.auth,
             snapshot_keys=options.snapshot_keys,
+            logs=options.logs,
             keys=None if self._keeper is None else self._keeper.keys,
         )
 

@@ -42,13 +42,14 @@ from pricegrid.service.limits import (
 from pricegrid.service.live.files import socket_path
 from pricegrid.service.live.reader import reading
 from pricegrid.service.live.writer_link import WriterLink
+from pricegrid.service.logs import LogOptions, begin_logging
 from pricegrid.service.methods.watch import Changes, PolledChanges
 from pricegrid.service.process.bootstrap import load_snapshot, version_opener
 from pricegrid.service.process.heartbeat import Beat, Pulse, Reporter
 from pricegrid.service.process.loading import Loading
 from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
 from pricegrid.service.rpc.call import Services
-from pricegrid.service.rpc.handlers import Handlers
+from pricegrid.service.rpc.handlers import Handlers, SampledHandlers
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
 from pricegrid.service.rpc.overload import ROOM, Queue
 from pricegrid.service.rpc.pools import CountingPool, PooledServer
@@ -98,6 +99,7 @@ class WorkerConfig:
     """The keys of token issuers, as far as they are known at the start."""
     snapshot_keys: Path | None = None
     """The file of the keys of which one has signed a snapshot; None: it needs no signature."""
+    logs: LogOptions = field(default_factory=LogOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,10 @@ def build_server(
     flagging: Flagging | None = None,
     erp_letters: ErpLetters | None = None,
     gate: "Gate | None" = None,
+    access_one_in: int = 0,
 ) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
     """A server without a port yet, with all services, health and reflection; `live`, `changes`, `erp` and `erp_letters`
-    as in `services`, `gate` as in `Handlers`."""
+    as in `services`, `gate` as in `Handlers`, `access_one_in` as in `LogOptions`."""
     pool = CountingPool(threads)
     server, loop = _server(transport, pool, threads)
     offered = services(
@@ -168,7 +171,11 @@ def build_server(
         from pricegrid.service.identity.gate import GuardedServer, owner_checked
 
         offered = owner_checked(offered, holder)
-    handlers = Handlers(offered, metrics, pool.queue, loop=loop, gate=gate)
+    handlers = (
+        SampledHandlers(offered, metrics, pool.queue, access_one_in, loop=loop, gate=gate)
+        if access_one_in
+        else Handlers(offered, metrics, pool.queue, loop=loop, gate=gate)
+    )
     handlers.register(server)
     if gate is not None:
         others = cast("grpc.Server", GuardedServer(others, gate, handlers.admit))
@@ -215,9 +222,7 @@ def _server(
 
 def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     """The main function of the process: serves until it is stopped or the supervisor is gone."""
-    logging.basicConfig(
-        level=logging.INFO, format=f"%(asctime)s %(levelname)s worker {os.getpid()} %(message)s"
-    )
+    begin_logging("worker", config.logs.format)
     name_process("pricegrid-work")
     stopping = [False]
     # Ctrl-C reaches the whole process group; the supervisor decides when workers stop.
@@ -278,6 +283,7 @@ def _serve(
             DeadLetterFile(config.store), erp.gateway if erp else None, lambda: holder.active, now_us
         ),
         gate=gate,
+        access_one_in=config.logs.access_one_in,
     )
     health_status = _Health(health_servicer)
     health_status.update(is_complete=False, is_live_proven=False)

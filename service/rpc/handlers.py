@@ -15,6 +15,7 @@ import grpc
 
 from pricegrid import v1
 from pricegrid.service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
+from pricegrid.service.logs import in_exchange, of_exchange
 from pricegrid.service.quota.lines import line_tag
 from pricegrid.service.rpc.call import (
     AnyMethod,
@@ -26,6 +27,7 @@ from pricegrid.service.rpc.call import (
     Watch,
     correlation_id_of,
 )
+from pricegrid.service.rpc.exchange_log import AccessLog, RefusalLog
 from pricegrid.service.rpc.later import Later, NeedsThread
 from pricegrid.service.rpc.metrics import Metrics
 from pricegrid.service.rpc.overload import Queue, too_late
@@ -72,6 +74,7 @@ class Handlers:
         self._loop = loop
         self._publish_idle_s = publish_idle_s
         self._unread = Unread()
+        self._refusals = RefusalLog()
         self._pools = pools or ThreadPools()
         self._stopping = threading.Event()
         self._tags = {
@@ -94,16 +97,19 @@ class Handlers:
         tag = self._tags[service, name]
         match self._services[service][name]:
             case Mutation(method):
+                method = in_exchange(method)
                 queue = self._pools.mutations.queue
                 behavior = partial(self._answer, name, method, admission, tag, queue, None)
                 behavior.experimental_thread_pool = self._pools.mutations
             case Ingest(ingest):
-                behavior = partial(self._ingest, name, ingest, admission, tag)
+                behavior = partial(self._ingest, name, in_exchange(ingest), admission, tag)
                 behavior.experimental_thread_pool = self._pools.publishing
             case Watch() as watch:
                 behavior = partial(self._watch, name, watch, admission, tag)
                 behavior.experimental_thread_pool = self._pools.watching
             case method:
+                if (service, name) not in QUICK:  # those say it themselves, once they are past the fast path
+                    method = in_exchange(method)
                 behavior = partial(self._answer, name, method, admission, tag, self._queue, None)
                 if self._loop is not None and (service, name) in QUICK:
                     queue, rest = self._loop
@@ -134,7 +140,7 @@ class Handlers:
             if quota is not None:
                 quota.charge(b"", 0)
         except RequestRefusedError as error:
-            self._refuse(name, error, started_s, context, caller.correlation_id)
+            self._refuse(name, error, started_s, context, caller)
 
     def _answer(
         self,
@@ -172,10 +178,10 @@ class Handlers:
                 rest.submit, partial(self._go_on, name, method, caller, self._queue, started_s), raw
             ) from None
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a status and we keep serving
-            return self._refuse(name, error, started_s, context, caller.correlation_id)
+            return self._refuse(name, error, started_s, context, caller)
         seconds = time.perf_counter() - started_s
         queue.answered(seconds, len(raw))
-        return self._answered(name, response, seconds, caller, context)
+        return self._answered(name, response, raw, seconds, caller, context)
 
     def _go_on(
         self,
@@ -196,11 +202,17 @@ class Handlers:
                 raise too_late()
             response = method(raw, caller)
         except Exception as error:  # noqa: BLE001 -- as above
-            return self._refuse(name, error, started_s, context, caller.correlation_id)
-        return self._answered(name, response, time.perf_counter() - started_s, caller, context)
+            return self._refuse(name, error, started_s, context, caller)
+        return self._answered(name, response, raw, time.perf_counter() - started_s, caller, context)
 
     def _answered(
-        self, name: str, response: Response, seconds: float, caller: Caller, context: grpc.ServicerContext
+        self,
+        name: str,
+        response: Response,
+        raw: bytes,  # noqa: ARG002 -- of SampledHandlers
+        seconds: float,
+        caller: Caller,
+        context: grpc.ServicerContext,
     ) -> bytes:
         self._metrics.answered(name, response, seconds)
         if len(response.raw) >= UNREAD_MIN_BYTES:
@@ -228,12 +240,12 @@ class Handlers:
                 paced = _paced(arriving, caller, tag, lambda: not context.is_active(), recheck)
                 response = ingest(paced, caller)
         except CallerGoneError as gone:
-            _log.info("%s: the caller went away, correlation id %s", name, caller.correlation_id)
+            extra = of_exchange(caller.correlation_id, method=name)
+            _log.info("%s: the caller went away", name, extra=extra)
             raise gone.error from None  # gRPC's own error: it logs nothing
         except Exception as error:  # noqa: BLE001 -- as above
-            return self._refuse(name, error, started_s, context, caller.correlation_id)
-        self._metrics.answered(name, response, time.perf_counter() - started_s)
-        return response.raw
+            return self._refuse(name, error, started_s, context, caller)
+        return self._answered(name, response, b"", time.perf_counter() - started_s, caller, context)
 
     def _watch(
         self,
@@ -267,7 +279,8 @@ class Handlers:
                 is_first = True
                 for message in watch.responses(raw, caller, is_over):
                     if is_first:
-                        self._metrics.answered(name, Response(b""), time.perf_counter() - started_s)
+                        seconds = time.perf_counter() - started_s
+                        self._answered(name, Response(b""), raw, seconds, caller, context)
                         is_first = False
                     yield message
                 if recheck is not None:
@@ -275,7 +288,7 @@ class Handlers:
                 if self._stopping.is_set():
                     raise RequestRefusedError(Reason.SERVER_STOPPING, "the server stops; ask another one")
         except Exception as error:  # noqa: BLE001 -- as above
-            self._refuse(name, error, started_s, context, caller.correlation_id)
+            self._refuse(name, error, started_s, context, caller)
 
     def _refuse(
         self,
@@ -283,15 +296,40 @@ class Handlers:
         error: Exception,
         started_s: float,
         context: grpc.ServicerContext,
-        correlation_id: str,
+        caller: Caller,
     ) -> NoReturn:
-        refused = refusal(error)
+        refused, correlation_id = refusal(error), caller.correlation_id
         if refused.reason is Reason.INTERNAL_ERROR:
-            _log.error("%s failed, correlation id %s", name, correlation_id, exc_info=error)
+            extra = of_exchange(correlation_id, method=name)
+            _log.error("%s failed, correlation id %s", name, correlation_id, exc_info=error, extra=extra)
+        else:
+            self._refusals.refused(name, refused, caller)
         self._metrics.refused(name, refused.reason, time.perf_counter() - started_s)
         if refused.limit:
             self._metrics.limited(refused.limit)
         abort(context, refused, correlation_id)
+
+
+class SampledHandlers(Handlers):
+    """Handlers that log one in so many answered calls; a class of its own, so that not to log costs nothing."""
+
+    def __init__(
+        self, services: Services, metrics: Metrics, queue: Queue, one_in: int, **options: Any
+    ) -> None:
+        super().__init__(services, metrics, queue, **options)
+        self._access = AccessLog(one_in, {name: tag for (_, name), tag in self._tags.items()})
+
+    def _answered(
+        self,
+        name: str,
+        response: Response,
+        raw: bytes,
+        seconds: float,
+        caller: Caller,
+        context: grpc.ServicerContext,
+    ) -> bytes:
+        self._access.answered(name, response, raw, seconds, caller)
+        return super()._answered(name, response, raw, seconds, caller, context)
 
 
 class CallerGoneError(Exception):
