@@ -83,7 +83,7 @@ bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
 
 docs: $(STAMP) ## writes docs/cli.md and docs/metrics.md from the code
 	$(BIN)/python -m pricegrid.service.cli.reference
-	$(BIN)/python -m pricegrid.service.metric_table
+	$(BIN)/python -m pricegrid.service.metric_page
 
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh

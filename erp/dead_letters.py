@@ -108,6 +108,14 @@ class DeadLetterFile:
             found.append(KeptLetter(letter_id, reason, message, payload, *counts))
         return found
 
+    def oldest(self) -> dict[str, tuple[int, int]]:
+        """(how many, when the oldest came first) by reason."""
+        if not self._path.exists():
+            return {}
+        with self._open() as db:
+            rows = db.execute("SELECT reason, count(*), min(first_us) FROM dead_letters GROUP BY reason")
+            return {reason: (count, first_us) for reason, count, first_us in rows}
+
     def drop(self, letter_id: str) -> bool:
         """Deletes a letter; returns whether it existed."""
         with self._open() as db:

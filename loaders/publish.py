@@ -19,7 +19,7 @@ from pricegrid.columnar.instants import us_of
 from pricegrid.erp.protocol import Extract
 from pricegrid.loaders.arguments import add_load_arguments as add_load_arguments  # noqa: PLC0414 -- who runs a load finds them here too
 from pricegrid.loaders.delta import DeltaBase
-from pricegrid.loaders.errors import DatasetError, LoadError, SnapshotError
+from pricegrid.loaders.errors import DatasetError, LoaderBusyError, LoadError, SnapshotError
 from pricegrid.loaders.gates.diff import diff
 from pricegrid.loaders.gates.gates import Decode, Gate, decode_running, gate_items, gate_rejects
 from pricegrid.loaders.gates.limits import DEFAULT_LIMITS, Limits
@@ -30,6 +30,7 @@ from pricegrid.loaders.read.dialect import NOTHING_STATED, Dialect
 from pricegrid.loaders.report import LoadReport, Progress
 from pricegrid.loaders.store.hashing import hash_file
 from pricegrid.loaders.store.kept import FreshTables, StoredTables
+from pricegrid.loaders.store.last_load import LastLoad, note_load
 from pricegrid.loaders.store.reject_files import write_rejects
 from pricegrid.loaders.store.signing import read_private_key, trust_of
 from pricegrid.loaders.store.snapshot import (
@@ -342,7 +343,7 @@ def run_load(
     out, err = out or sys.stdout, err or sys.stderr
     progress = Progress(err)
     try:
-        report = _run(args, functions, clock, progress)
+        report = _noted(args, clock, lambda: _run(args, functions, clock, progress))
     except (LoadError, OSError, MemoryError) as error:
         words = (
             "there is not enough memory for this dataset" if isinstance(error, MemoryError) else str(error)
@@ -360,6 +361,25 @@ def run_load(
                 f"refused by gate {gate.name}: {gate.detail}{limit}; to publish all the same: {told}--force"
             )
     return 1 if report.refused else 0
+
+
+def _noted(
+    args: argparse.Namespace, clock: Callable[[], datetime], run: Callable[[], LoadReport]
+) -> LoadReport:
+    """Runs a load; the store keeps what became of it, for the server's metrics."""
+    report: LoadReport | None = None
+    is_told = not args.check
+    try:
+        report = run()
+    except LoaderBusyError:
+        is_told = False  # the other load will say how it ends
+        raise
+    finally:
+        if is_told:
+            gates = {} if report is None else {gate.name: gate.passed for gate in report.gates}
+            is_published = report is not None and report.published
+            note_load(args.store, LastLoad(us_of(clock()), is_published, gates))
+    return report
 
 
 def _run(

@@ -1,23 +1,22 @@
 """Every metric that a server exports: its name, labels and meaning. What counts builds its metrics from here, and
-docs/metrics.md is made from it: `python -m pricegrid.service.metric_table`."""
+docs/metrics.md is made from it (`service.metric_page`)."""
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from pricegrid import v1
-from pricegrid.atp.model import AvailabilityStatus
-from pricegrid.atp.rules.events import EventStatus
+from pricegrid.atp.model import AvailabilityStatus, Source
+from pricegrid.atp.rules.events import DeadReason, EventStatus
+from pricegrid.atp.rules.reservations import LIVING
 from pricegrid.cache.protocol import Health
 from pricegrid.erp.observe import BreakerState, CallOutcome, LineResult, Turned
 from pricegrid.erp.protocol import Refusal
 from pricegrid.pricing_engine.model import LineStatus
 from pricegrid.service.errors import Reason
+from pricegrid.service.metric_kinds import Exported, Kind, Metric
 
-PLACE = Path("docs/metrics.md")
 METHODS: Final = tuple(
     method.name
     for file in (
@@ -63,42 +62,9 @@ ERP_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BOOKS_MAX: Final = 1_000
 """Books with counters of their own; the others count as `OTHER_BOOK`, to bound the number of labels."""
 OTHER_BOOK: Final = "(other)"
-
-
-class Kind(enum.Enum):
-    """The types of Prometheus."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class Exported(enum.Enum):
-    """When it is exported."""
-
-    ALWAYS = "Always"
-    REDIS = "With `--redis-url`"
-    ERP = "With `--erp-config`"
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric as it is exported."""
-
-    name: str
-    """Of a counter with `_total`."""
-    kind: Kind
-    help: str
-    unit: str
-    labels: Mapping[str, tuple[str, ...] | str] = field(default_factory=dict)
-    """By label its values, or in words what they are where they are names of a snapshot."""
-    when: Exported = Exported.ALWAYS
-    buckets: tuple[float, ...] = ()
-
-    @property
-    def declared(self) -> tuple[str, str, tuple[str, ...]]:
-        """Name, help and labels, as `prometheus_client` takes them: it adds `_total` itself."""
-        return self.name.removesuffix("_total"), self.help, tuple(self.labels)
+BRANCHES_MAX: Final = 300
+"""Branches that are told the age of their sources, those with the oldest first."""
+_BRANCHES: Final = f"the branches with the oldest extracts, {BRANCHES_MAX} at most"
 
 
 def _values(of: Iterable[enum.Enum]) -> tuple[str, ...]:
@@ -291,6 +257,153 @@ PARITY_MISMATCHES = Metric(
     Exported.ERP,
 )
 
+PROCESSES: Final = ("supervisor", "worker", "writer")
+BUILD = Metric(
+    "pricegrid_build_info",
+    Kind.GAUGE,
+    "1, with the release that serves.",
+    "1",
+    {"version": "the release", "python": "the release of Python"},
+)
+START_TIME = Metric(
+    "pricegrid_start_time_seconds",
+    Kind.GAUGE,
+    "When the server started.",
+    "seconds since 1970 in UTC",
+)
+PROCESSES_ALIVE = Metric(
+    "pricegrid_processes",
+    Kind.GAUGE,
+    "Processes that run.",
+    "processes",
+    {"process": PROCESSES},
+)
+PROCESS_CPU = Metric(
+    "pricegrid_process_cpu_seconds_total",
+    Kind.COUNTER,
+    "Processor time of the server, those of its processes that have ended too.",
+    "seconds",
+    {"process": PROCESSES},
+)
+PROCESS_MEMORY = Metric(
+    "pricegrid_process_memory_bytes",
+    Kind.GAUGE,
+    "Memory that processes have for themselves; the snapshot, which all map, is not in it.",
+    "bytes",
+    {"process": PROCESSES},
+)
+PROCESS_FILES = Metric(
+    "pricegrid_process_open_files",
+    Kind.GAUGE,
+    "Files, sockets and pipes that are open.",
+    "files",
+    {"process": PROCESSES},
+)
+SOURCE_AGE = Metric(
+    "pricegrid_source_age_seconds",
+    Kind.GAUGE,
+    "Age of the newest extract that the active snapshot has of a source at a branch.",
+    "seconds",
+    {"branch": _BRANCHES, "source": _names(Source)},
+)
+SOURCE_STALE_AFTER = Metric(
+    "pricegrid_source_stale_after_seconds",
+    Kind.GAUGE,
+    "The age from which on that source counts as STALE at that branch.",
+    "seconds",
+    {"branch": _BRANCHES, "source": _names(Source)},
+)
+LOAD_AGE = Metric(
+    "pricegrid_load_age_seconds",
+    Kind.GAUGE,
+    "How long ago the last load ended, whatever became of it; not there before the first one.",
+    "seconds",
+)
+LOAD_FAILED = Metric(
+    "pricegrid_load_failed",
+    Kind.GAUGE,
+    "1 while the last load published nothing: it was refused, or could not be done.",
+    "0 or 1",
+)
+GATE_REFUSED = Metric(
+    "pricegrid_snapshot_gate_refused",
+    Kind.GAUGE,
+    "1 for a gate that refused the last load.",
+    "0 or 1",
+    {"gate": "the gates that the last load came to (docs/dataset.md)"},
+)
+SNAPSHOT_REFUSED = Metric(
+    "pricegrid_snapshot_refused",
+    Kind.GAUGE,
+    "1 while the snapshot that the store names is not taken over, because something is wrong with it, or is damaged "
+    "since.",
+    "0 or 1",
+)
+WRITER_QUEUE = Metric(
+    "pricegrid_writer_queue",
+    Kind.GAUGE,
+    "Changes of live state that wait for a thread of the writer.",
+    "requests",
+)
+EVENTS_LAG = Metric(
+    "pricegrid_events_lag_seconds",
+    Kind.GAUGE,
+    "How long ago the newest applied event of a source took effect; it grows while none comes, and is 0 before the "
+    "first.",
+    "seconds",
+    {"source": _names(Source)},
+)
+RESERVATIONS = Metric(
+    "pricegrid_reservations",
+    Kind.GAUGE,
+    "Reservations that hold stock.",
+    "reservations",
+    {"status": _names(LIVING)},
+)
+UNREPORTED_OLDEST = Metric(
+    "pricegrid_reservations_unreported_oldest_seconds",
+    Kind.GAUGE,
+    "How long ago the oldest reservation was confirmed that the warehouse has not wholly taken over; 0: none.",
+    "seconds",
+)
+DEAD_LETTERS = Metric(
+    "pricegrid_dead_letters",
+    Kind.GAUGE,
+    "Events that could not be applied, and are kept.",
+    "events",
+    {"reason": _names(DeadReason)},
+)
+DEAD_LETTERS_OLDEST = Metric(
+    "pricegrid_dead_letters_oldest_seconds",
+    Kind.GAUGE,
+    "How long ago the oldest of them came; 0: there is none.",
+    "seconds",
+    {"reason": _names(DeadReason)},
+)
+STREAM_LAG = Metric(
+    "pricegrid_events_stream_lag_seconds",
+    Kind.GAUGE,
+    "How long the last events of `--events-stream` waited in Redis until they were applied.",
+    "seconds",
+    when=Exported.REDIS,
+)
+ERP_DEAD_LETTERS = Metric(
+    "pricegrid_erp_dead_letters",
+    Kind.GAUGE,
+    "Refused answers of the ERP that are kept.",
+    "answers",
+    {"reason": _values(Refusal)},
+    Exported.ERP,
+)
+ERP_DEAD_LETTERS_OLDEST = Metric(
+    "pricegrid_erp_dead_letters_oldest_seconds",
+    Kind.GAUGE,
+    "How long ago the oldest of them came.",
+    "seconds",
+    {"reason": _values(Refusal)},
+    Exported.ERP,
+)
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
@@ -303,11 +416,30 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             EVENTS,
             SNAPSHOT_AGE,
             UNPROVEN_WORKERS,
+            SNAPSHOT_REFUSED,
+            SOURCE_AGE,
+            SOURCE_STALE_AFTER,
+            LOAD_AGE,
+            LOAD_FAILED,
+            GATE_REFUSED,
+            EVENTS_LAG,
+            DEAD_LETTERS,
+            DEAD_LETTERS_OLDEST,
+            RESERVATIONS,
+            UNREPORTED_OLDEST,
+            WRITER_QUEUE,
             PROCESSES_ENDED,
+            PROCESSES_ALIVE,
+            PROCESS_CPU,
+            PROCESS_MEMORY,
+            PROCESS_FILES,
+            BUILD,
+            START_TIME,
             REDIS_HEALTH,
             REDIS_LOST_RECORDS,
             REDIS_DAMAGED,
             QUOTA_HOSTS,
+            STREAM_LAG,
             ERP_CALLS,
             ERP_CALL_SECONDS,
             ERP_TURNED_AWAY,
@@ -318,44 +450,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ERP_PROBES,
             ERP_REFUSED_ANSWERS,
             ERP_LINES,
+            ERP_DEAD_LETTERS,
+            ERP_DEAD_LETTERS_OLDEST,
             PARITY_CHECKS,
             PARITY_MISMATCHES,
         )
     }
 )
 """By name, in the order of the page."""
-
-_HEAD: Final = """\
-# Metrics
-
-`pricegrid serve --metrics-port PORT` serves Prometheus metrics at `http://127.0.0.1:PORT/metrics`, added up over all
-processes of the server. They begin at 0 when the server starts, and count an answered request up to a tenth of a second
-after it. `pricegrid_events_total` and the counters of books appear with the first thing that they count.
-
-[operate.md](operate.md) says which of them to watch, and what to do. This page is made by
-`python -m pricegrid.service.metric_table`.
-"""
-
-
-def reference() -> str:
-    """The page."""
-    parts = [_HEAD]
-    for when in Exported:
-        parts.append(f"## {when.value}\n")
-        parts += [_section(metric) for metric in METRICS.values() if metric.when is when]
-    return "\n".join(parts)
-
-
-def _section(metric: Metric) -> str:
-    rows = [f"### `{metric.name}`\n", f"{metric.help}\n", "| | |", "|---|---|"]
-    rows += [f"| type | {metric.kind.value} |", f"| unit | {metric.unit} |"]
-    for label, values in metric.labels.items():
-        told = values if isinstance(values, str) else ", ".join(f"`{value}`" for value in values)
-        rows.append(f"| label `{label}` | {told} |")
-    if metric.buckets:
-        rows.append(f"| buckets | {', '.join(f'{bound:g}' for bound in metric.buckets)} |")
-    return "\n".join([*rows, ""])
-
-
-if __name__ == "__main__":
-    PLACE.write_text(reference(), encoding="utf-8")

@@ -8,7 +8,8 @@ from pricegrid.service.identity.check import check_auth
 from pricegrid.service.identity.config import AuthConfig, AuthConfigError, read_auth
 from pricegrid.service.identity.grants import CustomerGrant
 from pricegrid.service.identity.scopes import Role
-from pricegrid.service.process.supervisor import ServeError, ServeOptions, Supervisor
+from pricegrid.service.process.reach import ServeError
+from pricegrid.service.process.supervisor import ServeOptions, Supervisor
 from pricegrid.service.quota.rules import LimitRule, Rate
 from tests.authority import Authority
 from tests.identity_world import jwks

@@ -13,13 +13,11 @@ from pricegrid.loaders.store.snapshot import activate, write_snapshot
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.process.children import Child
 from pricegrid.service.process.heartbeat import Beat, Pulse
+from pricegrid.service.process.reach import ServeError, is_loopback, reserved_port
 from pricegrid.service.process.supervisor import (
-    ServeError,
     ServeOptions,
     SnapshotWatcher,
     Supervisor,
-    is_loopback,
-    reserved_port,
 )
 from pricegrid.service.process.worker import Activate, Serving, SwapFailed
 from tests.stores import price_rows, publish

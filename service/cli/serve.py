@@ -96,7 +96,8 @@ def _add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-remote",
         action="store_true",
-        help="allow a --host that other machines can reach without --auth, or without TLS: a proxy sees to that",
+        help="allow a --host that other machines can reach without --auth, or without TLS, and such a --metrics-host: "
+        "a proxy sees to that",
     )
     parser.add_argument(
         "--auth",
@@ -118,7 +119,13 @@ def _add_watch_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics-port",
         metavar="PORT",
         type=_port,
-        help="serve Prometheus metrics on this port of 127.0.0.1",
+        help="serve Prometheus metrics, /healthz and /readyz on this port; 0 picks a free one",
+    )
+    parser.add_argument(
+        "--metrics-host",
+        metavar="HOST",
+        default="127.0.0.1",
+        help="address of the metrics port (default %(default)s); one that others reach takes --allow-remote",
     )
     add_log_format(parser, TEXT)
     parser.add_argument(
@@ -151,7 +158,8 @@ def run_serve(args: argparse.Namespace) -> int:
     from pricegrid.erp.adapters import check_config
     from pricegrid.erp.protocol import ErpConfigError
     from pricegrid.loaders.errors import SnapshotError
-    from pricegrid.service.process.supervisor import Ready, ServeError, ServeOptions, serve
+    from pricegrid.service.process.reach import ServeError
+    from pricegrid.service.process.supervisor import Ready, ServeOptions, serve
 
     def announce(ready: Ready) -> None:
         if args.json:
@@ -162,7 +170,8 @@ def run_serve(args: argparse.Namespace) -> int:
             return
         print(f"snapshot {ready.snapshot_version} on {ready.address}, {ready.workers} workers", flush=True)
         if ready.metrics_port is not None:
-            print(f"metrics on http://127.0.0.1:{ready.metrics_port}/metrics", flush=True)
+            host = f"[{options.metrics_host}]" if ":" in options.metrics_host else options.metrics_host
+            print(f"metrics on http://{host}:{ready.metrics_port}/metrics", flush=True)
 
     logs = LogOptions(args.log_format, args.access_log)
     begin_logging("supervisor", logs.format)
@@ -175,6 +184,7 @@ def run_serve(args: argparse.Namespace) -> int:
         transport=Transport(args.transport, _origins(args)),
         policy=policy_from(args),
         metrics_port=args.metrics_port,
+        metrics_host="127.0.0.1" if args.metrics_host == "localhost" else args.metrics_host,
         allow_remote=args.allow_remote,
         grace_s=args.grace,
         erp=args.erp_config,

@@ -49,17 +49,18 @@ class DeadLetters:
     def __init__(self, cache: StateCache, now_us: Callable[[], int]) -> None:
         self._cache = cache
         self._now_us = now_us
-        self._known: dict[str, tuple[int, int]] = {}
-        """(first seen, bytes) by id."""
+        self._known: dict[str, tuple[int, int, str]] = {}
+        """(first seen, bytes, reason) by id."""
         self._bytes = 0
         for record in cache.scan(DEAD_LETTER):
             self.update(record.name, record.value)
 
     def update(self, name: str, value: bytes | None) -> None:
         """Note what is stored under a name now; None: deleted."""
-        self._bytes -= self._known.pop(name, (0, 0))[1]
+        self._bytes -= self._known.pop(name, (0, 0, ""))[1]
         if value is not None:
-            self._known[name] = decode_dead_letter(value).at_us, len(value)
+            letter = decode_dead_letter(value)
+            self._known[name] = letter.at_us, len(value), letter.reason
             self._bytes += len(value)
 
     def file(self, found: Sequence[Faulty]) -> Filed:
@@ -95,9 +96,17 @@ class DeadLetters:
             ids.append(name)
         return Filed([put_of(letter) for letter in letters.values()], ids, len(found) - len(ids))
 
+    def oldest(self) -> dict[str, tuple[int, int]]:
+        """(how many, when the oldest came) by reason."""
+        found: dict[str, tuple[int, int]] = {}
+        for at_us, _, reason in self._known.values():
+            count, oldest_us = found.get(reason, (0, at_us))
+            found[reason] = count + 1, min(oldest_us, at_us)
+        return found
+
     def page(self, origin: str, limit: int, after: str) -> DeadLetterPage:
         """Oldest first, beginning after that id: at most `limit`, and as many as fit into one response."""
-        order = sorted((at_us, name) for name, (at_us, _) in self._known.items())
+        order = sorted((at_us, name) for name, (at_us, _, _) in self._known.items())
         if after:
             if after not in self._known:
                 raise RequestRefusedError(Reason.DEAD_LETTER_NOT_FOUND, f"there is no dead letter {after}")

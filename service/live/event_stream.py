@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from pricegrid.atp.rules.events import Event
 from pricegrid.cache.protocol import CacheError
@@ -19,6 +20,9 @@ from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.limits import STREAM_ENTRIES_MAX, STREAM_RETRY_S, STREAM_WAIT_S
 from pricegrid.service.live.state import LiveState
 
+if TYPE_CHECKING:
+    from pricegrid.service.live.writer_metrics import StreamMetrics
+
 _log = logging.getLogger(__name__)
 _NUMBERS = ("sequence", "version")
 
@@ -27,8 +31,15 @@ class EventIngest:
     """Ingests a stream in a thread of its own until closed."""
 
     def __init__(
-        self, live: LiveState, options: RedisOptions, stream: str, group: str, consumer: str
+        self,
+        live: LiveState,
+        options: RedisOptions,
+        stream: str,
+        group: str,
+        consumer: str,
+        metrics: "StreamMetrics | None" = None,
     ) -> None:
+        self._metrics = metrics
         self._live = live
         self._name = stream
         self._stream = EventStream(options, stream, group, consumer, after=live.offset(stream) or "0")
@@ -56,6 +67,8 @@ class EventIngest:
             return
         ids = [entry_id for entry_id, _ in entries]
         result = self._live.publish_events(*read_entries([fields for _, fields in entries]))
+        if self._metrics is not None:
+            self._metrics.applied(result, ids[-1])
         # Without an acknowledgement all entries are delivered again; those applied now are duplicates then.
         if result.refused:
             _log.warning(

@@ -38,6 +38,7 @@ from pricegrid.service.codec.event_message import (
 from pricegrid.service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
 from pricegrid.service.live.api import PublishResult
 from pricegrid.service.live.dead_letters import DEAD_LETTER, NOTHING_FILED, DeadLetters, Faulty
+from pricegrid.service.live.figures import LiveFigures, NewestEvents, held_now
 from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Granting
 from pricegrid.service.live.link import LiveLink
 from pricegrid.service.live.operators import OperatorActions
@@ -86,6 +87,7 @@ class LiveState(Granting, OperatorActions):
                 self._pairs = LivePairs(engine, created_us, make_writer)
                 self._reservations = LiveReservations(self._pairs)
                 self._is_cleared_stored = False
+                self._newest = NewestEvents()
                 self._read_all()
                 self._pairs.are_whole(on_shown)
             except BaseException:
@@ -148,6 +150,7 @@ class LiveState(Granting, OperatorActions):
             return self._apply(message.events(message.left), counts)
         folded = self._pairs.fold(message.rows, message.places)
         counts.update(folded.counts)
+        self._newest.applied_rows(message.rows)
         return self._apply(message.events(folded.left), counts, folded.indices)
 
     def _apply(
@@ -168,12 +171,19 @@ class LiveState(Granting, OperatorActions):
             if outcome.status is EventStatus.DEAD_LETTER:
                 found.append(faulty(event, outcome.reason))
                 continue
+            self._newest.applied(event.source, event.effective_us)
             restarts += outcome.is_restart
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
             touched.update(dict.fromkeys(self._pairs.touched(event)))
             orders.update(dict.fromkeys(self._pairs.orders(event)))
         self._pairs.refresh([*touched, *self._reservations.clear(orders)], indices)
         return found, sum(gaps.values()), restarts
+
+    def figures(self) -> LiveFigures:
+        """What it says of itself."""
+        with self._lock:
+            counts, unreported_us = held_now(self._reservations.every(), self._now_us())
+            return LiveFigures(counts, unreported_us, self._letters.oldest(), dict(self._newest.by_source))
 
     # ---- commits, and the changes of others
 

@@ -32,6 +32,7 @@ from pricegrid.service.limits import (
     RESTART_DELAY_MAX_S,
     STALL_S,
     STANDBY_S,
+    WRITER_THREADS,
 )
 from pricegrid.service.live.event_stream import EventIngest
 from pricegrid.service.live.files import (
@@ -61,9 +62,11 @@ from pricegrid.service.process.worker import (
     WorkerConfig,
     name_process,
 )
-from pricegrid.service.rpc.link_metrics import LinkMetrics, open_link_metrics
+from pricegrid.service.rpc.link_metrics import open_link_metrics
+from pricegrid.service.rpc.pools import ThreadPools
 
 if TYPE_CHECKING:
+    from pricegrid.service.live.writer_metrics import StreamMetrics, WriterMetrics
     from pricegrid.service.quota.leaser import Leaser
 
 T = TypeVar("T")
@@ -208,8 +211,9 @@ def _write(process: _Process, version: str) -> None:
                 )
                 live = _with_reserve(config, lambda: open_live_state(config, cache, version, process.beacon))
                 server: Any = None
+                pools = ThreadPools(mutation_threads=WRITER_THREADS)
                 if live is not None:
-                    server = build_writer_server(live, socket_path(config.store))
+                    server = build_writer_server(live, socket_path(config.store), pools=pools)
                     server.start()
         except (OSError, CacheError) as error:
             if leaser is not None:
@@ -218,13 +222,12 @@ def _write(process: _Process, version: str) -> None:
         ingest = None
         if live is not None and config.redis is not None and config.events_stream:
             consumer = f"{platform.node()}-{os.getpid()}"
-            ingest = EventIngest(live, config.redis, config.events_stream, STREAM_GROUP, consumer)
+            counted = _stream_metrics(config)
+            ingest = EventIngest(live, config.redis, config.events_stream, STREAM_GROUP, consumer, counted)
         try:
             process.reporter.send(Serving(version))
-            link_metrics = open_link_metrics(
-                cache, lambda: leaser.hosts if leaser else 0, metrics=config.metrics
-            )
-            _tend(process, live, version, link_metrics)
+            metrics = _metrics(config, cache, leaser, pools.mutations.waiting)
+            _tend(process, live, version, metrics)
         finally:
             with process.pulse.busy():
                 if leaser is not None:
@@ -233,6 +236,25 @@ def _write(process: _Process, version: str) -> None:
                     ingest.close()
                 if server is not None:
                     server.stop(config.grace_s).wait()
+
+
+def _metrics(
+    config: WorkerConfig, cache: StateCache, leaser: "Leaser | None", waiting: Callable[[], int]
+) -> "WriterMetrics | None":
+    if not config.metrics:
+        return None
+    from pricegrid.service.live.writer_metrics import WriterMetrics
+
+    link = open_link_metrics(cache, lambda: leaser.hosts if leaser else 0)
+    return WriterMetrics(link, waiting, now_us)
+
+
+def _stream_metrics(config: WorkerConfig) -> "StreamMetrics | None":
+    if not config.metrics:
+        return None
+    from pricegrid.service.live.writer_metrics import StreamMetrics
+
+    return StreamMetrics(now_us)
 
 
 def _leaser(config: WorkerConfig) -> "Leaser | None":
@@ -267,7 +289,7 @@ def open_live_state(
     return LiveState(cache, loaded.availability, version, loaded.created_at_us, files, now_us, files.announce)
 
 
-def _tend(process: _Process, live: LiveState | None, version: str, link_metrics: LinkMetrics | None) -> None:
+def _tend(process: _Process, live: LiveState | None, version: str, metrics: "WriterMetrics | None") -> None:
     """The loop: obey the supervisor, follow other hosts, expire reservations, switch to the next snapshot."""
     config = process.config
     switch = Switch(
@@ -293,8 +315,8 @@ def _tend(process: _Process, live: LiveState | None, version: str, link_metrics:
         if switch.must_begin_again:
             _log.info("the next snapshot has positions, the last one had none: restarting")
             return
-        if link_metrics is not None:
-            link_metrics.show()
+        if metrics is not None:
+            metrics.show(None if live is None else live.figures)
         if live is None:
             continue
         try:

@@ -79,13 +79,13 @@ class WriterLink:
 
 
 def build_writer_server(
-    live: LiveApi, socket_path: Path, metrics: Metrics | None = None, *, threads: int = WRITER_THREADS
+    live: LiveApi, socket_path: Path, metrics: Metrics | None = None, *, pools: ThreadPools | None = None
 ) -> grpc.Server:
     """The writer's server for the workers of this host, not started. Whoever may write the socket's directory may call.
 
     The caller must hold the writer lock: a socket that exists is taken over.
     """
-    pools = ThreadPools(mutation_threads=threads)
+    pools = pools or ThreadPools(mutation_threads=WRITER_THREADS)
     server = grpc.server(
         pools.mutations,
         options=[

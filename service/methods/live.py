@@ -197,8 +197,6 @@ def publish_events(publish: Publish) -> Ingest:
             gaps, refused = gaps + result.gaps, refused + result.refused
             restarts += result.restarts
         total = PublishResult(dict(counts), dead_letter_ids, gaps, refused, restarts)
-        outcomes = {status.name: count for status, count in counts.items()}
-        outcomes |= {"REFUSED": refused, "GAP": gaps, "RESTART": restarts}
-        return Response(codec.encode_published(total, caller.correlation_id), events=outcomes)
+        return Response(codec.encode_published(total, caller.correlation_id), events=total.outcomes())
 
     return Ingest(ingest)

@@ -75,6 +75,12 @@ class Child:
         self._has_beaten = False
 
     @property
+    def pid(self) -> int | None:
+        """The number of its process; None: there is none now. Safe to ask from any thread."""
+        process = self.process
+        return None if process is None else process.pid
+
+    @property
     def sources(self) -> list[Connection | int]:
         """What the supervisor waits on."""
         if self.process is None or self._pipe is None:

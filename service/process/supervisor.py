@@ -8,16 +8,14 @@ changed in place ends its processes, which verify what they open: no answer rath
 """
 
 import contextlib
-import ipaddress
 import logging
 import multiprocessing
 import os
 import signal
-import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -28,7 +26,7 @@ from pricegrid.cache.redis_options import RedisOptions
 from pricegrid.loaders.errors import SnapshotError
 from pricegrid.loaders.store.snapshot import current_version
 from pricegrid.pricing_engine.model import ExceptionPolicy
-from pricegrid.service.clock import created_at_us, now_us
+from pricegrid.service.clock import now_us
 from pricegrid.service.identity.messages import Keys
 from pricegrid.service.limits import (
     CHECK_NICENESS,
@@ -44,6 +42,7 @@ from pricegrid.service.live.writer import run_writer
 from pricegrid.service.logs import LogOptions
 from pricegrid.service.process.bootstrap import check_snapshot
 from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child, backed_off
+from pricegrid.service.process.reach import ServeError, check_reach, reserved_port
 from pricegrid.service.process.scrub import Damaged, Scrub
 from pricegrid.service.process.service_manager import ServiceManager
 from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
@@ -54,10 +53,6 @@ if TYPE_CHECKING:
     from pricegrid.service.identity.keys import KeyKeeper
 
 _log = logging.getLogger(__name__)
-
-
-class ServeError(Exception):
-    """The server can't start; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,8 @@ class ServeOptions:
     threads: int = WORKER_THREADS
     policy: ExceptionPolicy = field(default_factory=ExceptionPolicy)
     metrics_port: int | None = None
-    """None: no metrics; 0: a free one. Loopback only."""
+    """None: no metrics; 0: a free one."""
+    metrics_host: str = "127.0.0.1"
     allow_remote: bool = False
     """A proxy that knows its callers and ends TLS stands before an address that others can reach."""
     auth: "AuthConfig | None" = None
@@ -108,38 +104,6 @@ class Ready:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address is reachable from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-@contextlib.contextmanager
-def reserved_port(host: str, port: int) -> Iterator[int]:
-    """Holds a port (0: a free one) that the workers share; raises `ServeError` if another server uses it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with (
-        socket.socket(family, socket.SOCK_STREAM) as probe,
-        socket.socket(family, socket.SOCK_STREAM) as held,
-    ):
-        try:
-            # With SO_REUSEPORT alone the port would be shared with another server of the same user: probe without it.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            chosen = int(probe.getsockname()[1])
-            probe.listen(1)
-            probe.close()
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            held.bind((host, chosen))
-        except OSError as error:
-            raise ServeError(f"can't serve on {host}:{port}: {error.strerror}") from error
-        yield chosen
-
-
 class SnapshotWatcher:
     """Polls the store for a newly active snapshot, verifies it and reports it.
 
@@ -171,6 +135,11 @@ class SnapshotWatcher:
         self._again_at_s = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-watcher", daemon=True)
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether the snapshot that the store names is not taken over, or is damaged since."""
+        return self._last_error != "" or self._damage is not None
 
     def start(self) -> None:
         """Starts to poll."""
@@ -252,9 +221,10 @@ class Supervisor:
     """Runs the processes until stopped. Calls `announce` once, when all workers serve."""
 
     def __init__(self, options: ServeOptions, announce: Callable[[Ready], None]) -> None:
-        _check_reach(options)
+        check_reach(options)
         self._options = options
         self._keeper: KeyKeeper | None = None
+        self._watcher: SnapshotWatcher | None = None
         self._announce = announce
         self._manager = ServiceManager()
         context = multiprocessing.get_context("spawn")
@@ -286,14 +256,15 @@ class Supervisor:
     def run(self) -> int:
         """Serves; returns 0 after a stop, 1 when workers can't start. Raises `ServeError` and `SnapshotError`."""
         options = self._options
-        _log.info("verifying the snapshot")
         check = partial(check_snapshot, snapshot_keys=options.snapshot_keys)
-        self._version = check(options.store, None, options.policy)
         with contextlib.ExitStack() as stack:
+            metrics_port = self._start_metrics(stack)  # first, so that probes are answered while it starts
+            _log.info("verifying the snapshot")
+            self._version = check(options.store, None, options.policy)
             port = stack.enter_context(reserved_port(options.host, options.port))
-            metrics_port = self._start_metrics(stack)
             reports, report = multiprocessing.Pipe(duplex=False)
             watcher = SnapshotWatcher(options.store, options.policy, self._version, report, check=check)
+            self._watcher = watcher
             stack.callback(watcher.stop)
             new_keys = self._keep_keys(stack)
             stack.callback(self._stop_workers)
@@ -323,16 +294,36 @@ class Supervisor:
         # prometheus_client reads it at its first import, here and in the workers.
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pricegrid-metrics-"))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-        from pricegrid.service.rpc.metrics import Serving, SnapshotAge, serve_metrics
+        from pricegrid.service.process.scrape import ScrapePort, Watched
 
-        return serve_metrics(
-            self._options.metrics_port,
-            SnapshotAge(lambda: created_at_us(self._version), now_us),
-            Serving(
-                lambda: sum(not worker.is_live_proven for worker in self._workers),
-                lambda: {"worker": sum(w.ended for w in self._workers), "writer": self._writer.ended},
-            ),
+        watched = Watched(
+            store=self._options.store,
+            snapshot_version=lambda: self._version,
+            is_refused=lambda: self._watcher is not None and self._watcher.is_refusing,
+            unproven_workers=lambda: sum(not worker.is_live_proven for worker in self._workers),
+            ended=lambda: {"worker": sum(w.ended for w in self._workers), "writer": self._writer.ended},
+            pids=self._pids,
+            is_ready=lambda: self._ready and not self._stopping and any(w.serving for w in self._workers),
+            has_erp=self._options.erp is not None,
         )
+        host = self._options.metrics_host
+        try:
+            scrapes = ScrapePort(host, self._options.metrics_port, watched, now_us)
+        except OSError as error:
+            raise ServeError(
+                f"can't serve metrics on {host}:{self._options.metrics_port}: {error.strerror}"
+            ) from error
+        stack.callback(scrapes.close)
+        return scrapes.port
+
+    def _pids(self) -> dict[str, list[int]]:
+        """The processes that run, by what they are."""
+        found = {"supervisor": [os.getpid()], "worker": list[int](), "writer": list[int]()}
+        for child in self._everyone:
+            pid = child.pid
+            if pid is not None:
+                found[child.name].append(pid)
+        return found
 
     @property
     def _everyone(self) -> tuple[Child, ...]:
@@ -472,23 +463,6 @@ class Supervisor:
             deadline_s = max(deadline_s, time.monotonic() + 1.0)
         for child in self._everyone:
             child.close()
-
-
-def _check_reach(options: ServeOptions) -> None:
-    """Raises ServeError for a port that others could reach and nobody would guard."""
-    if options.allow_remote or is_loopback(options.host):
-        return
-    if options.auth is None:
-        raise ServeError(
-            f"{options.host} can be reached from other machines, and without --auth whoever reaches it may ask and "
-            "change everything: say who may call with --auth FILE (docs/identity.md), or pass --allow-remote if a "
-            "proxy before it knows its callers"
-        )
-    if options.auth.tls is None:
-        raise ServeError(
-            f"{options.host} can be reached from other machines, and tokens would cross the network in the clear: add "
-            "[tls] to the file of --auth (docs/identity.md), or pass --allow-remote if a proxy before it ends TLS"
-        )
 
 
 def serve(options: ServeOptions, announce: Callable[[Ready], None]) -> int:

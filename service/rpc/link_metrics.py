@@ -35,8 +35,6 @@ class LinkMetrics:
         self._hosts.set(found[3])
 
 
-def open_link_metrics(
-    cache: StateCache, quota_hosts: Callable[[], int], *, metrics: bool
-) -> LinkMetrics | None:
-    """None without Redis, or without metrics; `quota_hosts`: how many hosts share quotas now."""
-    return LinkMetrics(cache, quota_hosts) if metrics and isinstance(cache, RedisStateCache) else None
+def open_link_metrics(cache: StateCache, quota_hosts: Callable[[], int]) -> LinkMetrics | None:
+    """None without Redis; `quota_hosts`: how many hosts share quotas now."""
+    return LinkMetrics(cache, quota_hosts) if isinstance(cache, RedisStateCache) else None

@@ -7,7 +7,7 @@ once, and each thread counts in memory of its own; `flush` moves the counts into
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -206,53 +206,3 @@ def _grown(counts: list[int], flushed: list[int]) -> Iterator[tuple[int, int]]:
         if count != flushed[index]:
             yield index, count - flushed[index]
             flushed[index] = count
-
-
-class SnapshotAge:
-    """The age of the active snapshot, computed at each scrape."""
-
-    def __init__(self, created_at_us: Callable[[], int], now_us: Callable[[], int]) -> None:
-        self._created_at_us = created_at_us
-        self._now_us = now_us
-
-    def collect(self) -> Iterable[object]:
-        """Yields one gauge."""
-        from prometheus_client.core import GaugeMetricFamily
-
-        age_s = max(0, self._now_us() - self._created_at_us()) / 1e6
-        name, meaning, _ = metric_table.SNAPSHOT_AGE.declared
-        yield GaugeMetricFamily(name, meaning, value=age_s)
-
-
-class Serving:
-    """The state of the processes as the supervisor sees it."""
-
-    def __init__(self, in_doubt: Callable[[], int], ended: Callable[[], Mapping[str, int]]) -> None:
-        self._in_doubt = in_doubt
-        self._ended = ended
-
-    def collect(self) -> Iterable[object]:
-        """Yields a gauge and a counter."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-        name, meaning, _ = metric_table.UNPROVEN_WORKERS.declared
-        yield GaugeMetricFamily(name, meaning, value=self._in_doubt())
-        name, meaning, labels = metric_table.PROCESSES_ENDED.declared
-        ended = CounterMetricFamily(name, meaning, labels=labels)
-        for process, count in self._ended().items():
-            ended.add_metric((process,), count)
-        yield ended
-
-
-def serve_metrics(port: int, *collectors: SnapshotAge | Serving) -> int:
-    """Serves the sums over all processes and the collectors at http://127.0.0.1:`port`/metrics; returns the port, which
-    is a free one for 0."""
-    from prometheus_client import CollectorRegistry, start_http_server
-    from prometheus_client.multiprocess import MultiProcessCollector
-
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    for collector in collectors:
-        registry.register(collector)  # type: ignore[arg-type]
-    server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
-    return int(server.server_port)
