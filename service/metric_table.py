@@ -383,7 +383,7 @@ DEAD_LETTERS_OLDEST = Metric(
 STREAM_LAG = Metric(
     "pricegrid_events_stream_lag_seconds",
     Kind.GAUGE,
-    "How long the last events of `--events-stream` waited in Redis until they were applied.",
+    "How long the last events of `--events-stream` waited in Redis until they were applied; only with that option.",
     "seconds",
     when=Exported.REDIS,
 )

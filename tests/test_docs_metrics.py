@@ -49,11 +49,13 @@ def test_a_server_exports_each_and_nothing_else(tmp_path):
     with serving(erp), redis_server(tmp_path / "redis") as redis:
         config = erp.config(tmp_path, "[parity]\nsample_per_million = 1000000\nchecks_per_s = 1000\n")
         url = f"redis://{redis.address[0]}:{redis.address[1]}"
-        options = ["--erp-config", str(config), "--redis-url", url, "--metrics-port", "0"]
+        options = ["--erp-config", str(config), "--redis-url", url, "--events-stream", "feed"]
+        options += ["--metrics-port", "0"]
         options += ["--log-format", "json", "--access-log", "1"]
         with running(store, "--workers", "1", *options) as server, Client(server.address) as client:
             page = f"http://127.0.0.1:{server.ready['metrics_port']}"
             client.publish_events([event(), event("NOWHERE")])
+            redis.ask("XADD", "feed", "*", "event", "no event")
             client.reserve([ReserveLine("S4", 1, "HAM")], customer_id="C1", key="k")
 
             def exported() -> dict[str, object]:
@@ -65,6 +67,7 @@ def test_a_server_exports_each_and_nothing_else(tmp_path):
             names = {metric.declared[0] for metric in METRICS.values()}
             until(lambda: names <= set(exported()), "each is exported")
             until(lambda: values(exported(), "pricegrid_reservations")["HELD"] == 1, "the writer has looked")
+            until(lambda: values(exported(), "pricegrid_events")["DEAD_LETTER"] == 2, "both came")
             families = exported()
             probes = [probed(page, path) for path in ("/healthz", "/readyz", "/metrics/")]
             told = client.price_lines("C1", [Line("S4")], timeout_s=10).correlation_id
