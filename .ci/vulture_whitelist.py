@@ -18,6 +18,8 @@ _.typing_context  # numba hands it to intrinsics
 _.generic_resolve  # numba asks attribute templates
 _.stream_unary  # grpc.Channel
 _.redirect_request  # urllib asks it
+_.version_string  # http.server asks it
+_.address_family  # and socketserver this
 _.List  # grpc.health.v1
 request_iterator  # grpc passes it by name
 _.unary_stream

@@ -111,7 +111,7 @@ def _loads(store: Path, now_us: int) -> Iterator[Family]:
         return
     yield _gauge(table.LOAD_AGE, {(): _age_s(now_us, last.at_us)})
     yield _gauge(table.LOAD_FAILED, {(): not last.published})
-    refused = {
+    refused: dict[tuple[str, ...], float] = {
         (gate,): float(not passed and not last.published) for gate, passed in sorted(last.gates.items())
     }
     yield _gauge(table.GATE_REFUSED, refused)
