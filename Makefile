@@ -81,9 +81,10 @@ bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
 
 ##@ Make what is committed
 
-docs: $(STAMP) ## writes docs/cli.md and docs/metrics.md from the code
+docs: $(STAMP) ## writes docs/cli.md, docs/metrics.md and the rules of deploy/prometheus from the code
 	$(BIN)/python -m pricegrid.service.cli.reference
 	$(BIN)/python -m pricegrid.service.metric_page
+	$(BIN)/python -m deploy.prometheus.make_rules
 
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh
