@@ -16,6 +16,7 @@ from pricegrid.loaders.errors import DatasetError
 from pricegrid.loaders.gates.gates import ENTRY_KEY, edge_text
 from pricegrid.loaders.publish import LoadFunctions, add_load_arguments, run_load
 from pricegrid.loaders.store.commands import add_snapshots_arguments, run_snapshots
+from pricegrid.loaders.store.last_load import last_load
 from pricegrid.loaders.store.snapshot import current_version, list_snapshots, loader_lock, open_snapshot
 from pricegrid.loaders.validate.references import KnownNames
 from pricegrid.loaders.validate.tables import read_delta, validate_delta
@@ -159,6 +160,8 @@ def test_too_many_rejects_are_refused_unless_forced(operator: Operator) -> None:
     assert current_version(operator.store) == before
     assert len(list_snapshots(operator.store)) == 1
     assert "refused by gate rejects: 1 of 10 rows of price_entries rejected" in operator.err
+    last = last_load(operator.store)
+    assert (last.published, last.gates["rejects"], last.gates["items"]) == (False, False, True)
     assert "the running snapshot stays" in operator.out
     assert (operator.store / "rejects" / "price_entries.csv").exists()
 

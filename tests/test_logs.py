@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+import time
 
 import pytest
 
@@ -29,6 +30,16 @@ def record(message="%s is ready", *args, error=None, **extra) -> logging.LogReco
     return found
 
 
+@pytest.fixture
+def far_east(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
 def test_text_has_utc_level_process_and_message():
     line = TextFormatter("worker").format(record())
 
