@@ -16,6 +16,8 @@ from pricegrid.service.logs import of_exchange
 from pricegrid.service.rpc.call import Caller
 from pricegrid.service.rpc.response import Response
 
+_BESIDE: Final = frozenset({"GAP", "RESTART"})
+"""What events are counted under beside their outcome."""
 REFUSALS_S: Final = 1.0
 """A refusal of a method is logged once in that time; how many more there were goes with the next line."""
 
@@ -51,7 +53,7 @@ class AccessLog:
 
     def _lines(self, method: str, response: Response, raw: bytes) -> int:
         if response.events is not None:  # of a stream, whose messages are gone
-            return sum(response.events.values())
+            return sum(count for outcome, count in response.events.items() if outcome not in _BESIDE)
         tag = self._tags[method]
         return sum(each == tag for each in top_level_tags(raw)) if tag else 0
 
