@@ -19,7 +19,7 @@ from tests.tryton_server import Tryton, running_tryton, today
 
 pytestmark = pytest.mark.slow
 
-CONFIG = "[parity]\nsample_per_million = 0\n[limits]\ntimeout_ms = 5000\nrequest_wait_ms = 10000\n"
+CONFIG = "[parity]\nsample_per_million = 0\n[limits]\ntimeout_ms = 30000\nrequest_wait_ms = 60000\n"
 
 
 @pytest.fixture(scope="module")
