@@ -4,23 +4,20 @@ A line goes to standard error; whoever runs the server collects it. Two formats 
 for a machine that searches.
 """
 
-import functools
 import json
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 TEXT: Final = "text"
 JSON: Final = "json"
 FORMATS: Final = (TEXT, JSON)
 EXCHANGE: ContextVar[str] = ContextVar("pricegrid_exchange", default="")
 """The correlation id of the call that this thread carries out, '' for none."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +84,6 @@ def begin_logging(process: str, log_format: str) -> None:
 def of_exchange(correlation_id: str, **fields: object) -> dict[str, Any]:
     """The `extra` of a line about a call; `fields` are members of their own in JSON."""
     return {"correlation_id": correlation_id, "fields": fields}
-
-
-def in_exchange(method: Callable[..., T]) -> Callable[..., T]:
-    """A method whose last argument is the caller: what is logged while it runs, in its thread, has their id."""
-
-    @functools.wraps(method)
-    def call(*args: Any) -> T:
-        before = EXCHANGE.set(args[-1].correlation_id)
-        try:
-            return method(*args)
-        finally:
-            EXCHANGE.reset(before)
-
-    return call
 
 
 def _exchange(record: logging.LogRecord) -> str:

@@ -10,8 +10,8 @@ import pytest
 
 from pricegrid import v1
 from pricegrid.service.errors import Reason, RequestRefusedError
-from pricegrid.service.logs import JsonFormatter, TextFormatter, in_exchange, of_exchange
-from pricegrid.service.rpc.call import Caller
+from pricegrid.service.logs import JsonFormatter, TextFormatter, of_exchange
+from pricegrid.service.rpc.call import Caller, in_exchange
 from pricegrid.service.rpc.exchange_log import RefusalLog
 from pricegrid.service.rpc.handlers import SampledHandlers
 from pricegrid.service.rpc.metrics import NoMetrics

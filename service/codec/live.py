@@ -312,6 +312,12 @@ def encode_published(result: PublishResult, correlation_id: str) -> bytes:
     ).SerializeToString()
 
 
+def outcomes_of(result: PublishResult) -> dict[str, int]:
+    """How many events had each outcome, as the metrics call them."""
+    counts = {status.name: count for status, count in result.counts.items()}
+    return counts | {"REFUSED": result.refused, "GAP": result.gaps, "RESTART": result.restarts}
+
+
 def decode_published(raw: bytes) -> PublishResult:
     """Decodes a `PublishEventsResponse` of the writer process."""
     response = v1.PublishEventsResponse.FromString(raw)

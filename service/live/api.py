@@ -26,11 +26,6 @@ class PublishResult:
     restarts: int = 0
     """Events that look as if their source had restarted its sequence numbers without a reset."""
 
-    def outcomes(self) -> dict[str, int]:
-        """How many events had each outcome, as the metrics call them."""
-        counts = {status.name: count for status, count in self.counts.items()}
-        return counts | {"REFUSED": self.refused, "GAP": self.gaps, "RESTART": self.restarts}
-
 
 @dataclass(frozen=True, slots=True)
 class Reserved:

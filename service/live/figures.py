@@ -1,12 +1,8 @@
 """What live state says of itself to whoever watches it: how much is held, what is kept, how far events lag."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pricegrid.atp.kernels.in_order_streams import FIGURE_ONLY, ROW_EFFECTIVE, ROW_FORM
 from pricegrid.atp.model import Source
 from pricegrid.atp.rules.reservations import LIVING, HeldReservation, ReservationStatus
 
@@ -23,24 +19,6 @@ class LiveFigures:
     """(how many, when the oldest came) by reason."""
     newest_us: Mapping[Source, int]
     """When the newest applied event of a source took effect; those of which there was one."""
-
-
-@dataclass(slots=True)
-class NewestEvents:
-    """When the newest applied event of each source took effect."""
-
-    by_source: dict[Source, int] = field(default_factory=dict)
-
-    def applied(self, source: Source, effective_us: int) -> None:
-        """An event was applied."""
-        if effective_us > self.by_source.get(source, 0):
-            self.by_source[source] = effective_us
-
-    def applied_rows(self, rows: NDArray[np.int64]) -> None:
-        """The ERP's plain events of a message were."""
-        plain = rows[rows[:, ROW_FORM] == FIGURE_ONLY, ROW_EFFECTIVE]
-        if len(plain):
-            self.applied(Source.ERP, int(plain.max()))
 
 
 def held_now(

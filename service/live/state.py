@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.engine import AvailabilityEngine
+from pricegrid.atp.kernels.in_order_streams import FIGURE_ONLY, ROW_EFFECTIVE, ROW_FORM
+from pricegrid.atp.model import Source
 from pricegrid.atp.rules.events import Event, EventStatus
 from pricegrid.atp.rules.rows import Pair
 from pricegrid.cache.protocol import (
@@ -38,7 +40,7 @@ from pricegrid.service.codec.event_message import (
 from pricegrid.service.limits import EVENT_AHEAD_US, FOLLOW_CHANGES_MAX
 from pricegrid.service.live.api import PublishResult
 from pricegrid.service.live.dead_letters import DEAD_LETTER, NOTHING_FILED, DeadLetters, Faulty
-from pricegrid.service.live.figures import LiveFigures, NewestEvents, held_now
+from pricegrid.service.live.figures import LiveFigures, held_now
 from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Granting
 from pricegrid.service.live.link import LiveLink
 from pricegrid.service.live.operators import OperatorActions
@@ -87,7 +89,7 @@ class LiveState(Granting, OperatorActions):
                 self._pairs = LivePairs(engine, created_us, make_writer)
                 self._reservations = LiveReservations(self._pairs)
                 self._is_cleared_stored = False
-                self._newest = NewestEvents()
+                self._newest_us: dict[Source, int] = {}
                 self._read_all()
                 self._pairs.are_whole(on_shown)
             except BaseException:
@@ -150,7 +152,9 @@ class LiveState(Granting, OperatorActions):
             return self._apply(message.events(message.left), counts)
         folded = self._pairs.fold(message.rows, message.places)
         counts.update(folded.counts)
-        self._newest.applied_rows(message.rows)
+        plain = message.rows[message.rows[:, ROW_FORM] == FIGURE_ONLY, ROW_EFFECTIVE]
+        if len(plain):  # which are of the ERP
+            self._note_applied(Source.ERP, int(plain.max()))
         return self._apply(message.events(folded.left), counts, folded.indices)
 
     def _apply(
@@ -171,7 +175,7 @@ class LiveState(Granting, OperatorActions):
             if outcome.status is EventStatus.DEAD_LETTER:
                 found.append(faulty(event, outcome.reason))
                 continue
-            self._newest.applied(event.source, event.effective_us)
+            self._note_applied(event.source, event.effective_us)
             restarts += outcome.is_restart
             gaps[event.source, event.sku, event.branch] = outcome.has_gap
             touched.update(dict.fromkeys(self._pairs.touched(event)))
@@ -179,11 +183,15 @@ class LiveState(Granting, OperatorActions):
         self._pairs.refresh([*touched, *self._reservations.clear(orders)], indices)
         return found, sum(gaps.values()), restarts
 
+    def _note_applied(self, source: Source, effective_us: int) -> None:
+        if effective_us > self._newest_us.get(source, 0):
+            self._newest_us[source] = effective_us
+
     def figures(self) -> LiveFigures:
         """What it says of itself."""
         with self._lock:
             counts, unreported_us = held_now(self._reservations.every(), self._now_us())
-            return LiveFigures(counts, unreported_us, self._letters.oldest(), dict(self._newest.by_source))
+            return LiveFigures(counts, unreported_us, self._letters.oldest(), dict(self._newest_us))
 
     # ---- commits, and the changes of others
 

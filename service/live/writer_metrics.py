@@ -8,6 +8,7 @@ from pricegrid.atp.model import Source
 from pricegrid.atp.rules.events import DeadReason
 from pricegrid.atp.rules.reservations import LIVING
 from pricegrid.service import metric_table as table
+from pricegrid.service.codec.live import outcomes_of
 from pricegrid.service.live.api import PublishResult
 from pricegrid.service.live.figures import LiveFigures
 from pricegrid.service.metric_kinds import Metric
@@ -73,7 +74,7 @@ class StreamMetrics:
 
     def applied(self, result: PublishResult, last_id: str) -> None:
         """Entries of the stream were; `last_id` is that of the last of them, which begins with its milliseconds."""
-        for outcome, count in result.outcomes().items():
+        for outcome, count in outcomes_of(result).items():
             if count:
                 self._events.labels(outcome).inc(count)
         self._lag.set(_age_s(self._now_us(), int(last_id.partition("-")[0]) * 1_000))

@@ -197,6 +197,6 @@ def publish_events(publish: Publish) -> Ingest:
             gaps, refused = gaps + result.gaps, refused + result.refused
             restarts += result.restarts
         total = PublishResult(dict(counts), dead_letter_ids, gaps, refused, restarts)
-        return Response(codec.encode_published(total, caller.correlation_id), events=total.outcomes())
+        return Response(codec.encode_published(total, caller.correlation_id), events=codec.outcomes_of(total))
 
     return Ingest(ingest)

@@ -12,9 +12,8 @@ from pricegrid.service.codec import prices as codec
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.choice import Left, try_fast_path
-from pricegrid.service.logs import in_exchange
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of
+from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of, in_exchange
 from pricegrid.service.rpc.later import NeedsThread
 from pricegrid.service.rpc.response import Response
 

@@ -39,11 +39,10 @@ from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.choice import Left, try_fast_path
 from pricegrid.service.fast_path.kernel import QUOTE
-from pricegrid.service.logs import in_exchange
 from pricegrid.service.methods.availability import check_pairs
 from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of
+from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of, in_exchange
 from pricegrid.service.rpc.later import NeedsThread
 from pricegrid.service.rpc.response import Response
 

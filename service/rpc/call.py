@@ -1,16 +1,18 @@
 """What all services share: the caller, the source of snapshots, the kinds of methods, and the response header."""
 
+import functools
 import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from pricegrid.columnar.instants import day_start_us
 from pricegrid.service.limits import CORRELATION_ID_MAX
+from pricegrid.service.logs import EXCHANGE
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.response import Response
 
@@ -18,6 +20,7 @@ CORRELATION_KEY = "x-correlation-id"
 # Of this process: a random name for each call costs as much as a tenth of a quote.
 _PROCESS = secrets.token_hex(8)
 _CALLS = itertools.count()
+T = TypeVar("T")
 
 
 class SnapshotSource(Protocol):
@@ -135,3 +138,17 @@ def header_of(
         as_of_us = as_of if isinstance(as_of, int) else day_start_us(as_of, ZoneInfo(loaded.time_zone))
     age_ms = max(0, now_us - loaded.created_at_us) // 1000
     return ResponseHeader(loaded.version, age_ms, as_of_us, caller.correlation_id)
+
+
+def in_exchange(method: Callable[..., T]) -> Callable[..., T]:
+    """A method whose last argument is the caller: what is logged while it runs, in its thread, has their id."""
+
+    @functools.wraps(method)
+    def call(*args: Any) -> T:
+        before = EXCHANGE.set(args[-1].correlation_id)
+        try:
+            return method(*args)
+        finally:
+            EXCHANGE.reset(before)
+
+    return call

@@ -15,7 +15,7 @@ import grpc
 
 from pricegrid import v1
 from pricegrid.service.errors import Reason, RequestRefusedError, refusal, trailing_metadata
-from pricegrid.service.logs import in_exchange, of_exchange
+from pricegrid.service.logs import of_exchange
 from pricegrid.service.quota.lines import line_tag
 from pricegrid.service.rpc.call import (
     AnyMethod,
@@ -26,6 +26,7 @@ from pricegrid.service.rpc.call import (
     Services,
     Watch,
     correlation_id_of,
+    in_exchange,
 )
 from pricegrid.service.rpc.exchange_log import AccessLog, RefusalLog
 from pricegrid.service.rpc.later import Later, NeedsThread
