@@ -62,6 +62,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "health": Command(
             _SERVE, "whether a server is ready, service by service", f"{_CLI}.health", "health"
         ),
+        "console": Command(
+            _SERVE, "pages for people: prices, stock, snapshots, dead letters", f"{_CLI}.console", "console"
+        ),
         "token": Command(
             _SERVE, "make keys and tokens for first steps", f"{_CLI}.token", "token", intermixed=False
         ),

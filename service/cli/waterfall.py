@@ -30,7 +30,7 @@ def print_waterfall(line: pricegrid.Line, found: pricegrid.Explanation) -> None:
         print("\nsteps")
         keys = ("value", "price", "currency", "detail")
         rows = [
-            (f"  {_text(step.get('step'))}", *(_plain(_text(step.get(key))) for key in keys))
+            (f"  {_text(step.get('step'))}", *(exact_text(_text(step.get(key))) for key in keys))
             for step in steps
         ]
         print_table(("  STEP", "BY", "PRICE", "CUR", "DETAIL"), rows, right=(1, 2))
@@ -100,7 +100,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _plain(text: str) -> str:
+def exact_text(text: str) -> str:
     """A fraction `a/b` as a decimal where one of at most 12 digits is exact; anything else as it is."""
     numerator, slash, denominator = text.partition("/")
     if not slash or not numerator.removeprefix("-").isdecimal() or not denominator.isdecimal():
