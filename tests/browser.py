@@ -108,7 +108,12 @@ async def browser(folder: Path) -> AsyncIterator[Browser]:
         [
             *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
             *("--no-first-run", "--no-default-browser-check", "--disable-background-networking"),
-            *(f"--user-data-dir={profile}", "--remote-debugging-port=0", "--window-size=1200,900", "about:blank"),
+            *(
+                f"--user-data-dir={profile}",
+                "--remote-debugging-port=0",
+                "--window-size=1200,900",
+                "about:blank",
+            ),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -126,6 +131,7 @@ async def browser(folder: Path) -> AsyncIterator[Browser]:
                 found = Browser(socket)
                 for domain in ("Page", "Runtime", "Log"):
                     await found.command(f"{domain}.enable")
+                await found.command("Emulation.setScrollbarsHidden", hidden=True)
                 yield found
     finally:
         process.kill()

@@ -7,12 +7,22 @@ from typing import Final
 
 from pricegrid import BranchAvailability, Line, NotPermittedError
 from pricegrid.service.cli.text import decimal_or_none, decimal_text
-from pricegrid.service.clock import instant_text
 from pricegrid.service.console.asked import Asked
 from pricegrid.service.console.charts import Mark, Step, spread, steps
 from pricegrid.service.console.freshness import age_text, sources
 from pricegrid.service.console.html import Element, Node, tag
-from pricegrid.service.console.layout import ask, badge, facts, field, link, notice, picture, section, table
+from pricegrid.service.console.layout import (
+    ask,
+    badge,
+    facts,
+    field,
+    link,
+    moment,
+    notice,
+    picture,
+    section,
+    table,
+)
 from pricegrid.service.console.price import QUESTION, mappings, text
 
 PATH = "/availability"
@@ -67,7 +77,7 @@ def answer(asked: Asked) -> Node:
         tag("p", head, class_="answer"),
         facts(
             [
-                ("As of", instant_text(result.as_of)),
+                ("As of", moment(result.as_of)),
                 ("Snapshot", result.snapshot_version),
                 ("Correlation id", result.correlation_id),
             ]
@@ -130,7 +140,7 @@ def _branch(line: Line, each: BranchAvailability) -> Element:
         f"Branch {each.branch}",
         picture(
             steps(title, points, last.toordinal(), ticks, marks),
-            f"{title}. Triangles that point down are receipts, those that point up are demands.",
+            f"{title}. Triangles that point up are receipts, those that point down are demands.",
         ),
         _figures(each),
         tag("div", steps_table, events_table, class_="beside"),

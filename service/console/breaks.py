@@ -28,6 +28,11 @@ def break_section(asked: Asked, line: Line, found: Explanation) -> Node:
     changes = [at for at in sorted(known) if _is_change(known, at)]
     if not changes or len(changes) > _CHANGES_MAX:
         return None
+    told = f"Found by asking the prices of {len(known):,} whole quantities from 1 to {max(known):,}, at one instant."
+    if len(changes) == 1:
+        return section(
+            "Quantity breaks", tag("p", "None: a unit costs the same in every quantity."), _hint(told)
+        )
     rows = []
     for at in changes:
         price = known[at]
@@ -44,12 +49,12 @@ def break_section(asked: Asked, line: Line, found: Explanation) -> Node:
             f"{title}; the ranges are drawn equally wide.",
         ),
         table(title, ("From", "Unit price", "Book", "Entry"), rows, right=(0, 1)),
-        tag(
-            "p",
-            f"Found by asking the prices of {len(known):,} whole quantities from 1 to {max(known):,}, at one instant.",
-            class_="hint",
-        ),
+        _hint(told),
     )
+
+
+def _hint(told: str) -> Node:
+    return tag("p", told, class_="hint")
 
 
 def _find(asked: Asked, line: Line, found: Explanation) -> Mapping[int, LinePrice]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlencode
 
+from pricegrid.service.clock import instant_text
 from pricegrid.service.console.html import Element, Node, document, tag
 
 
@@ -83,7 +85,14 @@ def hidden(**values: str) -> list[Element]:
 
 
 def field(
-    label: str, name: str, value: str, *, kind: str = "text", hint: str = "", needed: bool = False
+    label: str,
+    name: str,
+    value: str,
+    *,
+    kind: str = "text",
+    hint: str = "",
+    needed: bool = False,
+    wide: bool = False,
 ) -> Element:
     """A field with its label, and what it means when it is left empty."""
     return tag(
@@ -101,7 +110,7 @@ def field(
             aria_describedby=f"{name}-hint" if hint else None,
         ),
         tag("span", hint, id=f"{name}-hint", class_="hint") if hint else None,
-        class_="field",
+        class_="field wide" if wide else "field",
     )
 
 
@@ -152,6 +161,11 @@ def picture(chart: Element, caption: str) -> Element:
 def notice(*inside: Node, kind: str = "info") -> Element:
     """Something to be told: `info`, `good`, or `bad`, which screen readers say at once."""
     return tag("div", list(inside), class_=f"notice {kind}", role="alert" if kind == "bad" else "status")
+
+
+def moment(instant: datetime | None) -> Node:
+    """An instant, as it is written everywhere; nothing for None."""
+    return None if instant is None else tag("time", instant_text(instant), datetime=instant_text(instant))
 
 
 def badge(text: str) -> Element:

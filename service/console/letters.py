@@ -2,10 +2,20 @@
 
 import json
 
-from pricegrid.service.clock import instant_text
 from pricegrid.service.console.asked import Asked, FormError
 from pricegrid.service.console.html import Element, Node, tag
-from pricegrid.service.console.layout import ask, facts, field, hidden, link, notice, post, section, table
+from pricegrid.service.console.layout import (
+    ask,
+    facts,
+    field,
+    hidden,
+    link,
+    moment,
+    notice,
+    post,
+    section,
+    table,
+)
 
 PATH = "/dead-letters"
 REPLAY = "/dead-letters/replay"
@@ -52,14 +62,14 @@ def _all(asked: Asked) -> Node:
             letter.reason,
             letter.detail,
             letter.origin,
-            instant_text(letter.received),
+            moment(letter.received),
             f"{letter.count:,}",
             f"{letter.replays:,}",
         )
         for letter in found
     ]
     header = ("Dead letter", "Reason", "Detail", "Origin", "Received", "Times", "Replays")
-    return section(f"{len(found):,} dead letters", table("The oldest first", header, rows, right=(5, 6)))
+    return section(f"Dead letters: {len(found):,}", table("The oldest first", header, rows, right=(5, 6)))
 
 
 def _one(asked: Asked, name: str) -> Node:
@@ -72,8 +82,8 @@ def _one(asked: Asked, name: str) -> Node:
                 ("Reason", letter.reason),
                 ("Detail", letter.detail),
                 ("Origin", letter.origin),
-                ("Received", instant_text(letter.received)),
-                ("Came last", instant_text(letter.last_received)),
+                ("Received", moment(letter.received)),
+                ("Came last", moment(letter.last_received)),
                 ("Times", f"{letter.count:,}"),
                 ("Replays", f"{letter.replays:,}"),
             ]

@@ -5,9 +5,10 @@ from fractions import Fraction
 from typing import Any
 
 from pricegrid import Explanation, Line, LinePrice, NotPermittedError
+from pricegrid.columnar.decimals import decimal_text as decimal_text_of
 from pricegrid.service.cli.text import decimal_text, extended_price_text, unit_price_text
 from pricegrid.service.cli.waterfall import exact_text
-from pricegrid.service.clock import instant_text, us_of
+from pricegrid.service.clock import us_of
 from pricegrid.service.console.asked import Asked
 from pricegrid.service.console.breaks import break_section
 from pricegrid.service.console.charts import Bar, waterfall
@@ -18,6 +19,7 @@ from pricegrid.service.console.layout import (
     facts,
     field,
     link,
+    moment,
     notice,
     picture,
     section,
@@ -26,7 +28,7 @@ from pricegrid.service.console.layout import (
 
 PATH = "/price"
 QUESTION = ("customer", "sku", "quantity", "uom", "branch", "currency", "as_of", "snapshot")
-_HEADER = ("Book", "Through", "Entry", "What it says", "Gives", "Outcome", "Why")
+_HEADER = ("Book", "Agreement of", "Entry", "What it says", "Gives", "Outcome", "Why")
 _SAME_AMOUNT = frozenset({"extend"})
 """Steps whose price is of the whole quantity, not of a unit."""
 
@@ -61,11 +63,12 @@ def answer(asked: Asked) -> Node:
         result = client.price_lines(customer, [line], as_of=asked.as_of(), **question)
         told = notice("This caller may see prices, but not how they come about (scope prices.explain).")
         return [told, _headline(line, result.lines[0], result.currency)]
+    ways = _ways(asked, found)
     return [
         _headline(line, found.line, found.currency),
-        _facts(asked, found),
+        _facts(asked, found, ways),
         _how(found),
-        _considered(asked, found),
+        _considered(found, ways),
         break_section(asked, line, found),
     ]
 
@@ -93,7 +96,7 @@ def _headline(line: Line, found: LinePrice, currency: str) -> Element:
     )
 
 
-def _facts(asked: Asked, found: Explanation) -> Node:
+def _facts(asked: Asked, found: Explanation, ways: Mapping[str, str]) -> Node:
     line = found.line
     item = {name: asked.text(name) for name in QUESTION}
     notes = [
@@ -107,13 +110,14 @@ def _facts(asked: Asked, found: Explanation) -> Node:
     said: list[tuple[str, Node]] = [
         ("Status", badge(line.status.value)),
         ("Book", line.book_id),
+        ("Agreement of", ways.get(line.book_id, "")),
         ("Entry", line.entry_id),
         ("Layer", line.layer),
         ("Source", line.source and line.source.value),
         ("Exception, not confirmed", line.exception and line.exception.value),
         ("Notes", ", ".join(notes)),
-        ("As of", instant_text(found.as_of)),
-        ("Valid until", instant_text(line.valid_until) if line.valid_until else None),
+        ("As of", moment(found.as_of)),
+        ("Valid until", moment(line.valid_until)),
         ("Snapshot", found.snapshot_version),
         ("Correlation id", found.correlation_id),
     ]
@@ -163,7 +167,7 @@ def _bars(steps: Sequence[Mapping[str, object]]) -> list[Bar]:
                 label="unit price" if is_result else name,
                 detail=f"rounded {text(step.get('detail'))}" if is_result else text(step.get("detail")),
                 amount=Fraction(amount),
-                shown=f"{exact_text(amount)} {now}",
+                shown=f"{_figure(amount)} {now}",
                 starts=is_result or now != currency,
                 is_result=is_result,
             )
@@ -172,8 +176,13 @@ def _bars(steps: Sequence[Mapping[str, object]]) -> list[Bar]:
     return bars
 
 
-def _considered(asked: Asked, found: Explanation) -> Node:
-    ways = _ways(asked, found)
+def _figure(amount: str) -> str:
+    """An amount as a picture has room for: of one that no decimal is, the first digits."""
+    exact = exact_text(amount)
+    return exact if "/" not in exact else f"≈ {decimal_text_of(round(Fraction(amount) * 10**6))}"
+
+
+def _considered(found: Explanation, ways: Mapping[str, str]) -> Node:
     body: list[Node] = []
     for layer in mappings(found.document.get("layers")):
         body.append(
@@ -211,7 +220,7 @@ def _candidate(each: Mapping[str, object], ways: Mapping[str, str]) -> Element:
         "tr",
         tag("th", book, scope="row"),
         tag("td", ways.get(book) or _steps_up(each.get("distance"))),
-        tag("td", text(each.get("entry_id"))),
+        tag("td", text(each.get("entry_id")), class_="name"),
         tag("td", says),
         tag("td", text(each.get("price")), class_="figure"),
         tag("td", badge(outcome)),

@@ -4,10 +4,9 @@ from datetime import timedelta
 
 from pricegrid import Reservation, ReservedLine
 from pricegrid.service.cli.text import decimal_or_none, decimal_text
-from pricegrid.service.clock import instant_text
 from pricegrid.service.console.asked import Asked, FormError
 from pricegrid.service.console.html import Element, Node, tag
-from pricegrid.service.console.layout import ask, badge, field, link, section, table
+from pricegrid.service.console.layout import ask, badge, field, link, moment, section, table
 
 PATH = "/reservations"
 _SHOWN = 200
@@ -45,7 +44,7 @@ def answer(asked: Asked) -> Node:
         *("Asked", "Held", "Shortage", "Cleared"),
     )
     return section(
-        f"{len(found):,} reservations", table("A row for each line", header, rows, right=(9, 10, 11))
+        f"Reservations: {len(found):,}", table("A row for each line", header, rows, right=(9, 10, 11))
     )
 
 
@@ -65,7 +64,7 @@ def _row(held: Reservation, line: ReservedLine) -> tuple[Node, ...]:
         badge(held.status.value if held.status else "-"),
         held.customer_id,
         held.order_ref,
-        "confirmed" if held.confirmed else instant_text(held.expires),
+        "confirmed" if held.confirmed else moment(held.expires),
         link(wanted.sku, "/availability", {"sku": wanted.sku, "branch": wanted.branch}),
         wanted.branch,
         wanted.uom,

@@ -15,6 +15,9 @@ PATH = "/snapshots"
 ACTIVATE = "/snapshots/activate"
 _ROWS_SHOWN: Final = 100
 _REJECTS_SHOWN: Final = 50
+_WHY: Final = frozenset({"line", "column", "reason"})
+"""What of a reject is read first."""
+_KINDS: Final = ("added", "removed", "changed")
 _NOBODY: Final = "console: may dead letters be managed?"
 """No dead letter is called so: asking to replay it changes nothing, and is refused to who may not manage them."""
 
@@ -38,8 +41,8 @@ def form(asked: Asked) -> Element:
     """Asks what changed between two snapshots."""
     return ask(
         PATH,
-        field("Old snapshot", "old", asked.text("old"), hint="a version of the list"),
-        field("New snapshot", "new", asked.text("new"), hint="empty: the active one"),
+        field("Old snapshot", "old", asked.text("old"), hint="a version of the list", wide=True),
+        field("New snapshot", "new", asked.text("new"), hint="empty: the active one", wide=True),
         button="Compare",
     )
 
@@ -151,18 +154,22 @@ def _sample(sample: Mapping[str, Any] | None) -> Node:
     return [tag("p", sample["text"], class_="lead"), tag("ul", examples) if examples else None]
 
 
-def _tables(found: Mapping[str, Any]) -> Element:
+def _tables(found: Mapping[str, Any]) -> Node:
     tables: dict[str, Mapping[str, Any]] = dict(found["tables"])
     if "added" in found:
         tables["price_entries"] = found
-    rows = []
+    rows: list[Sequence[Node]] = []
+    same = [name for name, each in tables.items() if not any(each.get(kind, 1) for kind in _KINDS)]
     for name, each in tables.items():
-        counts = [f"{each[kind]:,}" if kind in each else "?" for kind in ("added", "removed", "changed")]
+        if name in same:
+            continue
+        counts = [f"{each[kind]:,}" if kind in each else "?" for kind in _KINDS]
         sizes = ["" if each.get(kind) is None else f"{each[kind]:,}" for kind in ("old_rows", "new_rows")]
         examples = [tag("li", _example(example)) for example in each.get("examples", ())]
         rows.append((name, *sizes, *counts, tag("ul", examples) if examples else ""))
     header = ("Table", "Rows before", "Rows after", "Added", "Removed", "Changed", "Such as")
-    return table("Rows by table", header, rows, right=range(1, 6))
+    unchanged = tag("p", f"Unchanged: {', '.join(same)}.", class_="hint") if same else None
+    return [table("Rows by table", header, rows, right=range(1, 6)) if rows else None, unchanged]
 
 
 def _example(example: Mapping[str, Any]) -> str:
@@ -199,6 +206,10 @@ def _rejects(store: Path) -> Element:
             rows = [row for row, _ in zip(lines, range(_REJECTS_SHOWN), strict=False)]
             more = sum(1 for _ in lines)
         if rows:
-            parts.append(table(f"{path.stem}: {len(rows) + more:,} rows", header, rows))
+            count = f"{len(rows) + more:,}"
+            filled = [at for at in range(len(header)) if any(row[at] for row in rows)]
+            places = sorted(filled, key=lambda at: header[at] not in _WHY)
+            shown = [[row[at] for at in places] for row in rows]
+            parts.append(table(f"{path.stem}, rows rejected: {count}", [header[at] for at in places], shown))
             parts.append(tag("p", f"and {more:,} more in {path.name}", class_="hint") if more else None)
     return section("Rejects of the last load", parts or tag("p", "The last load rejected no row."))
