@@ -7,6 +7,7 @@ RUN := .venv/.set-up-run
 TRYTON := .tryton/.set-up
 PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
+AXE := tests/axe/node_modules/.set-up
 
 # Without the tests themselves: what only they use is dead as well, unless the whitelist says why not.
 PRODUCT := atp bench cache columnar erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
@@ -18,7 +19,7 @@ AGREE := $(wildcard tests/test_atp_*agrees.py tests/test_*s_agree.py tests/test_
 # these two have numba compile a kernel of their own around one of ours, or stop one at each step
 WITHOUT_NUMBA := not processes_admit_exactly and not killed_at_any_store
 
-.PHONY: demo wheel help test test-fast test-extension coverage lint dead-code lint-protos bench bench-check bench-commands bench-kernels docs protos lock clean tryton node
+.PHONY: demo wheel help test test-fast test-extension coverage lint dead-code lint-protos bench bench-check bench-commands bench-kernels docs protos lock clean tryton node axe
 
 ##@ Use it
 
@@ -110,8 +111,10 @@ tryton: $(TRYTON) ## Tryton, the ERP of the tests, in an environment of its own
 
 node: $(NODE) ## the packages of examples/node, which its tests need; takes Node.js 18 or later with npm
 
+axe: $(AXE) ## what the tests of the console's pages look for obstacles with, beside Chromium; takes npm
+
 clean: ## removes what was set up and made
-	rm -rf .venv .tryton .bench examples/node/node_modules .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .tryton .bench examples/node/node_modules tests/axe/node_modules .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # What running needs and no more; pip is not quiet, but shortened to a line a package, so that one sees it work. It looks
 # at every file that there is of each package, on one core: two of them have half of the packages each. The lock file
@@ -149,4 +152,8 @@ $(PEERS): $(STAMP) bench/requirements.lock
 
 $(NODE): examples/node/package.json examples/node/package-lock.json
 	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(AXE): tests/axe/package.json tests/axe/package-lock.json
+	cd tests/axe && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@

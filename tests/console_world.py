@@ -1,0 +1,116 @@
+"""A console over a store in this process, and one who asks it."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from pricegrid import (
+    Client,
+    InventoryEvent,
+    InventoryEventKind,
+    InventoryMeasure,
+    InventorySource,
+    ReserveLine,
+)
+from pricegrid.pricing_engine.model import ExceptionPolicy
+from pricegrid.service.cli.main import main
+from pricegrid.service.clock import instant_of_us, now_us
+from pricegrid.service.console.app import Console, application
+from pricegrid.service.rpc.in_process import store_client
+from tests.datasets import as_frames
+from tests.stores import stocked_rows
+
+EVIL = "<script>alert('x')</script>"
+AS_OF = "2026-03-02T10:00:00Z"
+
+
+@dataclass
+class Direct:
+    """A server in this process, that asks nobody who they are."""
+
+    found: Client
+
+    def client(self, token: str | None) -> Client:
+        return self.found
+
+    def health(self, token: str | None) -> Mapping[str, str]:
+        return {"server": "SERVING", "AvailabilityService": "NOT_SERVING"}
+
+
+@dataclass
+class Answer:
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+
+@dataclass
+class World:
+    console: Console
+    client: Client
+    versions: tuple[str, ...] = ()
+
+    def get(self, path: str, *, cookies: Mapping[str, str] | None = None, **headers: str) -> Answer:
+        return asyncio.run(self._ask("GET", path, None, cookies or {}, headers))
+
+    def post(
+        self, path: str, data: Mapping[str, str], *, cookies: Mapping[str, str] | None = None, **headers: str
+    ) -> Answer:
+        return asyncio.run(self._ask("POST", path, data, cookies or {}, headers))
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        data: Mapping[str, str] | None,
+        cookies: Mapping[str, str],
+        headers: Mapping[str, str],
+    ) -> Answer:
+        async with TestClient(TestServer(application(self.console)), cookies=dict(cookies)) as asking:
+            own = str(asking.make_url("/")).rstrip("/")
+            sent = {name.replace("_", "-"): value.replace("OWN", own) for name, value in headers.items()}
+            async with asking.request(method, path, data=data, headers=sent, allow_redirects=False) as got:
+                return Answer(got.status, await got.text(), dict(got.headers))
+
+
+@contextlib.contextmanager
+def console_world(folder: Path) -> Iterator[World]:
+    """The shop of tests.stores with an item of an evil name, loaded twice; the second time at another price."""
+    rows = stocked_rows()
+    rows["items"].append({"sku": EVIL, "base_uom": "EA", "description": EVIL})
+    rows["price_entries"].append({"book_id": "LIST", "sku": EVIL, "method": "net", "value": "7.5"})
+    rows["price_entries"].append({"book_id": "LIST", "sku": "NONE", "method": "net", "value": "1"})
+    store = folder / "store"
+    versions = []
+    for number, price in enumerate(("10", "11")):
+        for row in rows["price_entries"]:
+            if row["sku"] == "S4":
+                row["value"] = price
+        dataset = folder / f"dataset-{number}"
+        dataset.mkdir()
+        for name, frame in as_frames(rows).items():
+            frame.write_csv(dataset / f"{name}.csv")
+        assert main(["load", str(dataset), "--store", str(store), "--force"]) == 0
+        versions.append((store / "current").read_text().strip())
+    with store_client(store, ExceptionPolicy(), changes_live_state=True) as client:
+        client.publish_events(
+            [
+                InventoryEvent(
+                    source=InventorySource.WMS,
+                    sequence=1,
+                    effective=instant_of_us(now_us()),
+                    measure=InventoryMeasure.ALLOCATED,
+                    kind=InventoryEventKind.SET,
+                    sku=EVIL + "?",
+                    branch="HAM",
+                    quantity=1,
+                    order_ref="SO-1",
+                )
+            ]
+        )
+        client.reserve([ReserveLine("BOLT", 7, "HAM")], key="k", customer_id="C2")
+        yield World(Console(Direct(client), "Server of tests", store), client, tuple(versions))
