@@ -83,6 +83,8 @@ def console_world(folder: Path) -> Iterator[World]:
     rows = stocked_rows()
     rows["items"].append({"sku": EVIL, "base_uom": "EA", "description": EVIL})
     rows["price_entries"].append({"book_id": "LIST", "sku": EVIL, "method": "net", "value": "7.5"})
+    many = {"book_id": "LIST", "sku": EVIL, "method": "net", "value": "7", "min_quantity": "1717"}
+    rows["price_entries"].append(many)
     rows["price_entries"].append({"book_id": "LIST", "sku": "NONE", "method": "net", "value": "1"})
     store = folder / "store"
     versions = []

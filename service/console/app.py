@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from multidict import MultiMapping
 
 import pricegrid
 from pricegrid.loaders.errors import LoadError
@@ -147,7 +146,7 @@ def _token(request: web.Request) -> str | None:
     return found if _TOKEN.fullmatch(found) else None
 
 
-def _asked(console: Console, request: web.Request, fields: MultiMapping[object]) -> Asked:
+def _asked(console: Console, request: web.Request, fields: Mapping[str, object]) -> Asked:
     said = {name: value for name, value in fields.items() if isinstance(value, str)}
     return Asked(said, console.server, _token(request), console.store)
 

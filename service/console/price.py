@@ -44,7 +44,7 @@ def form(asked: Asked) -> Element:
         field("Branch", "branch", asked.text("branch"), hint="empty: the customer's"),
         field("Currency", "currency", asked.text("currency"), hint="empty: the customer's"),
         field("As of", "as_of", asked.text("as_of"), hint="YYYY-MM-DD or instant; empty: now"),
-        field("Snapshot", "snapshot", asked.text("snapshot"), hint="empty: the active one"),
+        field("Snapshot", "snapshot", asked.text("snapshot"), hint="empty: the active one", wide=True),
         button="Explain price",
     )
 
