@@ -227,6 +227,7 @@ def _sign_in_page(console: Console, status: HTTPStatus = HTTPStatus.OK, *told: N
                     kind="password",
                     hint="a bearer token (JWT) of your organisation",
                     needed=True,
+                    wide=True,
                 ),
                 tag("button", "Sign in", type="submit", class_="primary"),
             ),
