@@ -217,9 +217,10 @@ def books_of(store: Path, customer_id: str, as_of_us: int) -> Document:
         raise LoadError(f'there is no customer "{customer_id}" in snapshot {version}')
     own = customers.row(by_predicate=pl.col("customer_id") == customer_id, named=True)
     ranks = _ranks(tables["layers"], books)
+    agreements = _agreements(tables["agreements"], path, own["price_class"])
     found = []
     for book in () if books is None else books.iter_rows(named=True):
-        way = _way(tables["agreements"], book["book_id"], path, own["price_class"])
+        way = _way(agreements, book["book_id"], path, own["price_class"])
         if way is not None:
             agreement, through, distance = way
             starts = max(book["valid_from_us"], agreement["valid_from_us"])
@@ -272,15 +273,30 @@ def _ranks(layers: pl.DataFrame | None, books: pl.DataFrame | None) -> Mapping[s
     return dict(layers.select("layer", "rank").iter_rows())
 
 
+def _agreements(
+    table: pl.DataFrame | None, path: list[str], price_class: str | None
+) -> Mapping[str, list[Document]] | None:
+    """The agreements that a customer may have to do with, by book; None: there is no such table."""
+    if table is None:
+        return None
+    concerns = pl.col("customer_id").is_in(path) | pl.col("everyone")
+    if price_class is not None:
+        concerns |= pl.col("price_class") == price_class
+    found: dict[str, list[Document]] = {}
+    for row in table.filter(concerns).iter_rows(named=True):
+        found.setdefault(row["book_id"], []).append(row)
+    return found
+
+
 def _way(
-    agreements: pl.DataFrame | None, book_id: str, path: list[str], price_class: str | None
+    agreements: Mapping[str, list[Document]] | None, book_id: str, path: list[str], price_class: str | None
 ) -> tuple[Document, str, int] | None:
     """The nearest agreement by which a book applies to a customer, in words, and how far up it stands; None: none."""
     if agreements is None:
         open_end = {"valid_from_us": ALWAYS_US, "valid_to_us": NEVER_US, "priority": None}
         return open_end, "everyone (there is no table agreements)", len(path) + 1
     ways: list[tuple[int, int, Document, str]] = []
-    for row in agreements.filter(pl.col("book_id") == book_id).iter_rows(named=True):
+    for row in agreements.get(book_id, ()):
         priority = PRIORITY_LAST if row["priority"] is None else row["priority"]
         if row["everyone"]:
             ways.append((len(path) + 1, priority, row, "everyone"))

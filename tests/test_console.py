@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import pytest
 
-from pricegrid import Line
+from pricegrid import InvalidRequestError, Line
 from pricegrid.service.console.app import BODY_BYTES_MAX, COOKIE, HEADERS
 from pricegrid.service.console.pages import PAGES
-from tests.console_world import AS_OF, EVIL, console_world
+from tests.console_world import AS_OF, EVIL, Direct, console_world
 
 NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
 
@@ -91,6 +91,31 @@ def test_availability_is_what_the_api_answers_day_by_day(world):
     assert events == [["2026-03-07", "receipt (purchase)", "S4", "PO-1", "10", "10", "counted"]]
     assert cells(page.text, "By branch, with how old each source is")[1][5].startswith("FRESH")
     assert "<title>receipt PO-1: 10 on 2026-03-07</title>" in page.text
+
+
+class Wide:
+    """A client of a shop with too many branches to explain each."""
+
+    def __init__(self, client):
+        self._client = client
+
+    def check_availability(self, *args, explain=False, **settings):
+        if explain:
+            raise InvalidRequestError("too many", reason="TOO_MANY_PAIRS")
+        return self._client.check_availability(*args, **settings)
+
+
+def test_many_branches_are_shown_without_what_was_added_up(world):
+    wide = replace(world, console=replace(world.console, server=Direct(Wide(world.client))))
+
+    page = wide.get(f"/availability?sku=S4&as_of={AS_OF}")
+
+    assert "name one to see its receipts and demands" in page.text
+    assert [row[:3] for row in cells(page.text, "By branch, with how old each source is")[1:]] == [
+        ["HAM", "OK", "10"],
+        ["RTM", "OK", "3"],
+    ]
+    assert "Receipts and demands" not in page.text
 
 
 def test_freshness_shows_health_and_the_age_of_each_source(world):

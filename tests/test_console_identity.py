@@ -125,3 +125,12 @@ def test_what_would_be_unsafe_or_makes_no_sense_is_refused(tmp_path, capsys, wor
 
     assert main(["console", "--address", "127.0.0.1:1", *(named.get(word, word) for word in words)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_price_is_shown_without_its_reasons_to_who_may_not_see_costs(world, tokens):
+    page = world.get("/price?customer=C1&sku=A&quantity=2", cookies=by_cookie(tokens[SHOP]))
+
+    assert page.status == 200
+    assert "but not how they come about (scope prices.explain)" in page.text
+    assert "<strong>1.50 EUR</strong> a unit · 3.00 EUR for 2" in page.text
+    assert "Books considered" not in page.text

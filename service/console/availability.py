@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
+from functools import partial
 from typing import Final
 
-from pricegrid import BranchAvailability, Line, NotPermittedError
+from pricegrid import BranchAvailability, InvalidRequestError, Line, NotPermittedError
 from pricegrid.service.cli.text import decimal_or_none, decimal_text
 from pricegrid.service.console.asked import Asked
 from pricegrid.service.console.charts import Mark, Step, spread, steps
@@ -51,18 +52,25 @@ def answer(asked: Asked) -> Node:
         return tag("p", "Name an item to see what of it can be promised, and when.", class_="lead")
     line, customer = asked.line(), asked.text("customer")
     branches = [asked.text("branch")] if asked.text("branch") else []
-    told: Node = None
+    check = partial(
+        asked.client.check_availability,
+        [line],
+        customer_id=customer,
+        branches=branches,
+        as_of=asked.as_of(),
+        projected=True,
+    )
+    told = ""
     try:
-        result = asked.client.check_availability(
-            [line], customer_id=customer, branches=branches, as_of=asked.as_of(), projected=True, explain=True
-        )
+        result = check(explain=True)
     except NotPermittedError:
-        told = notice(
-            "This caller may see availability, but not receipts and demands (scope availability.explain)."
-        )
-        result = asked.client.check_availability(
-            [line], customer_id=customer, branches=branches, as_of=asked.as_of(), projected=True
-        )
+        told = "This caller may see availability, but not receipts and demands (scope availability.explain)."
+        result = check()
+    except InvalidRequestError as error:
+        if error.reason != "TOO_MANY_PAIRS":
+            raise
+        told = "These are many branches: name one to see its receipts and demands."
+        result = check()
     found = result.lines[0]
     unit = f" {line.uom}" if line.uom else ""
     free, short = decimal_or_none(found.available), decimal_or_none(found.shortage)
@@ -71,9 +79,10 @@ def answer(asked: Asked) -> Node:
         asks = f"{decimal_text(line.quantity)}{unit}"
         left = f"{short}{unit} short of {asks}" if found.shortage else f"enough for {asks}"
         head = [tag("strong", f"{free}{unit}"), f" can be promised now · {left}"]
-    drawn = [each for each in found.branches if each.projected][:_BRANCHES_DRAWN]
+    known = [each for each in found.branches if each.projected]
+    more = f"The first {_BRANCHES_DRAWN} branches are drawn; the others are links above."
     return [
-        told,
+        notice(told) if told else None,
         tag("p", head, class_="answer"),
         facts(
             [
@@ -88,7 +97,8 @@ def answer(asked: Asked) -> Node:
             class_="more",
         ),
         _by_branch(asked, found.branches),
-        [_branch(line, each) for each in drawn],
+        [_branch(line, each) for each in known[:_BRANCHES_DRAWN]],
+        tag("p", more, class_="hint") if len(known) > _BRANCHES_DRAWN else None,
     ]
 
 

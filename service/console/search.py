@@ -66,7 +66,15 @@ def answer(asked: Asked) -> Node:
 
 def stocked_item(store: Path) -> str:
     """An item of the active snapshot that is in stock somewhere; '' where there is none."""
-    found = _rows(store, _version(store), "stock", ("sku",))
+    return _first_stocked(store, _version(store))
+
+
+@lru_cache(maxsize=1)
+def _first_stocked(store: Path, version: str) -> str:
+    from pricegrid.loaders.store.kept import stored_tables
+
+    kept = stored_tables(store, version)
+    found = None if kept is None else kept.table("stock")
     return "" if found is None or found.is_empty() else str(found["sku"][0])
 
 
@@ -96,7 +104,7 @@ def _matches(
     return rows, frame.height
 
 
-@lru_cache(maxsize=6)
+@lru_cache(maxsize=4)
 def _rows(store: Path, version: str, name: str, columns: tuple[str, ...]) -> "pl.DataFrame | None":
     """A table of a snapshot, with what is searched of each row in lower case."""
     import polars as pl
