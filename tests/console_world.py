@@ -86,6 +86,8 @@ def console_world(folder: Path) -> Iterator[World]:
     many = {"book_id": "LIST", "sku": EVIL, "method": "net", "value": "7", "min_quantity": "1717"}
     rows["price_entries"].append(many)
     rows["price_entries"].append({"book_id": "LIST", "sku": "NONE", "method": "net", "value": "1"})
+    due = {"due_at": "2026-03-09T12:00:00Z", "order_ref": "SO-9"}
+    rows["demands"] = [{"sku": "PANEL", "branch": "HAM", "quantity": "250", **due}]
     store = folder / "store"
     versions = []
     for number, price in enumerate(("10", "11")):

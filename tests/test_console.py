@@ -93,6 +93,16 @@ def test_availability_is_what_the_api_answers_day_by_day(world):
     assert "<title>receipt PO-1: 10 on 2026-03-07</title>" in page.text
 
 
+def test_what_can_be_promised_is_less_than_the_balance_before_a_demand(world):
+    page = world.get(f"/availability?sku=PANEL&branch=HAM&as_of={AS_OF}").text
+
+    rows = cells(page, "Available to promise of PANEL at HAM, day by day")[1:]
+    assert rows == [["2026-03-02", "750", "1000"], ["2026-03-09", "750", "750"]]
+    events = cells(page, "Receipts and demands at HAM, in base units")[1:]
+    assert events == [["2026-03-09", "demand", "PANEL", "SO-9", "250", "250", ""]]
+    assert "<title>demand SO-9: 250 on 2026-03-09</title>" in page
+
+
 class Wide:
     """A client of a shop with too many branches to explain each."""
 
