@@ -273,7 +273,10 @@ def test_a_server_samples_ordinary_prices_in_the_background(store, small, tmp_pa
         return sum(book.checked for book in books), sum(book.mismatched for book in books)
 
     until(lambda: min(compared()) > 0, "a mismatch was found")
-    from_erp = {PriceSource.ERP, PriceSource.ERP_CACHED}  # cached, if the loop above has asked for a flagged line
+    from_erp = {
+        PriceSource.ERP,
+        PriceSource.ERP_CACHED,
+    }  # cached, if the loop above has asked for a flagged line
     until(lambda: price(client, "S4").source in from_erp, "the book's prices are exceptions")
     erp.close()
     assert metrics.compared_of("LIST")[True] > 0 < metrics.compared_of("LIST")[False]
