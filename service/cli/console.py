@@ -49,14 +49,14 @@ def add_console_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_console(args: argparse.Namespace) -> int:
     """Shows pages until SIGTERM or SIGINT."""
-    console = _console(args)
+    console = console_of(args)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s console %(message)s")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(console, args.host, args.port))
     return 0
 
 
-def _console(args: argparse.Namespace) -> Console:
+def console_of(args: argparse.Namespace) -> Console:
     """What to show, as the options say; raises UsageError."""
     from pricegrid.service.console.app import Console
     from pricegrid.service.process.supervisor import is_loopback
