@@ -59,7 +59,7 @@ def run_console(args: argparse.Namespace) -> int:
 def console_of(args: argparse.Namespace) -> Console:
     """What to show, as the options say; raises UsageError."""
     from pricegrid.service.console.app import Console
-    from pricegrid.service.process.supervisor import is_loopback
+    from pricegrid.service.process.reach import is_loopback
 
     if args.address is None:
         raise UsageError("the console asks a server: name it with --address, beside --store")
