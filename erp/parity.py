@@ -247,11 +247,13 @@ class ParitySampler:
             except Exception:  # noqa: BLE001 -- whatever is wrong with one sample, the next is compared
                 _log.exception("a price could not be compared with the ERP")
 
-    def compare(self, samples: Sequence[Sample]) -> None:
-        """Compares samples now; those that the ERP does not answer are not counted."""
+    def compare(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Compares samples now; those that the ERP does not answer are not counted, and returned."""
         found = self.gateway.compare([each.check for each in samples], monotonic() + COMPARE_TIMEOUT_S)
+        unanswered: list[Sample] = []
         for sample, answer in zip(samples, found, strict=True):
             if answer is None or answer.price is None:
+                unanswered.append(sample)
                 continue
             theirs = answer.price.unit_price_micros
             mismatch = None
@@ -259,6 +261,7 @@ class ParitySampler:
                 mismatch = _mismatch(sample, theirs, self.now_us())
             self.metrics.compared(sample.book_id, equal=mismatch is None)
             self._judge(sample, self.file.add(sample.version, sample.book_id, mismatch))
+        return unanswered
 
     def _judge(self, sample: Sample, book: BookParity) -> None:
         settings = self.settings

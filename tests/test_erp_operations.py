@@ -234,6 +234,19 @@ def test_parity_counts_by_book_explains_and_marks_the_book(store, small, tmp_pat
         assert price(client, "S5").source is PriceSource.ERP, "the book's prices are exceptions now"
 
 
+def test_lines_that_the_erp_did_not_answer_are_named_and_not_taken_for_equal(store, small, tmp_path, capsys):
+    small.fault = Fault.ERRORS
+    config = small.config(tmp_path, "[parity]\nsample_per_million = 0\n")
+    (tmp_path / "lines.csv").write_text(LINES)
+    words = ["parity", "--store", store, "--erp-config", config, "--lines", tmp_path / "lines.csv", "--json"]
+
+    assert main([str(word) for word in words]) == 1
+    printed = capsys.readouterr()
+
+    assert json.loads(printed.out) == []
+    assert "no usable answer for 5 of 5 lines, which are not compared: C1 S4:" in printed.err
+
+
 class Compared(NoErpMetrics):
     """Counts comparisons by book and outcome."""
 

@@ -21,7 +21,7 @@ from pricegrid.erp.gateway import ErpGateway
 from pricegrid.erp.mastering import NO_MASTERING, Mastering
 from pricegrid.erp.observe import NoErpMetrics
 from pricegrid.erp.operator_flags import OperatorFlags
-from pricegrid.erp.parity import BookParity, Mismatch, ParityFile, ParitySampler, make_sample
+from pricegrid.erp.parity import BookParity, Mismatch, ParityFile, ParitySampler, Sample, make_sample
 from pricegrid.erp.protocol import ErpConfigError, ErpError
 from pricegrid.erp.settings import read_settings
 from pricegrid.pricing_engine.engine import PriceAsk
@@ -32,6 +32,8 @@ from pricegrid.service.clock import instant_of_us, instant_text, now_us
 
 QUANTITIES = ("1", "5", "12", "50", "144")
 TIMEOUT_MS = 10_000
+UNANSWERED_NAMED = 5
+"""How many lines without an answer are named."""
 _COLUMNS = ("customer_id", "sku", "quantity", "uom", "currency")
 
 
@@ -70,9 +72,9 @@ def _parity(args: argparse.Namespace) -> int:
 
     loaded, arrays = open_snapshot_engines(args.store, args.snapshot_version, ExceptionPolicy(), verify=False)
     file = ParityFile(args.store)
-    asked = 0
+    asked, unanswered = 0, list[Sample]()
     if args.erp_config:
-        asked = _compare_now(args, loaded, arrays, file)
+        asked, unanswered = _compare_now(args, loaded, arrays, file)
     books = {book: parity for (_, book), parity in file.books(loaded.version).items()}
     mismatches = file.mismatches(loaded.version)
     flagged = OperatorFlags(args.store).read().flagged("book", loaded.version)
@@ -86,10 +88,21 @@ def _parity(args: argparse.Namespace) -> int:
         )
     else:
         _print_parity(loaded.version, books, flagged, explained, asked)
-    return 1 if mismatches else 0
+    if unanswered:
+        questions = (each.check.question for each in unanswered[:UNANSWERED_NAMED])
+        named = ", ".join(
+            f"{each.customer_id} {each.sku}:{_text(each.quantity_micros)}" for each in questions
+        )
+        more = ", ..." if len(unanswered) > UNANSWERED_NAMED else ""
+        text = f"the ERP gave no usable answer for {len(unanswered)} of {asked} lines, which are not compared"
+        print(f"pricegrid: {text}: {named}{more}", file=sys.stderr)
+    return 1 if mismatches or unanswered else 0
 
 
-def _compare_now(args: argparse.Namespace, loaded: Any, arrays: Mapping[str, Any], file: ParityFile) -> int:
+def _compare_now(
+    args: argparse.Namespace, loaded: Any, arrays: Mapping[str, Any], file: ParityFile
+) -> tuple[int, list[Sample]]:
+    """(how many lines were looked at, those that the ERP did not answer)."""
     settings = read_settings(args.erp_config)
     settings = replace(settings, limits=replace(settings.limits, timeout_ms=TIMEOUT_MS))
     gateway = ErpGateway(settings, MemoryValueCache(), DeadLetterFile(args.store), NoErpMetrics(), now_us)
@@ -97,6 +110,7 @@ def _compare_now(args: argparse.Namespace, loaded: Any, arrays: Mapping[str, Any
     gateway.start()
     try:
         by_customer: dict[tuple[str, str], list[AskedLine]] = {}
+        unanswered: list[Sample] = []
         lines = _lines(args, arrays)
         for line in lines:
             by_customer.setdefault((line.customer_id, line.currency), []).append(line)
@@ -108,8 +122,8 @@ def _compare_now(args: argparse.Namespace, loaded: Any, arrays: Mapping[str, Any
                 for at in range(len(theirs))
                 if answers.status[at] == LineStatus.OK and answers.exception[at] == ExceptionReason.NONE
             ]
-            sampler.compare([make_sample(loaded, ask, answers, at) for at in ordinary])
-        return len(lines)
+            unanswered += sampler.compare([make_sample(loaded, ask, answers, at) for at in ordinary])
+        return len(lines), unanswered
     finally:
         gateway.close()
 
