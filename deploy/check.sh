@@ -26,7 +26,7 @@ refused() { # refused TEXT COMMAND...: fails, and says so
 
 has hadolint && check "Containerfile: hadolint" hadolint Containerfile
 has check-jsonschema && check "compose.yaml: schema" check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
-has promtool && check "prometheus.yml: promtool" promtool check config compose/prometheus.yml
+has promtool && check "prometheus.yml: promtool" promtool check config --syntax-only compose/prometheus.yml
 
 if has helm; then
   for case in helm/cases/*.yaml; do
@@ -41,6 +41,7 @@ if has helm; then
   check "chart refuses an open port" refused "say who may call" "${template[@]}"
   check "chart refuses several pods without a Redis" refused "set redis.url" "${template[@]}" --set allowRemote=true,replicas=2
   check "chart refuses a password in a URL" refused "redis.secretName" "${template[@]}" --set allowRemote=true,redis.url=redis://:x@redis
+  check "chart refuses metrics that everyone reads" refused "metrics.enabled" "${template[@]}" --set allowRemote=true,metrics.enabled=true,networkPolicy.enabled=false
   check "chart refuses no replica" refused "replicas" "${template[@]}" --set allowRemote=true,replicas=0
   check "chart refuses unknown values" refused "workrs" "${template[@]}" --set allowRemote=true,serve.workrs=2
 fi

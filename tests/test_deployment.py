@@ -78,9 +78,13 @@ def test_ports_users_and_versions_agree():
     assert re.findall(r"run(?:AsUser|AsGroup): (\d+)|fsGroup: (\d+)", helpers) == [
         (str(USER), ""), (str(USER), ""), ("", str(USER)),
     ]  # fmt: skip
-    assert set(re.findall(r"(?:containerP|grpc: \{p)ort: (\d+)", pods)) == {str(PORT)}
+    assert set(re.findall(r"(?:containerP|grpc: \{p)ort: (\d+)", pods)) == {str(PORT), str(METRICS_PORT)}
+    opened = (CHART / "templates" / "networkpolicy.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"\{port: (\d{4,}),", opened) == [str(PORT), str(METRICS_PORT)]
     assert values["service"]["port"] == PORT
     assert f"127.0.0.1:{PORT}:{PORT}" in compose()["services"]["pricegrid"]["ports"]
+    (rules,) = loaded(DEPLOY / "compose" / "prometheus.yml")["rule_files"]
+    assert f"./prometheus/rules.yml:{rules}:ro" in compose()["services"]["prometheus"]["volumes"]
     assert scraped["targets"] == [f"127.0.0.1:{METRICS_PORT}"]
     assert chart["appVersion"] == VERSION
     assert values["graceSeconds"] == GRACE_S

@@ -55,6 +55,9 @@ capabilities:
 {{- if and .Values.tls.secretName (not .Values.auth.files) -}}
 {{- fail "tls.secretName: the certificate is named in [tls] of auth.toml, so auth.files needs one" -}}
 {{- end -}}
+{{- if and .Values.metrics.enabled (not (and .Values.allowRemote .Values.networkPolicy.enabled)) -}}
+{{- fail "metrics.enabled: nobody is asked who reads them, so it takes allowRemote and networkPolicy.enabled" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "pricegrid.redisUrl" -}}
