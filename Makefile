@@ -82,10 +82,11 @@ bench-kernels: $(STAMP) ## the kernels one by one, for who works on one
 
 ##@ Make what is committed
 
-docs: $(STAMP) ## writes docs/cli.md, docs/metrics.md and the rules of deploy/prometheus from the code
+docs: $(STAMP) ## writes docs/cli.md, docs/metrics.md, the rules of deploy/prometheus and the dashboards of deploy/grafana from the code
 	$(BIN)/python -m pricegrid.service.cli.reference
 	$(BIN)/python -m pricegrid.service.metric_page
 	$(BIN)/python -m deploy.prometheus.make_rules
+	$(BIN)/python -m deploy.grafana.make_dashboards
 
 protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh

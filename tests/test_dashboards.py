@@ -126,11 +126,9 @@ def test_dashboards_are_told_apart():
         assert len({each[key] for each in made}) == len(made)
 
 
-def test_every_metric_is_on_a_dashboard():
-    shown = " ".join(panel for each in DASHBOARDS for panel in (text(each),)) + RULES.read_text(
-        encoding="utf-8"
-    )
-    assert {name for name in METRICS if not re.search(rf"\b{name}", shown)} == set()
+def test_every_metric_is_on_a_dashboard_or_in_a_rule():
+    shown = "".join(text(each) for each in DASHBOARDS) + RULES.read_text(encoding="utf-8")
+    assert {name for name in METRICS if not re.search(rf"\b{name}(_bucket)?\b", shown)} == set()
 
 
 def test_every_panel_leads_to_a_section_of_the_guide():

@@ -182,3 +182,25 @@ def test_what_could_not_be_checked_is_said(tmp_path):
     missing = ("hadolint", "check-jsonschema", "promtool", "helm", "kubernetes-validate", "systemd-analyze")
     assert done.stdout.splitlines() == [f"not run  {tool} is not installed" for tool in missing]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_grafana_finds_dashboards_and_prometheus():
+    services = compose()["services"]
+    mounts = {}
+    for volume in services["grafana"]["volumes"]:
+        source, target, mode = volume.split(":")
+        assert mode == "ro", volume
+        mounts[target] = DEPLOY / source
+    provisioning = {Path(target).parent.name: path for target, path in mounts.items() if path.is_file()}
+    (source,) = loaded(provisioning["datasources"])["datasources"]
+    (provider,) = loaded(provisioning["dashboards"])["providers"]
+    shown = mounts[provider["options"]["path"]]
+    assert {path.name for path in shown.glob("*.json")} >= {"operations.json", "it.json"}
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (shown / Path(home).relative_to(provider["options"]["path"])).is_file()
+    # Prometheus has no name of its own: it is in the network of the server
+    assert services["prometheus"]["network_mode"] == "service:pricegrid"
+    assert source["url"] == "http://pricegrid:9090"
+    assert set(services["grafana"]["networks"]) <= set(services["pricegrid"]["networks"])
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))

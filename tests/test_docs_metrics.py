@@ -20,12 +20,14 @@ from pricegrid import (
     ReserveLine,
     UnavailableError,
 )
+from pricegrid.erp.dead_letters import DeadLetter, DeadLetterFile
 from pricegrid.loaders.store.last_load import LastLoad, note_load
 from pricegrid.results import instant_from_us
 from pricegrid.service.clock import now_us
 from pricegrid.service.metric_kinds import Kind
 from pricegrid.service.metric_page import PLACE, reference
 from pricegrid.service.metric_table import METRICS
+from tests.dashboards import unanswered
 from tests.erp_server import SmallErp, serving
 from tests.redis_servers import redis_server
 from tests.servers import running, until
@@ -40,11 +42,12 @@ def test_the_reference_is_current():
 
 @pytest.mark.slow
 def test_a_server_exports_each_and_nothing_else(tmp_path):
-    """One with an ERP that disagrees and a Redis, after a refused load, a compared price, events and a reservation; its
-    log is JSON, and has the exchanges."""
+    """One with an ERP that disagrees and a Redis, after a refused load, a refused answer of the ERP, a compared price,
+    events and a reservation; its log is JSON, and has the exchanges. Every query of a dashboard finds its samples."""
     store = tmp_path / "store"
     publish(store, stocked_rows())
     note_load(store, LastLoad(now_us(), False, {"items": True, "change": False}))
+    DeadLetterFile(store)(DeadLetter("SIGN", "-1", {"kind": "price", "question": {"sku": "S4"}}, now_us()))
     erp = SmallErp()
     erp.prices = {("", "S4"): "10.01"}
     with serving(erp), redis_server(tmp_path / "redis") as redis:
@@ -74,6 +77,7 @@ def test_a_server_exports_each_and_nothing_else(tmp_path):
             told = client.price_lines("C1", [Line("S4")], timeout_s=10).correlation_id
 
     assert probes == [200, 200, 404]
+    assert unanswered(families) == set()
     assert_exchanges_are_logged(server.log, told)
     assert values(families, "pricegrid_snapshot_gate_refused") == {"items": 0, "change": 1}
     assert values(families, "pricegrid_load_failed") == {"": 1}
