@@ -89,9 +89,9 @@ _CALLERS: Final = (
         "Quotas by method",
         Kind.SERIES,
         "reqps",
-        "Calls that were told QUOTA_EXCEEDED. Empty when there are none.",
+        "Calls that were told QUOTA_EXCEEDED.",
         "capacity",
-        (Query(f"{rate(table.REQUESTS, 'method', outcome='QUOTA_EXCEEDED')} > 0", "{{method}}"),),
+        (Query(rate(table.REQUESTS, "method", outcome="QUOTA_EXCEEDED"), "{{method}}"),),
     ),
     Panel(
         "Hosts that share quotas",

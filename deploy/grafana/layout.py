@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from deploy.grafana.queries import metrics_of
 from pricegrid.service.metric_kinds import Exported
+from pricegrid.service.metric_table import BUILD
 
 GUIDE: Final = "docs/operate.md"
 SCHEMA: Final = 39
@@ -14,6 +15,8 @@ SCHEMA: Final = 39
 COLUMNS: Final = 24
 _SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _HEAD_HEIGHT: Final = 1
+_NOTHING: Final = {"type": "special", "options": {"match": "null+nan", "result": {"text": "–", "index": 0}}}
+"""A share of nothing, such as of the failed calls when there was none."""
 
 
 class Kind(enum.Enum):
@@ -113,7 +116,6 @@ def _others() -> dict[str, Any]:
 
 
 def _variables() -> list[dict[str, Any]]:
-    jobs = {"query": "label_values(pricegrid_build_info, job)", "refId": "jobs"}
     return [
         {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
         {
@@ -121,8 +123,7 @@ def _variables() -> list[dict[str, Any]]:
             "label": "Job",
             "type": "query",
             "datasource": _SOURCE,
-            "query": jobs,
-            "definition": jobs["query"],
+            "query": {"query": f"label_values({BUILD.name}, job)", "refId": "jobs"},
             "refresh": 2,
             "multi": True,
             "includeAll": True,
@@ -169,7 +170,7 @@ def _lines(panels: tuple[Panel, ...]) -> Iterator[list[Panel]]:
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
-    made = {
+    made: dict[str, Any] = {
         "type": panel.kind.value,
         "title": panel.title,
         "description": described(panel),
@@ -240,6 +241,7 @@ def _field(panel: Panel) -> dict[str, Any]:
         }
     else:
         field["color"] = {"mode": "thresholds"}
+        field["mappings"] = [_NOTHING]
     return field
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from deploy.grafana.layout import Kind, Panel, Query
-from deploy.grafana.queries import most, own, rate, total
+from deploy.grafana.queries import more, most, own, rate, total
 from pricegrid.service import metric_table as table
 
 DAY_AND_LOAD_S: Final = 26 * 3600.0
@@ -70,7 +70,7 @@ ENDED = Panel(
     "none",
     "Died or killed, and replaced. Again and again: the log, and memory.",
     "processes",
-    (Query(f"sum by (process) (increase({table.PROCESSES_ENDED.name}[1h]))", "{{process}}"),),
+    (Query(more(table.PROCESSES_ENDED, "1h", "process"), "{{process}}"),),
     red_from=3,
 )
 ERP_LINES = Panel(
