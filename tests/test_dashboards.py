@@ -5,13 +5,15 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deploy.grafana.layout import COLUMNS, GUIDE
+from deploy.grafana.layout import COLUMNS, GUIDE, Dashboard, Row, grafana
 from deploy.grafana.make_dashboards import DASHBOARDS, place, text
 from deploy.grafana.queries import OWN, Not, more, most, own, quantile, rate
+from deploy.grafana.shared import WORKERS
 from deploy.prometheus.make_rules import RECORDED, RULES
 from pricegrid.service import metric_table as table
 from pricegrid.service.metric_kinds import Kind
@@ -38,6 +40,7 @@ KEYWORDS = {
 }
 KEYWORDS |= {"histogram_quantile"}
 FILES = [pytest.param(each, id=each.name) for each in DASHBOARDS]
+FIVE = Dashboard("five", "", "", (Row("row", tuple(replace(WORKERS, title=str(n)) for n in range(5))),))
 QUERIES = [
     pytest.param(query, id=f"{dashboard.name}: {panel.title}: {query.legend}")
     for dashboard in DASHBOARDS
@@ -104,9 +107,9 @@ def test_names_labels_values_and_kinds_that_there_are_not_are_refused():
         own("up", method="Reserve")
 
 
-@pytest.mark.parametrize("dashboard", FILES)
-def test_panels_do_not_overlap_and_are_told_apart(dashboard):
-    panels = json.loads(place(dashboard).read_text(encoding="utf-8"))["panels"]
+@pytest.mark.parametrize("dashboard", [*FILES, pytest.param(FIVE, id="five in a line")])
+def test_panels_fill_the_grid_and_are_told_apart(dashboard):
+    panels = grafana(dashboard)["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     titles = [panel["title"] for panel in panels if panel["type"] != "row"]
     assert len(set(titles)) == len(titles)
