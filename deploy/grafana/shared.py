@@ -4,10 +4,10 @@ from typing import Final
 
 from deploy.grafana.layout import Kind, Panel, Query
 from deploy.grafana.queries import more, most, own, rate, total
+from deploy.prometheus.make_rules import DAY_AND_LOAD_H
 from pricegrid.service import metric_table as table
 
-DAY_AND_LOAD_S: Final = 26 * 3600.0
-"""A day, and what a load takes: as the alert PricegridPricesOld has it."""
+DAY_AND_LOAD_S: Final = DAY_AND_LOAD_H * 3600.0
 
 SCRAPED = Panel(
     "Servers that answer",

@@ -72,6 +72,8 @@ def _failing(window: str) -> str:
     return f"sum(rate({failed}[{window}])) / {asked}"
 
 
+DAY_AND_LOAD_H: Final = 26
+"""A day, and what a load takes: older prices are too old."""
 STALENESS: Final = "pricegrid:source_staleness:ratio"
 PARITY: Final = "pricegrid:parity_mismatch:ratio1h"
 FAILING_1H: Final = "pricegrid:requests_failed:ratio1h"
@@ -121,7 +123,7 @@ ALERTS: Final = (
     ),
     Alert(
         "PricegridPricesOld",
-        f"{table.SNAPSHOT_AGE.name} > 26 * 3600",
+        f"{table.SNAPSHOT_AGE.name} > {DAY_AND_LOAD_H} * 3600",
         "10m",
         "page",
         "The served prices are older than a day and the time that a load takes.",
