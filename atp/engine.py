@@ -4,15 +4,15 @@ and what leaves int64 on the way are answered by the reference."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.decode import decode_lanes, decode_rows
 from pricegrid.atp.arrays.pair_rows import reservation_number
-from pricegrid.atp.arrays.parts import merge_parts, no_parts
 from pricegrid.atp.arrays.positions import Positions
+from pricegrid.atp.arrays.quote_window import QuoteWindow
 from pricegrid.atp.arrays.windows import Windows
 from pricegrid.atp.kernels import availability as kernel
 from pricegrid.atp.kernels.balance import OK, RECHECK, Supply
@@ -32,14 +32,12 @@ from pricegrid.atp.model import (
     Steps,
     TooComplexError,
 )
+from pricegrid.atp.orders import Orders, merge_parts, no_parts
 from pricegrid.atp.rules.explain import explain_pair
 from pricegrid.atp.rules.limited import Terms, whole_limit, with_check_limits, with_promise_limits
 from pricegrid.atp.rules.promising import OrderLine, Request, promise
 from pricegrid.atp.rules.reference import USUAL_SUPPLY, Moment, check_pair
 from pricegrid.atp.rules.rows import Rows
-
-if TYPE_CHECKING:
-    from pricegrid.atp.orders import Orders
 
 REFERENCE_PAIRS_MAX: Final = 1_000
 """Lines times branches of one promise that the reference may answer: about a millisecond each."""
@@ -55,11 +53,7 @@ class AvailabilityEngine:
         self._by_reference = by_reference
         self.positions = _PlainPositions(arrays) if by_reference else Positions(arrays)
         self.windows = Windows(self.positions)
-        self._orders: Orders | None = None
-        if not by_reference:
-            from pricegrid.atp.orders import Orders
-
-            self._orders = Orders(self.positions, self.windows, self._factor)
+        self._orders = None if by_reference else Orders(self.positions, self.windows, self._factor)
         self._uom_of = {name: ordinal for ordinal, name in enumerate(self.positions.uoms.all())}
         self._branch_of = {name: ordinal for ordinal, name in enumerate(self.positions.branches.all())}
         self._destination_of = {name: i for i, name in enumerate(self.positions.destinations.all())}
@@ -85,11 +79,15 @@ class AvailabilityEngine:
         terms = self._terms(ask, lines)
         return with_check_limits(found, ask, terms, self.check) if terms.is_bound.any() else found
 
-    def check_lines(self, ask: CheckAsk, lines: Lines) -> CheckAnswers:
-        """As `check`, of lines that are resolved, and without limits."""
+    def check_lines(self, ask: CheckAsk, lines: Lines, window: QuoteWindow | None = None) -> CheckAnswers:
+        """As `check`, of lines that are resolved, and without limits. `window`, if there is one, is of the branches and
+        the second of the question, which has the usual policies and excludes no reservation."""
         branches = self.branches(ask.branches)
-        excluded = reservation_number(ask.exclude_reservation)
-        supply = self.windows.supply(branches, ask.as_of_us, ask.supply, excluded)
+        if window is None:
+            excluded = reservation_number(ask.exclude_reservation)
+            supply = self.windows.supply(branches, ask.as_of_us, ask.supply, excluded)
+        else:
+            supply = window.supply._replace(as_of_us=ask.as_of_us)
         results = len(lines.item) * len(branches)
         status = np.repeat(lines.status, len(branches))
         atp = np.zeros(results, dtype=np.int64)
@@ -154,15 +152,17 @@ class AvailabilityEngine:
         names = [self.positions.branches.name(branch) for branch in self._origins(ask)]
         return with_promise_limits(answers, ask, names, terms, self.check)
 
-    def promise_lines(self, ask: PromiseAsk, lines: Lines) -> PromiseAnswers:
-        """As `promise`, of lines that are resolved, and without limits."""
+    def promise_lines(
+        self, ask: PromiseAsk, lines: Lines, window: QuoteWindow | None = None
+    ) -> PromiseAnswers:
+        """As `promise`, of lines that are resolved, and without limits; `window` as in `check_lines`."""
         origins = self._origins(ask)
         if not origins or -1 in origins:
             lines.status[lines.status == AvailabilityStatus.OK] = AvailabilityStatus.UNKNOWN_BRANCH
         if self._orders is None:
             answers = self._nothing_promised(ask, lines)
         else:
-            answers = self._orders.promise(ask, lines, origins)
+            answers = self._orders.promise(ask, lines, origins, window)
         again = np.flatnonzero(answers.status == RECHECK)
         if not len(again):
             return answers

@@ -1,17 +1,18 @@
-"""One order through the kernels: what may be offered, what its pairs hold, and the parts that are promised.
+"""One order through the kernels: what may be offered, what its pairs hold, and the parts that are promised; and the
+reference's answers put among them.
 
 What is bounded here is the work of one request: the pairs it may touch, and the steps its policy may take over them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.atp.arrays.pair_rows import reservation_number
-from pricegrid.atp.arrays.parts import add_parts, no_parts
 from pricegrid.atp.arrays.positions import Positions
+from pricegrid.atp.arrays.quote_window import QuoteWindow
 from pricegrid.atp.arrays.windows import Windows
 from pricegrid.atp.kernels import availability as kernel
 from pricegrid.atp.kernels.balance import RECHECK
@@ -20,14 +21,21 @@ from pricegrid.atp.kernels.offers import LineFreshness, Offers, open_kits, resol
 from pricegrid.atp.kernels.promise import (
     FULL,
     Parts,
-    Picks,
     Rules,
     Workspace,
     promise_order,
 )
 from pricegrid.atp.kernels.sourcing import LABELS_MAX, TOO_COMPLEX, Plan, Slots, day_room
 from pricegrid.atp.lines import Lines
-from pricegrid.atp.model import AvailabilityStatus, PromiseAnswers, PromiseAsk, TooComplexError
+from pricegrid.atp.model import (
+    NO_INSTANT,
+    AvailabilityStatus,
+    Freshness,
+    LinePromise,
+    PromiseAnswers,
+    PromiseAsk,
+    TooComplexError,
+)
 
 PROMISE_PAIRS_MAX: Final = 250_000
 """Branches times what the lines may draw on: each item, substitute, or component of a kit in their place."""
@@ -44,10 +52,13 @@ class Orders:
     def __init__(self, positions: Positions, windows: Windows, factor: Factor) -> None:
         self._positions, self._windows, self._factor = positions, windows, factor
 
-    def promise(self, ask: PromiseAsk, lines: Lines, origins: Mapping[int, int]) -> PromiseAnswers:
+    def promise(
+        self, ask: PromiseAsk, lines: Lines, origins: Mapping[int, int], window: QuoteWindow | None = None
+    ) -> PromiseAnswers:
         """Promise what the kernels can; the lines they can't, and those that share stock with them, are RECHECK.
 
-        `origins` maps branch ordinals to transit days in sourcing order. Raises TooComplexError.
+        `origins` maps branch ordinals to transit days in sourcing order; `window` as in
+        `AvailabilityEngine.check_lines`. Raises TooComplexError.
         """
         status = lines.status.copy()
         asked = np.asarray(ask.quantities_micros, dtype=np.int64)
@@ -56,7 +67,7 @@ class Orders:
         if not (status == AvailabilityStatus.OK).any():
             return answers
         offers, components = self._offers(ask, lines, status, len(origins))
-        workspace = self._workspace(ask, asked, offers, components, origins)
+        workspace = self._workspace(ask, asked, offers, components, origins, window)
         freshness = LineFreshness(answers.freshness, answers.source_as_of_us, answers.dropped_receipts)
         resolve_lines(self._positions.tables, offers, workspace.ledger, len(origins), status, freshness)
         part_end = np.zeros(len(asked), dtype=np.int64)
@@ -181,14 +192,17 @@ class Orders:
         offers: Offers,
         components: NDArray[np.int32],
         origins: Mapping[int, int],
+        window: QuoteWindow | None,
     ) -> Workspace:
         """The request's pairs laid out, and scratch space."""
         branches, horizon = tuple(origins), ask.supply.horizon_days
-        excluded = reservation_number(ask.exclude_reservation)
-        supply = self._windows.supply(branches, ask.as_of_us, ask.supply, excluded)
-        picks: Picks = self._windows.picks(
-            branches, tuple(origins.values()), ask.as_of_us, horizon, ask.policy
-        )
+        if window is None:
+            excluded = reservation_number(ask.exclude_reservation)
+            supply = self._windows.supply(branches, ask.as_of_us, ask.supply, excluded)
+            transits = tuple(origins.values())
+            picks = self._windows.picks(branches, transits, ask.as_of_us, horizon, ask.policy)
+        else:
+            supply, picks = window.supply._replace(as_of_us=ask.as_of_us), window.picks
         tables, pairs = self._positions.tables, len(components) * len(branches)
         ledger = empty_ledger(pairs, int(kernel.step_room(tables, supply.branch, components).sum()))
         lay_out_pairs(tables, supply, components, ledger)
@@ -255,3 +269,91 @@ def _pick_days(workspace: Workspace) -> NDArray[np.int64]:
         workspace.picks.next_pick == np.arange(workspace.supply.horizon_days, dtype=np.int32)
     )
     return np.unique(workspace.supply.today[origin] + pick)
+
+
+# -- answers
+
+
+def no_parts(
+    status: NDArray[np.uint8], requested: NDArray[np.int64], shortage: NDArray[np.int64]
+) -> PromiseAnswers:
+    """Answers without a promise and without freshness."""
+    lines = len(status)
+    nothing = np.empty(0, dtype=np.int32)
+    return PromiseAnswers(
+        status=status,
+        requested_micros=requested,
+        shortage_micros=shortage,
+        dropped_receipts=np.zeros(lines, dtype=np.int32),
+        freshness=np.full((lines, 3), Freshness.UNKNOWN, dtype=np.uint8),
+        source_as_of_us=np.full((lines, 3), NO_INSTANT, dtype=np.int64),
+        part_start=np.zeros(lines + 1, dtype=np.int64),
+        part_item=nothing,
+        part_branch=nothing,
+        part_quantity_micros=np.empty(0, dtype=np.int64),
+        pick_day=nothing,
+        ship_day=nothing,
+        arrival_day=nothing,
+    )
+
+
+def add_parts(
+    answers: PromiseAnswers, workspace: Workspace, part_end: NDArray[np.int64], branches: Sequence[int]
+) -> PromiseAnswers:
+    """The parts that the kernels wrote: origins become branch ordinals, day offsets local days."""
+    parts, size = workspace.parts, int(workspace.parts.size[0])
+    origin, offer, pick = parts.origin[:size], parts.offer[:size], parts.pick[:size]
+    today = workspace.supply.today[origin].astype(np.int32)
+    return PromiseAnswers(
+        status=answers.status,
+        requested_micros=answers.requested_micros,
+        shortage_micros=answers.shortage_micros,
+        dropped_receipts=answers.dropped_receipts,
+        freshness=answers.freshness,
+        source_as_of_us=answers.source_as_of_us,
+        part_start=np.concatenate([np.zeros(1, dtype=np.int64), part_end]),
+        part_item=workspace.offers.item[offer],
+        part_branch=np.array(branches, dtype=np.int32)[origin],
+        part_quantity_micros=parts.shipped[:size] * workspace.offers.unit[offer],
+        pick_day=today + pick,
+        ship_day=today + workspace.picks.ship[origin, pick],
+        arrival_day=today + workspace.picks.arrival[origin, pick],
+    )
+
+
+def merge_parts(
+    fast: PromiseAnswers, answers: Mapping[int, LinePromise], ordinals: Callable[[str, str], tuple[int, int]]
+) -> PromiseAnswers:
+    """Put the reference's answers in place of those lines."""
+    counts = np.diff(fast.part_start)
+    for line, answer in answers.items():
+        counts[line] = len(answer.parts)
+        fast.status[line] = answer.status
+        fast.requested_micros[line] = answer.requested_micros
+        fast.shortage_micros[line] = answer.shortage_micros
+        fast.dropped_receipts[line] = answer.dropped_receipts
+        fast.freshness[line], fast.source_as_of_us[line] = answer.freshness, answer.source_as_of_us
+    start = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=start[1:])
+    columns = ("part_item", "part_branch", "part_quantity_micros", "pick_day", "ship_day", "arrival_day")
+    merged = {name: np.empty(int(start[-1]), dtype=getattr(fast, name).dtype) for name in columns}
+    kept = np.repeat(~np.isin(np.arange(len(counts)), list(answers)), counts)
+    for name in columns:
+        merged[name][kept] = getattr(fast, name)
+    for line, answer in answers.items():
+        for at, part in enumerate(answer.parts, start=int(start[line])):
+            merged["part_item"][at], merged["part_branch"][at] = ordinals(part.sku, part.branch)
+            merged["part_quantity_micros"][at] = part.quantity_micros
+            merged["pick_day"][at] = part.pick_day
+            merged["ship_day"][at] = part.ship_day
+            merged["arrival_day"][at] = part.arrival_day
+    return PromiseAnswers(
+        fast.status,
+        fast.requested_micros,
+        fast.shortage_micros,
+        fast.dropped_receipts,
+        fast.freshness,
+        fast.source_as_of_us,
+        start,
+        **merged,
+    )

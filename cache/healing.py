@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pricegrid.cache.coding import digest_of, key_of, stored_of, unstored
-from pricegrid.cache.ledger import Row
+from pricegrid.cache.embedded import Row
 from pricegrid.cache.mirror import Mirror
 from pricegrid.cache.protocol import CacheCorruptError, CacheUnavailableError
 from pricegrid.cache.reconcile import Reconciliation, is_whole

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from pricegrid.cache.coding import digest_of, field_of, joined, key_of, pack_records, parted, unpack_records
-from pricegrid.cache.ledger import Ledger, Row
+from pricegrid.cache.embedded import Ledger, Row
 from pricegrid.cache.protocol import Change, Commit, Key, Put, Record
 
 ACKED: Final = b"~told\0"

@@ -16,7 +16,7 @@ caller gets the current versions. The *log* has all changes in one order; a foll
 every commit exactly once, in that order.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
@@ -131,20 +131,6 @@ class Change:
     """False: it replaces changes that are no longer known one by one (trimmed here, or lost by Redis); the records are
     their outcome. Their notes came before as changes of their own, in any order; those of changes trimmed here are
     gone."""
-
-
-def is_freeing(commits: Sequence[Commit]) -> bool:
-    """Whether commits only delete."""
-    puts = [put for commit in commits for put in commit.puts]
-    return bool(puts) and all(put.value is None for put in puts) and not any(each.notes for each in commits)
-
-
-def refuse_blind_puts(commits: Sequence[Commit], conditional: Collection[str]) -> None:
-    """Raises BlindPutError when a commit puts a record of a conditional space without expecting its version."""
-    for commit in commits:
-        for put in commit.puts:
-            if put.space in conditional and (put.space, put.name) not in commit.expected:
-                raise BlindPutError(f"a put of {put.space} {put.name} expects no version")
 
 
 class StateCache(Protocol):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pricegrid.cache.coding import digest_of, unpack_records
-from pricegrid.cache.ledger import Row
+from pricegrid.cache.embedded import Row
 from pricegrid.cache.mirror import Mirror
 
 PAGE: Final = 500

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from pricegrid.cache.embedded import refuse_blind_puts
 from pricegrid.cache.io_thread import Abandoned, IoThread
 from pricegrid.cache.mirror import Mirror
 from pricegrid.cache.protocol import (
@@ -28,8 +29,6 @@ from pricegrid.cache.protocol import (
     Health,
     Key,
     Record,
-    is_freeing,
-    refuse_blind_puts,
 )
 from pricegrid.cache.redis_agent import Agent, Order, Outcome
 from pricegrid.cache.redis_link import LinkError
@@ -69,9 +68,8 @@ class RedisStateCache:
         return [outcome or DEFERRED for outcome in outcomes]
 
     def _enqueued(self, commits: Sequence[Commit], *, durable: bool) -> list[int]:
-        if is_freeing(commits):
-            return self._mirror.ledger.freeing(lambda: self._mirror.enqueue(commits, durable=durable))
-        return self._mirror.enqueue(commits, durable=durable)
+        mirror = self._mirror
+        return mirror.ledger.written(commits, lambda: mirror.enqueue(commits, durable=durable))
 
     def _made(self, orders: Sequence[Order], *, conditional: bool) -> list[Outcome]:
         budget_s = self._options.commit_budget_s if conditional else self._options.tell_budget_s

@@ -176,6 +176,7 @@ class PriceEngine:
         self._policy = policy or ExceptionPolicy()
         self._decoder = Decoder(self._matrix, self._names)
         self._currencies = self._names["currency"].ordinals()
+        self._currency_names = tuple(self._currencies)
         self._branches = self._names["branch"].ordinals()
 
     @property
@@ -220,7 +221,7 @@ class PriceEngine:
         if not ask.service_desk:
             status = answers[:, kn.ANSWER_STATUS]
             status[status == LineStatus.NOT_ENTITLED] = LineStatus.UNKNOWN_ITEM
-        return PriceAnswers(self._names["currency"][currency], answers)
+        return PriceAnswers(self._currency_names[currency], answers)
 
     def _ask_kernel(self, ask: PriceAsk, customer: int, currency: str, answers: NDArray[np.int64]) -> None:
         policy = self._policy
@@ -292,7 +293,7 @@ class PriceEngine:
 
     def currencies(self) -> list[str]:
         """Every currency that the snapshot knows, by ordinal."""
-        return list(self._currencies)
+        return list(self._currency_names)
 
     def a_sku(self) -> str:
         """The SKU of some item, '' where there is none."""

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.service.codec import prices as codec
-from pricegrid.service.codec import quotes as quote_codec
 from pricegrid.service.codec.plain_writer import price_results, quote_results
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
 from pricegrid.service.rpc.call import ResponseHeader
@@ -29,12 +28,8 @@ def judge_answers(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
         return both
 
-    for module, judge in (
-        (codec, encode_price_lines),
-        (codec, encode_explain_price),
-        (quote_codec, encode_quote_lines),
-    ):
-        monkeypatch.setattr(module, judge.__name__, judged(getattr(module, judge.__name__), judge))
+    for judge in (encode_price_lines, encode_explain_price, encode_quote_lines):
+        monkeypatch.setattr(codec, judge.__name__, judged(getattr(codec, judge.__name__), judge))
     return answers
 
 

@@ -53,7 +53,7 @@ def plainly(engine: AvailabilityEngine, ask: CheckAsk) -> np.ndarray | None:
     free = np.zeros((len(ask.skus), FREE_SIZE), np.int64)
     free[:, FREE_STATUS] = lines.status
     tables = engine.positions.tables
-    window = quote_window(engine.windows, engine.branches(ask.branches), ask.as_of_us)
+    window = quote_window(engine.windows, tuple(ask.branches), engine.branches(ask.branches), ask.as_of_us)
     is_plain = quote_lines(describe(tables), window.window, ask.as_of_us, asked, free, True)
     return free if is_plain else None
 

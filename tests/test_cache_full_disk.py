@@ -98,5 +98,5 @@ assert file.execute("PRAGMA auto_vacuum").fetchone() == (0,)
         [sys.executable, "-c", script, str(tmp_path)], check=True, cwd=Path(__file__).parent.parent
     )
     with contextlib.closing(EmbeddedStateCache(tmp_path)) as store:
-        assert store._ledger.database.rows("PRAGMA auto_vacuum") == [(2,)]
+        assert store.database.rows("PRAGMA auto_vacuum") == [(2,)]
         assert (tmp_path / FILE).stat().st_size > 1 << 20

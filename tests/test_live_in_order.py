@@ -17,10 +17,10 @@ from pricegrid.atp.live.positions import look
 from pricegrid.atp.model import INT64_MAX, INT64_MIN, MICROS, Source
 from pricegrid.atp.rules.events import SOURCE_OF, Event, Kind, Measure
 from pricegrid.atp.rules.rows import Stock
-from pricegrid.service.codec import event_message
 from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import decode_events, encode_events
 from pricegrid.service.errors import RequestRefusedError
+from pricegrid.service.live import events as live_events
 from pricegrid.service.live import grant
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, down, event
@@ -36,7 +36,7 @@ SKUS = ("X", "Y", "Z", "KIT", "NONE")
 def general_path() -> Iterator[None]:
     """No stream is an in-order one, and only the protobuf runtime decodes messages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(event_message, "scan_events", lambda _: None)
+        patch.setattr(live_events, "scan_events", lambda _: None)
         patch.setattr(InOrderStreams, "take_over", lambda *_: False)
         yield
 
@@ -257,7 +257,7 @@ def test_simple_events_take_the_compiled_path(tmp_path, monkeypatch):
     place = site(tmp_path)
     place.publish(event(1, 50), event(1, 2, sku="Y"))
     seen: list[bytes] = []
-    monkeypatch.setattr(event_message, "decode_events", lambda raw: seen.append(raw) or decode_events(raw))
+    monkeypatch.setattr(live_events, "decode_events", lambda raw: seen.append(raw) or decode_events(raw))
 
     place.publish(event(2, -1, Kind.DELTA), event(2, 4, sku="Y"), event(3, 3, measure=Measure.UNAVAILABLE))
     place.publish(event(2, -1, Kind.DELTA), event(3, 3, measure=Measure.UNAVAILABLE))

@@ -123,10 +123,15 @@ def elsewhere(
 
 def note_what_is_left(fast_path: FastPath, raw: bytes) -> None:
     """Counts how far the fast path came with its last request, and that it looked up no more than it says."""
-    request, resolved = fast_path.left(raw)
-    LEFT["undecoded"] += request is None
-    LEFT["decoded"] += request is not None and resolved is None
+    try:
+        query, resolved, _ = fast_path.left(raw, NOW_US)
+    except RequestRefusedError:
+        LEFT["decoded"] += 1
+        return
+    LEFT["undecoded"] += query is None
+    LEFT["decoded"] += query is not None and resolved is None
     if resolved is not None and resolved.free is not None:
+        assert resolved.window is not None
         is_left = resolved.free[:, FREE_STATUS] == RECHECK
         LEFT["whole"] += bool(is_left.all())
         LEFT["in part"] += bool(is_left.any() and not is_left.all())

@@ -10,7 +10,7 @@ from pricegrid.service.codec.availability import decode_check_availability, deco
 from pricegrid.service.codec.event_json import EventError, event_from_json
 from pricegrid.service.codec.events import decode_events
 from pricegrid.service.codec.live import decode_confirm, decode_reserve
-from pricegrid.service.codec.scan import scan
+from pricegrid.service.codec.prices import scan
 from pricegrid.service.rpc.in_process import store_client
 from tests.datasets import as_frames
 from tests.stores import publish, stocked_rows

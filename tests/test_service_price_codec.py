@@ -9,7 +9,6 @@ from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.codec import prices as codec
-from pricegrid.service.codec import quotes as quote_codec
 from pricegrid.service.erp_overlay.price_sources import LineSource
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
@@ -208,7 +207,7 @@ def columns_of(lines: LineColumns) -> tuple[list[bytes], list[int], list[bytes]]
 @pytest.mark.parametrize("raw", SCANNED)
 def test_scanner_and_runtime_read_the_same_query(raw, monkeypatch):
     query = codec.decode_price_lines(raw)
-    monkeypatch.setattr(codec, "scan", lambda _: None)
+    monkeypatch.setattr(codec, "scan", lambda *_, **__: None)
     by_runtime = codec.decode_price_lines(raw)
 
     assert columns_of(query.lines) == columns_of(by_runtime.lines)
@@ -218,7 +217,7 @@ def test_scanner_and_runtime_read_the_same_query(raw, monkeypatch):
 def test_scanner_and_runtime_read_the_same_branches(monkeypatch):
     lines = [v1.PriceLine(sku="A", quantity_micros=1)]
     raw = v1.QuoteLinesRequest(lines=lines, branches=["south", "north", "south"]).SerializeToString()
-    scanned = quote_codec.decode_quote_lines(raw)
-    monkeypatch.setattr(quote_codec, "scan", lambda _: None)
+    scanned = codec.decode_quote_lines(raw)
+    monkeypatch.setattr(codec, "scan", lambda *_, **__: None)
 
-    assert scanned.branches == quote_codec.decode_quote_lines(raw).branches == (b"south", b"north")
+    assert scanned.branches == codec.decode_quote_lines(raw).branches == (b"south", b"north")

@@ -7,12 +7,10 @@ from typing import Any
 
 from pricegrid import v1
 from pricegrid.atp.model import AvailabilityStatus
-from pricegrid.atp.rules.events import EventStatus
 from pricegrid.atp.rules.reservations import HeldReservation, ReserveAsk, ReservedLine, ReserveLine
 from pricegrid.service.codec.request import check_fields, optional_date, parse, trim_names, trimmed
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import (
-    DEAD_LETTER_IDS_MAX,
     FIELD_BYTES_MAX,
     IDS_MAX,
     LIST_DEFAULT,
@@ -24,7 +22,7 @@ from pricegrid.service.limits import (
     TTL_MS_MIN,
     UOM_BYTES_MAX,
 )
-from pricegrid.service.live.api import DeadLetter, PublishResult, Release, Reserved
+from pricegrid.service.live.api import DeadLetter, Release, Reserved
 
 _OFFSET = 1  # 0 is UNSPECIFIED in the proto
 _UNREPORTED_FOR_MS_MAX = (2**63 - 1) // 1_000  # in microseconds it must fit into 64 bits
@@ -295,40 +293,6 @@ def encode_dead_letter(letter: DeadLetter, correlation_id: str) -> bytes:
 def encode_dropped(count: int, correlation_id: str) -> bytes:
     """Encodes a `DropDeadLettersResponse`."""
     return v1.DropDeadLettersResponse(dropped_count=count, correlation_id=correlation_id).SerializeToString()
-
-
-def encode_published(result: PublishResult, correlation_id: str) -> bytes:
-    """Encodes a `PublishEventsResponse`."""
-    return v1.PublishEventsResponse(
-        applied_count=result.counts.get(EventStatus.APPLIED, 0),
-        duplicate_count=result.counts.get(EventStatus.DUPLICATE, 0),
-        older_count=result.counts.get(EventStatus.OLDER, 0),
-        dead_letter_count=result.counts.get(EventStatus.DEAD_LETTER, 0),
-        dead_letter_ids=result.dead_letter_ids[:DEAD_LETTER_IDS_MAX],
-        refused_count=result.refused,
-        restart_count=result.restarts,
-        gap_count=result.gaps,
-        correlation_id=correlation_id,
-    ).SerializeToString()
-
-
-def outcomes_of(result: PublishResult) -> dict[str, int]:
-    """How many events had each outcome, as the metrics call them."""
-    counts = {status.name: count for status, count in result.counts.items()}
-    return counts | {"REFUSED": result.refused, "GAP": result.gaps, "RESTART": result.restarts}
-
-
-def decode_published(raw: bytes) -> PublishResult:
-    """Decodes a `PublishEventsResponse` of the writer process."""
-    response = v1.PublishEventsResponse.FromString(raw)
-    counts = {
-        EventStatus.APPLIED: response.applied_count,
-        EventStatus.DUPLICATE: response.duplicate_count,
-        EventStatus.OLDER: response.older_count,
-        EventStatus.DEAD_LETTER: response.dead_letter_count,
-    }
-    ids = list(response.dead_letter_ids)
-    return PublishResult(counts, ids, response.gap_count, response.refused_count, response.restart_count)
 
 
 def reservation_message(held: HeldReservation) -> v1.Reservation:

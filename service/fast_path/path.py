@@ -1,12 +1,15 @@
 """The fast path: simple requests over one snapshot, bytes to bytes in compiled kernels (`kernel`).
 
-`FastPath.answer` returns None when a request needs the general path, which answers every request: `FastPath.left` is
-what that goes on with. Both return the same bytes for a simple request; tests compare them.
+`try_fast_path` decides which requests may take it. `FastPath.answer` returns None when one needs the general path,
+which answers every request: `FastPath.left` is what that goes on with. Both return the same bytes for a simple request;
+tests compare them.
 """
+
+from __future__ import annotations
 
 import copy
 import threading
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -22,12 +25,17 @@ from pricegrid.erp.operator_flags import NO_FLAGS, Flag, FlagSet
 from pricegrid.pricing_engine.engine import KernelTerms, PriceEngine
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.service.codec import scan_kernel as scan
+from pricegrid.service.codec.prices import PriceQuery, scanned_query
 from pricegrid.service.codec.request import branch_names
-from pricegrid.service.codec.scan import ScannedRequest, scanned_request
+from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.fast_path import kernel
 from pricegrid.service.limits import LINES_MAX
+from pricegrid.service.rpc.call import Caller
 from pricegrid.service.rpc.response import COUNTS, Response
+
+if TYPE_CHECKING:
+    from pricegrid.service.erp_overlay.prices import ErpPrices
 
 WINDOWS_MAX: Final = 4_096
 """Windows memoized per snapshot, each for the branches of a request and one second; beyond, all are dropped."""
@@ -46,8 +54,22 @@ class ResolvedLines(NamedTuple):
     """(n, ASKED_SIZE): items and units, looked up; only with `free`."""
     free: NDArray[np.int64] | None
     """(n, FREE_SIZE), RECHECK is left to the engine; None: there is no availability, or it is not asked for."""
-    own_branch: str
-    """The customer's, of a quote that names none."""
+    window: QuoteWindow | None
+    """Of the branches of `free`: those that the quote names, or the customer's own."""
+
+
+class Left(NamedTuple):
+    """A request that needs the general path, as far as the fast path came with it."""
+
+    query: PriceQuery | None = None
+    """None: it has not been decoded yet."""
+    resolved: ResolvedLines | None = None
+    """What has been computed of its lines, from the active snapshot; None: nothing."""
+    is_due: bool = False
+    """Its prices are due to be compared with the ERP's."""
+
+
+_UNTRIED: Final = Left()
 
 
 class _Workspace:
@@ -151,7 +173,7 @@ class FastPath:
         self._created_at_us = created_at_us
         self._windows: dict[tuple[bytes | int, int], QuoteWindow | None] = {}
 
-    def limited_to(self, prices: PriceEngine) -> "FastPath":
+    def limited_to(self, prices: PriceEngine) -> FastPath:
         """This fast path for a caller who may ask for the customers that `prices` knows, which is limited to them."""
         limited = copy.copy(self)
         limited._limited = prices  # noqa: SLF001 -- its own; it owns what the descriptor points to
@@ -189,30 +211,33 @@ class FastPath:
             if end == scan.BUFFER_FULL:
                 workspace.resize_out(2 * len(workspace.out))
             elif end == kernel.NEEDS_WINDOW:
-                self._memoize_window(workspace, raw, now_us)
+                workspace.memoize(*self._window(workspace, raw, now_us))
             else:
                 return None
             flags |= kernel.IS_DECODED
 
-    def left(self, raw: bytes) -> tuple[ScannedRequest | None, ResolvedLines | None]:
-        """The request of this thread's last `answer`, None if it was not decoded; what was computed of its lines, None
-        if nothing was."""
+    def left(self, raw: bytes, now_us: int) -> Left:
+        """What this thread's last `answer`, to the same arguments, has left of a request. Raises
+        `RequestRefusedError`."""
         workspace = self._workspaces.workspace
         if workspace is None or workspace.columns[kernel.WS_STAGE] == kernel.NOT_DECODED:
-            return None, None
+            return _UNTRIED
         columns = workspace.columns
         count = int(columns[kernel.WS_COUNT])
-        request = scanned_request(raw, workspace.head, workspace.lines[:count])
+        head, lines = workspace.head, workspace.lines[:count]
         if columns[kernel.WS_STAGE] != kernel.RESOLVED:
-            return request, None
-        free_count, own = int(columns[kernel.WS_FREE_COUNT]), int(columns[kernel.WS_OWN_BRANCH])
-        return request, ResolvedLines(
+            return Left(scanned_query(raw, head, lines))
+        free_count = int(columns[kernel.WS_FREE_COUNT])
+        window = self._window(workspace, raw, now_us)[2] if free_count else None
+        named = window.branches if window is not None and head[scan.HEAD_BRANCH_COUNT] else None
+        resolved = ResolvedLines(
             int(workspace.ask[kn.ASK_CURRENCY]),
             workspace.answers[:count].copy(),
             workspace.asked[:free_count].copy(),
             workspace.free[:free_count].copy() if free_count else None,
-            self._prices.branch(own) if free_count and own >= 0 else "",
+            window,
         )
+        return Left(scanned_query(raw, head, lines, named), resolved)
 
     def _flagged(self, state: FlagSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The customers and items flagged by the policy or by operators, as sorted ordinals."""
@@ -226,8 +251,11 @@ class FastPath:
         workspace = self._workspaces.workspace = _Workspace(self._terms, self._created_at_us, self._version)
         return workspace
 
-    def _memoize_window(self, workspace: _Workspace, raw: bytes, now_us: int) -> None:
-        """Make the window that a request needs, unless another thread has."""
+    def _window(
+        self, workspace: _Workspace, raw: bytes, now_us: int
+    ) -> tuple[int, bytes, QuoteWindow | None]:
+        """(the second, the bytes that name branches, the window that a request needs), made unless another thread has;
+        None: its branches need the general path."""
         head, own_branch = workspace.head, int(workspace.columns[kernel.WS_OWN_BRANCH])
         named = raw[head[scan.HEAD_BRANCHES] : head[scan.HEAD_BRANCHES_END]]
         as_of_us = int(head[scan.HEAD_AS_OF]) if head[scan.HEAD_HAS_AS_OF] else now_us
@@ -238,7 +266,7 @@ class FastPath:
             if len(windows) >= WINDOWS_MAX:
                 windows = self._windows = {}
             windows[key] = self._make_window(named, own_branch, as_of_us)
-        workspace.memoize(second, named, windows[key])
+        return second, named, windows[key]
 
     def _make_window(self, named: bytes, own_branch: int, as_of_us: int) -> QuoteWindow | None:
         engine = self._availability
@@ -250,4 +278,34 @@ class FastPath:
         except (DecodeError, RequestRefusedError):
             return None
         branches = engine.branches(names)
-        return None if -1 in branches else quote_window(engine.windows, branches, as_of_us)
+        return None if -1 in branches else quote_window(engine.windows, names, branches, as_of_us)
+
+
+def try_fast_path(
+    fast_path: FastPath | None,
+    flags: int,
+    raw: bytes,
+    caller: Caller,
+    now_us: int,
+    erp: ErpPrices | None,
+    flagging: Flagging | None,
+) -> Response | Left:
+    """The response, or what the general path begins with.
+
+    `flags` is QUOTE or 0. With an ERP, a request is simple only if the ERP has nothing to add: no line to confirm, no
+    unknown stock, nothing flagged. Without one, no request is simple while a book is flagged.
+    """
+    if fast_path is None or (erp is not None and erp.has_flags()):
+        return _UNTRIED
+    if caller.service_desk:
+        flags |= kernel.SERVICE_DESK
+    flags |= kernel.COUNT if erp is None else kernel.EXCEPTIONS_NEED_ERP
+    flagged = flagging.state_at(now_us) if flagging is not None and erp is None else NO_FLAGS
+    if flagged.flags and flagged.has_books:
+        return _UNTRIED
+    response = fast_path.answer(raw, flags, now_us, caller.correlation_id, flagged)
+    if response is None:
+        return fast_path.left(raw, now_us)
+    if erp is not None and response.status is not None and erp.is_due(len(response.status)):
+        return fast_path.left(raw, now_us)._replace(is_due=True)
+    return response

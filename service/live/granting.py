@@ -5,9 +5,7 @@ which it is based are still current; after a conflict the other server's changes
 again.
 """
 
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -24,42 +22,28 @@ from pricegrid.atp.rules.reservations import (
     taken_over,
 )
 from pricegrid.atp.rules.rows import Pair
-from pricegrid.cache.protocol import Commit, Committed, Conflict, Key, Put, StateCache
+from pricegrid.cache.protocol import Commit, Committed, Conflict, Key, Put
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import COMMIT_TRIES_MAX, ENDED_KEPT_US, FORGET_MAX
 from pricegrid.service.live.api import Release, Reserved
+from pricegrid.service.live.events import Ingesting
 from pricegrid.service.live.grant import GrantContext, grant_lines, new_reservation
 from pricegrid.service.live.link import busy
-from pricegrid.service.live.pairs import LivePairs
 from pricegrid.service.live.records import asked_for, encode_record, same_ask
-from pricegrid.service.live.reservations import LiveReservations
 
 RESERVATION = "reservation"
 PAIR = "pair"
 KEY = "key"
 
 
-class Granting(ABC):
+class Granting(Ingesting):
     """The part of `LiveState` that changes reservations."""
 
-    _cache: StateCache
     _engine: AvailabilityEngine
     _version: str
-    _now_us: Callable[[], int]
-    _lock: threading.RLock
-    _pairs: LivePairs
-    _reservations: LiveReservations
     _versions: dict[Key, int]
     _is_cleared_stored: bool
     """Whether everything that the tables of this snapshot have cleared is stored."""
-
-    @abstractmethod
-    def _follow(self) -> None:
-        """Read what others have committed."""
-
-    @abstractmethod
-    def _commit_all(self, commits: Sequence[Commit]) -> list[Committed | Conflict]:
-        """Make commits, each of them atomic."""
 
     # ---- reserve
 
@@ -356,7 +340,7 @@ class Granting(ABC):
         self._versions.update(answer.versions)
         shown = {pair for held in changes for pair in self._reservations.update(held)}
         self._pairs.refresh(sorted(shown))
-        self._store_cleared({*self._reservations.moved(), *(held.reservation_id for held in changes)})
+        self._store_cleared({*self._reservations.take_moved(), *(held.reservation_id for held in changes)})
         return True
 
     def _checked(self, held: HeldReservation) -> HeldReservation:

@@ -1,48 +1,22 @@
 """The methods of live state for operators: dead letters, missing events, resets of feeds. A part of `LiveState`."""
 
-import threading
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from pricegrid.atp.rules.events import Event, EventStatus
-from pricegrid.cache.protocol import Commit, Committed, Conflict, Put, StateCache
+from pricegrid.cache.protocol import Commit, Put
 from pricegrid.service.codec.event_json import EventError, event_from_json
-from pricegrid.service.codec.event_message import EventMessage, faulty, read_message
 from pricegrid.service.codec.events import encode_events
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import EVENT_AHEAD_US
 from pricegrid.service.live.api import DeadLetter, DeadLetterPage, FeedIssue, ResetAsk, ResetRecord
-from pricegrid.service.live.dead_letters import DEAD_LETTER, DeadLetters, Faulty, put_of
+from pricegrid.service.live.dead_letters import DEAD_LETTER, Faulty, put_of
+from pricegrid.service.live.events import Ingesting, faulty, read_message
 from pricegrid.service.live.feed_watch import RESET, reset_from, reset_notes, reset_put, reset_record
-from pricegrid.service.live.pairs import LivePairs
 
 
-class OperatorActions(ABC):
+class OperatorActions(Ingesting):
     """The methods of `LiveApi` that only operators use."""
-
-    _lock: threading.RLock
-    _cache: StateCache
-    _now_us: Callable[[], int]
-    _pairs: LivePairs
-    _letters: DeadLetters
-
-    @abstractmethod
-    def _commit(self, commit: Commit) -> Committed | Conflict: ...
-
-    @abstractmethod
-    def _follow(self) -> None: ...
-
-    @abstractmethod
-    def _ingest(
-        self, message: EventMessage, counts: Counter[EventStatus]
-    ) -> tuple[list[Faulty], int, int]: ...
-
-    @abstractmethod
-    def _apply(
-        self, events: Iterable[Event], counts: Counter[EventStatus]
-    ) -> tuple[list[Faulty], int, int]: ...
 
     def dead_letters(self, *, origin: str = "", limit: int = 1_000, after: str = "") -> DeadLetterPage:
         """See `LiveApi`."""

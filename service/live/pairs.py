@@ -135,9 +135,10 @@ class LivePairs:
 
     def touched(self, event: Event) -> list[Pair]:
         """The pairs that an applied event may have changed."""
-        item = self._states[event.sku, event.branch].item
-        needs = self._components(item)
-        return [(sku, event.branch) for sku in needs] if needs else [(event.sku, event.branch)]
+        state = self._states[event.sku, event.branch]
+        if not state.is_kit:
+            return [(event.sku, event.branch)]
+        return [(sku, event.branch) for sku in self._components(state.item)]
 
     def orders(self, event: Event) -> list[tuple[Pair, str]]:
         """The orders at a pair whose allocations an applied event may have changed."""
@@ -150,7 +151,7 @@ class LivePairs:
         return [(pair, order_ref) for order_ref in sorted(state.lists.allocations.orders() | held)]
 
     def _components(self, item: int) -> dict[str, Fraction]:
-        """The quantity of each base component in a kit; empty for an item that is not a kit."""
+        """The quantity of each base component in a kit."""
         positions = self.engine.positions
         return {
             positions.skus.name(positions.integer("kit_component", k)).decode(): Fraction(
@@ -160,7 +161,7 @@ class LivePairs:
         }
 
     def _tell_components(self, kit: Pair, state: PairState) -> None:
-        for sku, need in self._components(state.item).items():
+        for sku, need in self._components(state.item).items() if state.is_kit else ():
             component = self._state((sku, kit[1]))
             component.kits[kit[0]] = need
             component.has_new_lists = True

@@ -29,7 +29,8 @@ class LiveReservations:
         self._orders: dict[str, set[_Order]] = {}
         """The keys of `_by_order` under which each reservation is, also where nothing is left of its parts."""
         self._is_replaying = False
-        self._moved: set[str] = set()
+        self.moved: set[str] = set()
+        """Those of which something was cleared since `take_moved`."""
 
     # ---- queries
 
@@ -94,7 +95,7 @@ class LiveReservations:
             view = viewed(self._stored[name], known)
             if view != self._views[name]:
                 self._views[name] = view
-                self._moved.add(name)
+                self.moved.add(name)
                 touched.update(self._pairs.update_reservation(view))
         return touched
 
@@ -106,7 +107,7 @@ class LiveReservations:
         """End of the replay: work out what is cleared; returns the pairs to show again."""
         self._is_replaying = False
         touched = self.clear(list(self._by_order))
-        self._moved.clear()
+        self.moved.clear()
         return touched
 
     def forget(self, reservation_id: str) -> list[Pair]:
@@ -128,9 +129,9 @@ class LiveReservations:
 
     # ---- what to store of what is cleared
 
-    def moved(self) -> set[str]:
-        """The reservations of which something was cleared since the last call."""
-        found, self._moved = self._moved, set()
+    def take_moved(self) -> set[str]:
+        """Those in `moved`, which is empty then."""
+        found, self.moved = self.moved, set()
         return found
 
     def to_store(self, reservation_id: str) -> HeldReservation | None:

@@ -16,7 +16,6 @@ import grpc
 from pricegrid import v1
 from pricegrid.errors import DETAILS_KEY, error_info
 from pricegrid.service.clock import now_us
-from pricegrid.service.codec.live import decode_published, encode_published
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import (
     RECEIVE_BYTES_MAX,
@@ -25,7 +24,13 @@ from pricegrid.service.limits import (
     WRITER_TIMEOUT_S,
 )
 from pricegrid.service.live.api import LiveApi, PublishResult
-from pricegrid.service.methods.live import PUBLISH_EVENTS, live_methods, mutating_methods
+from pricegrid.service.methods.live import (
+    PUBLISH_EVENTS,
+    decode_published,
+    encode_published,
+    live_methods,
+    mutating_methods,
+)
 from pricegrid.service.rpc.call import CORRELATION_KEY, Caller, Method, Mutation, Services
 from pricegrid.service.rpc.handlers import Handlers
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics

@@ -8,9 +8,9 @@ from pricegrid.atp.model import Source
 from pricegrid.atp.rules.events import DeadReason
 from pricegrid.atp.rules.reservations import LIVING
 from pricegrid.service import metric_table as table
-from pricegrid.service.codec.live import outcomes_of
 from pricegrid.service.live.api import PublishResult
 from pricegrid.service.live.figures import LiveFigures
+from pricegrid.service.methods.live import outcomes_of
 from pricegrid.service.metric_kinds import Metric
 from pricegrid.service.rpc.link_metrics import LinkMetrics
 

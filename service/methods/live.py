@@ -197,6 +197,40 @@ def publish_events(publish: Publish) -> Ingest:
             gaps, refused = gaps + result.gaps, refused + result.refused
             restarts += result.restarts
         total = PublishResult(dict(counts), dead_letter_ids, gaps, refused, restarts)
-        return Response(codec.encode_published(total, caller.correlation_id), events=codec.outcomes_of(total))
+        return Response(encode_published(total, caller.correlation_id), events=outcomes_of(total))
 
     return Ingest(ingest)
+
+
+def encode_published(result: PublishResult, correlation_id: str) -> bytes:
+    """Encodes a `PublishEventsResponse`."""
+    return v1.PublishEventsResponse(
+        applied_count=result.counts.get(EventStatus.APPLIED, 0),
+        duplicate_count=result.counts.get(EventStatus.DUPLICATE, 0),
+        older_count=result.counts.get(EventStatus.OLDER, 0),
+        dead_letter_count=result.counts.get(EventStatus.DEAD_LETTER, 0),
+        dead_letter_ids=result.dead_letter_ids[:DEAD_LETTER_IDS_MAX],
+        refused_count=result.refused,
+        restart_count=result.restarts,
+        gap_count=result.gaps,
+        correlation_id=correlation_id,
+    ).SerializeToString()
+
+
+def outcomes_of(result: PublishResult) -> dict[str, int]:
+    """How many events had each outcome, as the metrics call them."""
+    counts = {status.name: count for status, count in result.counts.items()}
+    return counts | {"REFUSED": result.refused, "GAP": result.gaps, "RESTART": result.restarts}
+
+
+def decode_published(raw: bytes) -> PublishResult:
+    """Decodes a `PublishEventsResponse` of the writer process."""
+    response = v1.PublishEventsResponse.FromString(raw)
+    counts = {
+        EventStatus.APPLIED: response.applied_count,
+        EventStatus.DUPLICATE: response.duplicate_count,
+        EventStatus.OLDER: response.older_count,
+        EventStatus.DEAD_LETTER: response.dead_letter_count,
+    }
+    ids = list(response.dead_letter_ids)
+    return PublishResult(counts, ids, response.gap_count, response.refused_count, response.restart_count)

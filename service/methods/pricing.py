@@ -11,7 +11,7 @@ from pricegrid.pricing_engine.model import ExceptionReason
 from pricegrid.service.codec import prices as codec
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
-from pricegrid.service.fast_path.choice import Left, try_fast_path
+from pricegrid.service.fast_path.path import Left, try_fast_path
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of, in_exchange
 from pricegrid.service.rpc.later import NeedsThread
@@ -49,7 +49,7 @@ class PricingService:
     @in_exchange
     def _go_on(self, raw: bytes, active: LoadedSnapshot, tried: Left, caller: Caller) -> Response:
         """The general path, from where the fast path has left a request."""
-        query = codec.decode_price_lines(raw, tried.request)
+        query = tried.query or codec.decode_price_lines(raw)
         resolved = tried.resolved
         loaded = caller.snapshot(self._snapshots, query.snapshot_version) if resolved is None else active
         ask, header = self._ask(query, loaded, caller)

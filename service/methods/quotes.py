@@ -34,11 +34,11 @@ from pricegrid.atp.model import (
 )
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import LineStatus
-from pricegrid.service.codec import quotes as codec
+from pricegrid.service.codec import prices as codec
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
-from pricegrid.service.fast_path.choice import Left, try_fast_path
 from pricegrid.service.fast_path.kernel import QUOTE
+from pricegrid.service.fast_path.path import Left, ResolvedLines, try_fast_path
 from pricegrid.service.methods.availability import check_pairs
 from pricegrid.service.methods.branch_totals import branch_totals
 from pricegrid.service.process.snapshots import LoadedSnapshot
@@ -47,9 +47,9 @@ from pricegrid.service.rpc.later import NeedsThread
 from pricegrid.service.rpc.response import Response
 
 if TYPE_CHECKING:
+    from pricegrid.atp.arrays.quote_window import QuoteWindow
     from pricegrid.atp.engine import AvailabilityEngine
     from pricegrid.service.erp_overlay.fallback import ErpFallback
-    from pricegrid.service.fast_path.path import ResolvedLines
 
 
 class QuoteService:
@@ -85,14 +85,14 @@ class QuoteService:
     ) -> Response:
         """The general path, from where the fast path has left a request."""
         erp = self._erp.prices if self._erp else None
-        query, resolved = codec.decode_quote_lines(raw, tried.request), tried.resolved
+        query, resolved = tried.query or codec.decode_quote_lines(raw), tried.resolved
         loaded = caller.snapshot(self._snapshots, query.snapshot_version) if resolved is None else active
         header = header_of(loaded, query.as_of, now_us, caller)
         ask = PriceAsk.of(
             query.lines,
             customer_id=query.customer_id,
             currency=query.currency,
-            branch=query.branches[0].decode() if query.branches else "",
+            branch=query.branch,
             as_of_us=header.as_of_us,
             service_desk=True,  # NOT_ENTITLED must hide the availability too; it is hidden itself below
         )
@@ -120,7 +120,7 @@ class QuoteService:
 
 def _availability(
     loaded: LoadedSnapshot,
-    query: codec.QuoteQuery,
+    query: codec.PriceQuery,
     ask: PriceAsk,
     denied: NDArray[np.bool_],
     caller: Caller,
@@ -147,7 +147,7 @@ def _availability(
 
 def _finish(
     loaded: LoadedSnapshot,
-    query: codec.QuoteQuery,
+    query: codec.PriceQuery,
     resolved: ResolvedLines,
     as_of_us: int,
     caller: Caller,
@@ -155,8 +155,8 @@ def _finish(
 ) -> NDArray[np.int64] | None:
     """As `_availability`, where the fast path has left some lines: those are answered, and with them the lines that
     draw on the same stock, in the order of the request."""
-    engine, free, asked = loaded.availability, resolved.free, resolved.asked
-    if engine is None or free is None:
+    engine, free, asked, window = loaded.availability, resolved.free, resolved.asked, resolved.window
+    if engine is None or free is None or window is None:
         return None
     left = free[:, FREE_STATUS] == RECHECK
     if not left.any():
@@ -164,8 +164,7 @@ def _finish(
     shared = np.isin(asked[:, ASKED_ITEM], engine.drawn_on(asked[left, ASKED_ITEM]))
     lines = np.flatnonzero(left | (shared & (free[:, FREE_STATUS] == AvailabilityStatus.OK)))
     skus, uoms = ([names[line] for line in lines.tolist()] for names in (query.lines.skus, query.lines.uoms))
-    branches = query.branches or (resolved.own_branch.encode(),)
-    check = CheckAsk(as_of_us, skus, query.lines.quantities_micros[lines], uoms, branches=branches)
+    check = CheckAsk(as_of_us, skus, query.lines.quantities_micros[lines], uoms, branches=window.branches)
     found = Lines(
         np.full(len(lines), AvailabilityStatus.OK, np.uint8),
         asked[lines, ASKED_ITEM].astype(np.int32),
@@ -173,7 +172,7 @@ def _finish(
         asked[lines, ASKED_DENOMINATOR],
         asked[lines, ASKED_IS_UNIT].astype(np.bool_),
     )
-    free[lines] = _quote(loaded, engine, check, found, caller, erp)
+    free[lines] = _quote(loaded, engine, check, found, caller, erp, window)
     return free
 
 
@@ -184,9 +183,10 @@ def _quote(
     lines: Lines,
     caller: Caller,
     erp: ErpFallback | None,
+    window: QuoteWindow | None = None,
 ) -> NDArray[np.int64]:
     """What is free of the lines in total, and when all of each can be picked: (n, FREE_SIZE)."""
-    checked = engine.check_lines(check, lines)
+    checked = engine.check_lines(check, lines, window)
     if erp:
         erp.stock.overlay(loaded, check, checked, caller)
     totals = branch_totals(checked, check.quantities_micros)
@@ -199,23 +199,26 @@ def _quote(
     if (
         checked.branches.min() >= 0
     ):  # of an unknown branch the lines have that status, and nothing is promised
-        free[:, FREE_DAY] = promise_days(engine, check, lines)
+        free[:, FREE_DAY] = promise_days(engine, check, lines, window)
     return free
 
 
-def promise_days(engine: AvailabilityEngine, check: CheckAsk, lines: Lines) -> list[int]:
+def promise_days(
+    engine: AvailabilityEngine, check: CheckAsk, lines: Lines, window: QuoteWindow | None = None
+) -> list[int]:
     """The last pick day of each line that is promised in full; NO_DAY - limit of a line that can't be, with its
     `Limit`."""
     question = (check.as_of_us, check.skus, check.quantities_micros, check.uoms)
     ask = PromiseAsk(*question, branches=check.branches, hidden_skus=check.hidden_skus)
-    promised = engine.promise_lines(ask, lines)
+    promised = engine.promise_lines(ask, lines, window)
     starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
-    ok = (promised.status == AvailabilityStatus.OK).tolist()
-    shortages = promised.shortage_micros.tolist()
+    is_ok = promised.status == AvailabilityStatus.OK
+    is_short = (is_ok & (promised.shortage_micros != 0)).tolist()
+    limits = engine.whole_limits(ask, lines) if any(is_short) else []
     days = []
-    for line, limit in enumerate(engine.whole_limits(ask, lines)):
-        if ok[line] and shortages[line] == 0:
-            days.append(max(picks[starts[line] : starts[line + 1]], default=NO_DAY))
+    for line, ok in enumerate(is_ok.tolist()):
+        if is_short[line]:
+            days.append(NO_DAY - limits[line])
         else:
-            days.append(NO_DAY - limit if ok[line] else NO_DAY)
+            days.append(max(picks[starts[line] : starts[line + 1]], default=NO_DAY) if ok else NO_DAY)
     return days

@@ -109,7 +109,7 @@ def _codec(directory: Path) -> None:
     from pricegrid.pricing_engine.kernels.price import ANSWER_SIZE
     from pricegrid.pricing_engine.model import ExceptionPolicy
     from pricegrid.service.codec.encode_kernel import write_prices, write_quotes
-    from pricegrid.service.codec.scan import scan
+    from pricegrid.service.codec.prices import scan
     from pricegrid.service.process.bootstrap import open_snapshot_engines
 
     loaded, _ = open_snapshot_engines(directory / "store", None, ExceptionPolicy(), verify=False)

@@ -17,8 +17,7 @@ from pricegrid.pricing_engine.errors import PricingError
 from pricegrid.pricing_engine.model import MICROS
 from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import encode_events
-from pricegrid.service.codec.prices import encode_price_lines
-from pricegrid.service.codec.quotes import decode_quote_lines, encode_quote_lines
+from pricegrid.service.codec.prices import decode_quote_lines, encode_price_lines, encode_quote_lines
 from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import ResponseHeader
