@@ -32,7 +32,7 @@ from pricegrid.erp.answer_cache import (
 from pricegrid.erp.coalesce import Coalescer
 from pricegrid.erp.dead_letters import DeadLetter, DeadLetterSink
 from pricegrid.erp.guard import Guard
-from pricegrid.erp.observe import BreakerState, ErpMetrics, LineResult, Turned
+from pricegrid.erp.observe import BreakerState, CallSpans, ErpMetrics, LineResult, NoCallSpans, Turned
 from pricegrid.erp.protocol import (
     ErpAdapter,
     ErpAnswerError,
@@ -109,6 +109,7 @@ class ErpGateway:
         *,
         make: Callable[[ErpSettings], ErpAdapter] = make_adapter,
         invalidated: Invalidated = _nothing,
+        spans: CallSpans | None = None,
     ) -> None:
         self.settings = settings
         self._cache = cache
@@ -117,6 +118,7 @@ class ErpGateway:
         self._now_us = now_us
         self._make = make
         self._invalidated = invalidated
+        self._spans = spans or NoCallSpans()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="erp", daemon=True)
         self._asking = 0
@@ -218,7 +220,8 @@ class ErpGateway:
         del asked[ASKED_MAX:]
         if not asked:
             return answers
-        found = self._ask(len(asked), lambda filled: ask(asked, filled), deadline_s)
+        with self._spans.asking(len(asked)):
+            found = self._ask(len(asked), lambda filled: ask(asked, filled), deadline_s)
         now_us = self._now_us()
         for index, each in zip(asked, found, strict=True):
             last = cached[index]
@@ -266,7 +269,7 @@ class ErpGateway:
 
     async def _set_up(self) -> None:
         self._adapter = adapter = self._make(self.settings)
-        self._guard = guard = Guard(self.settings.limits, adapter.ping, self._metrics)
+        self._guard = guard = Guard(self.settings.limits, adapter.ping, self._metrics, spans=self._spans)
         self._prices = Coalescer[PriceCheck, TimedReply[PriceReply | LineFailure], ValidPrice | RefusedError](
             guard, self._metrics, self._price_batches, self._ask_prices, self._validate_price
         )

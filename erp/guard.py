@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from pricegrid.erp.breaker import Breaker
 from pricegrid.erp.limits import Bulkhead, RateLimit, RetryBudget
-from pricegrid.erp.observe import BreakerState, CallOutcome, ErpMetrics, Turned
+from pricegrid.erp.observe import BreakerState, CallOutcome, CallSpans, ErpMetrics, NoCallSpans, Turned
 from pricegrid.erp.protocol import (
     CircuitOpenError,
     ErpAnswerError,
@@ -44,12 +44,14 @@ class Guard:
         ping: Callable[[float], Awaitable[None]],
         metrics: ErpMetrics,
         *,
+        spans: CallSpans | None = None,
         clock: Callable[[], float] = monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._ping = ping
         self._metrics = metrics
+        self._spans = spans or NoCallSpans()
         self._clock = clock
         self._chance = chance
         self._breaker = Breaker(settings.failures_max, self._breaker_changed)
@@ -115,7 +117,8 @@ class Guard:
         try:
             if first:
                 self._budget.first_call()
-            return await self._measured(work, deadline_s, trial=trial)
+            with self._spans.calling() as ended:
+                return await self._measured(work, deadline_s, ended, trial=trial)
         finally:
             await slot.__aexit__(None, None, None)
 
@@ -126,7 +129,14 @@ class Guard:
             self._metrics.turned_away(why)
             raise
 
-    async def _measured(self, work: Callable[[float], Awaitable[T]], deadline_s: float, *, trial: bool) -> T:
+    async def _measured(
+        self,
+        work: Callable[[float], Awaitable[T]],
+        deadline_s: float,
+        ended: Callable[[CallOutcome], None],
+        *,
+        trial: bool,
+    ) -> T:
         started_s = self._clock()
         whole_s = self._settings.timeout_ms / 1000
         given_s = min(whole_s, deadline_s - started_s)
@@ -148,6 +158,7 @@ class Guard:
             return answer
         finally:
             self._metrics.called(outcome, self._clock() - started_s)
+            ended(outcome)
             self._judge(outcome, trial=trial, whole=given_s >= whole_s)
 
     def _judge(self, outcome: CallOutcome, *, trial: bool, whole: bool) -> None:

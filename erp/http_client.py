@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import aiohttp
 from yarl import URL
 
+from pricegrid.erp.observe import CALL_HEADERS
 from pricegrid.erp.protocol import (
     ErpAnswerError,
     ErpBusyError,
@@ -79,7 +80,7 @@ class JsonClient:
         left_s = deadline_s - monotonic()
         if left_s <= 0:
             raise ErpTimeoutError("the deadline passed before the call")
-        sent = {"Accept": "application/json", **(headers or {})}
+        sent = {"Accept": "application/json", **CALL_HEADERS.get(), **(headers or {})}
         data = None
         if body is not None:
             data = encode(body).encode()

@@ -1,7 +1,12 @@
-"""The metrics of an ERP as an interface; `service.erp_overlay.metrics` implements it for Prometheus."""
+"""The metrics and traces of an ERP as interfaces; `service.erp_overlay.metrics` and `service.tracing.parts` implement
+them."""
 
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from enum import StrEnum
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from pricegrid.erp.protocol import Refusal
 
@@ -29,6 +34,40 @@ class Turned(StrEnum):
     REQUESTS = "REQUESTS"
     """Too many requests wait for the ERP."""
     DEADLINE = "DEADLINE"
+
+
+CALL_HEADERS: Final[ContextVar[Mapping[str, str]]] = ContextVar(
+    "pricegrid_erp_headers", default=MappingProxyType({})
+)
+"""What the ERP is told of the call beside the question, in headers: the trace that it belongs to."""
+
+
+class CallSpans(Protocol):
+    """What surrounds the asking of an ERP, to be seen in a trace."""
+
+    def asking(self, lines: int) -> AbstractContextManager[None]:
+        """A request waits for so many lines, in its thread. Calls that it causes are parts of it."""
+        ...
+
+    def calling(self) -> AbstractContextManager[Callable[[CallOutcome], None]]:
+        """One call, in its task; gives what is to be told how it ended."""
+        ...
+
+
+class NoCallSpans:
+    """Surrounds nothing."""
+
+    def asking(self, lines: int) -> AbstractContextManager[None]:  # noqa: ARG002 -- of the interface
+        """See `CallSpans`."""
+        return nullcontext()
+
+    def calling(self) -> AbstractContextManager[Callable[[CallOutcome], None]]:
+        """See `CallSpans`."""
+        return nullcontext(_untold)
+
+
+def _untold(_: CallOutcome) -> None:
+    """Nobody listens."""
 
 
 class LineResult(StrEnum):

@@ -18,6 +18,8 @@ JSON: Final = "json"
 FORMATS: Final = (TEXT, JSON)
 EXCHANGE: ContextVar[str] = ContextVar("pricegrid_exchange", default="")
 """The correlation id of the call that this thread carries out, '' for none."""
+TRACE: ContextVar[str] = ContextVar("pricegrid_trace", default="")
+"""The id of its trace, '' where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,16 @@ class TextFormatter(LineFormatter):
         message, exchange = record.getMessage(), _exchange(record)
         if exchange and exchange not in message:
             message = f"{message}, correlation id {exchange}"
+        if trace := TRACE.get():
+            message = f"{message}, trace {trace}"
         line = f"{_time(record)} {record.levelname} {self.process} {record.process} {message}"
         error = _error(record)
         return f"{line}\n{error}" if error else line
 
 
 class JsonFormatter(LineFormatter):
-    """One JSON object: time, level, process, pid, message; correlation_id, error and the fields of the line if any."""
+    """One JSON object: time, level, process, pid, message; correlation_id, trace_id, error and the fields of the line,
+    if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
@@ -65,6 +70,8 @@ class JsonFormatter(LineFormatter):
         }
         if exchange := _exchange(record):
             line["correlation_id"] = exchange
+        if trace := TRACE.get():
+            line["trace_id"] = trace
         line.update(getattr(record, "fields", {}))
         if error := _error(record):
             line["error"] = error

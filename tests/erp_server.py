@@ -98,6 +98,8 @@ class SmallErp:
         self.rename = ""
         """A field of stock rows that tells something else."""
         self.calls: list[dict[str, Any]] = []
+        self.parents: list[str | None] = []
+        """The `traceparent` of each of them."""
         self.released = threading.Event()
         self.holding = threading.Event()
         """While set, price calls wait for `released`."""
@@ -192,6 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.erp.calls.append(body)
+        self.erp.parents.append(self.headers["traceparent"])
         if self.erp.holding.is_set() or any(line["sku"] in self.erp.held for line in body["lines"]):
             self.erp.released.wait(30)
         self._misbehave() or self._send(200, _encode({"value": self.erp.rows(body["lines"])}).encode())

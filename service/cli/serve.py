@@ -15,6 +15,7 @@ from pricegrid.service.cli.logs import add_log_format
 from pricegrid.service.cli.policy import add_policy_arguments, policy_from
 from pricegrid.service.cli.redis_url import add_redis_url, redis_from
 from pricegrid.service.cli.text import UsageError
+from pricegrid.service.cli.traces import add_trace_arguments, one_in, traces_from
 from pricegrid.service.limits import GRACE_S, WORKER_THREADS
 from pricegrid.service.logs import TEXT, LogOptions, begin_logging
 from pricegrid.service.transport.choice import GRPCIO, HTTP2, TRANSPORTS, Transport
@@ -64,6 +65,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         "takes --transport http2 (docs/http.md)",
     )
     _add_watch_arguments(parser)
+    add_trace_arguments(parser)
     parser.add_argument(
         "--grace",
         metavar="S",
@@ -131,7 +133,7 @@ def _add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--access-log",
         metavar="N",
-        type=_one_in,
+        type=one_in,
         default=0,
         help="log one in N answered calls: method, lines, milliseconds, caller and correlation id (default: none)",
     )
@@ -193,6 +195,7 @@ def run_serve(args: argparse.Namespace) -> int:
         auth=_auth(args),
         snapshot_keys=args.snapshot_keys,
         logs=logs,
+        traces=traces_from(args),
     )
     try:
         if args.erp_config is not None:
@@ -231,12 +234,6 @@ def _cores() -> int:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
-    return int(text)
-
-
-def _one_in(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1,000,000,000")
     return int(text)
 
 

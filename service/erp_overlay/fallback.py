@@ -11,7 +11,7 @@ from pricegrid.cache.open import open_value_cache
 from pricegrid.cache.protocol import CacheError, ValueCache
 from pricegrid.erp.dead_letters import DeadLetterFile, DeadLetterSink
 from pricegrid.erp.gateway import ErpGateway
-from pricegrid.erp.observe import ErpMetrics, NoErpMetrics
+from pricegrid.erp.observe import CallSpans, ErpMetrics, NoErpMetrics
 from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import ParityFile, ParitySampler
 from pricegrid.erp.settings import ErpSettings, read_settings
@@ -59,6 +59,7 @@ def open_erp(
     cache: ValueCache | None = None,
     dead_letters: DeadLetterSink | None = None,
     sample: bool = True,
+    spans: CallSpans | None = None,
 ) -> ErpFallback:
     """Starts the gateway, and the parity sampler unless disabled. Raises ErpConfigError; the ERP need not be up."""
     metrics = metrics or NoErpMetrics()
@@ -71,6 +72,7 @@ def open_erp(
         metrics,
         clock_us,
         invalidated=lambda customer, sku, at_us: flags.state().is_invalidated(customer, sku, at_us),
+        spans=spans,
     )
     gateway.start()
     sampler = None
@@ -90,11 +92,13 @@ def _kept(store: Path) -> ValueCache:
         return MemoryValueCache()
 
 
-def open_worker_erp(config: Path, store: Path, *, metrics: bool) -> ErpFallback:
+def open_worker_erp(
+    config: Path, store: Path, *, metrics: bool, spans: CallSpans | None = None
+) -> ErpFallback:
     """`open_erp` for a worker, from its configuration file."""
     counted: ErpMetrics | None = None
     if metrics:
         from pricegrid.service.erp_overlay.metrics import PrometheusErpMetrics
 
         counted = PrometheusErpMetrics()
-    return open_erp(read_settings(config), store, now_us, counted)
+    return open_erp(read_settings(config), store, now_us, counted, spans=spans)

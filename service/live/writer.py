@@ -12,7 +12,7 @@ import platform
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,6 +68,7 @@ from pricegrid.service.rpc.pools import ThreadPools
 if TYPE_CHECKING:
     from pricegrid.service.live.writer_metrics import StreamMetrics, WriterMetrics
     from pricegrid.service.quota.leaser import Leaser
+    from pricegrid.service.tracing.spans import Traces
 
 T = TypeVar("T")
 
@@ -209,11 +210,12 @@ def _write(process: _Process, version: str) -> None:
                         )
                     )
                 )
-                live = _with_reserve(config, lambda: open_live_state(config, cache, version, process.beacon))
+                traces, traced = _traced(config, cache, stack)
+                live = _with_reserve(config, lambda: open_live_state(config, traced, version, process.beacon))
                 server: Any = None
                 pools = ThreadPools(mutation_threads=WRITER_THREADS)
                 if live is not None:
-                    server = build_writer_server(live, socket_path(config.store), pools=pools)
+                    server = build_writer_server(live, socket_path(config.store), pools=pools, traces=traces)
                     server.start()
         except (OSError, CacheError) as error:
             if leaser is not None:
@@ -236,6 +238,20 @@ def _write(process: _Process, version: str) -> None:
                     ingest.close()
                 if server is not None:
                     server.stop(config.grace_s).wait()
+
+
+def _traced(
+    config: WorkerConfig, cache: StateCache, stack: contextlib.ExitStack
+) -> "tuple[Traces | None, StateCache]":
+    """What traces the calls of workers that are traced there, and the cache with spans for its commits."""
+    if config.traces is None:
+        return None, cache
+    from pricegrid.service.tracing.export import open_tracing
+    from pricegrid.service.tracing.parts import traced_cache
+
+    tracing = open_tracing(replace(config.traces, ratio=0.0, follows_caller=True), "writer")
+    stack.callback(tracing.close)
+    return tracing.traces, traced_cache(cache, "redis" if config.redis else "sqlite", tracing.traces)
 
 
 def _metrics(

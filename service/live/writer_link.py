@@ -8,8 +8,9 @@ the thread pool of mutations. If the caller goes away meanwhile, the writer stil
 """
 
 import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -37,6 +38,9 @@ from pricegrid.service.rpc.metrics import Metrics, NoMetrics
 from pricegrid.service.rpc.pools import ThreadPools
 from pricegrid.service.rpc.response import Response
 
+if TYPE_CHECKING:
+    from pricegrid.service.tracing.spans import Traces
+
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", SEND_BYTES_MAX),
     ("grpc.max_send_message_length", RECEIVE_BYTES_MAX),
@@ -50,9 +54,17 @@ _CHANNEL_OPTIONS = [
 class WriterLink:
     """A worker's client of the writer on `socket_path`; connects at the first call, and reconnects by itself."""
 
-    def __init__(self, socket_path: Path, *, timeout_s: float = WRITER_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        *,
+        timeout_s: float = WRITER_TIMEOUT_S,
+        headers: Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
+        """`headers` go with each call beside its id."""
         self._channel = grpc.insecure_channel(f"unix:{socket_path}", options=_CHANNEL_OPTIONS)
         self._timeout_s = timeout_s
+        self._headers = headers or dict
         self._publish = self._method(v1.INVENTORY_FEED_SERVICE, PUBLISH_EVENTS)
 
     def methods(self) -> Services:
@@ -77,14 +89,20 @@ class WriterLink:
         left_s = caller.left_s()
         timeout_s = self._timeout_s if left_s is None else min(left_s, self._timeout_s)
         try:
-            answer: bytes = call(raw, timeout=timeout_s, metadata=((CORRELATION_KEY, caller.correlation_id),))
+            metadata = ((CORRELATION_KEY, caller.correlation_id), *self._headers().items())
+            answer: bytes = call(raw, timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as error:
             raise _refused(error) from error
         return answer
 
 
 def build_writer_server(
-    live: LiveApi, socket_path: Path, metrics: Metrics | None = None, *, pools: ThreadPools | None = None
+    live: LiveApi,
+    socket_path: Path,
+    metrics: Metrics | None = None,
+    *,
+    pools: ThreadPools | None = None,
+    traces: "Traces | None" = None,
 ) -> grpc.Server:
     """The writer's server for the workers of this host, not started. Whoever may write the socket's directory may call.
 
@@ -99,7 +117,7 @@ def build_writer_server(
         ],
     )
     offered = {**live_methods(live, now_us), v1.INVENTORY_FEED_SERVICE: {PUBLISH_EVENTS: _one_message(live)}}
-    handlers = Handlers(offered, metrics or NoMetrics(), pools.mutations.queue, pools=pools)
+    handlers = Handlers(offered, metrics or NoMetrics(), pools.mutations.queue, pools=pools, traces=traces)
     handlers.register(server)
     server.add_insecure_port(f"unix:{socket_path}")
     socket_path.chmod(stat.S_IMODE(socket_path.stat().st_mode) & ~stat.S_IRWXO)

@@ -46,6 +46,7 @@ from pricegrid.service.process.reach import ServeError, check_reach, reserved_po
 from pricegrid.service.process.scrub import Damaged, Scrub
 from pricegrid.service.process.service_manager import ServiceManager
 from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
+from pricegrid.service.tracing.options import TraceOptions
 from pricegrid.service.transport.choice import Transport
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class ServeOptions:
     events_stream: str = ""
     """A stream of that Redis from which to ingest inventory events; '': none."""
     logs: LogOptions = field(default_factory=LogOptions)
+    traces: TraceOptions | None = None
+    """Where spans of calls go; None: there are none."""
     hang_s: float = HANG_S
     """A process that has been silent for this long is killed and replaced."""
 
@@ -439,6 +442,7 @@ class Supervisor:
             auth=options.auth,
             snapshot_keys=options.snapshot_keys,
             logs=options.logs,
+            traces=options.traces,
             keys=None if self._keeper is None else self._keeper.keys,
         )
 

@@ -54,12 +54,15 @@ from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
 from pricegrid.service.rpc.overload import ROOM, Queue
 from pricegrid.service.rpc.pools import CountingPool, PooledServer
 from pricegrid.service.rpc.services import SERVICES, services
+from pricegrid.service.tracing.options import TraceOptions
 from pricegrid.service.transport.choice import HTTP2, Transport
 
 if TYPE_CHECKING:
     from pricegrid.service.identity.config import AuthConfig
     from pricegrid.service.identity.gate import Gate
     from pricegrid.service.quota.quotas import Quotas
+    from pricegrid.service.tracing.export import Tracing
+    from pricegrid.service.tracing.spans import Traces
     from pricegrid.service.transport.server import Http2Server
 
 CONNECTION_CALLS_MAX: Final = 128
@@ -100,6 +103,8 @@ class WorkerConfig:
     snapshot_keys: Path | None = None
     """The file of the keys of which one has signed a snapshot; None: it needs no signature."""
     logs: LogOptions = field(default_factory=LogOptions)
+    traces: TraceOptions | None = None
+    """Where spans of calls go; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +162,12 @@ def build_server(
     flagging: Flagging | None = None,
     erp_letters: ErpLetters | None = None,
     gate: "Gate | None" = None,
+    traces: "Traces | None" = None,
     access_one_in: int = 0,
 ) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
     """A server without a port yet, with all services, health and reflection; `live`, `changes`, `erp` and `erp_letters`
-    as in `services`, `gate` as in `Handlers`, `access_one_in` as in `LogOptions`."""
+    as in `services`, `gate` and `traces` as in `Handlers`, `access_one_in` as in
+    `LogOptions`."""
     pool = CountingPool(threads)
     server, loop = _server(transport, pool, threads)
     offered = services(
@@ -172,9 +179,9 @@ def build_server(
 
         offered = owner_checked(offered, holder)
     handlers = (
-        SampledHandlers(offered, metrics, pool.queue, access_one_in, loop=loop, gate=gate)
+        SampledHandlers(offered, metrics, pool.queue, access_one_in, loop=loop, gate=gate, traces=traces)
         if access_one_in
-        else Handlers(offered, metrics, pool.queue, loop=loop, gate=gate)
+        else Handlers(offered, metrics, pool.queue, loop=loop, gate=gate, traces=traces)
     )
     handlers.register(server)
     if gate is not None:
@@ -266,8 +273,9 @@ def _serve(
     holder = SnapshotHolder(active, lambda version: reading(config.store, open_named(version)))
     swap = Swap(holder, lambda version: _open(config, version), reporter.send)
     del active
-    erp = open_worker_erp(config.erp, config.store, metrics=config.metrics) if config.erp else None
-    link = WriterLink(socket_path(config.store))
+    tracing = _tracing(config)
+    erp = _erp(config, tracing)
+    link = WriterLink(socket_path(config.store), headers=tracing.headers if tracing else None)
     metrics = PrometheusMetrics() if config.metrics else NoMetrics()
     gate = _gate(config, reporter)
     server, health_servicer, handlers = build_server(
@@ -283,6 +291,7 @@ def _serve(
             DeadLetterFile(config.store), erp.gateway if erp else None, lambda: holder.active, now_us
         ),
         gate=gate,
+        traces=tracing.traces if tracing else None,
         access_one_in=config.logs.access_one_in,
     )
     health_status = _Health(health_servicer)
@@ -319,6 +328,27 @@ def _serve(
         if erp:
             erp.close()
         link.close()
+        if tracing:
+            tracing.close()
+
+
+def _tracing(config: WorkerConfig) -> "Tracing | None":
+    if config.traces is None:
+        return None
+    from pricegrid.service.tracing.export import open_tracing
+
+    return open_tracing(config.traces, "worker")
+
+
+def _erp(config: WorkerConfig, tracing: "Tracing | None") -> ErpFallback | None:
+    if config.erp is None:
+        return None
+    spans = None
+    if tracing is not None:
+        from pricegrid.service.tracing.parts import ErpSpans
+
+        spans = ErpSpans(tracing.traces)
+    return open_worker_erp(config.erp, config.store, metrics=config.metrics, spans=spans)
 
 
 def _gate(config: WorkerConfig, reporter: Reporter) -> "Gate | None":

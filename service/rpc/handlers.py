@@ -38,6 +38,7 @@ from pricegrid.service.rpc.unread import UNREAD_MIN_BYTES, Unread
 
 if TYPE_CHECKING:
     from pricegrid.service.identity.gate import Admission, Gate, Recheck
+    from pricegrid.service.tracing.spans import Traces
 
 PUBLISH_IDLE_S = 300.0
 """How long a publisher may be silent: no batch pauses that long, and a new stream is opened in no time."""
@@ -54,7 +55,8 @@ class Handlers:
     `queue` is that of the pool of reads: it says which calls are refused because of all others (`Queue`). `loop`: where
     a server answers what it can answer at once without a thread, its queue there and the pool of the rest.
 
-    With a `gate`, a call is handled only for a caller whom it lets in; without one, for everybody.
+    With a `gate`, a call is handled only for a caller whom it lets in; without one, for everybody. With `traces`, some
+    calls have a span.
     """
 
     def __init__(
@@ -66,10 +68,12 @@ class Handlers:
         loop: "tuple[Queue, CallPool] | None" = None,
         pools: ThreadPools | None = None,
         gate: "Gate | None" = None,
+        traces: "Traces | None" = None,
         publish_idle_s: float = PUBLISH_IDLE_S,
     ) -> None:
         self._services = services
         self._gate = gate
+        self._traces = traces
         self._metrics = metrics
         self._queue = queue
         self._loop = loop
@@ -94,9 +98,21 @@ class Handlers:
     def call(self, service: str, name: str) -> Callable[[Any, grpc.ServicerContext], Any]:
         """What gRPC calls for a method; `experimental_thread_pool` tells gRPC of a method's own thread pool."""
         behavior: Any
+        offered, behavior_of = self._services[service][name], partial(self._behavior, service, name)
+        if self._traces is None:
+            behavior = behavior_of(offered)
+        else:
+            from pricegrid.service.rpc.traced import traced_behavior
+
+            path, tag = f"{service}/{name}", self._tags[service, name]
+            behavior = traced_behavior(self._traces, path, tag, offered, behavior_of)
+        return cast("Callable[[Any, grpc.ServicerContext], Any]", behavior)
+
+    def _behavior(self, service: str, name: str, offered: AnyMethod) -> Any:
+        behavior: Any
         admission = None if self._gate is None else self._gate.admission(service, name)
         tag = self._tags[service, name]
-        match self._services[service][name]:
+        match offered:
             case Mutation(method):
                 method = in_exchange(method)
                 queue = self._pools.mutations.queue
@@ -116,7 +132,7 @@ class Handlers:
                     queue, rest = self._loop
                     behavior.on_loop = partial(self._answer, name, method, admission, tag, queue, rest)
                     behavior.refused_unread = partial(self._metrics.refused_unread, name)
-        return cast("Callable[[Any, grpc.ServicerContext], Any]", behavior)
+        return behavior
 
     def end_watches(self) -> None:
         """Ends the watch streams; their callers are told to connect to another server."""
@@ -305,6 +321,8 @@ class Handlers:
             _log.error("%s failed, correlation id %s", name, correlation_id, exc_info=error, extra=extra)
         else:
             self._refusals.refused(name, refused, caller)
+        if self._traces is not None:
+            self._traces.refused(refused, caller)
         self._metrics.refused(name, refused.reason, time.perf_counter() - started_s)
         if refused.limit:
             self._metrics.limited(refused.limit)
