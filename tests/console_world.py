@@ -16,6 +16,8 @@ from pricegrid import (
     InventorySource,
     ReserveLine,
 )
+from pricegrid.erp.operator_flags import Flag, OperatorFlags
+from pricegrid.erp.parity import Mismatch, ParityFile
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.cli.main import main
 from pricegrid.service.clock import instant_of_us, now_us
@@ -77,6 +79,20 @@ class World:
                 return Answer(got.status, await got.text(), dict(got.headers))
 
 
+def _compared(store: Path, version: str) -> None:
+    """What a server's sampler has found: one price of C1 that differs, one that the ERP does not have."""
+    file = ParityFile(store)
+    for sku, book, ours, theirs in (
+        ("S3", "C1", 1_250_000, 1_300_000),
+        ("S4", "LIST", 11_000_000, 11_000_000),
+        ("S5", "LIST", 10_000_000, None),
+    ):
+        question = ("C1", sku, 4_000_000, "EA", "EUR", "HAM", 1_772_445_600_000_000)
+        differs = Mismatch(version, book, "", *question, ours, theirs, 1_772_445_601_000_000)
+        file.add(version, book, None if ours == theirs else differs)
+    OperatorFlags(store).flag(Flag("book", "LIST", 1_772_445_602_000_000, "differs", version))
+
+
 @contextlib.contextmanager
 def console_world(folder: Path) -> Iterator[World]:
     """The shop of tests.stores with an item of an evil name, loaded twice; the second time at another price."""
@@ -116,5 +132,6 @@ def console_world(folder: Path) -> Iterator[World]:
                 )
             ]
         )
+        _compared(store, versions[-1])
         client.reserve([ReserveLine("BOLT", 7, "HAM")], key="k", customer_id="C2")
         yield World(Console(Direct(client), "Server of tests", store), client, tuple(versions))

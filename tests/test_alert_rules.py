@@ -10,6 +10,7 @@ import pytest
 
 from deploy.prometheus.make_rules import ALERTS, GUIDE, RECORDED, RULES, TESTS, proofs, rules
 from pricegrid.service.metric_table import METRICS
+from tests.alert_drill import CAUSES, quick_rules
 
 PROMTOOL = os.environ.get("PRICEGRID_PROMTOOL") or shutil.which("promtool")
 
@@ -43,3 +44,16 @@ def test_each_alert_fires_by_its_cause_and_not_without_it(check, file):
         [PROMTOOL, check, "rules", file.name], cwd=file.parent, capture_output=True, check=False, text=True
     )
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_each_alert_has_a_drill_that_makes_its_cause_happen():
+    tried = [name for cause in CAUSES for name in cause.alerts]
+    assert sorted(tried) == sorted(each.name for each in ALERTS)
+
+
+def test_the_drill_shortens_times_and_nothing_else():
+    text = quick_rules(1.0)
+    assert "[1h]" not in text
+    assert "pricegrid_snapshot_age_seconds > 26" in text
+    assert "pricegrid_events_lag_seconds > 4" in text
+    assert re.sub(r"\d+[hms]?\b|[ *]", "", text) == re.sub(r"\d+[hms]?\b|[ *]", "", rules())

@@ -1,6 +1,7 @@
 """The console: what a page shows is what the API answers, and nothing else gets in or out."""
 
 import html
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from pricegrid import InvalidRequestError, Line
+from pricegrid.service.cli.main import main
 from pricegrid.service.console.app import BODY_BYTES_MAX, COOKIE, HEADERS
 from pricegrid.service.console.pages import PAGES
 from tests.console_world import AS_OF, EVIL, Direct, console_world
@@ -144,6 +146,42 @@ def test_items_and_customers_are_found_by_any_part(world):
     assert [row[0] for row in cells(page.text, "1 found")[1:]] == ["PANEL"]
     assert 'href="/price?sku=PANEL"' in page.text
     assert [row[0] for row in cells(world.get("/find?q=jpy").text, "1 found")[1:]] == ["C2"]
+
+
+def test_parity_is_what_the_command_reports(world, capsys):
+    capsys.readouterr()
+    assert main(["parity", "--store", str(world.console.store), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    books, differ = [row for row in told if "checked" in row], [row for row in told if "ours" in row]
+
+    page = world.get("/parity").text
+
+    shown = cells(page, f"Prices of snapshot {world.versions[-1]}, the book that differs most first")[1:]
+    assert {row[0]: row[1:] for row in shown} == {
+        each["book_id"]: [
+            str(each["checked"]),
+            str(each["mismatched"]),
+            each["mismatch_pct"],
+            "flagged" if each["flagged"] else "",
+        ]
+        for each in books
+    }
+    assert [row[0] for row in shown] == ["C1", "LIST"]
+    rows = cells(page, "The newest first")[1:]
+    assert [[*row[:2], row[5], row[6]] for row in rows] == [
+        [each["customer_id"], each["sku"], each["ours"], each["erp"] or "no price"]
+        for each in reversed(differ)
+    ]
+    assert [row[7] for row in rows] == ["", "-0.05"]
+    way = html.unescape(re.findall(r'href="(/price\?[^"]+)"', page)[-1])
+    assert "<strong>1.25 EUR</strong> a unit" in world.get(way).text
+
+
+def test_parity_of_a_book_or_of_a_snapshot_without_comparisons(world):
+    assert [row[0] for row in cells(world.get("/parity?book=C1").text, "The newest first")[1:]] == ["C1"]
+    assert "and 1 more" in world.get("/parity?limit=1").text
+    assert "was compared with an ERP" in world.get(f"/parity?snapshot={world.versions[0]}").text
+    assert world.get("/parity?snapshot=none").status == 400
 
 
 def test_reservations_are_those_of_the_api(world):

@@ -56,6 +56,7 @@ def paths(world: World) -> list[str]:
         "/find",
         "/freshness",
         "/reservations",
+        "/parity",
         "/dead-letters",
         f"/dead-letters?id={letter}",
         f"/snapshots?old={world.versions[0]}",

@@ -48,6 +48,7 @@ def by_cookie(token):
         ("/dead-letters", {ADMIN, LOADER}),
         ("/snapshots", {ADMIN, LOADER}),
         ("/find", {ADMIN, DESK}),
+        ("/parity", {ADMIN, DESK}),
     ],
 )
 def test_each_role_sees_its_pages_and_no_others(world, tokens, path, may):
@@ -59,7 +60,8 @@ def test_each_role_sees_its_pages_and_no_others(world, tokens, path, may):
 
 
 @pytest.mark.parametrize(
-    "path", ["/reservations", "/dead-letters", "/snapshots", "/find", "/price?sku=S1&customer=C1"]
+    "path",
+    ["/reservations", "/dead-letters", "/snapshots", "/find", "/parity", "/price?sku=S1&customer=C1"],
 )
 def test_who_says_not_who_they_are_is_sent_to_sign_in(world, path):
     for cookies in ({}, by_cookie("not.a.token")):

@@ -1,4 +1,4 @@
-"""Spans of a real server arrive at a collector, whole traces over its processes, and calls do not care if they do not."""
+"""Spans of a real server arrive at a collector, whole traces over its processes; calls go on if they can't."""
 
 import json
 import urllib.request
@@ -61,8 +61,8 @@ def test_a_trace_goes_through_worker_writer_and_erp_to_the_collector(store, tmp_
             held = [v1.ReserveLine(sku="S4", branch="HAM", quantity_micros=1_000_000)]
             hold = v1.ReserveRequest(customer_id="C1", idempotency_key="cart", lines=held)
             asked(server.address, v1.AVAILABILITY_SERVICE, "Reserve", RESERVED, hold, v1.ReserveResponse)
+            empty = v1.PriceLinesRequest(customer_id="C1")
             with pytest.raises(grpc.RpcError):
-                empty = v1.PriceLinesRequest(customer_id="C1")
                 asked(server.address, v1.PRICING_SERVICE, "PriceLines", REFUSED, empty, v1.PriceLinesResponse)
             with Client(server.address) as client:
                 client.price_lines("C1", [Line("S4", 1)], timeout_s=60)

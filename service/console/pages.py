@@ -8,6 +8,7 @@ from pricegrid.service.console import (
     availability,
     freshness,
     letters,
+    parity,
     price,
     reservations,
     search,
@@ -45,6 +46,7 @@ PAGES = (
     Page(freshness.PATH, "Freshness", freshness.form, freshness.answer),
     Page(reservations.PATH, "Reservations", reservations.form, reservations.answer),
     Page(letters.PATH, "Dead letters", letters.form, letters.answer),
+    Page(parity.PATH, "Parity", parity.form, parity.answer, needs_store=True),
     Page(snapshots.PATH, "Snapshots", snapshots.form, snapshots.answer, needs_store=True),
 )
 _BY_PATH = {page.path: page for page in PAGES}

@@ -241,10 +241,11 @@ def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
         with pulse.busy():
             try:
                 active = _open(config, config.snapshot_version, verify=config.verify)
+                tracing = _tracing(config)
             except (SnapshotError, OSError) as error:
                 _log.error("snapshot %s can't be served: %s", config.snapshot_version, error)
                 raise SystemExit(1) from None
-        _serve(config, supervisor, reporter, active, pulse, proven, stopping)
+        _serve(config, supervisor, reporter, active, tracing, pulse, proven, stopping)
     logging.shutdown()
     os._exit(0)  # threads that still wait for a writer or an ERP would keep the process alive
 
@@ -261,6 +262,7 @@ def _serve(
     supervisor: Connection,
     reporter: Reporter,
     active: LoadedSnapshot,
+    tracing: "Tracing | None",
     pulse: Pulse,
     proven: list[bool],
     stopping: list[bool],
@@ -273,7 +275,6 @@ def _serve(
     holder = SnapshotHolder(active, lambda version: reading(config.store, open_named(version)))
     swap = Swap(holder, lambda version: _open(config, version), reporter.send)
     del active
-    tracing = _tracing(config)
     erp = _erp(config, tracing)
     link = WriterLink(socket_path(config.store), headers=tracing.headers if tracing else None)
     metrics = PrometheusMetrics() if config.metrics else NoMetrics()

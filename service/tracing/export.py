@@ -37,6 +37,10 @@ class Tracing:
         self.traces = Traces(self._provider.get_tracer("pricegrid"), sampling)
         self.headers = headers
 
+    def flush(self) -> None:
+        """Sends what there is now."""
+        self._provider.force_flush()
+
     def close(self) -> None:
         """Sends what is left, if that takes no time to speak of."""
         ending = threading.Thread(target=self._provider.shutdown, name="pricegrid-traces-end", daemon=True)

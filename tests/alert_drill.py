@@ -1,0 +1,385 @@
+"""The real cause of each alert, made to happen to a real server that a real Prometheus scrapes.
+
+    python -m tests.alert_drill [--prometheus FILE] [--hour S] [NAME ...]
+
+Each alert must fire, and heal once its cause is gone; what was seen is printed as a table. It is no test of CI's: it
+takes minutes. The rules are those of deploy/prometheus with shorter times: an hour of age is `--hour` seconds, windows
+and pauses a sixtieth, so that what takes a night takes a minute. `prometheus` is in Debian's package of that name:
+`apt-get download prometheus && dpkg -x prometheus_*.deb .` unpacks it without installing.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from deploy.prometheus.make_rules import ALERTS, rules
+from pricegrid import (
+    Client,
+    InventoryEvent,
+    InventoryEventKind,
+    InventoryMeasure,
+    InventorySource,
+    Line,
+    PricegridError,
+    ReserveLine,
+)
+from tests.datasets import as_frames
+from tests.erp_server import Fault, SmallErp, serving
+from tests.ports import free_port
+from tests.redis_servers import RedisServer, redis_server
+from tests.servers import Server, running
+from tests.stores import stocked_rows
+
+GIVE_UP_S = 900.0
+WORKERS = 4
+FLOOD = 40
+"""Threads that reserve at once: more than the writer has."""
+COMMAND = (sys.executable, "-m", "pricegrid.service.cli.main")
+
+
+def quick_rules(hour_s: float) -> str:
+    """The rules with shorter times."""
+
+    def window(found: re.Match[str]) -> str:
+        return f"[{max(20, int(found[1]) * (60 if found[2] == 'h' else 1))}s]"
+
+    text = re.sub(r"\[(\d+)([mh])\]", window, rules())
+    text = re.sub(r"for: (\d+)m", lambda found: f"for: {max(2, int(found[1]))}s", text)
+    text = text.replace("> 86400", f"> {24 * hour_s:g}")
+    return re.sub(r"> (\d+) \* 3600", lambda found: f"> {int(found[1]) * hour_s:g}", text)
+
+
+@dataclass
+class Site:
+    """What the drill works on."""
+
+    folder: Path
+    store: Path
+    server: Server
+    client: Client
+    redis: RedisServer
+    erp: SmallErp
+    prometheus: str
+    sequence: int = 0
+    held: list[str] = field(default_factory=list)
+
+    def firing(self) -> set[str]:
+        """The alerts that fire now."""
+        with urllib.request.urlopen(f"{self.prometheus}/api/v1/alerts", timeout=30) as answer:
+            found = json.load(answer)["data"]["alerts"]
+        return {each["labels"]["alertname"] for each in found if each["state"] == "firing"}
+
+    def load(self, *, feeds_age: timedelta = timedelta(), without: str = "", code: int = 0) -> None:
+        """Loads the shop as a night would; its extracts are of then."""
+        self._write(feeds_age, without)
+        command = [*COMMAND, "load", str(self.folder / "dataset"), "--store", str(self.store)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+
+    def _write(self, feeds_age: timedelta, without: str) -> None:
+        write_dataset(self.folder / "dataset", feeds_age, without)
+
+    def event(self, sku: str = "S4") -> None:
+        """The WMS tells an allocation."""
+        self.sequence += 1
+        self.client.publish_events(
+            [
+                InventoryEvent(
+                    source=InventorySource.WMS,
+                    sequence=self.sequence,
+                    effective=datetime.now(UTC),
+                    measure=InventoryMeasure.ALLOCATED,
+                    kind=InventoryEventKind.SET,
+                    sku=sku,
+                    branch="HAM",
+                    quantity=1,
+                    order_ref=f"SO-{self.sequence}",
+                )
+            ]
+        )
+
+    def reserve(self, key: str) -> bool:
+        """A shopper takes a bolt; whether that was possible."""
+        with contextlib.suppress(PricegridError):
+            made = self.client.reserve([ReserveLine("BOLT", 1, "HAM")], key=key, customer_id="C1")
+            self.held.append(made.reservation.reservation_id)
+            return True
+        return False
+
+    def ask(self, sku: str, quantity: int = 1) -> None:
+        """A shopper asks for a price, whatever becomes of it."""
+        with contextlib.suppress(PricegridError):
+            self.client.price_lines("C1", [Line(sku, quantity)], timeout_s=10)
+
+
+def write_dataset(folder: Path, feeds_age: timedelta = timedelta(), without: str = "") -> None:
+    """The shop of tests.stores, whose extracts are so old; perhaps without a table."""
+    rows = stocked_rows()
+    as_of = f"{datetime.now(UTC) - feeds_age:%Y-%m-%dT%H:%M:%SZ}"
+    for table in ("feeds", "stock"):
+        rows[table] = [{**row, "as_of": as_of} for row in rows[table]]
+    rows.pop(without, None)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, frame in as_frames(rows).items():
+        frame.write_csv(folder / f"{name}.csv")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What makes alerts fire, and what heals them; `while_firing` and `while_healing` go on until that is seen."""
+
+    alerts: Sequence[str]
+    begin: Callable[[Site], object]
+    heal: Callable[[Site], object]
+    while_firing: Callable[[Site], object] = lambda _: None
+    while_healing: Callable[[Site], object] = lambda _: None
+
+
+def _nothing(_: Site) -> None:
+    """It comes or goes by itself."""
+
+
+def _forget(site: Site) -> None:
+    """A day in which nobody tells anything: an event of an unknown item, and an order that is never reported."""
+    site.event()
+    site.event("no such item")
+    made = site.client.reserve([ReserveLine("BOLT", 1, "HAM")], key="order", customer_id="C1").reservation
+    site.client.confirm_reservation(made.reservation_id, "SO-late", customer_id="C1")
+    site.held.append(made.reservation_id)
+
+
+def _catch_up(site: Site) -> None:
+    site.load()
+    site.client.drop_dead_letters([each.dead_letter_id for each in site.client.dead_letters()])
+    site.client.release_reservation(site.held.pop(), customer_id="C1")
+
+
+def _damage(site: Site) -> None:
+    """The store names a snapshot of which a byte has changed."""
+    snapshots, named = site.store / "snapshots", (site.store / "current").read_text().strip()
+    damaged = snapshots / "20200101T000000Z-00000000"
+    shutil.copytree(snapshots / named, damaged)
+    largest = max(damaged.glob("*.npy"), key=lambda each: each.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"\x7f")
+    (site.folder / "named").write_text(named)
+    (site.store / "current").write_text(damaged.name + "\n")
+
+
+def _mend(site: Site) -> None:
+    (site.store / "current").write_text((site.folder / "named").read_text() + "\n")
+    shutil.rmtree(site.store / "snapshots" / "20200101T000000Z-00000000")
+
+
+def _kill_workers(site: Site) -> None:
+    for pid in site.server.workers():
+        os.kill(pid, signal.SIGKILL)
+
+
+def _stop_writer(site: Site) -> None:
+    for pid in site.server.writer():
+        os.kill(pid, signal.SIGSTOP)  # it is found out, killed and replaced
+
+
+_flooding = threading.Event()
+
+
+def _flood(site: Site) -> None:
+    """More shoppers at once than one writer has threads for."""
+
+    def reserve(thread: int) -> None:
+        with Client(site.server.address) as client:
+            number = 0
+            while _flooding.is_set():
+                number += 1
+                with contextlib.suppress(PricegridError):
+                    line = [ReserveLine("PANEL", 1, "HAM")]
+                    held = client.reserve(line, key=f"{thread}-{number}", customer_id="C1").reservation
+                    client.release_reservation(held.reservation_id, customer_id="C1")
+
+    _flooding.set()
+    for thread in range(FLOOD):
+        threading.Thread(target=reserve, args=(thread,), daemon=True).start()
+
+
+_asked = iter(range(1, 1_000_000))
+CAUSES = (
+    Cause(
+        (
+            "PricegridDeadLettersOld",
+            "PricegridEventsSilent",
+            "PricegridOrdersNotReported",
+            "PricegridPricesOld",
+        ),
+        _forget,
+        _catch_up,
+        while_healing=lambda site: site.event(),
+    ),
+    Cause(
+        ("PricegridBranchRefreshLate", "PricegridBranchStale"),
+        lambda site: site.load(feeds_age=timedelta(hours=25)),
+        lambda site: site.load(),
+    ),
+    Cause(
+        ("PricegridLoadFailed",),
+        lambda site: site.load(without="price_entries", code=1),
+        lambda site: site.load(),
+    ),
+    Cause(("PricegridSnapshotRefused",), _damage, _mend),
+    Cause(
+        ("PricegridErpAway",),
+        lambda site: setattr(site.erp, "fault", Fault.ERRORS),
+        lambda site: setattr(site.erp, "fault", Fault.NONE),
+        while_firing=lambda site: site.ask("X1", next(_asked)),
+    ),
+    Cause(
+        ("PricegridParityMismatch",),
+        lambda site: site.erp.prices.update({("", "S4"): "10.01"}),
+        lambda site: site.erp.prices.update({("", "S4"): "10"}),
+        while_firing=lambda site: [site.ask("S4") for _ in range(10)],
+        while_healing=lambda site: site.ask("S4"),
+    ),
+    Cause(
+        ("PricegridRedisAway", "PricegridRequestsFail"),
+        lambda site: site.redis.kill(),
+        lambda site: site.redis.start(),
+        while_firing=lambda site: site.reserve(f"away-{next(_asked)}"),
+        while_healing=lambda site: [site.ask("S4") for _ in range(10)],
+    ),
+    Cause(("PricegridProcessesEnd",), _kill_workers, _nothing),
+    Cause(("PricegridLivePositionsUnproven",), _stop_writer, _nothing),
+    Cause(("PricegridWriterBusy",), _flood, lambda _: _flooding.clear()),
+)
+
+
+def until(site: Site, what: str, is_so: Callable[[set[str]], bool], also: Callable[[Site], object]) -> float:
+    """Waits; how long that took, in seconds."""
+    began_s = time.monotonic()
+    while not is_so(site.firing()):
+        if time.monotonic() > began_s + GIVE_UP_S:
+            raise AssertionError(
+                f"never came about: {what}; the server's log ends with {site.server.log[-5:]}"
+            )
+        also(site)
+        time.sleep(0.2)
+    return time.monotonic() - began_s
+
+
+def drill(site: Site, cause: Cause) -> tuple[float, float]:
+    """(seconds until all alerts of a cause had fired, seconds until all had healed)."""
+    awaited = set(cause.alerts)
+    seen: set[str] = set()
+    cause.begin(site)
+
+    def fires(firing: set[str]) -> bool:
+        seen.update(firing & awaited)
+        return seen == awaited
+
+    fired_s = until(site, f"{awaited} fire", fires, cause.while_firing)
+    cause.heal(site)
+    return fired_s, until(site, f"{awaited} heal", awaited.isdisjoint, cause.while_healing)
+
+
+@contextlib.contextmanager
+def watching(executable: str, folder: Path, target: str, hour_s: float) -> Iterator[str]:
+    """A Prometheus that scrapes the server each second; its address."""
+    folder.mkdir()
+    (folder / "rules.yml").write_text(quick_rules(hour_s))
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [{"job_name": "pricegrid", "static_configs": [{"targets": [target]}]}],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        executable,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)
+    try:
+        give_up_s = time.monotonic() + GIVE_UP_S
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}/-/ready", timeout=5):
+                break
+            if process.poll() is not None or time.monotonic() > give_up_s:
+                raise AssertionError((folder / "log").read_text()[-2000:])
+            time.sleep(0.2)
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def run(executable: str, folder: Path, hour_s: float, names: Sequence[str]) -> int:
+    """Carries the drills out: 0 all were seen."""
+    store = folder / "store"
+    write_dataset(folder / "dataset")
+    subprocess.run([*COMMAND, "load", str(folder / "dataset"), "--store", str(store)], check=True)
+    small = SmallErp()
+    small.prices = {("", "S4"): "10", ("", "X1"): "10"}
+    parity = "[parity]\nsample_per_million = 1000000\nchecks_per_s = 50\n"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(serving(small))
+        redis = stack.enter_context(redis_server(folder / "redis"))
+        options = [
+            "--workers",
+            str(WORKERS),
+            "--metrics-port",
+            "0",
+            "--erp-config",
+            str(small.config(folder, parity)),
+        ]
+        server = stack.enter_context(
+            running(store, *options, "--redis-url", f"redis://127.0.0.1:{redis.port}")
+        )
+        target = f"127.0.0.1:{server.ready['metrics_port']}"
+        address = stack.enter_context(watching(executable, folder / "prometheus", target, hour_s))
+        client = stack.enter_context(Client(server.address))
+        site = Site(folder, store, server, client, redis, small, address)
+        print("| alert | fired after | healed after |\n|---|---|---|")
+        for cause in CAUSES:
+            if names and not set(names) & set(cause.alerts):
+                continue
+            fired_s, healed_s = drill(site, cause)
+            for alert in cause.alerts:
+                print(f"| `{alert}` | {fired_s:.0f} s | {healed_s:.0f} s |", flush=True)
+    return 0
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.alert_drill", description=__doc__)
+    parser.add_argument(
+        "--prometheus", default=shutil.which("prometheus"), help="its executable (default: on PATH)"
+    )
+    parser.add_argument("--hour", type=float, default=3.0, help="seconds of an hour (default %(default)s)")
+    parser.add_argument("alert", nargs="*", help="the alerts to try (default: all)")
+    args = parser.parse_args()
+    unknown = set(args.alert) - {each.name for each in ALERTS}
+    if unknown or not args.prometheus:
+        parser.error(
+            f"no such alert: {', '.join(unknown)}" if unknown else "there is no prometheus; name one"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        return run(args.prometheus, Path(folder), args.hour, args.alert)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
