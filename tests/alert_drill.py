@@ -45,7 +45,8 @@ from tests.servers import Server, running
 from tests.stores import stocked_rows
 
 GIVE_UP_S = 900.0
-WORKERS = 4
+WORKERS = 3
+"""Fewer would bring the writer no more calls at a time than it has threads."""
 FLOOD = 40
 """Threads that reserve at once: more than the writer has."""
 COMMAND = (sys.executable, "-m", "pricegrid.service.cli.main")
@@ -260,7 +261,7 @@ CAUSES = (
         while_firing=lambda site: site.reserve(f"away-{next(_asked)}"),
         while_healing=lambda site: [site.ask("S4") for _ in range(10)],
     ),
-    Cause(("PricegridProcessesEnd",), _kill_workers, _nothing),
+    Cause(("PricegridProcessesEnd",), _kill_workers, _nothing, while_firing=_kill_workers),
     Cause(("PricegridLivePositionsUnproven",), _stop_writer, _nothing),
     Cause(("PricegridWriterBusy",), _flood, lambda _: _flooding.clear()),
 )

@@ -25,7 +25,9 @@ LOAD_ERRORS = frozenset(
         "SigningKeyError",
     }
 )
-COMMAND_ERRORS = frozenset({"UsageError", "ServeError", "UnavailableError", "argparse.ArgumentTypeError"})
+COMMAND_ERRORS = frozenset(
+    {"UsageError", "ServeError", "UnavailableError", "TraceOptionsError", "argparse.ArgumentTypeError"}
+)
 REASONS = {
     "said": 0,
     "quoted": 1,

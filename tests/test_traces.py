@@ -101,10 +101,9 @@ def test_whether_a_call_is_traced_is_said_by_its_caller_or_drawn(headers, ratio,
 def test_a_refused_call_has_its_reason_and_nothing_of_its_message():
     memory = Memory()
 
-    context = asked(memory, ("traceparent", SAMPLED), raw=request(customer="nobody"))
+    asked(memory, ("traceparent", SAMPLED), raw=request(customer="nobody"))
     asked(memory, ("traceparent", SAMPLED), raw=request(lines=0))
 
-    assert "nobody" in context.details
     assert [
         (span.attributes["error.type"], span.attributes["rpc.response.status_code"], span.is_error)
         for span in memory.spans()

@@ -257,6 +257,14 @@ def _open(config: WorkerConfig, version: str, *, verify: bool = False) -> Loaded
     return reading(config.store, loaded)
 
 
+def _named(config: WorkerConfig, verified: set[str]) -> Callable[[str], LoadedSnapshot]:
+    """Opens the snapshot that a request names."""
+    # with keys, what was verified once is verified again: its files may have changed since
+    is_verified = verified.__contains__ if config.snapshot_keys is None else lambda _: False
+    open_version = version_opener(config.store, config.policy, is_verified, config.snapshot_keys)
+    return lambda version: reading(config.store, open_version(version))
+
+
 def _serve(
     config: WorkerConfig,
     supervisor: Connection,
@@ -269,10 +277,7 @@ def _serve(
 ) -> None:
     """Serve until stopped, or until the supervisor is gone."""
     verified = {config.snapshot_version}
-    # with keys, what was verified once is verified again: its files may have changed since
-    is_verified = verified.__contains__ if config.snapshot_keys is None else lambda _: False
-    open_named = version_opener(config.store, config.policy, is_verified, config.snapshot_keys)
-    holder = SnapshotHolder(active, lambda version: reading(config.store, open_named(version)))
+    holder = SnapshotHolder(active, _named(config, verified))
     swap = Swap(holder, lambda version: _open(config, version), reporter.send)
     del active
     erp = _erp(config, tracing)
@@ -326,11 +331,9 @@ def _serve(
         handlers.end_watches()
         server.stop(config.grace_s).wait()
         metrics.flush()
-        if erp:
-            erp.close()
-        link.close()
-        if tracing:
-            tracing.close()
+        for each in (erp, link, tracing):
+            if each is not None:
+                each.close()
 
 
 def _tracing(config: WorkerConfig) -> "Tracing | None":

@@ -53,7 +53,7 @@ _SERVER_FAULTS: Final = frozenset(
 _NEW: Final[Context] = contexts.Context()
 _END: Final = object()
 _W3C: Final = TraceContextTextMapPropagator()
-Metadata = Iterable[tuple[str, str | bytes]] | None
+Metadata = Iterable[tuple[str, str | bytes]]
 Behavior = Callable[..., Any]
 
 
@@ -67,9 +67,10 @@ class Sampling:
         self._follows_caller = follows_caller
         self._chance = chance
 
-    def begins(self, metadata: Metadata) -> Context | None:
-        """The context in which the span of a call begins; None: it has none."""
-        for key, value in metadata or ():
+    def begins(self, context: Any) -> Context | None:
+        """The context of OpenTelemetry in which the span of a call begins; None: it has none. Asked of each call."""
+        metadata = context.invocation_metadata() or ()
+        for key, value in metadata:
             if key == PARENT:
                 return self._goes_on(str(value), metadata)
         return _NEW if self._chance() < self._ratio else None
@@ -77,7 +78,7 @@ class Sampling:
     def _goes_on(self, parent: str, metadata: Metadata) -> Context | None:
         if self._follows_caller and parent[_FLAGS : _FLAGS + 1] in _UNSAMPLED:
             return None  # most calls of who traces some: decided before anything is read
-        carried = {key: str(value) for key, value in reversed(list(metadata or ())) if key in {PARENT, STATE}}
+        carried = {key: str(value) for key, value in reversed(list(metadata)) if key in {PARENT, STATE}}
         found = _W3C.extract(carried, _NEW)
         is_known = trace.get_current_span(found).get_span_context().is_valid
         if not (is_known and self._follows_caller) and self._chance() >= self._ratio:
@@ -98,7 +99,7 @@ class Traces:
         begins, run = self._sampling.begins, partial(self._run, name, tag, traced)
 
         def call(raw: Any, context: Any) -> Any:
-            begun = begins(context.invocation_metadata())
+            begun = begins(context)
             return plain(raw, context) if begun is None else run(begun, raw, context)
 
         return call
@@ -108,7 +109,7 @@ class Traces:
         begins = self._sampling.begins
 
         def call(raw: Any, context: Any) -> Any:
-            begun = begins(context.invocation_metadata())
+            begun = begins(context)
             return plain(raw, context) if begun is None else self._stream(name, begun, traced(raw, context))
 
         return call
