@@ -47,6 +47,8 @@ from tests.stores import stocked_rows
 GIVE_UP_S = 900.0
 WORKERS = 3
 """Fewer would bring the writer no more calls at a time than it has threads."""
+SCRAPE_S = 5
+"""Also what a busy machine may take to answer."""
 FLOOD = 40
 """Threads that reserve at once: more than the writer has."""
 COMMAND = (sys.executable, "-m", "pricegrid.service.cli.main")
@@ -56,7 +58,7 @@ def quick_rules(hour_s: float) -> str:
     """The rules with shorter times."""
 
     def window(found: re.Match[str]) -> str:
-        return f"[{max(20, int(found[1]) * (60 if found[2] == 'h' else 1))}s]"
+        return f"[{max(6 * SCRAPE_S, int(found[1]) * (60 if found[2] == 'h' else 1))}s]"
 
     text = re.sub(r"\[(\d+)([mh])\]", window, rules())
     text = re.sub(r"for: (\d+)m", lambda found: f"for: {max(2, int(found[1]))}s", text)
@@ -297,11 +299,15 @@ def drill(site: Site, cause: Cause) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def watching(executable: str, folder: Path, target: str, hour_s: float) -> Iterator[str]:
-    """A Prometheus that scrapes the server each second; its address."""
+    """A Prometheus that scrapes the server; its address."""
     folder.mkdir()
     (folder / "rules.yml").write_text(quick_rules(hour_s))
     config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "global": {
+            "scrape_interval": f"{SCRAPE_S}s",
+            "scrape_timeout": f"{SCRAPE_S}s",
+            "evaluation_interval": "1s",
+        },
         "rule_files": ["rules.yml"],
         "scrape_configs": [{"job_name": "pricegrid", "static_configs": [{"targets": [target]}]}],
     }

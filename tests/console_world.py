@@ -80,17 +80,18 @@ class World:
 
 
 def _compared(store: Path, version: str) -> None:
-    """What a server's sampler has found: one price of C1 that differs, one that the ERP does not have."""
+    """What a server's sampler has found: one price of C1 that differs, one that the ERP does not have, of a book that
+    is flagged for it and is in no agreement."""
     file = ParityFile(store)
     for sku, book, ours, theirs in (
         ("S3", "C1", 1_250_000, 1_300_000),
         ("S4", "LIST", 11_000_000, 11_000_000),
-        ("S5", "LIST", 10_000_000, None),
+        ("S5", "OLD", 10_000_000, None),
     ):
         question = ("C1", sku, 4_000_000, "EA", "EUR", "HAM", 1_772_445_600_000_000)
         differs = Mismatch(version, book, "", *question, ours, theirs, 1_772_445_601_000_000)
         file.add(version, book, None if ours == theirs else differs)
-    OperatorFlags(store).flag(Flag("book", "LIST", 1_772_445_602_000_000, "differs", version))
+    OperatorFlags(store).flag(Flag("book", "OLD", 1_772_445_602_000_000, "differs", version))
 
 
 @contextlib.contextmanager

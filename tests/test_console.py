@@ -166,7 +166,7 @@ def test_parity_is_what_the_command_reports(world, capsys):
         ]
         for each in books
     }
-    assert [row[0] for row in shown] == ["C1", "LIST"]
+    assert [row[0] for row in shown] == ["C1", "OLD", "LIST"]
     rows = cells(page, "The newest first")[1:]
     assert [[*row[:2], row[5], row[6]] for row in rows] == [
         [each["customer_id"], each["sku"], each["ours"], each["erp"] or "no price"]
