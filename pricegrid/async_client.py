@@ -58,7 +58,7 @@ from pricegrid.results import Explanation, PriceResult, price_result
 
 
 class AsyncClient:
-    """A connection to a Pricegrid server at `address`, "host:port", for the tasks of one event loop.
+    """A connection to a Pricegrid server at `address`, "host:port" or "unix:/path", for the tasks of one event loop.
 
     Settings, arguments, results and errors are those of `Client`. A function for `token` is called on the loop: it must
     not wait.

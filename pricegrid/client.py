@@ -99,7 +99,7 @@ def _over_http2(
 
 
 class Client(LiveClient):
-    """A connection to a Pricegrid server at `address`, "host:port"; safe to share between threads.
+    """A connection to a Pricegrid server at `address`, "host:port" or "unix:/path"; safe to share between threads.
 
     It connects when first asked, and again by itself when the server comes back. Pass `channel` to bring your own.
     Close it, or use it as a context manager. Reads that fail with `UnavailableError` were tried three times, unless

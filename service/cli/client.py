@@ -33,7 +33,7 @@ _READY: Final = frozenset({SERVING, NO_HEALTH_SERVICE})
 def add_where_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to ask, how long to wait and how to print."""
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--address", metavar="HOST:PORT", help="ask the server there")
+    where.add_argument("--address", metavar="HOST:PORT", help="ask the server there; or at unix:PATH")
     where.add_argument("--store", metavar="DIR", type=Path, help="answer from this store, without a server")
     parser.add_argument(
         "--timeout", metavar="S", type=float, default=TIMEOUT_S, help="seconds to wait for the server"

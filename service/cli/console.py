@@ -28,7 +28,9 @@ _STOP_S: Final = 2.0
 
 def add_console_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `console`."""
-    parser.add_argument("--address", metavar="HOST:PORT", required=True, help="the server to ask")
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", required=True, help="the server to ask; or unix:PATH"
+    )
     parser.add_argument(
         "--store",
         metavar="DIR",

@@ -28,7 +28,9 @@ def add_health_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `health`."""
     from pricegrid.service.cli.client import add_identity_arguments
 
-    parser.add_argument("--address", metavar="HOST:PORT", required=True, help="the server to ask")
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", required=True, help="the server to ask; or unix:PATH"
+    )
     parser.add_argument(
         "--timeout", metavar="S", type=seconds_argument, default=5.0, help="seconds to wait for each answer"
     )

@@ -18,12 +18,15 @@ from pricegrid.service.cli.text import UsageError
 from pricegrid.service.cli.traces import add_trace_arguments, one_in, traces_from
 from pricegrid.service.limits import GRACE_S, WORKER_THREADS
 from pricegrid.service.logs import TEXT, LogOptions, begin_logging
+from pricegrid.service.process.unix_socket import MODES, UnixSocket
 from pricegrid.service.transport.choice import GRPCIO, HTTP2, TRANSPORTS, Transport
 
 if TYPE_CHECKING:
     from pricegrid.service.identity.config import AuthConfig
 
 TRANSPORT_VARIABLE: Final = "PRICEGRID_TRANSPORT"
+HOST: Final = "127.0.0.1"
+PORT: Final = 50051
 
 
 def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,16 +34,13 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", metavar="DIR", type=Path, required=True, help="the store that `load` publishes to"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument(
-        "--port", type=_port, default=50051, help="port; 0 picks a free one (default %(default)s)"
-    )
+    _add_place_arguments(parser)
     _add_trust_arguments(parser)
     parser.add_argument(
         "--workers",
         metavar="N",
         type=_positive,
-        help="processes (default: one a core)",
+        help="processes (default: one a core; on a --socket of grpcio one)",
     )
     parser.add_argument(
         "--threads",
@@ -94,6 +94,24 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     add_policy_arguments(parser)
 
 
+def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", help=f"address to listen on (default {HOST})")
+    parser.add_argument("--port", type=_port, help=f"port; 0 picks a free one (default {PORT})")
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        type=Path,
+        help="listen on this unix socket in place of a port; clients ask at unix:PATH (docs/operate.md)",
+    )
+    parser.add_argument(
+        "--socket-mode",
+        metavar="MODE",
+        choices=MODES,
+        help="who may connect to it: 0600 the server's user, 0660 their group too (default), 0666 every user of this "
+        "machine",
+    )
+
+
 def _add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-remote",
@@ -106,7 +124,7 @@ def _add_trust_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         help="who may call and ask what: TLS, token issuers, client certificates (docs/identity.md); without it the "
-        "server listens on loopback only",
+        "server listens on loopback or a --socket only",
     )
     parser.add_argument(
         "--snapshot-keys",
@@ -175,13 +193,15 @@ def run_serve(args: argparse.Namespace) -> int:
             host = f"[{options.metrics_host}]" if ":" in options.metrics_host else options.metrics_host
             print(f"metrics on http://{host}:{ready.metrics_port}/metrics", flush=True)
 
+    unix_socket = _socket(args)
     logs = LogOptions(args.log_format, args.access_log)
     begin_logging("supervisor", logs.format)
     options = ServeOptions(
         store=args.store,
-        host="127.0.0.1" if args.host == "localhost" else args.host,
-        port=args.port,
-        workers=args.workers or _cores(),
+        host=HOST if args.host in (None, "localhost") else args.host,
+        port=PORT if args.port is None else args.port,
+        unix_socket=unix_socket,
+        workers=args.workers or (1 if unix_socket is not None and args.transport == GRPCIO else _cores()),
         threads=args.threads,
         transport=Transport(args.transport, _origins(args)),
         policy=policy_from(args),
@@ -208,12 +228,27 @@ def run_serve(args: argparse.Namespace) -> int:
         return 1
 
 
+def _socket(args: argparse.Namespace) -> UnixSocket | None:
+    if args.socket is None:
+        if args.socket_mode is not None:
+            raise UsageError("--socket-mode says who may connect to a --socket, and none is given")
+        return None
+    if args.host is not None or args.port is not None:
+        raise UsageError("--socket is listened on in place of --host and --port: give one of them")
+    if args.transport == GRPCIO and args.workers not in (None, 1):
+        raise UsageError(
+            "--transport grpcio has one worker on a --socket: leave --workers out, or take http2"
+        )
+    return UnixSocket(args.socket.absolute(), MODES[args.socket_mode or "0660"])
+
+
 def _auth(args: argparse.Namespace) -> AuthConfig | None:
     """Who may call; raises UsageError when that can't be read, and says when nobody is asked."""
     if args.auth is None:
         logging.getLogger(__name__).warning(
-            "no --auth: whoever reaches the port may ask and change everything%s",
-            "" if args.allow_remote else "; it listens on loopback only",
+            "no --auth: whoever reaches the %s may ask and change everything%s",
+            "port" if args.socket is None else "socket",
+            "" if args.allow_remote or args.socket is not None else "; it listens on loopback only",
         )
         return None
     from pricegrid.service.identity.check import check_auth

@@ -53,6 +53,12 @@ def check_reach(options: "ServeOptions") -> None:
             f"{options.metrics_host} can be reached from other machines, and nobody is asked who reads metrics: keep "
             "--metrics-host on loopback, or pass --allow-remote if only your monitoring reaches it"
         )
+    if options.unix_socket is not None:
+        if options.auth is not None and options.auth.tls is not None:
+            raise ServeError(
+                "the file of --auth has [tls], which is not spoken on a --socket: leave it out, and [[certificate]] too"
+            )
+        return
     if options.allow_remote or is_loopback(options.host):
         return
     if options.auth is None:

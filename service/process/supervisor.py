@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -45,9 +46,10 @@ from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child, backed
 from pricegrid.service.process.reach import ServeError, check_reach, reserved_port
 from pricegrid.service.process.scrub import Damaged, Scrub
 from pricegrid.service.process.service_manager import ServiceManager
+from pricegrid.service.process.unix_socket import SCHEME, UnixSocket, held_socket
 from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
 from pricegrid.service.tracing.options import TraceOptions
-from pricegrid.service.transport.choice import Transport
+from pricegrid.service.transport.choice import HTTP2, Transport
 
 if TYPE_CHECKING:
     from pricegrid.service.identity.config import AuthConfig
@@ -64,6 +66,8 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 50051
     """0: a free one."""
+    unix_socket: UnixSocket | None = None
+    """To be listened on in place of host and port."""
     workers: int = 1
     threads: int = WORKER_THREADS
     policy: ExceptionPolicy = field(default_factory=ExceptionPolicy)
@@ -96,6 +100,7 @@ class Ready:
     """The server is ready: all workers serve."""
 
     host: str
+    """Or the address of a unix socket; its port is 0."""
     port: int
     workers: int
     snapshot_version: str
@@ -103,7 +108,9 @@ class Ready:
 
     @property
     def address(self) -> str:
-        """Host and port as a client takes them."""
+        """As a client takes it."""
+        if self.host.startswith(SCHEME):
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -242,6 +249,8 @@ class Supervisor:
         self._damaged = ""
         """The snapshot that was last found to be changed in place."""
         self._address = ""
+        self._listener: socket.socket | None = None
+        """The unix socket that workers share."""
         self._ready = False
         self._stopping = False
         self._stop_calls = 0
@@ -264,20 +273,30 @@ class Supervisor:
             metrics_port = self._start_metrics(stack)  # first, so that probes are answered while it starts
             _log.info("verifying the snapshot")
             self._version = check(options.store, None, options.policy)
-            port = stack.enter_context(reserved_port(options.host, options.port))
+            host, port = self._hold(stack)
             reports, report = multiprocessing.Pipe(duplex=False)
             watcher = SnapshotWatcher(options.store, options.policy, self._version, report, check=check)
             self._watcher = watcher
             stack.callback(watcher.stop)
             new_keys = self._keep_keys(stack)
             stack.callback(self._stop_workers)
-            ready = Ready(options.host, port, options.workers, self._version, metrics_port)
+            ready = Ready(host, port, options.workers, self._version, metrics_port)
             self._address = ready.address
             self._next = self._version
             for child in self._everyone:
                 child.start(self._config(child, self._next), time.monotonic())
             watcher.start()
             return self._loop(reports, new_keys, ready)
+
+    def _hold(self, stack: contextlib.ExitStack) -> tuple[str, int]:
+        """Holds the port, or the unix socket; returns what is listened on as `Ready` has it."""
+        options = self._options
+        if options.unix_socket is None:
+            return options.host, stack.enter_context(reserved_port(options.host, options.port))
+        held = stack.enter_context(held_socket(options.unix_socket))
+        if options.transport.name == HTTP2:
+            self._listener = held
+        return options.unix_socket.address, 0
 
     def _keep_keys(self, stack: contextlib.ExitStack) -> Connection | None:
         """Reads the keys of token issuers, now and whenever they change; where the workers' new ones come from."""
@@ -430,6 +449,8 @@ class Supervisor:
             store=options.store,
             snapshot_version=version,
             address=self._address,
+            unix_socket=options.unix_socket,
+            listener=None if child is self._writer else self._listener,
             policy=options.policy,
             metrics=options.metrics_port is not None,
             threads=options.threads,

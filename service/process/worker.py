@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ from pricegrid.service.process.bootstrap import load_snapshot, version_opener
 from pricegrid.service.process.heartbeat import Beat, Pulse, Reporter
 from pricegrid.service.process.loading import Loading
 from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
+from pricegrid.service.process.unix_socket import UnixSocket, bound_with
 from pricegrid.service.rpc.call import Services
 from pricegrid.service.rpc.handlers import Handlers, SampledHandlers
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
@@ -84,6 +86,10 @@ class WorkerConfig:
     """Verified by the supervisor."""
     address: str
     policy: ExceptionPolicy
+    unix_socket: UnixSocket | None = None
+    """What `address` means, if it is a unix socket."""
+    listener: socket.socket | None = None
+    """That socket, where workers share it."""
     metrics: bool = False
     threads: int = WORKER_THREADS
     transport: Transport = field(default_factory=Transport)
@@ -378,6 +384,12 @@ def _quotas(auth: "AuthConfig", store: Path) -> "Quotas | None":
 
 
 def _listen(server: grpc.Server, config: WorkerConfig) -> None:
+    if config.listener is not None:
+        cast("Http2Server", server).add_listener(config.listener)
+        return
+    if config.unix_socket is not None:
+        bound_with(config.unix_socket, partial(server.add_insecure_port, config.address))
+        return
     if config.auth is None or config.auth.tls is None:
         server.add_insecure_port(config.address)
         return

@@ -34,6 +34,7 @@ from pricegrid.service.transport.connection import PREFACE_S, Connection
 from pricegrid.service.transport.cors import Cors
 from pricegrid.service.transport.dialect import Methods
 from pricegrid.service.transport.flood import Flood, follow
+from pricegrid.service.transport.listening import bound, listening
 from pricegrid.service.transport.method import ServedMethod
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ HALF_S: Final = 60.0
 CLOSING_S: Final = 10.0
 """How long the caller of a connection that was closed may take to read what the socket's buffer has."""
 TEND_S: Final = 1.0
-BACKLOG: Final = 1024
 
 _log = logging.getLogger(__name__)
 
@@ -156,21 +156,14 @@ class Http2Server:
         return self._add(address, context)
 
     def _add(self, address: str, context: Callable[[], ssl.SSLContext | None] | None) -> int:
-        host, _, port = address.rpartition(":")
-        try:
-            found = socket.getaddrinfo(
-                host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-            family, kind, protocol, _, where = found[0]
-            listener = socket.socket(family, kind, protocol)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind(where)
-            listener.setblocking(False)
-        except (OSError, ValueError) as error:
-            raise RuntimeError(f"Failed to bind to address {address}: {error}") from None
+        listener = bound(address)
         self._sockets.append((listener, context))
         return int(listener.getsockname()[1])
+
+    def add_listener(self, listener: socket.socket) -> None:
+        """Listens on a unix socket that others may listen on too, without TLS."""
+        listener.setblocking(False)
+        self._sockets.append((listener, None))
 
     def start(self) -> None:
         """Begins to listen."""
@@ -200,13 +193,13 @@ class Http2Server:
         self._tending = asyncio.ensure_future(self._tend())
 
     async def _listen(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
-        made = await self._loop.create_server(
+        made = await listening(
+            self._loop,
             lambda: Connection(self),
-            sock=listener.dup(),
-            ssl=context,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=None if context is None else PREFACE_S,
-            ssl_shutdown_timeout=None if context is None else CLOSING_S,
+            listener,
+            context,
+            handshake_s=PREFACE_S,
+            closing_s=CLOSING_S,
         )
         former = self._listeners.get(listener)
         self._listeners[listener] = made
