@@ -64,7 +64,8 @@ def until(condition: Callable[[], bool], what: str) -> None:
 def running(
     store: Path, *options: str, entry: Sequence[str] = ("-m", "pricegrid.service.cli.main")
 ) -> Iterator[Server]:
-    """Starts a server, on a free port unless `--socket` says where, and waits until it is ready; `entry` is what Python runs."""
+    """Starts a server, on a free port unless `--socket` says where, and waits until it is ready; `entry` is what Python
+    runs."""
     command = [
         sys.executable,
         *entry,

@@ -17,7 +17,7 @@ from pricegrid.service.identity.certificates import (
     server_contexts,
     server_credentials,
 )
-from pricegrid.service.identity.config import AuthConfig, CertificateRule, TlsFiles
+from pricegrid.service.identity.config import AuthConfig, CertificateRule, Gateway, TlsFiles
 from pricegrid.service.identity.grants import CustomerGrant
 from pricegrid.service.identity.scopes import Role
 from pricegrid.service.rpc.call import Caller
@@ -38,6 +38,8 @@ RULES = {
     WEB: CertificateRule(WEB, Role.STOREFRONT, CustomerGrant.of(["C7"])),
     DESK: CertificateRule(DESK, Role.DESK, CustomerGrant.of(["*"])),
 }
+PROXY = "spiffe://mesh/proxy"
+GATEWAY = Gateway(frozenset({PROXY}), "x-forwarded-client-cert", frozenset({Role.STOREFRONT}))
 METHOD = f"/{v1.QUOTE_SERVICE}/QuoteLines"
 REFUSED = {grpc.StatusCode.UNAVAILABLE}
 SERVERS, CLIENTS, FOREIGN = Authority("servers"), Authority("clients"), Authority("foreign")
@@ -97,7 +99,7 @@ def serving(folder: Path, transport: str, *, mutual: bool, clock_s: Any = None) 
     ticks = iter(range(10_000_000))
     tls = Tls(
         folder,
-        auth(tls=files, certificates=RULES if mutual else {}),
+        auth(tls=files, certificates=RULES if mutual else {}, gateway=GATEWAY if mutual else None),
         CertificateFiles(
             files, clock_s=clock_s or (lambda: float(next(ticks)))
         ),  # each look is a second later
@@ -175,6 +177,16 @@ def test_with_a_token_the_token_decides(mutual):
     assert mutual.callers[0].service_desk
 
     assert mutual.status(mutual.channel(web), bearer("bad")) is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_gateway_says_who_called_it(mutual):
+    proxy, said = CLIENTS.issue(PROXY), (("x-forwarded-client-cert", f"Hash=ab;URI={WEB}"),)
+    assert mutual.status(mutual.channel(proxy), said) is grpc.StatusCode.OK
+    assert mutual.callers[0].subject == f"certificate {WEB}"
+
+    for client, metadata in ((proxy, ()), (CLIENTS.issue(WEB), said), (CLIENTS.issue(DESK), said)):
+        assert mutual.status(mutual.channel(client), metadata) is grpc.StatusCode.UNAUTHENTICATED
+    assert len(mutual.callers) == 1
 
 
 def test_a_client_does_not_take_another_server_for_this_one(mutual):

@@ -33,6 +33,11 @@ role = "storefront"
 customers = ["C7", "G1/*"]
 """
 LIMIT = "\n[[limit]]\n"
+GATEWAY = """
+[gateway]
+sans = ["spiffe://mesh/proxy"]
+header = "x-forwarded-client-cert"
+"""
 
 
 @pytest.fixture
@@ -50,6 +55,7 @@ def test_a_whole_file_is_read(read, tmp_path):
         + ISSUER
         + 'algorithms = ["ES256"]\nleeway_s = 5\nroles = ["desk"]\n'
         + RULE
+        + GATEWAY
         + "[open]\nhealth = false\n"
     )
 
@@ -57,6 +63,7 @@ def test_a_whole_file_is_read(read, tmp_path):
     assert (issuer.jwks_file, issuer.algorithms, issuer.leeway_s) == (tmp_path / "jwks.json", ("ES256",), 5)
     assert issuer.roles == {Role.DESK}
     assert found.certificates["spiffe://shop/web"].customers == CustomerGrant.of(["C7", "G1/*"])
+    assert (found.gateway.sans, found.gateway.roles) == ({"spiffe://mesh/proxy"}, {Role.STOREFRONT})
     assert (found.tls.key, found.open_health, found.open_reflection) == (
         tmp_path / "server.key",
         False,
@@ -96,6 +103,14 @@ def test_a_whole_file_is_read(read, tmp_path):
         (ISSUER + "[open]\nmetrics = true\n", "open.metrics"),
         (ISSUER + "[open]\nhealth = 'yes'\n", "open.health"),
         ("issuer = 1\n", "array of tables"),
+        (ISSUER + GATEWAY, "gateway: its certificate is verified by tls.client_ca"),
+        (TLS + ISSUER + GATEWAY, r"there is no \[\[certificate\]\] to know callers by"),
+        (TLS + RULE + GATEWAY.replace("client-cert", "for"), "gateway.header .*x-forwarded-for"),
+        (TLS + RULE + "[gateway]\nsans = ['a']\n", "gateway.header"),
+        (TLS + RULE + GATEWAY.replace('["spiffe://mesh/proxy"]', "[]"), "gateway.sans names no certificate"),
+        (TLS + RULE + GATEWAY.replace("mesh/proxy", "shop/web"), "would be the gateway's own"),
+        (TLS + RULE + GATEWAY + "roles = ['root']\n", "gateway.roles .*root"),
+        (TLS + RULE + GATEWAY + "trusted = true\n", "gateway.trusted"),
         (LIMIT, "limit.0..calls_per_second or lines_per_second: give at least one"),
         (ISSUER + LIMIT + "calls_per_second = 0\n", "limit.0..calls_per_second .*1 to"),
         (ISSUER + LIMIT + "calls_per_second = 0.5\n", "limit.0..calls_per_second .*whole number"),

@@ -27,6 +27,9 @@ from pricegrid.service.quota.rules import LimitRule, Rate
 ALGORITHMS: Final = ("EdDSA", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
 """Signatures with a private key alone: with a shared secret, whoever can check a token can make one."""
 _ALGORITHMS_DEFAULT: Final = ("EdDSA", "ES256", "RS256")
+CERTIFICATE_HEADER: Final = "x-forwarded-client-cert"
+GATEWAY_HEADERS: Final = (CERTIFICATE_HEADER, "x-endpoint-api-userinfo")
+"""What a gateway passes on: the certificate of its caller (Envoy), or the claims of a token that it has verified."""
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -69,6 +72,18 @@ class CertificateRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Gateway:
+    """The `[gateway]`: whose word is taken for who calls, because they asked before."""
+
+    sans: frozenset[str]
+    """Subject alternative names of client certificates."""
+    header: str
+    """One of GATEWAY_HEADERS."""
+    roles: frozenset[Role]
+    """What those may be who call through it."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuthConfig:
     """The whole file."""
 
@@ -82,6 +97,8 @@ class AuthConfig:
     """Whether anybody may ask the health service."""
     open_reflection: bool = False
     """Whether anybody may ask for the protos."""
+    gateway: Gateway | None = None
+    """None: whoever passes on a call passes on its token."""
 
 
 class _Part(Section):
@@ -140,6 +157,7 @@ def _config(members: dict[str, Any], folder: Path) -> AuthConfig:
     issuers = tuple(_issuer(part, folder) for part in whole.parts("issuer"))
     rules = [_rule(part) for part in whole.parts("certificate")]
     opened = whole.part("open") or _Part({}, "open")
+    gateway = whole.part("gateway")
     config = AuthConfig(
         None if tls is None else _tls(tls, folder),
         issuers,
@@ -147,6 +165,7 @@ def _config(members: dict[str, Any], folder: Path) -> AuthConfig:
         tuple(_limit(part) for part in whole.parts("limit")),
         opened.flag("health", default=True),
         opened.flag("reflection", default=False),
+        None if gateway is None else _gateway(gateway),
     )
     opened.done()
     whole.done()
@@ -168,9 +187,42 @@ def _config(members: dict[str, Any], folder: Path) -> AuthConfig:
         raise ErpConfigError(
             "certificate: client certificates are verified by tls.client_ca, which is missing"
         )
+    _check_gateway(config)
     if not issuers and not rules:
         raise ErpConfigError("it names no [[issuer]] and no [[certificate]]: nobody could call")
     return config
+
+
+def _gateway(part: _Part) -> Gateway:
+    sans = part.texts_of("sans")
+    if not sans:
+        raise ErpConfigError(f"{part.name('sans')} names no certificate whose owner may pass on who calls")
+    found = Gateway(
+        frozenset(sans),
+        part.word("header", GATEWAY_HEADERS),
+        frozenset(map(Role, part.words_of("roles", Role, [Role.STOREFRONT]))),
+    )
+    part.done()
+    return found
+
+
+def _check_gateway(config: AuthConfig) -> None:
+    gateway = config.gateway
+    if gateway is None:
+        return
+    if config.tls is None or config.tls.client_ca is None:
+        raise ErpConfigError("gateway: its certificate is verified by tls.client_ca, which is missing")
+    both = sorted(gateway.sans & config.certificates.keys())
+    if both:
+        raise ErpConfigError(
+            f"gateway.sans and a [[certificate]] name {both[0]!r}: a call without a header would be the gateway's own"
+        )
+    is_certificate = gateway.header == CERTIFICATE_HEADER
+    if not (config.certificates if is_certificate else config.issuers):
+        missing = "[[certificate]]" if is_certificate else "[[issuer]]"
+        raise ErpConfigError(
+            f"gateway.header is {gateway.header}, and there is no {missing} to know callers by"
+        )
 
 
 def _tls(part: _Part, folder: Path) -> TlsFiles:

@@ -21,6 +21,7 @@ from pricegrid.service.codec.request import parse, trimmed
 from pricegrid.service.errors import RequestRefusedError, not_permitted, unauthenticated
 from pricegrid.service.identity.certificates import identities, owner
 from pricegrid.service.identity.config import AuthConfig
+from pricegrid.service.identity.gateway import Gateways
 from pricegrid.service.identity.grants import CustomerGrant
 from pricegrid.service.identity.limits import RECHECK_S, TELL_S, TOKEN_BYTES_MAX
 from pricegrid.service.identity.messages import Keys, UnknownKey
@@ -58,6 +59,8 @@ class Gate:
         self._reported_s = -TELL_S
         self._tokens = TokenCache(TokenVerifier(config, keys, self._tell_unknown_key), now_us)
         self._certificates = identities(config.certificates)
+        self._gateways = None if config.gateway is None else Gateways(config.gateway, config)
+        self._forwarding = "" if self._gateways is None else self._gateways.header
         self._views = CustomerViews()
 
     def use(self, keys: Keys) -> None:
@@ -71,18 +74,30 @@ class Gate:
             self._report(UnknownKey())
 
     def identity(self, metadata: Metadata, context: grpc.ServicerContext) -> Identity:
-        """Who calls; raises UNAUTHENTICATED. Of a token and a certificate the token decides, also when it is bad."""
-        header = None
+        """Who calls; raises UNAUTHENTICATED. Of a token and a certificate the token decides, also when it is bad; of a
+        token and a gateway's word too. The header of gateways is refused from anybody else."""
+        header = forwarded = None
         for key, value in metadata:
             if key == AUTHORIZATION:
                 if header is not None or not isinstance(value, str):
                     raise unauthenticated()
                 header = value
+            elif key == self._forwarding:
+                if forwarded is not None or not isinstance(value, str):
+                    raise unauthenticated()
+                forwarded = value
+        gateways = self._gateways
+        through = gateways if gateways is not None and gateways.is_one(context.peer_identities()) else None
+        if forwarded is not None and through is None:
+            raise unauthenticated()
         if header is not None:
             if len(header) > _BYTES_MAX or header[: len(_SCHEME)].lower() != _SCHEME:
                 raise unauthenticated()
             return self._tokens.identity(header[len(_SCHEME) :])
-        found = owner(context.peer_identities(), self._certificates) if self._certificates else None
+        if through is not None:
+            found = None if forwarded is None else through.identity(forwarded)
+        else:
+            found = owner(context.peer_identities(), self._certificates) if self._certificates else None
         if found is None:
             raise unauthenticated()
         return found

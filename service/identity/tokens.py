@@ -34,7 +34,7 @@ NEVER_US: Final = 2**63 - 1
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 _NAMES_A_KEY: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "zip", "enc"})
 """Header fields by which a token would say how it should be verified; an access token needs none of them."""
-_CHECKS: Final[Any] = {"require": ["exp", "iat", "iss", "aud", "sub"], "strict_aud": False}
+CHECKS: Final[Any] = {"require": ["exp", "iat", "iss", "aud", "sub"], "strict_aud": False}
 """Keycloak and Entra send lists of audiences, which `strict_aud` would refuse."""
 
 
@@ -105,7 +105,7 @@ def _verified(token: str, algorithm: str, issuer: Issuer, key: jwt.PyJWK) -> Ide
         audience=issuer.audience,
         issuer=issuer.issuer,
         leeway=issuer.leeway_s,
-        options=_CHECKS,
+        options=CHECKS,
     )
     return identity_of(claims, issuer)
 
