@@ -3,7 +3,8 @@ and what leaves int64 on the way are answered by the reference."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -41,6 +42,12 @@ from pricegrid.atp.rules.rows import Rows
 
 REFERENCE_PAIRS_MAX: Final = 1_000
 """Lines times branches of one promise that the reference may answer: about a millisecond each."""
+Between = Callable[[], None]
+"""Called before each part of the work; what it raises ends it."""
+
+
+def _go_on() -> None:
+    """Nobody asks whether the work goes on."""
 
 
 class AvailabilityEngine:
@@ -72,16 +79,25 @@ class AvailabilityEngine:
             return tuple(range(len(self.positions.branches)))
         return tuple(self._branch_of.get(name, -1) for name in names)
 
-    def check(self, ask: CheckAsk) -> CheckAnswers:
-        """How much of each line is free at each branch (A2)."""
+    def check(self, ask: CheckAsk, between: Between = _go_on) -> CheckAnswers:
+        """How much of each line is free at each branch (A2). `between` is called before each part of the work; what it
+        raises ends it."""
         lines = self.resolve(ask)
-        found = self.check_lines(ask, lines)
+        found = self.check_lines(ask, lines, between=between)
         terms = self._terms(ask, lines)
-        return with_check_limits(found, ask, terms, self.check) if terms.is_bound.any() else found
+        again = partial(self.check, between=between)
+        return with_check_limits(found, ask, terms, again) if terms.is_bound.any() else found
 
-    def check_lines(self, ask: CheckAsk, lines: Lines, window: QuoteWindow | None = None) -> CheckAnswers:
+    def check_lines(
+        self,
+        ask: CheckAsk,
+        lines: Lines,
+        window: QuoteWindow | None = None,
+        between: Between = _go_on,
+    ) -> CheckAnswers:
         """As `check`, of lines that are resolved, and without limits. `window`, if there is one, is of the branches and
         the second of the question, which has the usual policies and excludes no reservation."""
+        between()
         branches = self.branches(ask.branches)
         if window is None:
             excluded = reservation_number(ask.exclude_reservation)
@@ -114,13 +130,14 @@ class AvailabilityEngine:
             )
         steps, again = None, status == RECHECK
         if ask.projected:
+            between()
             again |= np.repeat(self._has_slow_steps(ask, lines), len(branches)) & (
                 status == AvailabilityStatus.OK
             )
             wanted = ~again & (status == AvailabilityStatus.OK)
             steps = self._project(supply, lines, wanted, status, atp, dropped, fresh, as_of)
             again |= status == RECHECK
-        answers = self._check_again(ask, again, lines, branches)
+        answers = self._check_again(ask, again, lines, branches, between)
         for at, answer in answers.items():
             status[at] = answer.status
             atp[at] = answer.atp_micros or 0
@@ -142,20 +159,25 @@ class AvailabilityEngine:
             projected=_insert_steps(steps, answers) if steps is not None and answers else steps,
         )
 
-    def promise(self, ask: PromiseAsk) -> PromiseAnswers:
-        """When, from where and how much of each line can be shipped (A7)."""
+    def promise(self, ask: PromiseAsk, between: Between = _go_on) -> PromiseAnswers:
+        """When, from where and how much of each line can be shipped (A7). `between` as in `check`."""
         lines = self.resolve(ask)
-        answers = self.promise_lines(ask, lines)
+        answers = self.promise_lines(ask, lines, between=between)
         terms = self._terms(ask, lines, ask.policy.minimum_shipment_micros)
         if not terms.is_bound.any():
             return answers
         names = [self.positions.branches.name(branch) for branch in self._origins(ask)]
-        return with_promise_limits(answers, ask, names, terms, self.check)
+        return with_promise_limits(answers, ask, names, terms, partial(self.check, between=between))
 
     def promise_lines(
-        self, ask: PromiseAsk, lines: Lines, window: QuoteWindow | None = None
+        self,
+        ask: PromiseAsk,
+        lines: Lines,
+        window: QuoteWindow | None = None,
+        between: Between = _go_on,
     ) -> PromiseAnswers:
         """As `promise`, of lines that are resolved, and without limits; `window` as in `check_lines`."""
+        between()
         origins = self._origins(ask)
         if not origins or -1 in origins:
             lines.status[lines.status == AvailabilityStatus.OK] = AvailabilityStatus.UNKNOWN_BRANCH
@@ -168,7 +190,8 @@ class AvailabilityEngine:
             return answers
         if ask.policy.ship_complete:
             again = np.arange(len(answers.status))  # a line at fault keeps all others from being complete
-        found = self._promise_again(ask, again, lines, tuple(origins))
+        between()
+        found = self._promise_again(ask, again, lines, tuple(origins), between)
         return merge_parts(answers, found, self.ordinals)
 
     def _nothing_promised(self, ask: PromiseAsk, lines: Lines) -> PromiseAnswers:
@@ -325,10 +348,12 @@ class AvailabilityEngine:
         again: NDArray[np.bool_],
         lines: Lines,
         branches: tuple[int, ...],
+        between: Between,
     ) -> dict[int, PairAvailability]:
         moment = Moment(ask.as_of_us, ask.supply, ask.exclude_reservation)
         answers = {}
         for at in np.flatnonzero(again).tolist():
+            between()
             line, branch = at // len(branches), branches[at % len(branches)]
             rows = decode_rows(self.positions, [int(lines.item[line])], [branch])
             sku, uom = _text(ask.skus[line]), _text(ask.uoms[line])
@@ -366,6 +391,7 @@ class AvailabilityEngine:
         again: NDArray[np.int64],
         lines: Lines,
         branches: Sequence[int],
+        between: Between,
     ) -> dict[int, LinePromise]:
         """The reference's answers, in line order; it is slow, so few may ask for it."""
         pairs = len(again) * len(branches)
@@ -375,6 +401,7 @@ class AvailabilityEngine:
                 f"at most {REFERENCE_PAIRS_MAX}; ask for fewer lines or branches at a time"
             )
         rows = decode_rows(self.positions, (int(lines.item[line]) for line in again), branches)
+        between()
         request = Request(
             Moment(ask.as_of_us, ask.supply, ask.exclude_reservation),
             ask.policy,

@@ -1,10 +1,10 @@
 """One price request in, one dense answer out: the compiled kernel, and the reference for what it passes on."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ from pricegrid.pricing_engine.rules.explain import explanation
 from pricegrid.pricing_engine.rules.reference import resolve
 from pricegrid.pricing_engine.rules.resolution import Resolution
 
+BATCH_LINES: Final = 1_000
+"""What the kernel prices at once, some two milliseconds."""
 _UNKNOWN_NAME = -2
 _ANSWERED = (LineStatus.OK, LineStatus.NO_PRICE, LineStatus.BELOW_MINIMUM)
 
@@ -200,30 +202,47 @@ class PriceEngine:
         """The ordinals of those names that the snapshot knows, sorted."""
         return np.array(sorted(at for at in map(self._names[table].find, names) if at >= 0), dtype=np.int64)
 
-    def price(self, ask: PriceAsk) -> PriceAnswers:
-        """Answer every line; raises UnknownCustomerError, CurrencyRequiredError or InvalidCurrencyError."""
+    def price(self, ask: PriceAsk, between: Callable[[], None] = lambda: None) -> PriceAnswers:
+        """Answer every line; raises UnknownCustomerError, CurrencyRequiredError or InvalidCurrencyError.
+
+        `between` is called before each batch of lines; what it raises ends the work.
+        """
         customer, currency = self._customer_and_currency(ask)
         answers = np.empty((len(ask.skus), kn.ANSWER_SIZE), dtype=np.int64)
         if self._by_reference:
             for line in range(len(ask.skus)):
+                between()
                 self._resolve_exactly(ask, line, answers[line])
         else:
-            self._ask_kernel(ask, customer, currency, answers)
+            self._ask_kernel(ask, customer, currency, answers, between)
         if self._policy.flagged_skus:
             self._flag_skus(ask, answers)
         return PriceAnswers(currency, answers)
 
-    def finish(self, ask: PriceAsk, currency: int, answers: NDArray[np.int64]) -> PriceAnswers:
+    def finish(
+        self,
+        ask: PriceAsk,
+        currency: int,
+        answers: NDArray[np.int64],
+        between: Callable[[], None] = lambda: None,
+    ) -> PriceAnswers:
         """What `price` answers, from the kernel's `answers` to the same request for the service desk, which are
         changed in place; `currency` is an ordinal."""
-        if self._resolve_what_is_left(ask, answers) and self._policy.flagged_skus:
+        if self._resolve_what_is_left(ask, answers, between) and self._policy.flagged_skus:
             self._flag_skus(ask, answers)
         if not ask.service_desk:
             status = answers[:, kn.ANSWER_STATUS]
             status[status == LineStatus.NOT_ENTITLED] = LineStatus.UNKNOWN_ITEM
         return PriceAnswers(self._currency_names[currency], answers)
 
-    def _ask_kernel(self, ask: PriceAsk, customer: int, currency: str, answers: NDArray[np.int64]) -> None:
+    def _ask_kernel(
+        self,
+        ask: PriceAsk,
+        customer: int,
+        currency: str,
+        answers: NDArray[np.int64],
+        between: Callable[[], None],
+    ) -> None:
         policy = self._policy
         request = np.array(
             [
@@ -240,13 +259,20 @@ class PriceEngine:
             dtype=np.int64,
         )
         lines = ask.lines or LineColumns(ask.skus, ask.quantities_micros, ask.uoms)
-        kn.price_batch(self._descriptor, request, *lines.for_kernel(), answers)
-        self._resolve_what_is_left(ask, answers)
+        text, rows = lines.for_kernel()
+        for first in range(0, len(rows), BATCH_LINES):
+            between()
+            batch = slice(first, first + BATCH_LINES)
+            kn.price_batch(self._descriptor, request, text, rows[batch], answers[batch])
+        self._resolve_what_is_left(ask, answers, between)
 
-    def _resolve_what_is_left(self, ask: PriceAsk, answers: NDArray[np.int64]) -> bool:
+    def _resolve_what_is_left(
+        self, ask: PriceAsk, answers: NDArray[np.int64], between: Callable[[], None]
+    ) -> bool:
         """Answer the lines that the kernel leaves to the reference; whether there are any."""
         left = np.flatnonzero(answers[:, kn.ANSWER_STATUS] == kn.NEEDS_REFERENCE).tolist()
         for line in left:
+            between()
             self._resolve_exactly(ask, line, answers[line])
         return bool(left)
 

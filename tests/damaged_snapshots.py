@@ -10,7 +10,7 @@ import os
 import select
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -400,9 +400,9 @@ def check_bounds() -> None:
     which works over tables whose bounds it can't check, is not taken."""
     unchecked = PriceEngine.price
 
-    def price(engine: PriceEngine, ask: PriceAsk) -> PriceAnswers:
+    def price(engine: PriceEngine, ask: PriceAsk, *more: Callable[[], None]) -> PriceAnswers:
         kn.price_batch = lambda _, *rest: kn.price_batch_checked(engine._matrix, *rest)
-        return unchecked(engine, ask)
+        return unchecked(engine, ask, *more)
 
     PriceEngine.price = price
     _IS_CHECKED.append(True)

@@ -26,7 +26,8 @@ class FakeEngine:
         self.descriptor = describe(self._matrix)
         self.during: Callable[[], None] = lambda: None
 
-    def price(self, ask: PriceAsk) -> PriceAnswers:
+    def price(self, ask: PriceAsk, between: Callable[[], None] = lambda: None) -> PriceAnswers:
+        between()
         self.asked.append(ask)
         self.during()
         if ask.customer_id == "nobody":

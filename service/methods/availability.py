@@ -60,7 +60,7 @@ class AvailabilityService:
             exclude_reservation=self._excluded(query, caller),
             service_desk=caller.service_desk,
         )
-        answers = engine.check(ask)
+        answers = engine.check(ask, caller.check_deadline)
         if self._erp:
             self._erp.overlay(loaded, ask, answers, caller)
         totals = branch_totals(answers, query.lines.quantities_micros)
@@ -96,7 +96,7 @@ class AvailabilityService:
             exclude_reservation=self._excluded(query, caller),
             service_desk=caller.service_desk,
         )
-        answers = engine.promise(ask)
+        answers = engine.promise(ask, caller.check_deadline)
         explanations = {}
         if query.explain:
             branches = query.branches or _origins(engine, query.ship_to)
@@ -182,12 +182,13 @@ class _Explainer:
         self, loaded: LoadedSnapshot, engine: AvailabilityEngine, customer_id: str, caller: Caller
     ) -> None:
         self._prices, self._engine = loaded.engine, engine
-        self._customer_id, self._sees_all = customer_id, caller.service_desk
+        self._customer_id, self._caller = customer_id, caller
 
     def __call__(self, ask: CheckAsk | PromiseAsk, line: int, branch: bytes) -> dict[str, object]:
+        self._caller.check_deadline()
         explained = self._engine.explain(ask, line, branch)
         components: Any = explained.get("components", [])
-        if not self._sees_all:
+        if not self._caller.service_desk:
             skus = [str(component["sku"]).encode() for component in components]
             hidden = hidden_skus(self._prices, self._customer_id, skus)
             for component, sku in zip(components, skus, strict=True):

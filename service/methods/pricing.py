@@ -54,14 +54,15 @@ class PricingService:
         loaded = caller.snapshot(self._snapshots, query.snapshot_version) if resolved is None else active
         ask, header = self._ask(query, loaded, caller)
         if resolved is None:
-            answers = loaded.engine.price(ask)
+            answers = loaded.engine.price(ask, caller.check_deadline)
         else:
-            answers = loaded.engine.finish(ask, resolved.currency, resolved.prices)
+            answers = loaded.engine.finish(ask, resolved.currency, resolved.prices, caller.check_deadline)
         sources = NO_PRICE_SOURCES
         if self._erp:
             sources = self._erp.overlay(loaded, ask, answers, caller, is_due=tried.is_due)
         elif self._flagging:
             self._flagging.flag_lines(loaded, ask, answers)
+        caller.check_deadline()
         return Response(codec.encode_price_lines(loaded.engine, answers, header, sources), answers.status)
 
     def explain_price(self, raw: bytes, caller: Caller) -> Response:
@@ -69,7 +70,7 @@ class PricingService:
         query = codec.decode_explain_price(raw)
         loaded = caller.snapshot(self._snapshots, query.snapshot_version)
         ask, header = self._ask(query, loaded, caller)
-        answers = loaded.engine.price(ask)
+        answers = loaded.engine.price(ask, caller.check_deadline)
         explained = loaded.engine.explain(ask, 0)
         document = {**explained, "snapshot_version": loaded.version}
         sources = NO_PRICE_SOURCES

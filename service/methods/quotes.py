@@ -97,9 +97,9 @@ class QuoteService:
             service_desk=True,  # NOT_ENTITLED must hide the availability too; it is hidden itself below
         )
         if resolved is None:
-            prices = loaded.engine.price(ask)
+            prices = loaded.engine.price(ask, caller.check_deadline)
         else:
-            prices = loaded.engine.finish(ask, resolved.currency, resolved.prices)
+            prices = loaded.engine.finish(ask, resolved.currency, resolved.prices, caller.check_deadline)
         denied = prices.status == LineStatus.NOT_ENTITLED
         if self._erp:
             caller = self._erp.bounded(caller)
@@ -114,6 +114,7 @@ class QuoteService:
             free = _finish(loaded, query, resolved, ask.as_of_us, caller, self._erp)
         if not caller.service_desk:
             prices.status[denied] = LineStatus.UNKNOWN_ITEM
+        caller.check_deadline()
         encoded = codec.encode_quote_lines(loaded.engine, prices, free, header, sources)
         return Response(encoded, prices.status, None if free is None else free[:, FREE_STATUS])
 
@@ -186,7 +187,7 @@ def _quote(
     window: QuoteWindow | None = None,
 ) -> NDArray[np.int64]:
     """What is free of the lines in total, and when all of each can be picked: (n, FREE_SIZE)."""
-    checked = engine.check_lines(check, lines, window)
+    checked = engine.check_lines(check, lines, window, caller.check_deadline)
     if erp:
         erp.stock.overlay(loaded, check, checked, caller)
     totals = branch_totals(checked, check.quantities_micros)
@@ -199,18 +200,22 @@ def _quote(
     if (
         checked.branches.min() >= 0
     ):  # of an unknown branch the lines have that status, and nothing is promised
-        free[:, FREE_DAY] = promise_days(engine, check, lines, window)
+        free[:, FREE_DAY] = promise_days(engine, check, lines, window, caller.check_deadline)
     return free
 
 
 def promise_days(
-    engine: AvailabilityEngine, check: CheckAsk, lines: Lines, window: QuoteWindow | None = None
+    engine: AvailabilityEngine,
+    check: CheckAsk,
+    lines: Lines,
+    window: QuoteWindow | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> list[int]:
     """The last pick day of each line that is promised in full; NO_DAY - limit of a line that can't be, with its
     `Limit`."""
     question = (check.as_of_us, check.skus, check.quantities_micros, check.uoms)
     ask = PromiseAsk(*question, branches=check.branches, hidden_skus=check.hidden_skus)
-    promised = engine.promise_lines(ask, lines, window)
+    promised = engine.promise_lines(ask, lines, window, between)
     starts, picks = promised.part_start.tolist(), promised.pick_day.tolist()
     is_ok = promised.status == AvailabilityStatus.OK
     is_short = (is_ok & (promised.shortage_micros != 0)).tolist()

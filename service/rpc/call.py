@@ -14,6 +14,7 @@ from pricegrid.columnar.instants import day_start_us
 from pricegrid.service.limits import CORRELATION_ID_MAX
 from pricegrid.service.logs import EXCHANGE
 from pricegrid.service.process.snapshots import LoadedSnapshot
+from pricegrid.service.rpc.overload import too_late
 from pricegrid.service.rpc.response import Response
 
 CORRELATION_KEY = "x-correlation-id"
@@ -75,6 +76,11 @@ class Caller(NamedTuple):
     def left_s(self) -> float | None:
         """Seconds until the deadline, at least 0; None: there is no deadline."""
         return None if self.deadline_s is None else max(0.0, self.deadline_s - time.monotonic())
+
+    def check_deadline(self) -> None:
+        """Raises DEADLINE_EXCEEDED when they wait no more: asked between parts of an answer, which ends there."""
+        if self.left_s() == 0.0:
+            raise too_late()
 
 
 def correlation_id_of(metadata: Sequence[tuple[str, str | bytes]] | None) -> str:
