@@ -204,6 +204,7 @@ def _server(
     """A server without methods; with its queue and its pool, if it answers on a loop."""
     if transport.name == HTTP2:
         from pricegrid.service.transport.flood import Flood
+        from pricegrid.service.transport.method import busy
         from pricegrid.service.transport.server import Ages, Http2Server
 
         ages = Ages(
@@ -219,6 +220,7 @@ def _server(
         queue.defers = True
         made.turn, made.sheds = queue.begin, queue.sheds_now
         made.flood = Flood(queue.waiting, queue.room, partial(queue.overloaded, "waiting"))
+        made.busy = partial(busy, queue)
         return cast("grpc.Server", made), (queue, pool)
     options = [
         ("grpc.so_reuseport", 1),

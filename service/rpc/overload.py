@@ -104,6 +104,16 @@ class Queue:
             return waiting > self._most
         return waiting > self._most or (self._is_overloaded and self._clock_s() - arrived_s > self.target_s)
 
+    def refusal(self) -> RequestRefusedError | None:
+        """How a large request that comes now is refused before it is read; None: it may come. It would wait behind so
+        many others that most of them are refused."""
+        waiting = self.waiting()
+        if waiting > self._most:
+            return self.overloaded("queue")
+        if self._sheds and self._is_overloaded and waiting > self.room:
+            return self.overloaded("waiting")
+        return None
+
     @property
     def target_s(self) -> float:
         """How long a call may wait under overload: where calls take long, as long as one takes."""

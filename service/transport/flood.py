@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import ngh2
 
@@ -36,6 +36,18 @@ SHARE: Final = 4
 _KEY: Final = CORRELATION_KEY.encode()
 
 
+class Coming(Protocol):
+    """What comes behind headers that were let in."""
+
+    @property
+    def method(self) -> ServedMethod:
+        """Which is called."""
+
+    @property
+    def connection(self) -> object:
+        """On which it comes."""
+
+
 class Flood:
     """Whether there is one, and who is let in meanwhile. Of the loop."""
 
@@ -52,7 +64,7 @@ class Flood:
         self._room = room
         self._overloaded = overloaded
         self._clock_s = clock_s
-        self._coming: dict[Call, float] = {}
+        self._coming: dict[Coming, float] = {}
         """When calls were let in whose bodies have not come, the oldest first."""
         self._needed_s = 0.0
         """When a call was last refused for those that wait."""
@@ -78,12 +90,12 @@ class Flood:
         """What a call may send of its body before it is let in."""
         return 0 if self.is_on else WINDOW_BYTES
 
-    def let_in(self, call: Call) -> None:
+    def let_in(self, call: Coming) -> None:
         """A call begins that was not refused: if one like it might be, it keeps a place until its body is there."""
         if call.method.on_loop is not None:
             self._coming[call] = self._clock_s()
 
-    def has_come(self, call: Call) -> None:
+    def has_come(self, call: Coming) -> None:
         """The body of a call is there, or will not come."""
         self._coming.pop(call, None)
 
@@ -99,12 +111,17 @@ class Flood:
             return None
         if 2 * waiting >= self._room:
             self._needed_s = self._clock_s()
+        return self.refused(method, headers, self._overloaded())
+
+    def refused(
+        self, method: ServedMethod, headers: Iterable[wire.Header], refused: RequestRefusedError
+    ) -> wire.Status:
+        """How a call ends that is refused by its headers; it is counted."""
         self._refused[method] = self._refused.get(method, 0) + 1
         sent = [(CORRELATION_KEY, value.decode("latin-1")) for name, value in headers if name == _KEY]
-        refused = self._overloaded()
         return wire.Status(refused.code, refused.message, trailing_metadata(refused, correlation_id_of(sent)))
 
-    def _still_coming(self) -> dict[Call, float]:
+    def _still_coming(self) -> dict[Coming, float]:
         coming = self._coming
         if coming:
             late_s = self._clock_s() - COMING_S

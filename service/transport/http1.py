@@ -8,7 +8,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
+import random
 import threading
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -22,11 +26,13 @@ from pricegrid.service.transport import connect, wire
 from pricegrid.service.transport.call import Call
 from pricegrid.service.transport.connection import PREFACE_S
 from pricegrid.service.transport.dialect import WEB_RESPONSE, Asked, Dialect, asked, dialect_of
+from pricegrid.service.transport.flood import LARGE_BYTES
 from pricegrid.service.transport.peer import names_of
 from pricegrid.service.transport.server import HALF_S
 
 if TYPE_CHECKING:
     from pricegrid.service.transport.connection import Connection
+    from pricegrid.service.transport.method import ServedMethod
     from pricegrid.service.transport.server import Http2Server
 
 _LOCAL: Final = "localhost"
@@ -68,11 +74,14 @@ class Http1:
         self._body_bytes = 0
         self._bodies: set[StreamReader] = set()
         """Those that are on their way."""
+        self._drains_s: dict[Any, float] = {}
+        """When connections take their last request; of some that have ended too."""
 
     def take(self, transport: asyncio.Transport, data: bytes) -> None:
         """Takes over a connection that began with `data`."""
         protocol = self._web()
         self._silent.add(protocol)
+        self._remember(protocol)
         asyncio.get_running_loop().call_later(PREFACE_S, self._end_silent, protocol)
         transport.pause_reading()  # the loop reads in another way now
         transport.set_protocol(protocol)
@@ -80,6 +89,12 @@ class Http1:
         protocol.connection_made(transport)
         if data:
             protocol.data_received(data)
+
+    def _remember(self, protocol: Any) -> None:
+        drains, is_there = self._drains_s, self._web.connections
+        if len(drains) > 2 * len(is_there) + 1_000:  # nobody tells when one ends
+            self._drains_s = drains = {each: drains[each] for each in is_there if each in drains}
+        drains[protocol] = time.monotonic() + self._server.most_s * random.uniform(0.9, 1.1)  # noqa: S311
 
     async def end(self, grace_s: float) -> None:
         """Takes no more requests; those under way have so long."""
@@ -103,6 +118,12 @@ class Http1:
         )
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._answered(request)
+        if time.monotonic() > self._drains_s.get(request.protocol, math.inf):
+            response.force_close()  # its caller connects again, perhaps to another worker or host
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = [(name.lower(), value) for name, value in request.raw_headers if name.lower() != b"cookie"]
         named = dict(headers)
         cors = self._server.cors
@@ -128,13 +149,41 @@ class Http1:
                 raise wire.MessageError(
                     grpc.StatusCode.UNIMPLEMENTED, "a method with streams is called over HTTP/2"
                 )
-            body = await self._body(request, named)
+            refused = self._refusal(found.method, headers, request)
+            if refused is not None:
+                return _response(dialect, None, refused, cors.headers(named))
+            body = await self._let_in(found.method, request, named)
             messages = found.messages.add(body)
             one = messages[0] if len(messages) == 1 else found.messages.whole()
             message, status = await _Exchange(self._server, request).answer(found, headers, one)
         except wire.MessageError as error:
             status = wire.Status(error.code, str(error))
         return _response(dialect, message, status, cors.headers(named))
+
+    def _refusal(
+        self, method: ServedMethod, headers: list[wire.Header], request: web.BaseRequest
+    ) -> wire.Status | None:
+        """How a large request ends before its body is read; None: it may come."""
+        if not _may_be_large(request):
+            return None
+        flood = self._server.flood
+        if flood.is_on and method.on_loop is not None:
+            return flood.refusal(method, headers, request.protocol)
+        busy = self._server.busy(method)
+        return None if busy is None else flood.refused(method, headers, busy)
+
+    async def _let_in(
+        self, method: ServedMethod, request: web.BaseRequest, named: dict[bytes, bytes]
+    ) -> bytes:
+        """The body, which has a place among those on their way while there is a flood."""
+        if not (self._server.flood.is_on and _may_be_large(request)):
+            return await self._body(request, named)
+        coming = _Coming(method, request.protocol)
+        self._server.flood.let_in(coming)
+        try:
+            return await self._body(request, named)
+        finally:
+            self._server.flood.has_come(coming)
 
     async def _body(self, request: web.BaseRequest, named: dict[bytes, bytes]) -> bytes:
         self._bodies.add(request.content)
@@ -173,6 +222,20 @@ class Http1:
             return b"".join(parts)
         finally:
             self._body_bytes -= size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coming:
+    """See `flood.Coming`."""
+
+    method: ServedMethod
+    connection: object
+
+
+def _may_be_large(request: web.BaseRequest) -> bool:
+    """By its headers: without a length nobody knows."""
+    size = request.content_length
+    return request.body_exists and (size is None or size >= LARGE_BYTES)
 
 
 class _Exchange:

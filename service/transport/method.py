@@ -1,9 +1,15 @@
 """A method that a server has."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pricegrid.service.errors import RequestRefusedError
+    from pricegrid.service.rpc.overload import Queue
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,3 +29,9 @@ class ServedMethod:
     """Its stream needs no thread: it is given a function that sends."""
     decode: Callable[[bytes], Any] | None
     encode: Callable[[Any], bytes] | None
+
+
+def busy(loop: Queue, method: ServedMethod) -> RequestRefusedError | None:
+    """How a large request is refused that would wait for the loop, or for a thread of its method; None: it may come."""
+    queues = (loop if method.on_loop is not None else None, getattr(method.pool, "queue", None))
+    return next((found for queue in queues if queue is not None and (found := queue.refusal())), None)

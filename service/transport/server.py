@@ -103,6 +103,8 @@ class Http2Server:
             self.ready.__len__, streams_max, lambda: RequestRefusedError(Reason.OVERLOADED, "busy")
         )
         """Who is let in while too many large requests come."""
+        self.busy: Callable[[ServedMethod], RequestRefusedError | None] = lambda _: None
+        """How a large request over HTTP/1.1 is refused by its headers; None: it may come."""
         self._pool = pool
         self._ages = ages
         self.idle_s, self.most_s = ages.idle_s, ages.most_s
