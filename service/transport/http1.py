@@ -92,7 +92,7 @@ class Http1:
 
     def _remember(self, protocol: Any) -> None:
         drains, is_there = self._drains_s, self._web.connections
-        if len(drains) > 2 * len(is_there) + 1_000:  # nobody tells when one ends
+        if len(drains) > 2 * len(is_there) + 100:  # nobody tells when one ends
             self._drains_s = drains = {each: drains[each] for each in is_there if each in drains}
         drains[protocol] = time.monotonic() + self._server.most_s * random.uniform(0.9, 1.1)  # noqa: S311
 
