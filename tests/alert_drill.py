@@ -25,10 +25,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final, TypeVar
 
 from deploy.prometheus.make_rules import ALERTS, rules
 from pricegrid import (
     Client,
+    DeadlineExceededError,
     InventoryEvent,
     InventoryEventKind,
     InventoryMeasure,
@@ -36,6 +38,7 @@ from pricegrid import (
     Line,
     PricegridError,
     ReserveLine,
+    UnavailableError,
 )
 from tests.datasets import as_frames
 from tests.erp_server import Fault, SmallErp, serving
@@ -51,7 +54,8 @@ SCRAPE_S = 5
 """Also what a busy machine may take to answer."""
 FLOOD = 40
 """Threads that reserve at once: more than the writer has."""
-COMMAND = (sys.executable, "-m", "pricegrid.service.cli.main")
+T = TypeVar("T")
+COMMAND: Final = (sys.executable, "-m", "pricegrid.service.cli.main")
 
 
 def quick_rules(hour_s: float) -> str:
@@ -64,6 +68,18 @@ def quick_rules(hour_s: float) -> str:
     text = re.sub(r"for: (\d+)m", lambda found: f"for: {max(2, int(found[1]))}s", text)
     text = text.replace("> 86400", f"> {24 * hour_s:g}")
     return re.sub(r"> (\d+) \* 3600", lambda found: f"> {int(found[1]) * hour_s:g}", text)
+
+
+def insist(ask: Callable[[], T]) -> T:
+    """What comes of it, once the server can: it may be busy with what was done to it."""
+    give_up_s = time.monotonic() + GIVE_UP_S
+    while True:
+        try:
+            return ask()
+        except (UnavailableError, DeadlineExceededError):
+            if time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.5)
 
 
 @dataclass
@@ -99,21 +115,20 @@ class Site:
     def event(self, sku: str = "S4") -> None:
         """The WMS tells an allocation."""
         self.sequence += 1
-        self.client.publish_events(
-            [
-                InventoryEvent(
-                    source=InventorySource.WMS,
-                    sequence=self.sequence,
-                    effective=datetime.now(UTC),
-                    measure=InventoryMeasure.ALLOCATED,
-                    kind=InventoryEventKind.SET,
-                    sku=sku,
-                    branch="HAM",
-                    quantity=1,
-                    order_ref=f"SO-{self.sequence}",
-                )
-            ]
-        )
+        told = [
+            InventoryEvent(
+                source=InventorySource.WMS,
+                sequence=self.sequence,
+                effective=datetime.now(UTC),
+                measure=InventoryMeasure.ALLOCATED,
+                kind=InventoryEventKind.SET,
+                sku=sku,
+                branch="HAM",
+                quantity=1,
+                order_ref=f"SO-{self.sequence}",
+            )
+        ]
+        insist(lambda: self.client.publish_events(told))
 
     def reserve(self, key: str) -> bool:
         """A shopper takes a bolt; whether that was possible."""
@@ -161,15 +176,18 @@ def _forget(site: Site) -> None:
     """A day in which nobody tells anything: an event of an unknown item, and an order that is never reported."""
     site.event()
     site.event("no such item")
-    made = site.client.reserve([ReserveLine("BOLT", 1, "HAM")], key="order", customer_id="C1").reservation
-    site.client.confirm_reservation(made.reservation_id, "SO-late", customer_id="C1")
-    site.held.append(made.reservation_id)
+    line = [ReserveLine("BOLT", 1, "HAM")]
+    made = insist(lambda: site.client.reserve(line, key="order", customer_id="C1").reservation.reservation_id)
+    insist(lambda: site.client.confirm_reservation(made, "SO-late", customer_id="C1"))
+    site.held.append(made)
 
 
 def _catch_up(site: Site) -> None:
     site.load()
-    site.client.drop_dead_letters([each.dead_letter_id for each in site.client.dead_letters()])
-    site.client.release_reservation(site.held.pop(), customer_id="C1")
+    letters = insist(lambda: [each.dead_letter_id for each in site.client.dead_letters()])
+    insist(lambda: site.client.drop_dead_letters(letters))
+    order = site.held.pop()
+    insist(lambda: site.client.release_reservation(order, customer_id="C1"))
 
 
 def _damage(site: Site) -> None:
