@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from opentelemetry.semconv.attributes.db_attributes import DB_OPERATION_NAME, DB_SYSTEM_NAME
-from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
 from pricegrid.cache.protocol import Commit, Committed, Conflict, StateCache
 from pricegrid.erp.observe import CALL_HEADERS, CallOutcome
@@ -33,16 +32,9 @@ class ErpSpans:
     def calling(self) -> Iterator[Callable[[CallOutcome], None]]:
         """See `CallSpans`."""
         with self._traces.part("ERP call", {}, SpanKind.CLIENT) as span:
-
-            def ended(outcome: CallOutcome) -> None:
-                span.set_attribute(OUTCOME, outcome.value)
-                if outcome is not CallOutcome.OK:
-                    span.set_attribute(ERROR_TYPE, outcome.value)
-                    span.set_status(StatusCode.ERROR)
-
             sent = CALL_HEADERS.set(headers())
             try:
-                yield ended
+                yield lambda outcome: span.set_attribute(OUTCOME, outcome.value)
             finally:
                 CALL_HEADERS.reset(sent)
 
