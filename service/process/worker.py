@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from pricegrid import v1
 from pricegrid.atp.live.layout import CHANGES
 from pricegrid.cache.redis_options import RedisOptions
 from pricegrid.erp.dead_letters import DeadLetterFile
@@ -46,6 +45,7 @@ from pricegrid.service.live.writer_link import WriterLink
 from pricegrid.service.logs import LogOptions, begin_logging
 from pricegrid.service.methods.watch import Changes, PolledChanges
 from pricegrid.service.process.bootstrap import load_snapshot, version_opener
+from pricegrid.service.process.health_status import HealthStatuses
 from pricegrid.service.process.heartbeat import Beat, Pulse, Reporter
 from pricegrid.service.process.loading import Loading
 from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
@@ -55,7 +55,7 @@ from pricegrid.service.rpc.handlers import Handlers, SampledHandlers
 from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
 from pricegrid.service.rpc.overload import ROOM, Queue
 from pricegrid.service.rpc.pools import CountingPool, PooledServer
-from pricegrid.service.rpc.services import SERVICES, services
+from pricegrid.service.rpc.services import services
 from pricegrid.service.tracing.options import TraceOptions
 from pricegrid.service.transport.choice import HTTP2, Transport
 
@@ -172,8 +172,7 @@ def build_server(
     access_one_in: int = 0,
 ) -> tuple[grpc.Server, health.HealthServicer, Handlers]:
     """A server without a port yet, with all services, health and reflection; `live`, `changes`, `erp` and `erp_letters`
-    as in `services`, `gate` and `traces` as in `Handlers`, `access_one_in` as in
-    `LogOptions`."""
+    as in `services`, `gate` and `traces` as in `Handlers`, `access_one_in` as in `LogOptions`."""
     pool = CountingPool(threads)
     server, loop = _server(transport, pool, threads)
     offered = services(
@@ -308,7 +307,7 @@ def _serve(
         traces=tracing.traces if tracing else None,
         access_one_in=config.logs.access_one_in,
     )
-    health_status = _Health(health_servicer)
+    health_status = HealthStatuses(health_servicer)
     health_status.update(is_complete=False, is_live_proven=False)
     _listen(server, config)
     server.start()
@@ -412,27 +411,6 @@ def _follow(holder: SnapshotHolder) -> None:
         except Exception:  # noqa: BLE001 -- without a refresh the reader finds them unproven
             _log.exception("live positions can't be read")
         time.sleep(LIVE_LOOK_S)
-
-
-class _Health:
-    """The statuses of the health service (docs/api.md): prices are served whatever the state of live positions."""
-
-    def __init__(self, servicer: health.HealthServicer) -> None:
-        self._servicer = servicer
-        self._reported: dict[str, bool] = {}
-
-    def update(self, *, is_complete: bool, is_live_proven: bool) -> None:
-        """Set the statuses that have changed. The call of `Check` blocks if the health service hangs, which stops the
-        loop and so the heartbeats."""
-        self._servicer.Check(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # needs no context
-        now = dict.fromkeys((health.OVERALL_HEALTH, *SERVICES), is_complete)
-        now[v1.PRICING_SERVICE] = True
-        now[v1.AVAILABILITY_SERVICE] = is_complete and is_live_proven
-        serving = health_pb2.HealthCheckResponse
-        for name, is_serving in now.items():
-            if self._reported.get(name) != is_serving:
-                self._servicer.set(name, serving.SERVING if is_serving else serving.NOT_SERVING)
-        self._reported = now
 
 
 class Swap:
