@@ -6,7 +6,7 @@ from pathlib import Path
 from pricegrid.cache.embedded import EmbeddedStateCache
 from pricegrid.cache.protocol import StateCache, ValueCache
 from pricegrid.cache.redis_options import RedisOptions
-from pricegrid.cache.values import EmbeddedValueCache, RedisValueCache
+from pricegrid.cache.values import EmbeddedValueCache
 
 
 def open_state_cache(
@@ -23,7 +23,11 @@ def open_state_cache(
 
 def open_value_cache(directory: Path, redis: RedisOptions | str | None = None) -> ValueCache:
     """The value cache in a directory of the store, or in a Redis if one is given."""
-    return EmbeddedValueCache(directory) if redis is None else RedisValueCache(_options(redis))
+    if redis is None:
+        return EmbeddedValueCache(directory)
+    from pricegrid.cache.redis_values import RedisValueCache
+
+    return RedisValueCache(_options(redis))
 
 
 def cache_name(redis: RedisOptions | None) -> str:

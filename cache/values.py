@@ -8,22 +8,17 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pricegrid.cache.coding import joined, parted
 from pricegrid.cache.database import Database
 from pricegrid.cache.io_thread import Abandoned, IoThread
 from pricegrid.cache.protocol import CacheCorruptError, CacheError, Value
-from pricegrid.cache.redis_link import Link, LinkError
-from pricegrid.cache.redis_options import RedisOptions
 
 ENTRIES_MAX: Final = 100_000
 """Values in memory, and pending writes while the store is unreachable; the oldest are evicted."""
-FRESH_US: Final = 5_000_000
-"""How long a value that was read from Redis is used without reading it again: others may replace it."""
 CLOSE_S: Final = 2.0
 IDLE_S: Final = 3600.0
 RETRY_S: Final = 0.2
@@ -55,7 +50,9 @@ def value_from(payload: bytes) -> Value:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class Held:
+    """What memory has of a name."""
+
     value: Value | None
     """None: deleted."""
     read_us: int
@@ -63,7 +60,7 @@ class _Held:
     """Of the last write here: a read that began before it must not replace it."""
 
 
-class _Remembered:
+class Remembered:
     """What both caches share: memory, pending writes, and the comparison of owner and key. Guarded by `lock`."""
 
     def __init__(self, entries_max: int) -> None:
@@ -71,7 +68,7 @@ class _Remembered:
         self.mismatches = 0
         """Stored values that were damaged, or of another owner or key."""
         self._entries_max = entries_max
-        self._memory: OrderedDict[Name, _Held] = OrderedDict()
+        self._memory: OrderedDict[Name, Held] = OrderedDict()
         self._pending: OrderedDict[Name, Value | None] = OrderedDict()
         self._stamp = 0
 
@@ -79,13 +76,13 @@ class _Remembered:
         with self.lock:
             for name, value in items:
                 self._stamp += 1
-                self._remember(name, _Held(value, value.stored_at_us if value else 0, self._stamp))
+                self._remember(name, Held(value, value.stored_at_us if value else 0, self._stamp))
                 self._pending[name] = value
                 self._pending.move_to_end(name)
             while len(self._pending) > self._entries_max:
                 self._pending.popitem(last=False)
 
-    def _remember(self, name: Name, held: _Held) -> None:
+    def _remember(self, name: Name, held: Held) -> None:
         self._memory[name] = held
         self._memory.move_to_end(name)
         while len(self._memory) > self._entries_max:
@@ -114,11 +111,12 @@ class _Remembered:
                     del self._pending[name]
 
 
-def _valid(value: Value | None, now_us: int) -> Value | None:
+def valid(value: Value | None, now_us: int) -> Value | None:
+    """The value, unless it has expired."""
     return value if value is not None and now_us < value.expires_us else None
 
 
-class EmbeddedValueCache(_Remembered):
+class EmbeddedValueCache(Remembered):
     """Values in `directory`/values.sqlite, shared by the processes of a host. A damaged file is replaced."""
 
     def __init__(self, directory: Path, *, entries_max: int = ENTRIES_MAX) -> None:
@@ -146,7 +144,7 @@ class EmbeddedValueCache(_Remembered):
                 if seen != self._seen:
                     self._memory.clear()
                     self._seen = seen
-            return [_valid(self._known((owner, key)), now_us) for key in keys]
+            return [valid(self._known((owner, key)), now_us) for key in keys]
 
     def _known(self, name: Name) -> Value | None:
         if name in self._pending:
@@ -159,7 +157,7 @@ class EmbeddedValueCache(_Remembered):
             return None
         value = self._compared(name, rows[0][0] if rows else None)
         if value is not None:
-            self._remember(name, _Held(value, 0, self._stamp))
+            self._remember(name, Held(value, 0, self._stamp))
         return value
 
     def put(self, values: Sequence[Value]) -> None:
@@ -203,104 +201,3 @@ class EmbeddedValueCache(_Remembered):
             self._writing.close()
         with self.lock:
             self._reading.close()
-
-
-class RedisValueCache(_Remembered):
-    """Values in Redis, shared by hosts; in a cluster they spread over its nodes. Safe to use from many threads."""
-
-    def __init__(self, options: RedisOptions, *, entries_max: int = ENTRIES_MAX) -> None:
-        super().__init__(entries_max)
-        self._options = options
-        self._link = Link(options)
-        self._reading: Future[None] | None = None
-        self._io = IoThread("redis-values", self._pass_on)
-
-    def key_named(self, owner: str, key: str) -> str:
-        """The key in Redis; it includes the length of the owner to be unambiguous."""
-        return f"{self._options.prefix}:value:{len(owner)}:{owner}:{key}"
-
-    def get(self, owner: str, keys: Sequence[str], now_us: int) -> list[Value | None]:
-        """The known values, and those that can be fetched within `value_budget_s`; see `ValueCache.get`."""
-        names = [(owner, key) for key in keys]
-        with self.lock:
-            asked = [name for name in names if not self._believed(name, now_us)]
-            stamp = self._stamp
-        if asked:
-            self._fetch_within_budget(asked, now_us, stamp)
-        with self.lock:
-            return [_valid(self._known(name), now_us) for name in names]
-
-    def _known(self, name: Name) -> Value | None:
-        if name in self._pending:
-            return self._pending[name]
-        held = self._memory.get(name)
-        return held.value if held else None
-
-    def _believed(self, name: Name, now_us: int) -> bool:
-        if name in self._pending:
-            return True
-        held = self._memory.get(name)
-        return held is not None and held.value is not None and now_us - held.read_us < FRESH_US
-
-    def _fetch_within_budget(self, names: Sequence[Name], now_us: int, stamp: int) -> None:
-        reading = self._reading
-        if reading is not None and not reading.done():
-            return  # an abandoned read still waits for Redis: do not queue up behind it
-        with contextlib.suppress(Abandoned, TimeoutError, LinkError):
-            future = self._io.submit(lambda: self._fetch(names, now_us, stamp))
-            try:
-                future.result(self._options.value_budget_s)
-            except TimeoutError:
-                if not future.cancel():
-                    self._reading = future
-
-    def _fetch(self, names: Sequence[Name], now_us: int, stamp: int) -> None:
-        keys = [self.key_named(*name) for name in names]
-        replies = self._link.run_each([(key, ("GET", key)) for key in keys])
-        with self.lock:
-            for name, reply in zip(names, replies, strict=True):
-                held = self._memory.get(name)
-                if isinstance(reply, Exception) or (held is not None and held.stamp > stamp):
-                    continue
-                value = self._compared(name, reply)
-                if value is not None:
-                    self._remember(name, _Held(value, now_us, stamp))
-                elif held is not None:
-                    del self._memory[name]
-
-    def put(self, values: Sequence[Value]) -> None:
-        """See `ValueCache.put`."""
-        self._write(((value.owner, value.key), value) for value in values)
-        self._io.wake()
-
-    def drop(self, owner: str, keys: Sequence[str]) -> None:
-        """See `ValueCache.drop`."""
-        self._write(((owner, key), None) for key in keys)
-        self._io.wake()
-
-    def _pass_on(self) -> float:
-        items = self._taken()
-        if not items:
-            return IDLE_S
-        try:
-            replies = self._link.run_each([self._command(name, value) for name, value in items.items()])
-        except LinkError:
-            return max(self._link.retry_in_s, 0.01)
-        done = zip(items.items(), replies, strict=True)
-        self._passed_on(dict(item for item, reply in done if not isinstance(reply, Exception)))
-        return RETRY_S if any(isinstance(reply, Exception) for reply in replies) else IDLE_S
-
-    def _command(self, name: Name, value: Value | None) -> tuple[str, tuple[Any, ...]]:
-        key = self.key_named(*name)
-        if value is None:
-            return key, ("DEL", key)
-        # Redis' own expiry is for cleaning up only: `expires_us` decides.
-        kept_ms = max(1, -(-(value.expires_us - value.stored_at_us) // 1000))
-        return key, ("SET", key, payload_of(value), "PX", kept_ms)
-
-    def close(self) -> None:
-        """See `ValueCache.close`."""
-        with contextlib.suppress(Abandoned):
-            self._io.call(self._pass_on, CLOSE_S)
-        if self._io.close(CLOSE_S):
-            self._link.close()

@@ -9,7 +9,8 @@ import pytest
 from pricegrid.cache.open import open_value_cache
 from pricegrid.cache.protocol import Value
 from pricegrid.cache.redis_options import RedisOptions
-from pricegrid.cache.values import RedisValueCache, payload_of
+from pricegrid.cache.redis_values import RedisValueCache
+from pricegrid.cache.values import payload_of
 from tests.cache_worlds import options
 from tests.redis_servers import Proxy, redis_server, until
 

@@ -34,7 +34,6 @@ from pricegrid.service.limits import (
     STANDBY_S,
     WRITER_THREADS,
 )
-from pricegrid.service.live.event_stream import EventIngest
 from pricegrid.service.live.files import (
     Beacon,
     LiveFiles,
@@ -62,7 +61,6 @@ from pricegrid.service.process.worker import (
     WorkerConfig,
     name_process,
 )
-from pricegrid.service.rpc.link_metrics import open_link_metrics
 from pricegrid.service.rpc.pools import ThreadPools
 
 if TYPE_CHECKING:
@@ -223,6 +221,8 @@ def _write(process: _Process, version: str) -> None:
             raise UnwritableError(str(error)) from error
         ingest = None
         if live is not None and config.redis is not None and config.events_stream:
+            from pricegrid.service.live.event_stream import EventIngest
+
             consumer = f"{platform.node()}-{os.getpid()}"
             counted = _stream_metrics(config)
             ingest = EventIngest(live, config.redis, config.events_stream, STREAM_GROUP, consumer, counted)
@@ -261,7 +261,11 @@ def _metrics(
         return None
     from pricegrid.service.live.writer_metrics import WriterMetrics
 
-    link = open_link_metrics(cache, lambda: leaser.hosts if leaser else 0)
+    link = None
+    if config.redis is not None:
+        from pricegrid.service.rpc.link_metrics import open_link_metrics
+
+        link = open_link_metrics(cache, lambda: leaser.hosts if leaser else 0)
     return WriterMetrics(link, waiting, now_us)
 
 

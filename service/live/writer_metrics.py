@@ -12,10 +12,11 @@ from pricegrid.service.live.api import PublishResult
 from pricegrid.service.live.figures import LiveFigures
 from pricegrid.service.methods.live import outcomes_of
 from pricegrid.service.metric_kinds import Metric
-from pricegrid.service.rpc.link_metrics import LinkMetrics
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
+
+    from pricegrid.service.rpc.link_metrics import LinkMetrics
 
 LOOK_S: Final = 5.0
 """How often live state is looked through: that takes a microsecond a reservation, and its lock."""
@@ -25,7 +26,7 @@ class WriterMetrics:
     """Gauges of the writer process; a host has one writer."""
 
     def __init__(
-        self, link: LinkMetrics | None, waiting: Callable[[], int], now_us: Callable[[], int]
+        self, link: "LinkMetrics | None", waiting: Callable[[], int], now_us: Callable[[], int]
     ) -> None:
         """`waiting`: how many changes wait for a thread; `link`: None without Redis."""
         self._link = link
