@@ -9,6 +9,9 @@ PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
 AXE := tests/axe/node_modules/.set-up
 
+# says nothing of a pip that works for another environment: 22.3 or later
+WORKS_FOR_OTHERS := import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3) and "no")
+
 # Without the tests themselves: what only they use is dead as well, unless the whitelist says why not.
 PRODUCT := atp bench cache columnar erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
 ALONE := not slow and not server and not redis and not tryton
@@ -119,23 +122,26 @@ clean: ## removes what was set up and made
 
 # What running needs and no more; pip is not quiet, but shortened to a line a package, so that one sees it work. It looks
 # at every file that there is of each package, on one core: two of them have half of the packages each. The lock file
-# names all that any of them needs, so there is nothing to resolve.
+# names all that any of them needs, so there is nothing to resolve. A pip of the environment's own takes as long to be put
+# there as twenty packages: Python's is used, if there is one that can work for another environment.
 $(RUN): SHELL := bash
-$(RUN): INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile --no-deps --require-hashes
+$(RUN): PIP = $(if $(shell $(PYTHON) -c '$(WORKS_FOR_OTHERS)' 2>&1),$(BIN)/python -m pip,$(PYTHON) -m pip --python $(BIN)/python)
+$(RUN): INSTALL = $(PIP) install --disable-pip-version-check --progress-bar off --no-compile --no-deps
 $(RUN): SHORTLY = sed -un 's/^\(Collecting\|Processing\) \([^ ]*\/\)\?\([^ ]*\).*/  \3/p; s/^Installing collected.*/unpacking them/p'
 $(RUN): requirements-run.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
 	@echo "installing $$(grep -c '^[^ #].*==' requirements-run.lock) packages into .venv"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@awk '/^[a-z]/ { half = $$0 < "m" ? "a-l" : "m-z" } { print > (".venv/run-" half ".lock") }' requirements-run.lock
-	@set -o pipefail; ($(INSTALL) -r .venv/run-a-l.lock | $(SHORTLY)) & first=$$!; \
-	  $(INSTALL) -r .venv/run-m-z.lock | $(SHORTLY); second=$$?; wait $$first && exit $$second
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(if $(findstring --python,$(PIP)),--without-pip) .venv
+	@awk '/^[a-z]/ { half = $$0 < "o" ? "a-n" : "o-z" } { print > (".venv/run-" half ".lock") }' requirements-run.lock
+	@set -o pipefail; ($(INSTALL) --require-hashes -r .venv/run-a-n.lock | $(SHORTLY)) & first=$$!; \
+	  $(INSTALL) --require-hashes -r .venv/run-o-z.lock | $(SHORTLY) && \
+	  PYTHONWARNINGS=ignore $(INSTALL) --quiet --no-build-isolation -e .; second=$$?; wait $$first && exit $$second
 	@touch $@
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import pip' 2> /dev/null || $(BIN)/python -m ensurepip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(RUN)
