@@ -11,17 +11,24 @@ order of 200 lines three to five times as fast: a tuple of sixty arrays was coun
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from llvmlite import binding
 from numba.core import config, ir, sigutils, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, DefaultPassBuilder, compile_result
+from numba.core.compiler import Compiler, DefaultPassBuilder, Flags, compile_result
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.registry import CPUDispatcher
-from numba.core.typed_passes import AnnotateTypes
+from numba.core.typed_passes import AnnotateTypes, DumpParforDiagnostics, InlineOverloads, NopythonRewrites
+from numba.core.untyped_passes import (
+    InlineClosureLikes,
+    InlineInlinables,
+    LiteralUnroll,
+    MakeFunctionToJitFunction,
+    WithLifting,
+)
 
 
 def dispatch(function: Callable[..., Any], *, is_optimised: bool = True, **options: Any) -> Any:
@@ -34,6 +41,21 @@ def dispatch(function: Callable[..., Any], *, is_optimised: bool = True, **optio
     dispatcher.callee_compiler = _CalleeCompiler if is_optimised else _PartCompiler
     dispatcher.enable_caching()
     return dispatcher
+
+
+_NOT_NEEDED: Final = {
+    AnnotateTypes,
+    DumpParforDiagnostics,
+    InlineClosureLikes,
+    InlineInlinables,
+    InlineOverloads,
+    LiteralUnroll,
+    MakeFunctionToJitFunction,
+    NopythonRewrites,
+    WithLifting,
+}
+"""Passes of numba's that look through a kernel for what none has: `with`, closures, expressions of whole arrays, calls
+that are inlined before LLVM. A kernel that has one is refused, or does without what the pass would have made of it."""
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
@@ -61,12 +83,42 @@ class _ArraysAreBorrowed(AnalysisPass):
         return False
 
 
+class _SharedFlags(Flags):
+    """Flags that stay as they are. numba asks with them for what stands for each operation, which compares all of them,
+    some thousand times a kernel: an eighth of the time that it took to compile one."""
+
+    __slots__ = ("_own_hash",)
+
+    def __init__(self, copy_from: Flags) -> None:
+        super().__init__(copy_from)
+        self._own_hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._own_hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+    def copy(self) -> "_SharedFlags":
+        """Itself."""
+        return self
+
+
+_FLAGS: Final[dict[_SharedFlags, _SharedFlags]] = {}
+
+
 class _KernelCompiler(Compiler):
     def define_pipelines(self) -> Any:
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(_ArraysAreBorrowed, AnnotateTypes)
+        passes.passes = [each for each in passes.passes if each[0] not in _NOT_NEEDED]
         passes.finalize()
         return [passes]
+
+    def _compile_core(self) -> Any:
+        flags = _SharedFlags(self.state.flags)
+        self.state.flags = _FLAGS.setdefault(flags, flags)
+        return super()._compile_core()
 
 
 class KernelDispatcher(CPUDispatcher):

@@ -13,10 +13,11 @@ if TYPE_CHECKING or kernel_mode() is KernelMode.COMPILED:
     from llvmlite import ir
     from numba import carray, types  # type: ignore[attr-defined]
     from numba.core import cgutils
-    from numba.core.typing.templates import AttributeTemplate
+    from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global, signature
     from numba.extending import (
         infer_getattr,
         intrinsic,
+        lower_builtin,
         lower_getattr_generic,
         models,
         overload,
@@ -27,31 +28,38 @@ if TYPE_CHECKING or kernel_mode() is KernelMode.COMPILED:
     from pricegrid.columnar.dispatcher import dispatch
 else:
     from pricegrid.columnar.stand_ins import (
+        AbstractTemplate,
         AttributeTemplate,
         carray,
         cgutils,
         dispatch,
         infer_getattr,
+        infer_global,
         intrinsic,
         ir,
+        lower_builtin,
         lower_getattr_generic,
         models,
         overload,
         register_jitable,
         register_model,
+        signature,
         types,
     )
 
 __all__ = [
+    "AbstractTemplate",
     "AttributeTemplate",
     "carray",
     "cgutils",
     "compiled",
     "infer_getattr",
+    "infer_global",
     "inlined",
     "intrinsic",
     "ir",
     "kernel",
+    "lower_builtin",
     "lower_getattr_generic",
     "models",
     "overload",
@@ -59,6 +67,7 @@ __all__ = [
     "pointer",
     "register_jitable",
     "register_model",
+    "signature",
     "types",
 ]
 P = ParamSpec("P")

@@ -30,7 +30,7 @@ class _Type:
 
 
 _TYPE: Final[Any] = _Type()
-types = models = cgutils = ir = AttributeTemplate = _TYPE
+types = models = cgutils = ir = signature = AbstractTemplate = AttributeTemplate = _TYPE
 
 
 def dispatch(function: Callable[..., Any], **_: object) -> Any:
@@ -61,7 +61,7 @@ carray: Final = _works_compiled_alone("numba.carray")
 
 
 def register_jitable(function: Any) -> Any:
-    """Leaves it as it is, as the next three do: what they decorate is for the compiler, or good Python."""
+    """Leaves it as it is, as the next do: what they decorate is for the compiler, or good Python."""
     return function
 
 
@@ -75,7 +75,7 @@ def overload(*_: object) -> Callable[[Any], Any]:
     return register_jitable
 
 
-register_model = lower_getattr_generic = overload
+register_model = lower_builtin = lower_getattr_generic = infer_global = overload
 
 
 def _count_ones(word: Any) -> int:

@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricegrid.columnar.jit import (
+    AbstractTemplate,
     cgutils,
-    compiled,
+    infer_global,
     intrinsic,
     ir,
+    lower_builtin,
     models,
     overload,
     register_model,
+    signature,
     types,
 )
 
@@ -84,58 +87,78 @@ table_of: Any = _table_of
 """A one- or two-dimensional array in C order as a table."""
 
 
-@intrinsic
-def _load(_: Any, table: Any, row: Any, column: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        parts = _parts(context, builder, table, args[0])
-        row_at, column_at = (context.cast(builder, args[i], signature.args[i], types.int64) for i in (1, 2))
-        index = builder.add(builder.mul(row_at, parts.columns), column_at)
-        return builder.load(_element(context, builder, table, parts, index))
-
-    return table.dtype(table, row, column), codegen
+def _address(context: Any, builder: Any, table: TableType, parts: Any, kinds: Any, index: Any) -> Any:
+    """Of an element, by its row, or by its row and its column."""
+    row, *columns = (
+        context.cast(builder, each, kind, types.int64) for each, kind in zip(index, kinds, strict=True)
+    )
+    at = builder.mul(row, parts.columns)
+    return _element(context, builder, table, parts, builder.add(at, columns[0]) if columns else at)
 
 
-@intrinsic
-def _store(_: Any, table: Any, row: Any, column: Any, new: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        parts = _parts(context, builder, table, args[0])
-        row_at, column_at = (context.cast(builder, args[i], signature.args[i], types.int64) for i in (1, 2))
-        index = builder.add(builder.mul(row_at, parts.columns), column_at)
-        value = context.cast(builder, args[3], signature.args[3], table.dtype)
-        builder.store(value, _element(context, builder, table, parts, index))
-        return context.get_dummy_value()
-
-    return types.void(table, row, column, new), codegen
+# What numba knows `len(table)`, `table[index]` and `table[index] = value` by. An overload in Python would be compiled,
+# and optimised, by itself for each kind of table and of index, and again for each kind of kernel.
+@infer_global(len)
+class _LenOf(AbstractTemplate):
+    def generic(self, args, kws):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        return signature(types.int64, *args) if isinstance(args[0], TableType) else None
 
 
-@intrinsic
-def _row(_: Any, table: Any, row: Any) -> Any:
-    line = TableType(table.dtype, 1)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        parts = _parts(context, builder, table, args[0])
-        at = context.cast(builder, args[1], signature.args[1], types.int64)
-        start = _element(context, builder, table, parts, builder.mul(at, parts.columns))
-        one = context.get_constant(types.int64, 1)
-        return new_table(
-            context, builder, line, builder.bitcast(start, cgutils.voidptr_t), parts.columns, one
-        )
-
-    return line(table, row), codegen
+@lower_builtin(len, TableType)
+def _lower_len(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    return _parts(context, builder, sig.args[0], args[0]).rows
 
 
-@intrinsic
-def _rows(_: Any, table: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        return _parts(context, builder, table, args[0]).rows
+@infer_global(operator.getitem)
+class _ItemOf(AbstractTemplate):
+    def generic(self, args, kws):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        table, index = args
+        if not isinstance(table, TableType):
+            return None
+        is_row = table.ndim == 2 and not isinstance(index, types.BaseTuple)
+        return signature(TableType(table.dtype, 1) if is_row else table.dtype, *args)
 
-    return types.int64(table), codegen
+
+@lower_builtin(operator.getitem, TableType, types.Integer)
+@lower_builtin(operator.getitem, TableType, types.BaseTuple)
+def _lower_item(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    table, index = sig.args
+    parts = _parts(context, builder, table, args[0])
+    address = _address(context, builder, table, parts, *_unpacked(builder, index, args[1]))
+    if not isinstance(sig.return_type, TableType):
+        return builder.load(address)
+    data, one = builder.bitcast(address, cgutils.voidptr_t), context.get_constant(types.int64, 1)
+    return new_table(context, builder, sig.return_type, data, parts.columns, one)
 
 
-_load_at: Any = _load
-_store_at: Any = _store
-_row_at: Any = _row
-_count: Any = _rows
+@infer_global(operator.setitem)
+class _NewItemOf(AbstractTemplate):
+    def generic(self, args, kws):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        return signature(types.void, *args) if isinstance(args[0], TableType) else None
+
+
+@lower_builtin(operator.setitem, TableType, types.Integer, types.Any)
+@lower_builtin(operator.setitem, TableType, types.BaseTuple, types.Any)
+def _lower_new_item(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    table, index, kind = sig.args
+    parts = _parts(context, builder, table, args[0])
+    address = _address(context, builder, table, parts, *_unpacked(builder, index, args[1]))
+    if isinstance(kind, TableType):  # a row, copied
+        source = _parts(context, builder, kind, args[2])
+        with cgutils.for_range(builder, source.rows) as loop:
+            value = builder.load(_element(context, builder, kind, source, loop.index))
+            value = context.cast(builder, value, kind.dtype, table.dtype)
+            builder.store(value, builder.gep(address, [loop.index]))
+    else:
+        builder.store(context.cast(builder, args[2], kind, table.dtype), address)
+    return context.get_dummy_value()
+
+
+def _unpacked(builder: Any, index: Any, value: Any) -> Any:
+    """The types and the values of an index: one number, or a pair of them."""
+    if isinstance(index, types.BaseTuple):
+        return tuple(index), cgutils.unpack_tuple(builder, value)
+    return (index,), (value,)
 
 
 def _row_address(context: Any, builder: Any, rows: Any, value: Any, row: Any) -> Any:
@@ -229,46 +252,3 @@ def _load_word_of(table, at):  # type: ignore[no-untyped-def]  # noqa: ARG001 - 
         return word
 
     return bytewise
-
-
-@overload(len)
-def _len(table):  # type: ignore[no-untyped-def]
-    if not isinstance(table, TableType):
-        return None
-
-    def implementation(table):  # type: ignore[no-untyped-def]
-        return _count(table)
-
-    return implementation
-
-
-@overload(operator.getitem)
-def _getitem(table, index):  # type: ignore[no-untyped-def]
-    if not isinstance(table, TableType):
-        return None
-    if isinstance(index, types.BaseTuple):
-        return lambda table, index: _load_at(table, index[0], index[1])
-    if table.ndim == 1:
-        return lambda table, index: _load_at(table, index, 0)
-
-    def row(table, index):  # type: ignore[no-untyped-def]
-        return _row_at(table, index)
-
-    return row
-
-
-@compiled
-def _copy(target, source):  # type: ignore[no-untyped-def]
-    for i in range(len(source)):
-        target[i] = source[i]
-
-
-@overload(operator.setitem)
-def _setitem(table, index, value):  # type: ignore[no-untyped-def]
-    if not isinstance(table, TableType):
-        return None
-    if isinstance(index, types.BaseTuple):
-        return lambda table, index, value: _store_at(table, index[0], index[1], value)
-    if isinstance(value, TableType):
-        return lambda table, index, value: _copy(table[index], value)
-    return lambda table, index, value: _store_at(table, index, 0, value)

@@ -10,9 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from numba import typeof
+from numba.core.event import install_recorder
+from numba.core.targetconfig import ConfigStack
 
 from pricegrid.columnar.dispatcher import KernelDispatcher
 from pricegrid.columnar.jit import compiled, inlined, kernel
+from pricegrid.columnar.tables import table_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,6 +90,19 @@ def counted(values):
     return count
 
 
+@compiled
+def moved_rows(values, narrow):
+    """Takes rows and elements of tables by numbers of several kinds, and lays a row over another of a wider type."""
+    table, line = table_of(values), table_of(narrow)
+    table[np.uint8(1), 2] = line[3]
+    table[len(table) - 1] = line
+    first, total = table[0], 0
+    for row in range(len(table)):
+        total += table[row, 0] + table[row][np.int32(1)]
+    line[0] = 255
+    return total + first[2] + len(first)
+
+
 def fresh(dispatcher, *arguments):
     """The machine code of a kernel as LLVM has it, compiled anew: nothing can be seen of what the cache has."""
     assert isinstance(dispatcher, KernelDispatcher)
@@ -150,6 +166,35 @@ def test_a_kernel_is_compiled_once_for_all_constants():
     fresh(counted, np.array([True]))
 
     assert len(added.callee.overloads) == 1
+
+
+def test_tables_are_read_and_written_as_arrays_are():
+    values, narrow = np.arange(12).reshape(3, 4).copy(), np.array([250, 251, 252, 253], np.uint8)
+
+    assert moved_rows(values, narrow) == (0 + 1) + (4 + 5) + (250 + 251) + 2 + 4
+    assert values.tolist() == [[0, 1, 2, 3], [4, 5, 253, 7], [250, 251, 252, 253]]
+    assert narrow.tolist() == [255, 251, 252, 253]
+
+
+def test_nothing_is_compiled_for_an_operation_on_a_table():
+    with install_recorder("numba:run_pass") as passes:
+        fresh(moved_rows, np.zeros((3, 4), np.int16), np.zeros(4, np.uint8))
+
+    assert {event.data["qualname"] for _, event in passes.buffer} == {"moved_rows"}
+
+
+def test_kernels_of_the_same_flags_share_them(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        ConfigStack, "enter", lambda self, flags: seen.append(flags) or self._stk.enter(flags)
+    )
+
+    for each in (total, tail):
+        fresh(each, *((np.zeros(1, np.uint16), 0) if each is tail else (np.zeros(1, np.uint16),)))
+
+    assert seen[0] is seen[1]
+    assert seen[0] == seen[1].__class__(seen[0])
+    assert seen[0].error_model == "numpy"
 
 
 REFUSED = """

@@ -141,8 +141,8 @@ def test_a_second_copy_of_the_active_version_takes_its_place(holder):
 
 
 @pytest.mark.slow
-def test_a_worker_needs_no_loader():
-    """What opens snapshots must not bring Polars into every worker."""
-    code = "import sys, pricegrid.service.process.worker; sys.exit('polars' in sys.modules)"
+def test_a_server_needs_no_loader_and_that_of_one_host_no_redis():
+    """What opens snapshots must not bring Polars into every process, nor what could share live state redis-py."""
+    code = "import sys, pricegrid.service.process.supervisor; sys.exit(not {'polars', 'redis'}.isdisjoint(sys.modules))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
