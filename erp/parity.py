@@ -24,7 +24,7 @@ from pricegrid.erp.gateway import ErpGateway
 from pricegrid.erp.observe import ErpMetrics
 from pricegrid.erp.operator_flags import Flag, OperatorFlags
 from pricegrid.erp.settings import ParitySettings
-from pricegrid.erp.validation import PriceCheck
+from pricegrid.erp.validation import PriceCheck, price_of_one_micros
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
 from pricegrid.pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
 
@@ -186,7 +186,7 @@ def make_sample(loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers, l
         version=loaded.version,
         book_id=engine.book_id(book) if book >= 0 else "",
         entry_id=engine.entry_id(entry) if entry >= 0 else "",
-        check=PriceCheck(question, int(answers.unit_price_micros[line])),
+        check=PriceCheck(question, price_of_one_micros(answers, line)),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from pricegrid.erp.protocol import LineFailure, PriceReply, Refusal, StockQuestion, StockReply
 from pricegrid.erp.settings import ValidationSettings
+from pricegrid.pricing_engine.engine import PriceAnswers
 from pricegrid.pricing_engine.model import INT64_MAX, MICROS, NEVER_US, PriceQuestion
 from pricegrid.pricing_engine.rules.money import extended_price_micros
 
@@ -26,7 +27,7 @@ class PriceCheck:
     question: PriceQuestion
     """`uom` and `currency` are never ''."""
     matrix_price_micros: int | None = None
-    """None: there is no matrix price, or it must not be compared."""
+    """Of one unit. None: there is no matrix price, or it must not be compared."""
     valid_until_us: int = NEVER_US
     """When the matrix price may change."""
 
@@ -45,6 +46,12 @@ class ValidStock:
 
     on_hand_micros: int
     available_micros: int
+
+
+def price_of_one_micros(answers: PriceAnswers, line: int) -> int:
+    """The matrix price of one unit, as an ERP says prices: of one that is for more units rounded half up (P14)."""
+    price, price_per = int(answers.unit_price_micros[line]), int(answers.price_per[line])
+    return (2 * price + price_per) // (2 * price_per) if price_per > 1 else price
 
 
 class RefusedError(Exception):

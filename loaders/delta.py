@@ -28,7 +28,7 @@ from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
 from pricegrid.pricing_engine.kernels.entries import find_cells, full_load_entries
 from pricegrid.pricing_engine.model import RoundingMode
 
-# what makes two entries the same one: all but method, value, basis, explicit_zero and entry_id
+# what makes two entries the same one: all but method, value, price_per, basis, explicit_zero and entry_id
 ENTRY_KEY = ["bundle", "key", "book_class", "uom", "minimum", "start", "end"]
 
 

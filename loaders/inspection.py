@@ -343,6 +343,8 @@ def entries_of(store: Path, book_id: str, page: int, limit: int) -> Document:
         ),
     ]
     entries = decode_book(snapshot.arrays, book).sort(order, nulls_last=True)
+    is_one = (pl.col("method") == "net") & (pl.col("price_per") == 1)
+    entries = entries.with_columns(pl.when(~is_one).then("price_per"))
     rows = entries.slice((page - 1) * limit, limit).drop("book_id").iter_rows(named=True)
     return {
         "snapshot": snapshot.version,

@@ -24,7 +24,13 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 
-from pricegrid.pricing_engine.model import CUSTOMER_DEPTH_MAX, GROUP_DEPTH_MAX, MICROS, PRIORITY_LAST
+from pricegrid.pricing_engine.model import (
+    CUSTOMER_DEPTH_MAX,
+    GROUP_DEPTH_MAX,
+    MICROS,
+    PRICE_PER_MAX,
+    PRIORITY_LAST,
+)
 
 CUSTOMER_LEVELS_MAX: Final = CUSTOMER_DEPTH_MAX + 1
 """Customers on the path from a customer up to its root, both included."""
@@ -228,6 +234,7 @@ _PRICE_TABLES = (
             _decimal("min_quantity", default=0),
             _word("method", "net discount_pct multiplier markup_pct margin_pct", required=True),
             _decimal("value", required=True, low=None),
+            Column("price_per", Kind.INTEGER, low=1, high=PRICE_PER_MAX),
             _name("basis"),
             *_VALID,
             Column("explicit_zero", Kind.BOOLEAN, default=False),

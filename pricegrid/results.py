@@ -55,9 +55,9 @@ class LinePrice:
 
     status: LineStatus
     unit_price: Decimal | None
-    """Price of one unit asked, up to 6 decimals."""
+    """Price of `price_per` units asked, up to 6 decimals."""
     extended_price: Decimal | None
-    """Unit price times quantity, rounded to the currency's minor unit; negative for a return."""
+    """Unit price times quantity over `price_per`, rounded to the currency's minor unit; negative for a return."""
     source: PriceSource | None
     exception: ExceptionReason | None
     """Why the ERP should confirm this line; None: nothing to confirm."""
@@ -74,6 +74,8 @@ class LinePrice:
     book_id: str
     entry_id: str
     layer: str
+    price_per: int = 1
+    """For how many units asked `unit_price` is: 1000 for a price per thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +152,5 @@ def line_price(message: v1.PriceLineResult) -> LinePrice:
         book_id=message.book_id,
         entry_id=message.entry_id,
         layer=message.layer,
+        price_per=max(1, message.price_per),
     )

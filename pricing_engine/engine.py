@@ -83,7 +83,7 @@ class PriceAnswers:
 
     currency: str
     columns: NDArray[np.int64]
-    """(n, 12), as the kernel writes them (`kernel.ANSWER_...`)."""
+    """(n, 13), as the kernel writes them (`kernel.ANSWER_...`)."""
 
     @property
     def status(self) -> NDArray[np.int64]:
@@ -97,8 +97,13 @@ class PriceAnswers:
 
     @property
     def unit_price_micros(self) -> NDArray[np.int64]:
-        """0 where there is no price."""
+        """Of `price_per` units asked; 0 where there is no price."""
         return self.columns[:, kn.ANSWER_UNIT_PRICE]
+
+    @property
+    def price_per(self) -> NDArray[np.int64]:
+        """For how many units asked the unit price is (P14); 0 where there is no price."""
+        return self.columns[:, kn.ANSWER_PRICE_PER]
 
     @property
     def extended_price_micros(self) -> NDArray[np.int64]:
@@ -388,6 +393,7 @@ class PriceEngine:
         answer[kn.ANSWER_STATUS] = resolution.status
         answer[kn.ANSWER_EXCEPTION] = resolution.exception
         answer[kn.ANSWER_UNIT_PRICE] = resolution.unit_price_micros
+        answer[kn.ANSWER_PRICE_PER] = resolution.price_per
         answer[kn.ANSWER_EXTENDED_PRICE] = resolution.extended_price_micros
         answer[kn.ANSWER_MINIMUM] = resolution.minimum_quantity_micros
         answer[kn.ANSWER_VALID_UNTIL] = resolution.valid_until_us
@@ -406,7 +412,7 @@ class PriceEngine:
 def mark_flagged(answers: NDArray[np.int64], flagged: NDArray[np.bool_]) -> None:
     """Mark the flagged lines that have an answer and no other reason, in place: FLAGGED is the last of them (P13).
 
-    `answers` (lines, 12) int64 as the kernel writes them, `flagged` (lines,).
+    `answers` (lines, 13) int64 as the kernel writes them, `flagged` (lines,).
     """
     answered = np.isin(answers[:, kn.ANSWER_STATUS], _ANSWERED)
     unmarked = answers[:, kn.ANSWER_EXCEPTION] == ExceptionReason.NONE

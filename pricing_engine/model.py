@@ -16,6 +16,7 @@ ALWAYS_US = -(2**62)  # a blank valid_from
 NEVER_US = 2**62  # a blank valid_to
 PRIORITY_LAST = 2**62  # a blank agreement priority sorts last (P2)
 BASIS_LINKS_MAX = 3  # P7
+PRICE_PER_MAX = 1_000_000  # P14; with it 10^6 minor units of any currency still fit 63 bits
 CUSTOMER_DEPTH_MAX = 32  # ancestors above a customer
 GROUP_DEPTH_MAX = 16  # product groups above an item
 COST = "cost"  # the basis that is not a price book
@@ -192,7 +193,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of `price_entries`; `value_micros` is a price or a percentage or multiplier, times 10^6."""
+    """A row of `price_entries`; `value_micros` is a price or a percentage or multiplier, times 10^6.
+
+    `price_per` is for how many units a price is (P14); 0, of an entry that is computed: for as many as its basis is.
+    """
 
     book_id: str
     sku: str | None
@@ -208,6 +212,7 @@ class Entry:
     explicit_zero: bool = False
     entry_id: str = ""
     ordinal: int = -1  # its ordinal in the snapshot, for answers that name it
+    price_per: int = 1
 
 
 @dataclass(frozen=True, slots=True)

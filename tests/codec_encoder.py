@@ -26,7 +26,7 @@ from pricegrid.columnar.tables import describe, table_of
 from pricegrid.pricing_engine.arrays.matrix import Matrix
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
-from pricegrid.pricing_engine.model import NEVER_US, ExceptionReason, LineStatus
+from pricegrid.pricing_engine.model import NEVER_US, PRICE_PER_MAX, ExceptionReason, LineStatus
 from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
 from pricegrid.service.codec.scan_kernel import BUFFER_FULL
 from tests.codec_corpus import Corpus
@@ -97,6 +97,7 @@ def price_of(case: Case, answer: Sequence[int], mark: Sequence[int]) -> v1.Price
     if status == LineStatus.OK:
         result.unit_price_micros = answer[kn.ANSWER_UNIT_PRICE]
         result.extended_price_micros = answer[kn.ANSWER_EXTENDED_PRICE]
+        result.price_per = answer[kn.ANSWER_PRICE_PER] if answer[kn.ANSWER_PRICE_PER] > 1 else 0
         result.source = v1.PriceSource.PRICE_SOURCE_MATRIX
         result.floor_lifted = answer[kn.ANSWER_LIFTED] == 1
         result.converted = answer[kn.ANSWER_CONVERTED] == 1
@@ -278,7 +279,7 @@ def any_numbers(rng: np.random.Generator, shape: int | tuple[int, int]) -> np.nd
 def random_answers(
     rng: np.random.Generator, lines: int, names: dict[str, list[str]], full_load: int
 ) -> np.ndarray:
-    """(lines, 12) as the price kernel writes them, each column whatever it may hold."""
+    """(lines, 13) as the price kernel writes them, each column whatever it may hold."""
     answers = any_numbers(rng, (lines, kn.ANSWER_SIZE))
     answers[:, kn.ANSWER_STATUS] = np.where(
         rng.random(lines) < 0.6, 0, rng.integers(0, len(LineStatus), lines)
@@ -288,6 +289,7 @@ def random_answers(
     answers[:, kn.ANSWER_VALID_UNTIL] = np.where(
         rng.random(lines) < 0.6, untils, answers[:, kn.ANSWER_VALID_UNTIL]
     )
+    answers[:, kn.ANSWER_PRICE_PER] = rng.choice([0, 1, 1, 2, 126, 127, 128, 1000, PRICE_PER_MAX], lines)
     for column in (kn.ANSWER_LIFTED, kn.ANSWER_CONVERTED):
         answers[:, column] = rng.integers(0, 2, lines)
     for column, table in ((kn.ANSWER_BOOK, "book"), (kn.ANSWER_LAYER, "layer")):
@@ -366,6 +368,7 @@ def features(case: Case) -> set[str]:
         if answer[kn.ANSWER_STATUS] == LineStatus.OK:
             shown.add(size("book", named(case.names["book"], answer[kn.ANSWER_BOOK])))
             shown.add("entry of a delta" if answer[kn.ANSWER_ENTRY] >= case.full_load else "entry")
+            shown.add("of many" if answer[kn.ANSWER_PRICE_PER] > 1 else "of one")
             shown |= {f"lifted {answer[kn.ANSWER_LIFTED]}", f"converted {answer[kn.ANSWER_CONVERTED]}"}
             for price in answer[kn.ANSWER_UNIT_PRICE : kn.ANSWER_EXTENDED_PRICE + 1]:
                 shown |= {"extreme price"} if price in {INT64_MAX, INT64_MIN} else set()

@@ -43,6 +43,7 @@ GROUPS = ["tools", "drills", "metal"]
 UNITS = ["EA", "BOX", "THIRD"]
 CLASSES = ["gold", "trade"]
 CUSTOMERS = ["group", "company", "site", "lone"]
+PRICE_UNITS = ["", "", "1", "100", "1000", "126", "7", "1000000"]
 BOOKS = ["b1", "b2", "b3", "b4", "b5", "b6", "b7"]
 # the Brazilian clock change of 2018 skips midnight of 4 November; the others surround it and a leap day
 DATES = ["2018-11-03", "2018-11-04", "2018-11-05", "2019-03-31", "2020-02-29", "2020-03-01"]
@@ -178,6 +179,7 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
     increments = {
         book["book_id"]: (book["rounding_increment"], book["rounding_mode"]) for book in rows["price_books"]
     }
+    priced_per = rng.random() < 0.5
     entries: dict[tuple[str, ...], dict[str, str]] = {}
     for number in range(rng.randint(1, 50)):
         at = rng.randrange(len(books))
@@ -196,6 +198,7 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
             "min_quantity": rng.choice(["", "", "1", "0.5", "10", "12", "100"]),
             "entry_id": f"e{number}",
             "explicit_zero": "",
+            "price_per": rng.choice(PRICE_UNITS) if priced_per else "",
             **_window(rng, dated),
             # only later books of the same four: chains stay acyclic and at most three links long
             **_random_method(rng, books[at + 1 : (at // 4 + 1) * 4]),
@@ -223,6 +226,7 @@ def _ladders(rng: Random, row: dict[str, str], dated: float) -> list[dict[str, s
             **rng.choice(windows),
             "min_quantity": rng.choice(["", "1", "0.5", "5", "10", "12", "24"]),
             "value": rng.choice([*net, row["value"]]),
+            "price_per": rng.choice([row["price_per"], row["price_per"], "1"]) if row["price_per"] else "",
             "entry_id": f"{row['entry_id']}.{number}",
         }
         for number in range(rng.randint(2, 9))
@@ -377,6 +381,7 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
     entries: dict[str, list[Entry]] = {}
     for row in rows["price_entries"]:
         cost_based = row["method"] in ("markup_pct", "margin_pct")
+        of_basis = 0 if row["method"] != "net" and row["basis"] not in ("", "cost") else 1
         entries.setdefault(row["book_id"], []).append(
             Entry(
                 row["book_id"],
@@ -392,6 +397,7 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
                 end(row),
                 row["explicit_zero"] == "true",
                 row["entry_id"],
+                price_per=int(row.get("price_per") or of_basis),
             )
         )
     costs: dict[str, list[Cost]] = {}

@@ -9,12 +9,12 @@ Rows are whole words, then `column=value`; what is not said is blank, and `SETTI
     book B [layer= currency= below= round=0.05/half_even floor=20 windows=replace from= to=]
            for WHO [priority= inherit= from= to=]    (on one line; without `for` it is only a basis)
     agree B for WHO [...]                        WHO is a customer, class:gold or everyone
-    price B A 10 [min= uom= class= from= to= id= zero]    A: item, lower case: product group, *: every item
+    price B A 10 [per= min= uom= class= from= to= id= zero]    A: item, lower case: product group, *: every item
     price B A multiplier=0.9 of=list             also discount, markup, margin
     zone Europe/London                           policy [over=EUR:100] [grace_days=30] [flagged=site,A]
 
     ? site 12 BOX A [at INSTANT] [in USD] [from BRANCH] [storefront]
-        -> 10 by B [entry=] [total=] [layer=] [until=] [lifted] [converted] [EXCEPTION]    (on one line)
+        -> 10 by B [per=] [entry=] [total=] [layer=] [until=] [lifted] [converted] [EXCEPTION]    (on one line)
     ? site 12 A -> BELOW_MINIMUM 20
 
 An answer without `lifted`, `converted` or the name of an exception says there is none.
@@ -66,7 +66,7 @@ COLUMNS = {
     "price_books": "book_id layer currency valid_from valid_to below_minimum rounding_increment "
     "rounding_mode floor_margin_pct windows",
     "agreements": "book_id customer_id price_class everyone priority valid_from valid_to inherit",
-    "price_entries": "book_id sku product_group price_class uom min_quantity method value basis "
+    "price_entries": "book_id sku product_group price_class uom min_quantity method value price_per basis "
     "valid_from valid_to explicit_zero entry_id",
     "costs": "sku cost currency branch valid_from",
     "exchange_rates": "from_currency to_currency rate valid_from",
@@ -79,6 +79,7 @@ _NAMES = {
     "class": "price_class",
     "id": "entry_id",
     "of": "basis",
+    "per": "price_per",
     "below": "below_minimum",
     "floor": "floor_margin_pct",
     "parent": "parent_id",
@@ -321,6 +322,7 @@ def compiled_answer(engine: PriceEngine, ask: PriceAsk) -> dict[str, object]:
         "exception": ExceptionReason(answers.exception[0]).name,
         "currency": answers.currency,
         "unit_price": decimal_text(int(answers.unit_price_micros[0])) if priced else None,
+        "price_per": int(answers.price_per[0]) if priced else None,
         "extended_price": decimal_text(int(answers.extended_price_micros[0])) if priced else None,
         "book_id": engine.book_id(book) if priced else None,
         "entry_id": (engine.entry_id(entry) or None) if entry >= 0 else None,
@@ -343,6 +345,7 @@ def _expected(text: str, currency: str) -> dict[str, object]:
         "exception": exceptions[0] if exceptions else "NO_PRICE" if words[0] == "NO_PRICE" else "NONE",
         "currency": currency,
         "unit_price": words[0] if priced else None,
+        "price_per": int(options.get("per", "1")) if priced else None,
         "book_id": words[words.index("by") + 1] if priced else None,
         "floor_lifted": "lifted" in flags,
         "converted": "converted" in flags,

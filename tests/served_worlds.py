@@ -230,6 +230,7 @@ class Expected:
             result.source = v1.PriceSource.PRICE_SOURCE_MATRIX
             result.unit_price_micros = found.unit_price_micros
             result.extended_price_micros = found.extended_price_micros
+            result.price_per = found.price_per if found.price_per > 1 else 0
             result.floor_lifted = found.offer.lifted
             result.book_id, result.entry_id = found.offer.book.book_id, found.offer.entry.entry_id
             result.layer = found.layer

@@ -273,3 +273,30 @@ def test_the_overview_names_every_command(capsys):
 def test_no_command_and_no_such_command_are_bad_usage():
     assert main([]) == 2
     assert main(["nonsense"]) == 2
+
+
+@pytest.fixture(scope="module")
+def screws(tmp_path_factory):
+    """A store in which S4 costs 12.35 per 1000, less 47.5 % (P14)."""
+    directory, rows = tmp_path_factory.mktemp("screws"), price_rows()
+    rows["price_books"].append({"book_id": "SCREWS", "layer": "list", "currency": "EUR"})
+    rows["price_entries"] += [
+        {"book_id": "SCREWS", "sku": "S4", "method": "net", "value": "12.35", "price_per": "1000"},
+        {"book_id": "C1", "sku": "S4", "method": "discount_pct", "value": "47.5", "basis": "SCREWS"},
+    ]
+    publish(directory, rows)
+    return str(directory)
+
+
+def test_a_price_of_many_units_says_so(screws, capsys):
+    question = ["--store", screws, "--customer", "C1", "S4:250000"]
+
+    assert main(["quote", "--json", *question]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["unit_price"], row["price_per"], row["extended_price"]) == ("6.48375", 1000, "1620.94")
+    assert main(["quote", *question]) == 0
+    assert "6.48375 per 1000" in capsys.readouterr().out
+    assert main(["explain", *question]) == 0
+    told = capsys.readouterr().out
+    assert "gives 6.48375 per 1000" in told
+    assert "6.48375 EUR per 1000, 1620.94 EUR in all" in told

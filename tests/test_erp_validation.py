@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from pricegrid.erp.answer_cache import cached_price, price_key, price_value
@@ -14,9 +15,12 @@ from pricegrid.erp.validation import (
     RefusedError,
     ValidPrice,
     ValidStock,
+    price_of_one_micros,
     valid_price,
     valid_stock,
 )
+from pricegrid.pricing_engine.engine import PriceAnswers
+from pricegrid.pricing_engine.kernels.price import ANSWER_PRICE_PER, ANSWER_SIZE, ANSWER_UNIT_PRICE
 from pricegrid.pricing_engine.model import NEVER_US, PriceQuestion
 
 UTC = ZoneInfo("UTC")
@@ -186,3 +190,20 @@ def test_stock_is_signed_and_exact():
         with pytest.raises(RefusedError) as caught:
             valid_stock(question, told)
         assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("price_micros", "price_per", "of_one_micros"),
+    [
+        (12_350_000, 1, 12_350_000),
+        (12_350_000, 1000, 12_350),
+        (1, 2, 1),
+        (1, 3, 0),
+        (35_000_000, 100, 350_000),
+    ],
+)
+def test_a_price_of_many_units_is_compared_as_that_of_one(price_micros, price_per, of_one_micros):
+    columns = np.zeros((1, ANSWER_SIZE), np.int64)
+    columns[0, ANSWER_UNIT_PRICE], columns[0, ANSWER_PRICE_PER] = price_micros, price_per
+
+    assert price_of_one_micros(PriceAnswers("EUR", columns), 0) == of_one_micros

@@ -37,6 +37,7 @@ def _split(rng: Random, rows: Rows, zone: str) -> tuple[pl.DataFrame, pl.DataFra
         value_micros=pl.lit(5_000_000, dtype=pl.Int64),
         method=pl.lit("net"),
         basis=pl.lit(None, dtype=pl.Utf8),
+        price_per=pl.lit(1, dtype=pl.Int64),
     )
     before = pl.concat([after.filter(chosen.is_in(["stays", "deleted"])), changed])
     delta = pl.concat(

@@ -18,7 +18,7 @@ Snapshot = Mapping[str, NDArray[np.generic]]
 def decode_entries(arrays: Snapshot) -> pl.DataFrame:
     """Every entry of a snapshot: book_id, sku, product_group, price_class, uom, min_quantity_micros, valid_from_us,
 
-    valid_to_us, method, value_micros, basis, explicit_zero, entry_id; null where blank.
+    valid_to_us, method, value_micros, price_per, basis, explicit_zero, entry_id; null where blank.
     """
     return _named(arrays, decode_rows(arrays))
 
@@ -59,6 +59,7 @@ def _named(arrays: Snapshot, rows: pl.DataFrame) -> pl.DataFrame:
             range(len(Method)), [m.name.lower() for m in Method], return_dtype=pl.Utf8
         ),
         pl.col("value").alias("value_micros"),
+        pl.when(pl.col("price_per") > 0).then("price_per"),
         pl.col("basis"),
         (pl.col("zero") == 1).alias("explicit_zero"),
         pl.col("entry_id"),
@@ -169,7 +170,8 @@ def _decode(
     rows[of_records] = records[place[of_records] - before[1]]
     single = ~of_records
     rows[single, mx.RECORD_BOOK_CLASS] = m.bundles[bundle, mx.BUNDLE_BOOK][cell][single] << 32
-    rows[single, mx.RECORD_PACKED] = (rows[single, mx.RECORD_VALUE] == 0) << mx.PACKED_ZERO_SHIFT
+    is_zero = rows[single, mx.RECORD_VALUE] == 0
+    rows[single, mx.RECORD_PACKED] = is_zero << mx.PACKED_ZERO_SHIFT | 1 << mx.PACKED_PER_SHIFT
     packed = rows[:, mx.RECORD_PACKED]
     entry = first_entry[cell] + within - before[2]
     return pl.DataFrame(
@@ -184,6 +186,7 @@ def _decode(
             "value": rows[:, mx.RECORD_VALUE],
             "method": packed >> mx.PACKED_METHOD_SHIFT & 15,
             "zero": packed >> mx.PACKED_ZERO_SHIFT & 1,
+            "price_per": packed >> mx.PACKED_PER_SHIFT & mx.PER_MASK,
             "basis": packed >> mx.PACKED_BASIS_SHIFT,
             "entry_id": names_at(arrays, ids_table, entry),
         }

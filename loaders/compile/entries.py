@@ -78,10 +78,14 @@ def basis_edges(rows: pl.DataFrame) -> Int64s:
 
 
 def entry_rows(entries: pl.DataFrame, books: Int64s, ordinals: Ordinals) -> pl.DataFrame:
-    """Entries with names as ordinals: the columns of ROW_ORDER but `newest`, then value, method, zero, basis, entry_id.
+    """Entries with names as ordinals: the columns of ROW_ORDER but `newest`, then value, method, zero, price_per,
+    basis, entry_id.
 
-    `book_class` is book << 32 | class + 1, `uom` its ordinal + 1, `basis` a code of `pricing_engine.arrays.matrix`.
+    `book_class` is book << 32 | class + 1, `uom` its ordinal + 1, `basis` a code of `pricing_engine.arrays.matrix`,
+    `price_per` 0 where it is that of the basis.
     """
+    if len(books) > mx.BOOKS_MAX:
+        raise ValueError(f"more than {mx.BOOKS_MAX} price books")
     book = ordinals.of("book", entries, "book_id")
     basis_book = ordinals.of("book", entries, "basis", beside=COST)
     on_cost = (entries["basis"] == COST).fill_null(value=False).to_numpy()
@@ -100,6 +104,7 @@ def entry_rows(entries: pl.DataFrame, books: Int64s, ordinals: Ordinals) -> pl.D
             "value": entries["value_micros"],
             "method": codes(entries, "method", _METHODS),
             "zero": entries["explicit_zero"].cast(pl.Int64),
+            "price_per": entries["price_per"].fill_null(0),
             "basis": basis,
             "entry_id": entries["entry_id"],
         }
@@ -139,6 +144,7 @@ def make_cells(
             & (pl.col("start") == ALWAYS_US)
             & (pl.col("end") == NEVER_US)
             & (pl.col("zero") == (pl.col("value") == 0))
+            & (pl.col("price_per") == 1)
         )
         .to_series()
         .to_numpy()
@@ -200,6 +206,7 @@ def _records(rows: pl.DataFrame) -> Int64s:
         rows["uom"].to_numpy()
         | method << mx.PACKED_METHOD_SHIFT
         | rows["zero"].to_numpy() << mx.PACKED_ZERO_SHIFT
+        | rows["price_per"].to_numpy() << mx.PACKED_PER_SHIFT
         | rows["basis"].to_numpy() << mx.PACKED_BASIS_SHIFT
     )
     return columns(

@@ -46,20 +46,24 @@ def _ask_prices(engine: PriceEngine, part: pl.DataFrame, as_of_us: int) -> pl.Da
     try:
         answers = engine.price(asked)
     except UnknownCustomerError:
-        rows = [(row, "UNKNOWN_CUSTOMER", 0, "", None, None, False) for row in part["_row"]]
+        rows = [(row, "UNKNOWN_CUSTOMER", 0, 0, "", None, None, False) for row in part["_row"]]
         return pl.DataFrame(rows, schema=schema, orient="row")
-    columns = (answers.status, answers.unit_price_micros, answers.book, answers.layer, answers.converted)
+    columns = (
+        *(answers.status, answers.unit_price_micros, answers.price_per),
+        *(answers.book, answers.layer, answers.converted),
+    )
     told = [
         (
             row,
             LineStatus(status).name,
             price,
+            price_per,
             answers.currency,
             engine.book_id(book) if book >= 0 else None,
             engine.layer_name(layer) if layer >= 0 else None,
             converted,
         )
-        for row, status, price, book, layer, converted in zip(
+        for row, status, price, price_per, book, layer, converted in zip(
             part["_row"], *(column.tolist() for column in columns), strict=True
         )
     ]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.decimals import decimal_text, per_text
 from pricegrid.columnar.instants import instant_us_text
 from pricegrid.loaders.gates.limits import Limits
 from pricegrid.loaders.validate.tables import TableCounts
@@ -30,10 +30,10 @@ ENTRY_KEY: Final = (
 )
 """What makes an entry of one snapshot the same as one of another."""
 
-_CONTENT: Final = ("method", "value_micros", "basis")
+_CONTENT: Final = ("method", "value_micros", "price_per", "basis")
 
 Decode = Callable[[Mapping[str, np.ndarray[Any, Any]]], pl.DataFrame]
-"""Arrays of a snapshot to a frame of its entries: ENTRY_KEY, method, value_micros, basis, entry_id."""
+"""Arrays of a snapshot to a frame of its entries: ENTRY_KEY, method, value_micros, price_per, basis, entry_id."""
 
 
 def decode_running(arrays: Mapping[str, np.ndarray[Any, Any]]) -> pl.DataFrame:
@@ -76,14 +76,14 @@ def gate_rejects(counts: Mapping[str, TableCounts], limits: Limits) -> Gate:
 
 
 def gate_change(old: pl.DataFrame, new: pl.DataFrame, limits: Limits) -> Gate:
-    """Entries whose value moved by more than the limit; another method, or a value that was zero, is beyond
-    any limit."""
+    """Entries whose value moved by more than the limit, net ones by the price of one unit (P14); another method, or a
+    value that was zero, is beyond any limit."""
     limit, flag = limits.max_change_pct, "--max-change-pct"
     if limit is None:
         return Gate("change", True, None, "single entries are not compared", flag)
-    both = _matched(old, new)
-    before = pl.col("value_micros").cast(pl.Int128)
-    step = (pl.col("value_micros_new").cast(pl.Int128) - before).abs()
+    both = _per_one_unit(_matched(old, new))
+    before = pl.col("_before")
+    step = (pl.col("_after") - before).abs()
     limit_micros = int(limit * MICROS)
     far = step * pl.lit(100 * MICROS, pl.Int128) > before.abs() * pl.lit(limit_micros, pl.Int128)
     beyond = both.filter(far | (pl.col("method") != pl.col("method_new")))
@@ -91,10 +91,25 @@ def gate_change(old: pl.DataFrame, new: pl.DataFrame, limits: Limits) -> Gate:
         words = f"none of {both.height} entries moved by more than {limit} %"
         return Gate("change", True, str(limit), words, flag)
     row = beyond.sort(ENTRY_KEY).row(0, named=True)
-    moved = f"{row['method']} {decimal_text(row['value_micros'])} to {row['method_new']}"
-    where = f"book {row['book_id']}, {_target(row)}: {moved} {decimal_text(row['value_micros_new'])}"
+    sides = [_content(row, suffix) for suffix in ("", "_new")]
+    moved = " to ".join(
+        f"{each['method']} {each['value']}{per_text(each['price_per'] or 1)}" for each in sides
+    )
+    where = f"book {row['book_id']}, {_target(row)}: {moved}"
     words = f"{beyond.height} of {both.height} entries moved too far, as {where}"
     return Gate("change", False, str(limit), words, flag)
+
+
+def _per_one_unit(both: pl.DataFrame) -> pl.DataFrame:
+    """With `_before` and `_after`: the values, times the product of both price units of a net price."""
+    is_net = (pl.col("method") == "net") & (pl.col("method_new") == "net")
+    return both.with_columns(
+        (pl.col(value).cast(pl.Int128) * pl.when(is_net).then(other).otherwise(1).cast(pl.Int128)).alias(name)
+        for name, value, other in (
+            ("_before", "value_micros", "price_per_new"),
+            ("_after", "value_micros_new", "price_per"),
+        )
+    )
 
 
 def _matched(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -133,11 +148,8 @@ def _shown(kind: str, frame: pl.DataFrame, rows_max: int) -> list[dict[str, obje
     rows: list[dict[str, object]] = []
     for row in frame.sort(ENTRY_KEY).head(rows_max).iter_rows(named=True):
         key = {name: row[name] for name in ENTRY_KEY[:5]}
-        content = {"method": row["method"], "value": decimal_text(row["value_micros"]), "basis": row["basis"]}
-        after = content
-        if kind == "changed":
-            value = decimal_text(row["value_micros_new"])
-            after = {"method": row["method_new"], "value": value, "basis": row["basis_new"]}
+        content = _content(row, "")
+        after = _content(row, "_new") if kind == "changed" else content
         rows.append(
             {
                 "change": kind,
@@ -151,6 +163,15 @@ def _shown(kind: str, frame: pl.DataFrame, rows_max: int) -> list[dict[str, obje
             }
         )
     return rows
+
+
+def _content(row: Mapping[str, Any], suffix: str) -> dict[str, Any]:
+    return {
+        "method": row[f"method{suffix}"],
+        "value": decimal_text(row[f"value_micros{suffix}"]),
+        "price_per": row[f"price_per{suffix}"],
+        "basis": row[f"basis{suffix}"],
+    }
 
 
 def edge_text(instant_us: int) -> str | None:

@@ -35,6 +35,7 @@ Ask = Callable[[Arrays, pl.DataFrame, int], pl.DataFrame]
 ANSWER: Final = {
     "status": pl.String(),
     "price_micros": pl.Int64(),
+    "price_per": pl.Int64(),
     "currency": pl.String(),
     "book_id": pl.String(),
     "layer": pl.String(),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.decimals import decimal_text, per_text
 
 EXAMPLES_MAX: Final = 3
 _OK: Final = "OK"
@@ -97,7 +97,9 @@ def _kinds(
     """Every kind of difference between two answers."""
     old_books, new_books = book_currencies
     was, now = before["status"] == _OK, after["status"] == _OK
-    old_price, new_price = before["price_micros"], after["price_micros"]
+    # prices of as many units as both price units make (P14)
+    old_price = before["price_micros"] * after["price_per"]
+    new_price = after["price_micros"] * before["price_per"]
     if was and now:
         if new_price != old_price:
             yield "up" if new_price > old_price else "down"
@@ -127,10 +129,11 @@ def _example(
 ) -> dict[str, object]:
     sides = {}
     for side, answer in (("old", before), ("new", after)):
-        price = decimal_text(answer["price_micros"]) if answer["status"] == _OK else None
+        is_priced = answer["status"] == _OK
         sides[side] = {
             **{name: answer[name] for name in ("status", "currency", "book_id", "layer", "availability")},
-            "unit_price": price,
+            "unit_price": decimal_text(answer["price_micros"]) if is_priced else None,
+            "price_per": answer["price_per"] if is_priced else None,
         }
     asked = {name: question[name] for name in ("customer_id", "branch", "sku", "uom")}
     return {"change": kind, **asked, "quantity": decimal_text(question["quantity_micros"]), **sides}
@@ -139,7 +142,7 @@ def _example(
 def example_text(example: Mapping[str, Any]) -> str:
     """One example for people."""
     old, new = (
-        f"{side['unit_price']} {side['currency']} ({side['book_id']})"
+        f"{side['unit_price']} {side['currency']}{per_text(side['price_per'])} ({side['book_id']})"
         if side["unit_price"]
         else side["status"]
         for side in (example["old"], example["new"])

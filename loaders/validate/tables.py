@@ -371,10 +371,14 @@ def _shaped(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     if table.name == "price_entries":
         no_basis = pl.col("method").is_null() | (pl.col("method") == "net")
         if frame["basis"].null_count() == frame.height and frame.select(no_basis.all()).item():
-            return frame
+            return frame.with_columns(pl.col("price_per").fill_null(1))
         from_cost = pl.col("method").is_in(["markup_pct", "margin_pct"]) & pl.col("basis").is_null()
         basis = pl.when(from_cost).then(pl.lit(COST)).when(~no_basis).then(pl.col("basis"))
-        return frame.with_columns(basis.alias("basis"))
+        of_basis = (basis != COST).fill_null(
+            value=False
+        )  # a blank price unit is then that of the basis (P14)
+        price_per = pl.when(of_basis).then("price_per").otherwise(pl.col("price_per").fill_null(1))
+        return frame.with_columns(basis.alias("basis"), price_per.alias("price_per"))
     return frame.rename({old: new for old, new in _RENAMED.items() if old in frame.columns})
 
 

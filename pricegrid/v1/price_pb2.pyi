@@ -69,7 +69,7 @@ class PriceLine(_message.Message):
     def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ...) -> None: ...
 
 class PriceLineResult(_message.Message):
-    __slots__ = ("status", "unit_price_micros", "extended_price_micros", "source", "exception", "valid_until_us", "minimum_quantity_micros", "floor_lifted", "converted", "book_id", "entry_id", "layer", "source_age_ms")
+    __slots__ = ("status", "unit_price_micros", "extended_price_micros", "source", "exception", "valid_until_us", "minimum_quantity_micros", "floor_lifted", "converted", "book_id", "entry_id", "layer", "source_age_ms", "price_per")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     UNIT_PRICE_MICROS_FIELD_NUMBER: _ClassVar[int]
     EXTENDED_PRICE_MICROS_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class PriceLineResult(_message.Message):
     ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_PER_FIELD_NUMBER: _ClassVar[int]
     status: LineStatus
     unit_price_micros: int
     extended_price_micros: int
@@ -96,4 +97,5 @@ class PriceLineResult(_message.Message):
     entry_id: str
     layer: str
     source_age_ms: int
-    def __init__(self, status: _Optional[_Union[LineStatus, str]] = ..., unit_price_micros: _Optional[int] = ..., extended_price_micros: _Optional[int] = ..., source: _Optional[_Union[PriceSource, str]] = ..., exception: _Optional[_Union[ExceptionReason, str]] = ..., valid_until_us: _Optional[int] = ..., minimum_quantity_micros: _Optional[int] = ..., floor_lifted: _Optional[bool] = ..., converted: _Optional[bool] = ..., book_id: _Optional[str] = ..., entry_id: _Optional[str] = ..., layer: _Optional[str] = ..., source_age_ms: _Optional[int] = ...) -> None: ...
+    price_per: int
+    def __init__(self, status: _Optional[_Union[LineStatus, str]] = ..., unit_price_micros: _Optional[int] = ..., extended_price_micros: _Optional[int] = ..., source: _Optional[_Union[PriceSource, str]] = ..., exception: _Optional[_Union[ExceptionReason, str]] = ..., valid_until_us: _Optional[int] = ..., minimum_quantity_micros: _Optional[int] = ..., floor_lifted: _Optional[bool] = ..., converted: _Optional[bool] = ..., book_id: _Optional[str] = ..., entry_id: _Optional[str] = ..., layer: _Optional[str] = ..., source_age_ms: _Optional[int] = ..., price_per: _Optional[int] = ...) -> None: ...

@@ -260,6 +260,7 @@ class Decoder:
             bool(packed >> mx.PACKED_ZERO_SHIFT & 1),
             self.entry_id(ordinal),
             ordinal,
+            packed >> mx.PACKED_PER_SHIFT & mx.PER_MASK,
         )
 
     def entry_id(self, ordinal: int) -> str:

@@ -75,9 +75,12 @@ RANK_BITS, RANK_BEFORE = range(2)
     RECORD_NUMERATOR,
     RECORD_DENOMINATOR,
 ) = range(8)
-# RECORD_PACKED: bits 0-15 uom ordinal + 1 (0: per base unit), 16-19 method, 20 explicit_zero, 32-63 basis code
-PACKED_METHOD_SHIFT, PACKED_ZERO_SHIFT, PACKED_BASIS_SHIFT = 16, 20, 32
+# RECORD_PACKED: bits 0-15 uom ordinal + 1 (0: per base unit), 16-19 method, 20 explicit_zero, 21-40 price_per (0: that
+# of the basis book), 41-62 basis code
+PACKED_METHOD_SHIFT, PACKED_ZERO_SHIFT, PACKED_PER_SHIFT, PACKED_BASIS_SHIFT = 16, 20, 21, 41
+PER_MASK = 2**20 - 1
 BASIS_NONE, BASIS_COST, BASIS_BOOK = 0, 1, 2  # from BASIS_BOOK on: book ordinal + 2
+BOOKS_MAX: Final = 2**22 - BASIS_BOOK
 UOM_NAMES_MAX: Final = 65_535
 # ladders (n, 2): a break and its net price per base unit, highest break first
 LADDER_MINIMUM, LADDER_PRICE = range(2)

@@ -11,7 +11,7 @@ from pricegrid.columnar.names import TAG, name_key
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.items import put_skus
 from pricegrid.pricing_engine.kernels.verify import SOUND
-from pricegrid.pricing_engine.model import Method
+from pricegrid.pricing_engine.model import PRICE_PER_MAX, Method
 
 Rows = NDArray[Any]
 
@@ -191,7 +191,10 @@ def _is_record(record: list[int], books: list[list[int]], bundle: int, classes: 
         return False
     if method >= len(Method) or (method == Method.NET and record[mx.RECORD_VALUE] < 0):
         return False
-    basis = packed >> mx.PACKED_BASIS_SHIFT
+    basis, price_per = packed >> mx.PACKED_BASIS_SHIFT, packed >> mx.PACKED_PER_SHIFT & mx.PER_MASK
+    may_be_blank = method != Method.NET and basis >= mx.BASIS_BOOK
+    if not (0 if may_be_blank else 1) <= price_per <= PRICE_PER_MAX:
+        return False
     return (book_class & 0xFFFFFFFF) <= classes and (packed & 0xFFFF) <= uoms and 0 <= basis < len(books) + 2
 
 

@@ -69,6 +69,12 @@ def record_at(m, at, column):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def price_per_at(m, at):  # type: ignore[no-untyped-def]
+    """For how many units the price of a record is, 0: for as many as that of its basis book (P14)."""
+    return record_at(m, at, mx.RECORD_PACKED) >> mx.PACKED_PER_SHIFT & mx.PER_MASK
+
+
+@compiled
 def ladder_at(m, at, column):  # type: ignore[no-untyped-def]
     """One field of a ladder's break, of the full load or of the delta."""
     if at < len(m.ladders):

@@ -53,6 +53,7 @@ from pricegrid.pricing_engine.kernels.entries import (
     book_valid,
     first_entry_of,
     ladder_at,
+    price_per_at,
     record_at,
     records_of,
     value_of,
@@ -81,9 +82,10 @@ from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode
     OFFER_CLASS_RANK,
     OFFER_NEWEST,
     OFFER_BASIS_MISSED,  # 1: an earlier entry of a basis book gave no price
+    OFFER_PRICE_PER,  # OFFER_ROUNDED is of so many units, the exact price of one (P14)
     OFFER_PRESENT,
     OFFER_SIZE,
-) = range(22)
+) = range(23)
 RANK_SIZE = 7
 
 _NET = int(Method.NET)
@@ -178,19 +180,22 @@ def _cost_in(m, state, currency):  # type: ignore[no-untyped-def]
 @compiled
 def _first_price(m, state, cursor):  # type: ignore[no-untyped-def]
     """(given, high, low, denominator) of an entry that needs no other book: net, or computed from cost."""
-    at = cursor[CURSOR_FOUND]
+    at, price_per = cursor[CURSOR_FOUND], np.int64(1)
     if cursor[CURSOR_KIND] == NET_CELL:
         value = value_of(m, cursor[CURSOR_CELL])
     elif cursor[CURSOR_KIND] == LADDER_CELL:
         value = ladder_at(m, at, mx.LADDER_PRICE)
     elif record_at(m, at, mx.RECORD_PACKED) >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
-        value = record_at(m, at, mx.RECORD_VALUE)
+        value, price_per = record_at(m, at, mx.RECORD_VALUE), price_per_at(m, at)
     else:
         return _cost_in(m, state, m.books[cursor[CURSOR_BOOK], mx.BOOK_CURRENCY])
+    fits, high, low, denominator = True, np.int64(0), value, np.int64(1)
+    if price_per > 1:
+        fits, high, low, denominator = scale(high, low, denominator, np.int64(1), price_per)
     if cursor[CURSOR_STAGE] & 1 == 0:
-        return True, np.int64(0), value, np.int64(1)
+        return True, high, low, denominator
     fits, high, low, denominator = scale(
-        np.int64(0), value, np.int64(1), state[STATE_NUMERATOR], state[STATE_DENOMINATOR]
+        high, low, denominator, state[STATE_NUMERATOR], state[STATE_DENOMINATOR]
     )
     if not fits:
         state[STATE_ESCALATE] = 1
@@ -206,6 +211,18 @@ def _basis_code(m, cursor):  # type: ignore[no-untyped-def]
     if packed >> mx.PACKED_METHOD_SHIFT & 15 == _NET:
         return np.int64(mx.BASIS_NONE)
     return packed >> mx.PACKED_BASIS_SHIFT
+
+
+@compiled
+def _price_unit(m, cursors):  # type: ignore[no-untyped-def]
+    """For how many units the price found is (P14): what its entry says, else that of its basis book, and so on."""
+    for depth in range(BASIS_LINKS_MAX + 1):
+        if cursors[depth, CURSOR_KIND] != RECORDS_CELL:
+            return np.int64(1)
+        price_per = price_per_at(m, cursors[depth, CURSOR_FOUND])
+        if price_per > 0:
+            return price_per
+    return np.int64(1)
 
 
 @compiled
@@ -251,16 +268,24 @@ def _computed(m, state, cursor, high, low, denominator):  # type: ignore[no-unty
 
 
 @compiled
-def _complete(m, state, cursor, high, low, denominator, lifted, offer):  # type: ignore[no-untyped-def]
-    """Convert to the asked currency, round, and write the offer: ENTRY, or why there is no price (P9)."""
-    book = cursor[CURSOR_BOOK]
+def _complete(m, state, cursors, high, low, denominator, lifted, offer):  # type: ignore[no-untyped-def]
+    """Convert to the asked currency, round the price of so many units as it is for, and write the offer: ENTRY, or why
+    there is no price (P9, P14)."""
+    cursor = cursors[0]
+    book, price_per = cursor[CURSOR_BOOK], _price_unit(m, cursors)
     given, high, low, denominator = _convert(
         m, state, high, low, denominator, m.books[book, mx.BOOK_CURRENCY], state[STATE_CURRENCY]
     )
     if not given:
         return MISSED_INPUT
     mode = _UP if lifted else m.books[book, mx.BOOK_ROUNDING]
-    fits, rounded = round_to_increment(high, low, denominator, m.books[book, mx.BOOK_INCREMENT], mode)
+    fits, many_high, many_low, many_denominator = True, high, low, denominator
+    if price_per > 1:
+        fits, many_high, many_low, many_denominator = scale(high, low, denominator, price_per, np.int64(1))
+    rounded = np.int64(0)
+    if fits:
+        increment = m.books[book, mx.BOOK_INCREMENT]
+        fits, rounded = round_to_increment(many_high, many_low, many_denominator, increment, mode)
     if not fits:
         state[STATE_ESCALATE] = 1
         return MISSED_INPUT
@@ -272,6 +297,7 @@ def _complete(m, state, cursor, high, low, denominator, lifted, offer):  # type:
     offer[OFFER_ENTRY] = _entry_ordinal(m, cursor)
     offer[OFFER_LIFTED] = lifted
     offer[OFFER_ROUNDED] = rounded
+    offer[OFFER_PRICE_PER] = price_per
     return ENTRY
 
 
@@ -388,7 +414,7 @@ def next_offer(m, state, keys, cursors, offer):  # type: ignore[no-untyped-def]
             basis_missed |= outcome != NOTHING
             continue
         if outcome == ENTRY:
-            outcome = _complete(m, state, cursors[0], high, low, denominator, lifted, offer)
+            outcome = _complete(m, state, cursors, high, low, denominator, lifted, offer)
         if outcome != NOTHING and state[STATE_ESCALATE] == 0:
             return _write_ranking(m, state, cursors[0], outcome, basis_missed, offer)
     return NOTHING

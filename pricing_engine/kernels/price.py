@@ -12,7 +12,7 @@ UNTIL_STEPS_MAX times. A lookup probes each bundle once for each item level, how
 
 import numpy as np
 
-from pricegrid.columnar.exact import INT64_MAX, divide, times
+from pricegrid.columnar.exact import INT64_MAX
 from pricegrid.columnar.jit import compiled, inlined
 from pricegrid.columnar.names import find_name, likely_ordinal, name_key
 from pricegrid.columnar.tables import fetch, table_of
@@ -20,7 +20,6 @@ from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.cursor import CURSOR_SIZE, CURSORS
 from pricegrid.pricing_engine.kernels.entries import (
     STATE_AS_OF,
-    STATE_BASE_QUANTITY,
     STATE_BRANCH,
     STATE_CLASS,
     STATE_CURRENCY,
@@ -37,17 +36,17 @@ from pricegrid.pricing_engine.kernels.entries import (
     STATE_QUANTITY,
     STATE_SIGNED_QUANTITY,
     STATE_SIZE,
-    STATE_UOM,
     find_cell,
     level_flag,
 )
-from pricegrid.pricing_engine.kernels.items import find_item
+from pricegrid.pricing_engine.kernels.items import find_item, item_levels, unit_factor
 from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
 from pricegrid.pricing_engine.kernels.offers import (
     OFFER_BOOK,
     OFFER_ENTRY,
     OFFER_LIFTED,
     OFFER_MINIMUM,
+    OFFER_PRICE_PER,
     OFFER_ROUNDED,
     OFFER_SIZE,
 )
@@ -104,7 +103,7 @@ from pricegrid.pricing_engine.model import (
 ) = range(10)
 # lines (n, 5): one line; names are [start, start + length) of the request's text
 LINE_SKU, LINE_SKU_LENGTH, LINE_QUANTITY, LINE_UOM, LINE_UOM_LENGTH, LINE_SIZE = range(6)
-# answers (n, 12)
+# answers (n, 13)
 (
     ANSWER_STATUS,  # a LineStatus, or NEEDS_REFERENCE
     ANSWER_UNIT_PRICE,
@@ -118,8 +117,9 @@ LINE_SKU, LINE_SKU_LENGTH, LINE_QUANTITY, LINE_UOM, LINE_UOM_LENGTH, LINE_SIZE =
     ANSWER_ITEM,
     ANSWER_EXCEPTION,  # an ExceptionReason
     ANSWER_CONVERTED,
+    ANSWER_PRICE_PER,  # the unit price is of so many units (P14); 0 without a price
     ANSWER_SIZE,
-) = range(13)
+) = range(14)
 NEEDS_REFERENCE = -1
 # scratch of `_look_ahead` until a line is priced
 _KEY, _CELL, _OWN = ANSWER_UNIT_PRICE, ANSWER_UNIT_PRICE, ANSWER_BOOK
@@ -148,7 +148,7 @@ def _price_at(m, state, keys, cursors, offers, stack, answer):  # type: ignore[n
     state[STATE_MISSED] = 0
     answer[ANSWER_UNIT_PRICE] = answer[ANSWER_EXTENDED_PRICE] = answer[ANSWER_MINIMUM] = 0
     answer[ANSWER_BOOK] = answer[ANSWER_LAYER] = answer[ANSWER_ENTRY] = -1
-    answer[ANSWER_LIFTED] = 0
+    answer[ANSWER_LIFTED] = answer[ANSWER_PRICE_PER] = 0
     _search_layers(m, state, keys, cursors, offers, stack, answer)
     missed = state[STATE_MISSED]
     answer[ANSWER_EXCEPTION] = (
@@ -183,17 +183,18 @@ def _search_layers(m, state, keys, cursors, offers, stack, answer):  # type: ign
 
 
 @compiled
-def _write_price(state, unit_price, book, layer, entry, answer):  # type: ignore[no-untyped-def]
-    """Write a price, extended to the quantity (P9); False: it is OUT_OF_RANGE."""
+def _write_price(state, unit_price, price_per, book, layer, entry, answer):  # type: ignore[no-untyped-def]
+    """Write a price of so many units, extended to the quantity (P9, P14); False: it is OUT_OF_RANGE."""
     answer[ANSWER_STATUS] = _OUT_OF_RANGE
     if unit_price < 0:
         return False
     minor = state[STATE_MINOR]
-    fits, multiple = extended(unit_price, state[STATE_SIGNED_QUANTITY], MICROS * minor)
+    fits, multiple = extended(unit_price, state[STATE_SIGNED_QUANTITY], MICROS * minor * price_per)
     if not fits or multiple > INT64_MAX // minor:
         return False
     answer[ANSWER_STATUS] = _OK
     answer[ANSWER_UNIT_PRICE] = unit_price
+    answer[ANSWER_PRICE_PER] = price_per
     answer[ANSWER_EXTENDED_PRICE] = (
         multiple * minor if state[STATE_SIGNED_QUANTITY] > 0 else -multiple * minor
     )
@@ -205,8 +206,8 @@ def _write_price(state, unit_price, book, layer, entry, answer):  # type: ignore
 
 @compiled
 def _write_answer(m, state, offer, layer, answer):  # type: ignore[no-untyped-def]
-    book = offer[OFFER_BOOK]
-    if _write_price(state, offer[OFFER_ROUNDED], book, layer, offer[OFFER_ENTRY], answer):
+    book, price_per = offer[OFFER_BOOK], offer[OFFER_PRICE_PER]
+    if _write_price(state, offer[OFFER_ROUNDED], price_per, book, layer, offer[OFFER_ENTRY], answer):
         answer[ANSWER_LIFTED] = offer[OFFER_LIFTED]
         answer[ANSWER_CONVERTED] = m.books[book, mx.BOOK_CURRENCY] != state[STATE_CURRENCY]
 
@@ -218,7 +219,8 @@ def _price_single_offer(m, state, rows, own, above, memo, answer):  # type: igno
         return False
     found, unit_price, row, entry = single_offer_price(m, state, rows, own, above, memo)
     if found:
-        _write_price(state, unit_price, rows[row, ROW_BOOK], rows[row, ROW_LAYER], entry, answer)
+        book, layer = rows[row, ROW_BOOK], rows[row, ROW_LAYER]
+        _write_price(state, unit_price, np.int64(1), book, layer, entry, answer)
     return found
 
 
@@ -236,6 +238,7 @@ def _price_line(m, state, keys, cursors, offers, stack, answer, later, as_of):  
         same = (
             later[ANSWER_STATUS] == answer[ANSWER_STATUS]
             and later[ANSWER_UNIT_PRICE] == answer[ANSWER_UNIT_PRICE]
+            and later[ANSWER_PRICE_PER] == answer[ANSWER_PRICE_PER]
             and later[ANSWER_ENTRY] == answer[ANSWER_ENTRY]
             and later[ANSWER_MINIMUM] == answer[ANSWER_MINIMUM]
         )
@@ -251,48 +254,6 @@ def _price_line(m, state, keys, cursors, offers, stack, answer, later, as_of):  
 
 
 # -- one line -------------------------------------------------------------------------------------------------------
-
-
-@compiled
-def _item_levels(m, item, keys):  # type: ignore[no-untyped-def]
-    """Fill `keys` with the item, its product groups upward and every item; how many (P4)."""
-    keys[0] = item
-    levels = 1
-    group = mx.item_group(m.items[item, mx.ITEM_NAMES])
-    while group >= 0 and levels <= GROUP_DEPTH_MAX:
-        keys[levels] = len(m.items) + group
-        levels += 1
-        group = m.group_parents[group]
-    keys[levels] = len(m.items) + len(m.group_parents)
-    return levels + 1
-
-
-@compiled
-def find_unit(m, item, uom):  # type: ignore[no-untyped-def]
-    """(numerator, denominator): base units in one of a unit, -1 being the base unit; (0, 0): there is no such (P5)."""
-    if uom == -1 or uom == mx.item_base_uom(m.items[item, mx.ITEM_NAMES]):
-        return np.int64(1), np.int64(1)
-    units = m.items[item, mx.ITEM_UNITS]
-    for row in range(mx.run_start(units), mx.run_end(units)):
-        if m.uoms[row, mx.UOM_NAME] == uom:
-            return m.uoms[row, mx.UOM_NUMERATOR], m.uoms[row, mx.UOM_DENOMINATOR]
-    return np.int64(0), np.int64(0)
-
-
-@compiled
-def _unit_factor(m, state, uom):  # type: ignore[no-untyped-def]
-    """Write the asked unit and its factor to the state (P5), -1 being the base unit; False: there is no such unit."""
-    numerator, denominator = find_unit(m, state[STATE_ITEM], uom)
-    if denominator == 0:
-        return False
-    state[STATE_UOM] = mx.item_base_uom(m.items[state[STATE_ITEM], mx.ITEM_NAMES]) if uom == -1 else uom
-    state[STATE_NUMERATOR], state[STATE_DENOMINATOR] = numerator, denominator
-    state[STATE_BASE_QUANTITY] = state[STATE_QUANTITY]
-    if numerator != 1 or denominator != 1:
-        _, high, low = times(np.int64(0), state[STATE_QUANTITY], numerator)
-        whole_high, whole, _ = divide(high, low, denominator)
-        state[STATE_BASE_QUANTITY] = INT64_MAX if whole_high != 0 or whole < 0 else whole
-    return True
 
 
 @compiled
@@ -402,7 +363,7 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
             continue
         state[STATE_ITEM] = item
         if needs_levels:
-            state[STATE_LEVELS] = _item_levels(m, item, keys)
+            state[STATE_LEVELS] = item_levels(m, item, keys)
         if len(owners) > 0 and not entitled(m, owners, keys, state[STATE_LEVELS]):
             answer[ANSWER_STATUS] = _NOT_ENTITLED if ask[ASK_SERVICE_DESK] == 1 else _UNKNOWN_ITEM
             continue
@@ -412,12 +373,12 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
             uom = find_name(m.uom_bytes, m.uom_offsets, m.uom_slots, text, lines[i, LINE_UOM], length)
         state[STATE_SIGNED_QUANTITY] = quantity
         state[STATE_QUANTITY] = abs(quantity)
-        if (uom < 0 and length > 0) or not _unit_factor(m, state, uom):
+        if (uom < 0 and length > 0) or not unit_factor(m, state, uom):
             answer[ANSWER_STATUS] = _UNKNOWN_UOM
             continue
         if not _price_single_offer(m, state, rows, own, above, memo, answer):
             if not needs_levels:
-                state[STATE_LEVELS] = _item_levels(m, item, keys)
+                state[STATE_LEVELS] = item_levels(m, item, keys)
             _price_line(m, state, keys, cursors, offers, stack, answer, later, ask[ASK_AS_OF])
         if answer[ANSWER_STATUS] != NEEDS_REFERENCE:
             _mark_exception(m, ask, state, keys, stack, answer)
@@ -472,7 +433,7 @@ def price_batch(descriptor, ask, text, lines, answers):  # type: ignore[no-untyp
     """Answer the lines of one request.
 
     `descriptor` is `tables.describe` of a matrix; `ask` (9,) int64; `text` u8, the names of the lines; `lines` (n, 5)
-    int64; `answers` (n, 12) int64, written. A line whose numbers need more than 127 bits gets status NEEDS_REFERENCE.
+    int64; `answers` (n, 13) int64, written. A line whose numbers need more than 127 bits gets status NEEDS_REFERENCE.
     """
     return price_into(
         matrix_of(descriptor), table_of(ask), table_of(text), table_of(lines), table_of(answers)

@@ -37,7 +37,7 @@ def round_to_increment(high, low, denominator, increment, mode):  # type: ignore
 def extended(unit_price, quantity, scale_micros):  # type: ignore[no-untyped-def]
     """(fits, multiple) of |unit_price * quantity| in units of `scale_micros`, rounded half up (P9).
 
-    `scale_micros` is 10^6 times the currency's minor unit in micros, so it is even.
+    `scale_micros` is 10^6 times the currency's minor unit in micros times the price unit (P14), so it is even.
     """
     magnitude = abs(quantity)
     _, high, low = times(np.int64(0), unit_price, magnitude)

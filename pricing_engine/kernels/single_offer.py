@@ -55,6 +55,7 @@ ROWS_MAX = 63  # rows of a stack that is searched here: a word has a bit for eac
 MEMO_GROUP, MEMO_CELLS, MEMO_ROWS = 0, 1, 8
 MEMO_SIZE, MEMO_GROUPS_MAX = MEMO_CELLS + MEMO_ROWS, 128
 _NOT_SEARCHED = -2
+_UNIT_OR_PER = 0xFFFF | mx.PER_MASK << mx.PACKED_PER_SHIFT
 _STEADY, _SILENT, _UNSTEADY = 0, 1, 2  # its book offers; offers nothing, now and later; is for the search
 _FIRST, _OWNER, _NET = int(Mode.FIRST), int(Ladder.OWNER), int(Method.NET)
 
@@ -217,7 +218,8 @@ def _net(m, state, bundle, cell):  # type: ignore[no-untyped-def]
 def _computed(m, state, book, cell):  # type: ignore[no-untyped-def]
     """(given, high, low, denominator, offset) of the only entry of the customer's class, computed from a net price.
 
-    Undated, per base unit, reached, of a book without floor, from a book that offers the item itself now and for ever.
+    Undated, per base unit, of the basis' price unit, reached, of a book without floor, from a book that offers the item
+    itself now and for ever.
     """
     first, end = records_of(value_of(m, cell))
     wanted = book << 32 | (state[STATE_CLASS] + 1)
@@ -233,7 +235,7 @@ def _computed(m, state, book, cell):  # type: ignore[no-untyped-def]
     packed = record_at(m, at, mx.RECORD_PACKED)
     basis = (packed >> mx.PACKED_BASIS_SHIFT) - mx.BASIS_BOOK
     is_simple = (
-        packed & 0xFFFF == 0
+        packed & _UNIT_OR_PER == 0
         and packed >> mx.PACKED_METHOD_SHIFT & 15 != _NET
         and basis >= 0
         and record_at(m, at, mx.RECORD_FROM) == ALWAYS_US

@@ -16,7 +16,7 @@ from pricegrid.columnar.tables import fetch, table_of
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.entries import bundle_bit, records_of
 from pricegrid.pricing_engine.kernels.items import sku_word
-from pricegrid.pricing_engine.model import Method
+from pricegrid.pricing_engine.model import PRICE_PER_MAX, Method
 
 SOUND = IN_ORDER
 LIMIT_LOW, LIMIT_HIGH, LIMIT_BLANK, LIMIT_END, LIMIT_SIZE = range(5)
@@ -313,7 +313,10 @@ def _records_faulty(records, first, end, books, bundle, classes, uoms):  # type:
             return True
         if books[book, mx.BOOK_BUNDLE] != bundle or packed & 0xFFFF > uoms or method >= _METHODS:
             return True
-        if not 0 <= packed >> mx.PACKED_BASIS_SHIFT < len(books) + mx.BASIS_BOOK:
+        basis, price_per = packed >> mx.PACKED_BASIS_SHIFT, packed >> mx.PACKED_PER_SHIFT & mx.PER_MASK
+        if not 0 <= basis < len(books) + mx.BASIS_BOOK or price_per > PRICE_PER_MAX:
+            return True
+        if price_per == 0 and (method == _NET or basis < mx.BASIS_BOOK):
             return True
         if method == _NET and records[row, mx.RECORD_VALUE] < 0:
             return True

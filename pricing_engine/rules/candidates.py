@@ -230,7 +230,7 @@ def _part_offers(
         slot = row.slot_micros if row.is_reached else Fraction(-1)
         newest_us = newest.get(row.form, row.newest_us)
         try:
-            price, rounded, steps, lifted, basis_missed = _price_of(line, book, entry, row.form, links)
+            found = _price_of(line, book, entry, row.form, links)
         except _NoPriceError as none:
             why, reason = f"{_described(entry)} {none.why}", none.exception
             passed.words.append(why)
@@ -249,12 +249,13 @@ def _part_offers(
             level,
             newest_us,
             slot,
-            price,
-            rounded,
-            lifted,
-            steps,
+            found.price_micros,
+            found.rounded_micros,
+            found.lifted,
+            found.steps,
             skipped,
-            basis_missed,
+            found.is_basis_missed,
+            found.price_per,
         )
 
 
@@ -266,34 +267,55 @@ def _missing(why: str) -> _NoPriceError:
     return _NoPriceError(ExceptionReason.MISSING_INPUT, why)
 
 
-def _price_of(
-    line: Line, book: Book, entry: Entry, form: Form, links: int
-) -> tuple[Fraction, int, tuple[Step, ...], bool, bool]:
-    """(exact price, rounded price, steps, lifted, basis missed) of an entry for one asked unit; may raise."""
-    steps, lifted, basis_missed = _evaluate(line, book, entry, form, links)
+@dataclass(frozen=True, slots=True)
+class _Price:
+    """What an entry makes: its exact price of one asked unit, and that of `price_per` units rounded (P9, P14)."""
+
+    price_micros: Fraction
+    rounded_micros: int
+    price_per: int
+    steps: tuple[Step, ...]
+    lifted: bool
+    is_basis_missed: bool
+
+
+def _price_of(line: Line, book: Book, entry: Entry, form: Form, links: int) -> _Price:
+    """The price of an entry; a link of a basis chain is neither rounded nor taken per more than one. May raise."""
+    steps, lifted, basis_missed, price_per = _evaluate(line, book, entry, form, links)
     price = steps[-1].price_micros
-    rounded = round_price(price, book, lifted)
+    if links == 0 and price_per > 1:
+        price_unit = Fraction(price_per)
+        words = f"for {price_per} {line.uom}"
+        steps = (*steps, Step("price_unit", words, price_unit, price * price_unit, steps[-1].currency))
+    rounded = round_price(steps[-1].price_micros, book, lifted)
     if links == 0 and rounded == 0 and not entry.explicit_zero:
         raise _NoPriceError(ExceptionReason.ZERO_PRICE, "rounds to zero without explicit_zero")
-    return price, rounded, steps, lifted, basis_missed
+    return _Price(price, rounded, price_per, steps, lifted, basis_missed)
 
 
 def _evaluate(
     line: Line, book: Book, entry: Entry, form: Form, links: int
-) -> tuple[tuple[Step, ...], bool, bool]:
-    """The entry's exact price for one asked unit in the asked currency with its steps, whether the floor lifted it, and
-    whether its basis passed an entry over. A basis link stays in its book's currency. Raises `_NoPriceError`."""
+) -> tuple[tuple[Step, ...], bool, bool, int]:
+    """The entry's exact price for one asked unit in the asked currency with its steps, whether the floor lifted it,
+    whether its basis passed an entry over, and its price unit. A basis link stays in its book's currency. Raises
+    `_NoPriceError`."""
     steps: list[Step] = []
-    basis_missed = False
+    basis_missed, price_per = False, entry.price_per
     if entry.method == Method.NET:
         price = Fraction(entry.value_micros)
         steps.append(Step("entry", "net", price, price, book.currency))
+        if price_per > 1:
+            price /= price_per
+            steps.append(
+                Step("price_unit", f"one of {price_per}", Fraction(1, price_per), price, book.currency)
+            )
         if form == Form.BASE and line.factor != 1:
             price *= line.factor
             steps.append(Step("factor", f"one {line.uom}", line.factor, price, book.currency))
     else:
-        found, basis_missed = _basis_price(line, book, entry, links)
+        found, basis_missed, basis_per = _basis_price(line, book, entry, links)
         steps += found
+        price_per = price_per or basis_per
         ratio = method_ratio(entry.method, entry.value_micros)
         price = steps[-1].price_micros * ratio
         steps.append(Step("method", entry.method.name.lower(), ratio, price, book.currency))
@@ -308,17 +330,17 @@ def _evaluate(
         raise _NoPriceError(ExceptionReason.ZERO_PRICE, "is zero without explicit_zero")
     if links == 0 and book.currency != line.currency:
         steps.append(_converted(line, price, book.currency, line.currency))
-    return tuple(steps), lifted, basis_missed
+    return tuple(steps), lifted, basis_missed, price_per
 
 
-def _basis_price(line: Line, book: Book, entry: Entry, links: int) -> tuple[list[Step], bool]:
-    """The price an entry's method applies to, in the book's currency: a cost, or another book's exact price (P7);
-    raises `_NoPriceError`."""
+def _basis_price(line: Line, book: Book, entry: Entry, links: int) -> tuple[list[Step], bool, int]:
+    """The price an entry's method applies to, in the book's currency: a cost, or another book's exact price (P7), with
+    its price unit; raises `_NoPriceError`."""
     if entry.basis == COST:
         cost = _cost_in(line, book.currency)
         if not isinstance(cost, Fraction):
             raise _missing(cost)
-        return [Step("cost", "per asked unit", cost, cost, book.currency)], False
+        return [Step("cost", "per asked unit", cost, cost, book.currency)], False, 1
     basis = line.data.books[entry.basis] if entry.basis else None
     if basis is None or links == BASIS_LINKS_MAX:
         raise _missing("has no basis price")
@@ -337,7 +359,7 @@ def _basis_price(line: Line, book: Book, entry: Entry, links: int) -> tuple[list
     ]
     if basis.currency != book.currency:
         steps.append(_converted(line, offer.price_micros, basis.currency, book.currency))
-    return steps, bool(outcome.missed) or offer.is_basis_missed
+    return steps, bool(outcome.missed) or offer.is_basis_missed, offer.price_per
 
 
 def _cost_in(line: Line, currency: str) -> Fraction | str:

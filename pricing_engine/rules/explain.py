@@ -33,6 +33,7 @@ def explanation(question: PriceQuestion, resolution: Resolution) -> dict[str, ob
         "exception": resolution.exception.name,
         "currency": resolution.currency,
         "unit_price": decimal_text(resolution.unit_price_micros) if offer else None,
+        "price_per": resolution.price_per if offer else None,
         "extended_price": decimal_text(resolution.extended_price_micros) if offer else None,
         "book_id": offer.book.book_id if offer else None,
         "entry_id": offer.entry.entry_id or None if offer else None,
@@ -79,6 +80,7 @@ def _candidate(each: Considered) -> dict[str, object]:
             "uom": entry.uom,
             "break": decimal_text(entry.min_quantity_micros),
             "price": decimal_text(offer.rounded_micros),
+            "price_per": offer.price_per,
         }
     return row
 
@@ -117,12 +119,12 @@ def _steps(question: PriceQuestion, resolution: Resolution, offer: Offer) -> lis
 
 
 _AMOUNTS = frozenset({"entry", "cost", "basis", "floor"})  # steps whose operand is money
-_FACTORS = frozenset({"factor", "method", "convert"})  # steps that multiply
+_FACTORS = frozenset({"factor", "method", "convert", "price_unit"})  # steps that multiply
 
 
 def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
     """(unit price, extended price) in micros, computed again from an explanation's own numbers (P12)."""
-    price = Fraction(0)
+    price, price_per = Fraction(0), 1
     unit = extended = 0
     for row in explained["steps"]:  # type: ignore[attr-defined]
         name, value = row["step"], Fraction(row["value"])
@@ -130,6 +132,10 @@ def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
             price = value * MICROS
         elif name in _FACTORS:
             price *= value
+            if (
+                name == "price_unit"
+            ):  # a price of one unit, or of so many: the last one says of how many it is
+                price_per = max(1, int(value))
         elif name == "round":
             book = Book(
                 "",
@@ -140,5 +146,5 @@ def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
             )
             unit = round_price(price, book, lifted=False)
         elif name == "extend":
-            extended = extended_price_micros(unit, int(value * MICROS), row["currency"])
+            extended = extended_price_micros(unit, int(value * MICROS), row["currency"], price_per)
     return unit, extended

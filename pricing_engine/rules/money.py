@@ -48,9 +48,14 @@ def round_price(price_micros: Fraction, book: Book, lifted: bool) -> int:
     return (whole + up) * increment
 
 
-def extended_price_micros(unit_price_micros: int, quantity_micros: int, currency: str) -> int:
-    """Unit price times quantity, exact, rounded half up on the magnitude to the currency's minor unit (P9)."""
+def extended_price_micros(
+    unit_price_micros: int, quantity_micros: int, currency: str, price_per: int = 1
+) -> int:
+    """Unit price times quantity, exact, rounded half up on the magnitude to the currency's minor unit (P9).
+
+    The unit price is that of `price_per` units (P14).
+    """
     minor = minor_unit_micros(currency)
-    scale = MICROS * minor
+    scale = MICROS * minor * price_per
     magnitude = (2 * unit_price_micros * abs(quantity_micros) + scale) // (2 * scale) * minor
     return magnitude if quantity_micros > 0 else -magnitude

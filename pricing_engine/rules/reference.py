@@ -132,7 +132,7 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
             considered=tuple(considered),
             missed=reason,
         )
-    extended = extended_price_micros(winner.rounded_micros, quantity_micros, line.currency)
+    extended = extended_price_micros(winner.rounded_micros, quantity_micros, line.currency, winner.price_per)
     if winner.rounded_micros > INT64_MAX or abs(extended) > INT64_MAX:
         return Resolution(LineStatus.OUT_OF_RANGE, line.currency, considered=tuple(considered))
     return Resolution(

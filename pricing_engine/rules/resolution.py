@@ -29,12 +29,13 @@ class Offer:
     level: int  # 0 sku, then product groups nearest first, then every item
     newest_us: int  # the latest begin that ranks it (P2)
     slot_micros: Fraction  # its break in the asked unit; -1 for a first price given below the first break
-    price_micros: Fraction
-    rounded_micros: int
+    price_micros: Fraction  # of one unit asked, exact
+    rounded_micros: int  # of `price_per` units asked (P14)
     lifted: bool
     steps: tuple[Step, ...]
     passed_over: tuple[str, ...] = ()  # its book's entries before it, and why each gave no price
     is_basis_missed: bool = False  # an earlier entry of a basis book lacked an input
+    price_per: int = 1
     rank: Rank = ()
 
 
@@ -80,7 +81,8 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The answer to one line. Prices are in micros of `currency`, 0 where there is none."""
+    """The answer to one line. Prices are in micros of `currency`, 0 where there is none; the unit price is that of
+    `price_per` units."""
 
     status: LineStatus
     currency: str = ""
@@ -96,7 +98,12 @@ class Resolution:
     missed: ExceptionReason = ExceptionReason.NONE  # of an entry that would have answered instead
 
     @property
+    def price_per(self) -> int:
+        """For how many units asked the unit price is (P14), 0 where there is none."""
+        return self.offer.price_per if self.offer else 0
+
+    @property
     def identity(self) -> tuple[object, ...]:
         """What must stay the same for the answer to be the same (P10)."""
         entry = self.offer.entry if self.offer else None
-        return self.status, self.unit_price_micros, entry, self.minimum_quantity_micros
+        return self.status, self.unit_price_micros, self.price_per, entry, self.minimum_quantity_micros

@@ -177,7 +177,8 @@ def _quote_basket(client: pricegrid.Client, dataset: DemoDataset, *, as_json: bo
         (
             line.sku,
             decimal_text(line.quantity) + (f" {line.uom}" if line.uom else ""),
-            unit_price_text(quoted.price.unit_price, result.currency) or quoted.price.status.value,
+            unit_price_text(quoted.price.unit_price, result.currency, quoted.price.price_per)
+            or quoted.price.status.value,
             *available_cells(quoted),
             asked.caption,
         )

@@ -120,6 +120,7 @@ def json_rows(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) ->
             "converted": price.converted,
             "price_age_s": None if price.source_age is None else price.source_age // timedelta(seconds=1),
             "as_of": instant_text(result.as_of),
+            "price_per": None if price.unit_price is None else price.price_per,
         }
 
 
@@ -132,7 +133,7 @@ def print_quote(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) 
             line.sku,
             decimal_text(line.quantity),
             line.uom or "-",
-            unit_price_text(quoted.price.unit_price, result.currency) or "-",
+            unit_price_text(quoted.price.unit_price, result.currency, quoted.price.price_per) or "-",
             extended_price_text(quoted.price.extended_price, result.currency) or "-",
             result.currency,
             quoted.price.status.value,

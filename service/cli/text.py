@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pricegrid
+from pricegrid.columnar.decimals import per_text
 from pricegrid.service.clock import parse_as_of
 from pricegrid.service.limits import LIST_MAX
 
@@ -143,9 +144,14 @@ def decimal_or_none(value: Decimal | None) -> str | None:
     return None if value is None else decimal_text(value)
 
 
-def unit_price_text(price: Decimal | None, currency: str) -> str | None:
-    """A unit price: trimmed, but with at least the digits of the currency's minor unit."""
-    return None if price is None else decimal_text(price, _minor_digits(currency))
+def unit_price_text(price: Decimal | None, currency: str, price_per: int = 1) -> str | None:
+    """A unit price: trimmed, but with at least the digits of the currency's minor unit; of many `12.35 per 1000`."""
+    return None if price is None else decimal_text(price, _minor_digits(currency)) + per_text(price_per)
+
+
+def a_unit_text(price_per: int) -> str:
+    """What a unit price is for: `a unit`, or `per 1000`."""
+    return per_text(price_per).strip() or "a unit"
 
 
 def extended_price_text(price: Decimal | None, currency: str) -> str | None:

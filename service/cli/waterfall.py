@@ -8,7 +8,14 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pricegrid
-from pricegrid.service.cli.text import decimal_text, extended_price_text, print_table, unit_price_text
+from pricegrid.columnar.decimals import per_text
+from pricegrid.service.cli.text import (
+    a_unit_text,
+    decimal_text,
+    extended_price_text,
+    print_table,
+    unit_price_text,
+)
 from pricegrid.service.clock import instant_text
 
 _BOOKS_SHOWN = 4
@@ -62,7 +69,7 @@ def _print_candidate(candidate: Mapping[str, object]) -> None:
         what.append(
             " ".join(_text(candidate.get(key)) for key in ("level", "product_group", "price_class")).strip()
         )
-        what.append(f"gives {_text(candidate.get('price'))}")
+        what.append(f"gives {_text(candidate.get('price'))}{_per(candidate)}")
     outcome, reason = _text(candidate.get("outcome")), _text(candidate.get("reason"))
     why = "" if reason in {"", outcome} else f", {reason}"
     print(f"   {mark} {', '.join(what)}: {outcome}{why}")
@@ -78,7 +85,8 @@ def _print_answer(found: pricegrid.Explanation) -> None:
     else:
         unit = unit_price_text(line.unit_price, found.currency)
         extended = extended_price_text(line.extended_price, found.currency)
-        print(f"{line.status.value}  {unit} {found.currency} a unit, {extended} {found.currency} in all")
+        each = a_unit_text(line.price_per)
+        print(f"{line.status.value}  {unit} {found.currency} {each}, {extended} {found.currency} in all")
         print(
             f"layer {line.layer}, book {line.book_id}" + (f", entry {line.entry_id}" if line.entry_id else "")
         )
@@ -94,6 +102,11 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def _mappings(value: object) -> list[Mapping[str, object]]:
     return [_mapping(item) for item in value] if isinstance(value, list) else []
+
+
+def _per(candidate: Mapping[str, object]) -> str:
+    price_per = candidate.get("price_per")
+    return per_text(price_per) if isinstance(price_per, int) else ""
 
 
 def _text(value: object) -> str:

@@ -128,6 +128,8 @@ def _price_size(m, full_load, answer, source, age_ms):  # type: ignore[no-untype
     entry = answer[kn.ANSWER_ENTRY]
     size += _text_size(_name(m.book_offsets, answer[kn.ANSWER_BOOK])[1])
     size += _text_size(_name(m.layer_offsets, answer[kn.ANSWER_LAYER])[1])
+    if answer[kn.ANSWER_PRICE_PER] > 1:
+        size += 1 + number_size(answer[kn.ANSWER_PRICE_PER])
     if entry < full_load:
         return size + _text_size(_name(m.entry_id_offsets, entry)[1])
     return size + _text_size(_name(m.delta_entry_id_offsets, entry - full_load)[1])
@@ -168,6 +170,9 @@ def _put_price(m, full_load, answer, source, age_ms, out, at):  # type: ignore[n
         at = put_text(out, at, 12, m.layer_bytes, start, length)
     if age_ms >= 0:
         at = put_fixed(out, at, 13, age_ms)
+    if is_priced and answer[kn.ANSWER_PRICE_PER] > 1:
+        out[at] = np.uint8(14 << 3 | VARINT)
+        at = put_number(out, at + 1, answer[kn.ANSWER_PRICE_PER])
     return at
 
 
@@ -281,7 +286,7 @@ def _prefetch(m, answers, first, end):  # type: ignore[no-untyped-def]
 def put_prices(m, answers, sources, out):  # type: ignore[no-untyped-def]
     """Write the results of a PriceLinesResponse; returns their end, or BUFFER_FULL.
 
-    `answers` (n, 12) int64 as the price kernel writes them. `sources` (n, 2) int64: the PriceSource of a line, 0 for
+    `answers` (n, 13) int64 as the price kernel writes them. `sources` (n, 2) int64: the PriceSource of a line, 0 for
     the kernel's own, and the age of the ERP's answer in milliseconds, -1 for none; empty when no price is the ERP's.
     """
     full_load, at = full_load_entries(m), np.int64(0)

@@ -72,6 +72,7 @@ def price_results(
         answers.status.tolist(),
         answers.exception.tolist(),
         answers.unit_price_micros.tolist(),
+        answers.price_per.tolist(),
         answers.extended_price_micros.tolist(),
         answers.minimum_quantity_micros.tolist(),
         answers.book.tolist(),
@@ -87,6 +88,7 @@ def price_results(
         status,
         exception,
         unit,
+        price_per,
         extended,
         minimum,
         book,
@@ -102,6 +104,7 @@ def price_results(
         if status == LineStatus.OK:
             result.unit_price_micros = unit
             result.extended_price_micros = extended
+            result.price_per = price_per if price_per > 1 else 0
             result.source = v1.PriceSource.PRICE_SOURCE_MATRIX
             result.book_id = books.get(book, "")
             result.entry_id = engine.entry_id(entry) if entry >= 0 else ""

@@ -1,7 +1,6 @@
 """The quantity breaks of a price, found by asking prices of other quantities."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from typing import Final
@@ -36,10 +35,10 @@ def break_section(asked: Asked, line: Line, found: Explanation) -> Node:
     rows = []
     for at in changes:
         price = known[at]
-        shown = unit_price_text(price.unit_price, found.currency) or price.status.value
+        shown = unit_price_text(price.unit_price, found.currency, price.price_per) or price.status.value
         rows.append((f"{at:,}", shown, price.book_id, price.entry_id))
     places = [*changes, max(known)]
-    points = [Step(number, _fraction(known[at].unit_price)) for number, at in enumerate(changes)]
+    points = [Step(number, price_of_one(known[at])) for number, at in enumerate(changes)]
     ticks = [(number, f"{at:,}") for number, at in enumerate(places)]
     title = f"Unit price by quantity, in {found.currency}"
     return section(
@@ -96,8 +95,13 @@ def _is_change(known: Mapping[int, LinePrice], at: int) -> bool:
 
 
 def _differ(one: LinePrice, other: LinePrice) -> bool:
-    return (one.unit_price, one.book_id, one.entry_id) != (other.unit_price, other.book_id, other.entry_id)
+    return _said(one) != _said(other)
 
 
-def _fraction(price: Decimal | None) -> Fraction | None:
-    return None if price is None else Fraction(price)
+def _said(price: LinePrice) -> tuple[object, ...]:
+    return price.unit_price, price.price_per, price.book_id, price.entry_id
+
+
+def price_of_one(price: LinePrice) -> Fraction | None:
+    """The price of one unit: what can be drawn beside prices of other price units."""
+    return None if price.unit_price is None else Fraction(price.unit_price) / price.price_per

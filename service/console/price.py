@@ -6,7 +6,8 @@ from typing import Any
 
 from pricegrid import Explanation, Line, LinePrice, NotPermittedError
 from pricegrid.columnar.decimals import decimal_text as decimal_text_of
-from pricegrid.service.cli.text import decimal_text, extended_price_text, unit_price_text
+from pricegrid.columnar.decimals import per_text
+from pricegrid.service.cli.text import a_unit_text, decimal_text, extended_price_text, unit_price_text
 from pricegrid.service.cli.waterfall import exact_text
 from pricegrid.service.clock import us_of
 from pricegrid.service.console.asked import Asked
@@ -29,6 +30,8 @@ from pricegrid.service.console.layout import (
 PATH = "/price"
 QUESTION = ("customer", "sku", "quantity", "uom", "branch", "currency", "as_of", "snapshot")
 _HEADER = ("Book", "Agreement of", "Entry", "What it says", "Gives", "Outcome", "Why")
+_OTHER_UNIT = "price_unit"
+"""The step after which the price is of another number of units: nothing was added or taken."""
 _SAME_AMOUNT = frozenset({"extend"})
 """Steps whose price is of the whole quantity, not of a unit."""
 
@@ -91,7 +94,8 @@ def _headline(line: Line, found: LinePrice, currency: str) -> Element:
     return tag(
         "p",
         tag("strong", f"{unit_price_text(found.unit_price, currency)} {currency}"),
-        f" a unit · {extended_price_text(found.extended_price, currency)} {currency} for {asked}",
+        f" {a_unit_text(found.price_per)} · ",
+        f"{extended_price_text(found.extended_price, currency)} {currency} for {asked}",
         class_="answer",
     )
 
@@ -168,7 +172,7 @@ def _bars(steps: Sequence[Mapping[str, object]]) -> list[Bar]:
                 detail=f"rounded {text(step.get('detail'))}" if is_result else text(step.get("detail")),
                 amount=Fraction(amount),
                 shown=f"{_figure(amount)} {now}",
-                starts=is_result or now != currency,
+                starts=is_result or now != currency or name == _OTHER_UNIT,
                 is_result=is_result,
             )
         )
@@ -222,7 +226,7 @@ def _candidate(each: Mapping[str, object], ways: Mapping[str, str]) -> Element:
         tag("td", ways.get(book) or _steps_up(each.get("distance"))),
         tag("td", text(each.get("entry_id")), class_="name"),
         tag("td", says),
-        tag("td", text(each.get("price")), class_="figure"),
+        tag("td", text(each.get("price")) + per_text(_number(each.get("price_per"))), class_="figure"),
         tag("td", badge(outcome)),
         tag("td", "" if why == outcome else why),
         class_="answers" if outcome == "answers" else None,
@@ -256,6 +260,11 @@ def _ways(asked: Asked, found: Explanation) -> Mapping[str, str]:
 def mappings(value: object) -> list[Mapping[str, object]]:
     """The objects of a list of a JSON document."""
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
+def _number(value: object) -> int:
+    """A whole number of a JSON document; 1 for null."""
+    return value if isinstance(value, int) else 1
 
 
 def text(value: object) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from fractions import Fraction
 from typing import Final
 
 from pricegrid import LinePrice
 from pricegrid.service.cli.text import extended_price_text, unit_price_text
 from pricegrid.service.clock import instant_of_us, instant_text, now_us, us_of
 from pricegrid.service.console.asked import Asked, FormError
+from pricegrid.service.console.breaks import price_of_one
 from pricegrid.service.console.charts import Step, spread, steps
 from pricegrid.service.console.html import Element, Node, tag
 from pricegrid.service.console.layout import ask, badge, field, link, notice, picture, section, table
@@ -59,7 +59,7 @@ def answer(asked: Asked) -> Node:
     found, is_whole = _walk(asked, begins, ends)
     currency = found[0].currency
     title = f"Unit price of {line.sku} over time, in {currency}"
-    points = [Step(us_of(each.begins), _fraction(each.price)) for each in found]
+    points = [Step(us_of(each.begins), price_of_one(each.price)) for each in found]
     ticks = [(at, instant_of_us(at).date().isoformat()) for at in spread(us_of(begins), us_of(ends), _TICKS)]
     return [
         None if is_whole else notice(f"Only the first {_CHANGES_MAX} prices: choose a shorter time."),
@@ -93,7 +93,8 @@ def _walk(asked: Asked, begins: datetime, ends: datetime) -> tuple[list[_Period]
 
 
 def _said(price: LinePrice) -> Sequence[object]:
-    return (price.status, price.unit_price, price.extended_price, price.layer, price.book_id, price.entry_id)
+    amounts = (price.unit_price, price.price_per, price.extended_price)
+    return (price.status, *amounts, price.layer, price.book_id, price.entry_id)
 
 
 def _row(asked: Asked, each: _Period) -> Sequence[Node]:
@@ -101,14 +102,10 @@ def _row(asked: Asked, each: _Period) -> Sequence[Node]:
     question = {name: asked.text(name) for name in QUESTION} | {"as_of": begins}
     return (
         link(begins, "/price", question),
-        unit_price_text(price.unit_price, each.currency),
+        unit_price_text(price.unit_price, each.currency, price.price_per),
         extended_price_text(price.extended_price, each.currency),
         badge(price.status.value),
         price.layer,
         price.book_id,
         price.entry_id,
     )
-
-
-def _fraction(price: LinePrice) -> Fraction | None:
-    return None if price.unit_price is None else Fraction(price.unit_price)

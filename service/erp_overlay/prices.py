@@ -18,7 +18,7 @@ from pricegrid.erp.gateway import Answer, ErpGateway, lookup_deadline_s
 from pricegrid.erp.observe import LineResult
 from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import ParitySampler
-from pricegrid.erp.validation import PriceCheck
+from pricegrid.erp.validation import PriceCheck, price_of_one_micros
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk
 from pricegrid.pricing_engine.kernels import price as kn
 from pricegrid.pricing_engine.model import MICROS, ExceptionReason, LineStatus, PriceQuestion
@@ -128,7 +128,7 @@ def price_check(loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers, li
         branch=ask.branch,
     )
     priced = answers.status[line] == LineStatus.OK
-    matrix = int(answers.unit_price_micros[line]) if priced else None
+    matrix = price_of_one_micros(answers, line) if priced else None
     return PriceCheck(question, matrix, int(answers.valid_until_us[line]))
 
 
@@ -147,7 +147,7 @@ def _lay(row: NDArray[np.int64], check: PriceCheck, answer: Answer) -> bool:
         return False
     question = check.question
     row[kn.ANSWER_STATUS] = LineStatus.OK
-    row[kn.ANSWER_UNIT_PRICE] = price.unit_price_micros
+    row[kn.ANSWER_UNIT_PRICE], row[kn.ANSWER_PRICE_PER] = price.unit_price_micros, 1
     row[kn.ANSWER_EXTENDED_PRICE] = extended_price_micros(
         price.unit_price_micros, question.quantity_micros, question.currency
     )

@@ -43,6 +43,7 @@ from pricegrid.columnar.search import first_at_least
 from pricegrid.columnar.tables import table_of
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels import price as kn
+from pricegrid.pricing_engine.kernels.items import find_unit
 from pricegrid.pricing_engine.kernels.matrix_pointer import matrix_of
 from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
 from pricegrid.service.codec.encode_kernel import put_header, put_prices, put_quotes
@@ -215,7 +216,7 @@ def _fill_asked(m, service_desk, raw, lines, answers, asked, free):  # type: ign
         elif length > 0:
             uom = find_name(m.uom_bytes, m.uom_offsets, m.uom_slots, raw, lines[i, kn.LINE_UOM], length)
             if uom >= 0:
-                numerator, denominator = kn.find_unit(m, item, uom)
+                numerator, denominator = find_unit(m, item, uom)
             if uom < 0 or denominator == 0:
                 status = _FREE_UNKNOWN_UOM
         asked[i, ASKED_NUMERATOR], asked[i, ASKED_DENOMINATOR] = numerator, denominator
