@@ -176,7 +176,7 @@ def make_sample(loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers, l
         customer_id=ask.customer_id,
         sku=sku,
         quantity_micros=int(ask.quantities_micros[line]),
-        as_of_us=ask.as_of_us,
+        as_of_us=ask.line_as_of_us(line),
         uom=ask.uoms[line].decode() or engine.base_uom(sku),
         currency=answers.currency,
         branch=ask.branch,
@@ -222,9 +222,9 @@ class ParitySampler:
 
     def offer(self, loaded: SampledSnapshot, ask: PriceAsk, answers: PriceAnswers) -> None:
         """Samples a random line of a request that is due, if that line is ordinary."""
-        if abs(ask.as_of_us - self.now_us()) > FRESH_US:
-            return
         line = int(self.chance() * len(ask.skus))
+        if abs(ask.line_as_of_us(line) - self.now_us()) > FRESH_US:
+            return
         if answers.status[line] != LineStatus.OK or answers.exception[line] != ExceptionReason.NONE:
             return
         sample = make_sample(loaded, ask, answers, line)

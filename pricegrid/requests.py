@@ -14,7 +14,8 @@ LINES_MAX = 10_000
 _INT64_MAX = 2**63 - 1
 
 AsOfRequest = (
-    v1.PriceLinesRequest
+    v1.PriceLine
+    | v1.PriceLinesRequest
     | v1.ExplainPriceRequest
     | v1.CheckAvailabilityRequest
     | v1.PromiseOrderRequest
@@ -30,6 +31,8 @@ class Line:
     quantity: Decimal | int = 1
     """Negative is a return. 0, finer than 10^-6 or beyond 64 bits is answered INVALID_QUANTITY."""
     uom: str = ""
+    as_of: date | datetime | None = None
+    """The instant or date that the price of this line is for, such as its day of delivery; None: the request's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +83,16 @@ def quantity_micros(quantity: Decimal | int) -> int:
 
 def line_message(line: Line) -> v1.PriceLine:
     """The line as it goes over the wire."""
-    return v1.PriceLine(sku=line.sku, quantity_micros=quantity_micros(line.quantity), uom=line.uom)
+    message = v1.PriceLine(sku=line.sku, quantity_micros=quantity_micros(line.quantity), uom=line.uom)
+    set_as_of(message, line.as_of)
+    return message
 
 
 def availability_line_message(line: Line) -> v1.AvailabilityLine:
     """The line as it goes over the wire."""
+    if line.as_of is not None:
+        message = f"as_of of line {line.sku!r}: only prices are asked for at an instant of a line"
+        raise InvalidRequestError(message, reason="INVALID_AS_OF")
     return v1.AvailabilityLine(sku=line.sku, quantity_micros=quantity_micros(line.quantity), uom=line.uom)
 
 
@@ -243,7 +251,8 @@ def check_line_count(lines: Sequence[Line]) -> None:
 
 
 def set_as_of(request: AsOfRequest, as_of: date | datetime | None) -> None:
-    """Puts the instant or date asked about into a request; a datetime without zone raises `InvalidRequestError`."""
+    """Puts the instant or date asked about into a request or a line; a datetime without zone raises
+    `InvalidRequestError`."""
     if isinstance(as_of, datetime):
         if as_of.tzinfo is None:
             raise InvalidRequestError("as_of needs a time zone", reason="INVALID_AS_OF")

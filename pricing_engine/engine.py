@@ -47,7 +47,8 @@ class PriceAsk:
 
     `customer_id` '' asks for what everyone gets, and then `currency` is required; `currency` '' is the customer's;
     `branch` '' is none. `skus` and `uoms` are UTF-8, a unit b'' is the base unit; `quantities_micros` (n,) int64,
-    where 0 is answered INVALID_QUANTITY. Without `service_desk`, NOT_ENTITLED is shown as UNKNOWN_ITEM (P11).
+    where 0 is answered INVALID_QUANTITY. `as_of_us` is for lines without an instant of their own (P20). Without
+    `service_desk`, NOT_ENTITLED is shown as UNKNOWN_ITEM (P11).
     """
 
     customer_id: str
@@ -75,6 +76,13 @@ class PriceAsk:
         """One request for these lines."""
         columns = (lines.skus, lines.quantities_micros, lines.uoms)
         return cls(customer_id, currency, branch, as_of_us, *columns, service_desk, lines)
+
+    def line_as_of_us(self, line: int) -> int:
+        """The instant that a line is asked about: its own (P20), else the request's."""
+        own = kn.NO_AS_OF
+        if self.lines is not None and self.lines.as_of_us is not None:
+            own = int(self.lines.as_of_us[line])
+        return self.as_of_us if own == kn.NO_AS_OF else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +381,7 @@ class PriceEngine:
             ask.customer_id,
             _text(ask.skus[line]),
             int(ask.quantities_micros[line]),
-            ask.as_of_us,
+            ask.line_as_of_us(line),
             _text(ask.uoms[line]),
             ask.currency,
             ask.branch,

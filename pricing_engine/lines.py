@@ -1,7 +1,7 @@
 """The lines of a request as columns: names, quantities and units, and the form in which kernels take them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, overload
 
 import numpy as np
@@ -49,6 +49,8 @@ class LineColumns:
     """(n,) in the requested unit."""
     uoms: Sequence[bytes]
     """UTF-8; b'' is the base unit."""
+    as_of_us: NDArray[np.int64] | None = None
+    """(n,) the instant of each line (P20), NO_AS_OF where it is the request's; None: of all."""
     decoded: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
     """`for_kernel()` of lines that were decoded into that form."""
 
@@ -59,8 +61,18 @@ class LineColumns:
             Texts(raw, rows[:, kn.LINE_SKU : kn.LINE_SKU_LENGTH + 1]),
             rows[:, kn.LINE_QUANTITY].copy(),
             Texts(raw, rows[:, kn.LINE_UOM : kn.LINE_UOM_LENGTH + 1]),
+            rows[:, kn.LINE_AS_OF].copy(),
             (np.frombuffer(raw, np.uint8), rows),
         )
+
+    def at(self, as_of_us: NDArray[np.int64]) -> Self:
+        """The same lines at other instants, (n,) as the field."""
+        decoded = None
+        if self.decoded is not None:
+            raw, rows = self.decoded[0], self.decoded[1].copy()
+            rows[:, kn.LINE_AS_OF] = as_of_us
+            decoded = raw, rows
+        return replace(self, as_of_us=as_of_us, decoded=decoded)
 
     def for_kernel(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """All names as one u8 array, and (n, LINE_SIZE) int64 that says where each is."""
@@ -68,6 +80,7 @@ class LineColumns:
             return self.decoded
         rows = np.empty((len(self.skus), kn.LINE_SIZE), dtype=np.int64)
         rows[:, kn.LINE_QUANTITY] = self.quantities_micros
+        rows[:, kn.LINE_AS_OF] = kn.NO_AS_OF if self.as_of_us is None else self.as_of_us
         end = 0
         for names, start, length in (
             (self.skus, kn.LINE_SKU, kn.LINE_SKU_LENGTH),

@@ -9,7 +9,13 @@ from google.protobuf.message import DecodeError
 
 from pricegrid import v1
 from pricegrid.pricing_engine.kernels import price as kn
-from pricegrid.service.codec.request import as_of, branch_names, check_fields, check_line_count, line_columns
+from pricegrid.service.codec.request import (
+    as_of,
+    branch_names,
+    check_fields,
+    check_line_count,
+    price_line_columns,
+)
 from pricegrid.service.codec.scan_kernel import (
     BUFFER_FULL,
     HEAD_AS_OF,
@@ -21,6 +27,7 @@ from pricegrid.service.codec.scan_kernel import (
     HEAD_CURRENCY,
     HEAD_CUSTOMER,
     HEAD_HAS_AS_OF,
+    HEAD_HAS_DAYS,
     HEAD_LINES,
     HEAD_SIZE,
     HEAD_VERSION,
@@ -75,7 +82,7 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
     try:
         check_line_count(len(request.lines))
         check_fields(request, "customer_id", "currency", "snapshot_version")
-        columns = line_columns(request.lines)
+        columns = price_line_columns(request.lines)
         instant = as_of(request)
         branch_names(request.branches)
     except RequestRefusedError as refused:
@@ -94,6 +101,9 @@ def held_equal(scanned: Scanned, raw: bytes) -> set[str]:
     for names, column in ((columns.skus, kn.LINE_SKU), (columns.uoms, kn.LINE_UOM)):
         assert [raw[at : at + size] for at, size in lines[:, column : column + 2].tolist()] == names
     assert lines[:, kn.LINE_QUANTITY].tolist() == columns.quantities_micros.tolist()
+    own = np.full(len(lines), kn.NO_AS_OF) if columns.as_of_us is None else columns.as_of_us
+    assert lines[:, kn.LINE_AS_OF].tolist() == own.tolist()
+    assert scanned.head[HEAD_HAS_DAYS] == any(line.HasField("as_of_date") for line in request.lines)
     head = scanned.head
     assert scanned.text(raw, HEAD_CUSTOMER) == request.customer_id.encode()
     assert scanned.text(raw, HEAD_CURRENCY) == request.currency.encode()
@@ -148,6 +158,9 @@ def features(request: v1.QuoteLinesRequest, raw: bytes) -> set[str]:
         quantity = line.quantity_micros
         extremes = {0: "no quantity", 2**63 - 1: "greatest quantity", -(2**63): "least quantity"}
         shown.add(extremes.get(quantity, "quantity" if quantity > 0 else "negative quantity"))
+        shown.add(f"line of {line.WhichOneof('as_of') or 'no instant'}")
+        if line.HasField("as_of_time") and line.as_of_time.seconds < 0:
+            shown.add("before 1970")
     count = len(request.lines)
     shown.add(
         f"lines {count if count < 3 else 'some' if count < ROOM else 'full' if count == ROOM else 'more'}"
@@ -162,9 +175,23 @@ def features(request: v1.QuoteLinesRequest, raw: bytes) -> set[str]:
     return shown
 
 
+DATES = ("1970-01-01", "0001-01-01", "9999-12-31", "2000-02-29", "2024-02-29", "2023-12-31", "1900-02-28")
+NO_DATES = ("", "2023-02-29", "1900-02-29", "2024-04-31", "0000-01-01", "2024-13-01", "2024-00-10", "2024-1-10",
+            "2024-01-00", "20240101", "2024-01-011", "today", "2024-01-0é", "2024-01/01", "-001-01-01")  # fmt: skip
+
+
+def edge_instant(rng: Random, line: v1.PriceLine, *, is_beyond: bool) -> None:
+    """Give a line an instant or a date at the limits, and sometimes beyond."""
+    if rng.random() < 0.5:
+        line.as_of_date = rng.choice([*DATES, *NO_DATES] if is_beyond else DATES)
+    else:
+        line.as_of_time.seconds = rng.choice(SECONDS if is_beyond else SECONDS[:5])
+        line.as_of_time.nanos = rng.choice(NANOS if is_beyond else NANOS[:6])
+
+
 def edge_request(rng: Random) -> bytes:
     """A message at the limits, and sometimes beyond one of them."""
-    beyond = rng.choice(["", "", "", "text", "lines", "as_of"])
+    beyond = rng.choice(["", "", "", "text", "lines", "as_of", "line"])
 
     def text(most: int) -> str:
         is_beyond = beyond == "text" and rng.random() < 0.2
@@ -184,6 +211,8 @@ def edge_request(rng: Random) -> bytes:
             uom="" if few else text(UOM_BYTES_MAX),
             quantity_micros=rng.choice(QUANTITIES),
         )
+        if beyond == "line" or rng.random() < 0.2:
+            edge_instant(rng, request.lines[-1], is_beyond=beyond == "line")
     for field in ("customer_id", "currency", "snapshot_version"):
         if rng.random() < 0.5:
             setattr(request, field, text(FIELD_BYTES_MAX))

@@ -122,9 +122,13 @@ def random_request(rng: Random, zone: str, *, is_quote: bool) -> bytes:
         if rng.random() < 0.5:
             sku = rng.choice([sku] * 8 + [*OTHERS, *KITS] * 2 + ["", "Ä"])
         uom = rng.choice([question.uom, question.uom, "", rng.choice(UNITS)])
-        request.lines.add(
+        line = request.lines.add(
             sku=padded(rng, sku), quantity_micros=question.quantity_micros, uom=padded(rng, uom)
         )
+        if rng.random() < 0.15:
+            line.as_of_time.FromMicroseconds(question.as_of_us)
+        elif rng.random() < 0.1:
+            line.as_of_date = rng.choice(DAYS)
     if rng.random() < 0.7:
         request.as_of_time.FromMicroseconds(question.as_of_us)
     named = [

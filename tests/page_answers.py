@@ -1,8 +1,11 @@
 """Asks the worked examples of the rule pages (`page_examples`): the engine and the reference must say the same."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
+
+import numpy as np
 
 from pricegrid.atp.engine import AvailabilityEngine
 from pricegrid.atp.model import (
@@ -19,14 +22,24 @@ from pricegrid.loaders.compile.positions import compile_positions
 from pricegrid.loaders.compile.prices import compile_prices
 from pricegrid.loaders.validate.tables import read_dataset
 from pricegrid.pricing_engine.engine import PriceEngine
-from pricegrid.pricing_engine.model import ExceptionPolicy, PriceQuestion
+from pricegrid.pricing_engine.kernels.price import NO_AS_OF
+from pricegrid.pricing_engine.lines import LineColumns
+from pricegrid.pricing_engine.model import ExceptionPolicy, PriceData, PriceQuestion
 from pricegrid.pricing_engine.rules.explain import explanation, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import line_columns, line_promises, pair_answers, reference_check, reference_promise, us
 from tests.datasets import plain_data
 from tests.page_examples import Asked, Example, Row, write_dataset
 from tests.plain_rows import plain_rows
-from tests.price_tables import COLUMNS, ask_of, compiled_answer, instant_us, micros, policy_of
+from tests.price_tables import (
+    COLUMNS,
+    ask_of,
+    compiled_answer,
+    compiled_line,
+    instant_us,
+    micros,
+    policy_of,
+)
 
 PRICE_TIME = "2024-06-15T12:00:00Z"
 STOCK_TIME = "2026-03-02T12:00:00Z"  # a Monday
@@ -55,6 +68,9 @@ def check_prices(example: Example, folder: Path) -> None:
     policy = policy_of(words) if words else ExceptionPolicy()
     engine, data = PriceEngine(compile_prices(loaded.frames), policy), plain_data(rows, example.zone)
     for kind, questions in example.questions:
+        if kind == "basket":
+            _check_basket(engine, data, policy, questions)
+            continue
         for row in questions:
             question, at_desk = _price_question(row.asked)
             ask = ask_of(question, service_desk=at_desk)
@@ -71,6 +87,31 @@ def check_prices(example: Example, folder: Path) -> None:
                 plain["answer"]["status"] = "UNKNOWN_ITEM"
             assert plain["answer"] == answer
             _compare_price(kind, row, explained, plain)
+
+
+def _check_basket(engine: PriceEngine, data: PriceData, policy: ExceptionPolicy, rows: list[Asked]) -> None:
+    """One request of all rows."""
+    asked = [{name: cell for name, cell in row.asked.items() if name != "line_as_of"} for row in rows]
+    instants = [row.asked.get("line_as_of") for row in rows]
+    questions = [
+        replace(question, as_of_us=instant_us(own) if own else question.as_of_us)
+        for (question, _), own in zip(map(_price_question, asked), instants, strict=True)
+    ]
+    columns = LineColumns(
+        [each.sku.encode() for each in questions],
+        np.array([each.quantity_micros for each in questions]),
+        [each.uom.encode() for each in questions],
+        np.array([instant_us(own) if own else NO_AS_OF for own in instants]),
+    )
+    head = ask_of(_price_question(asked[0])[0])
+    whole = replace(head, skus=columns.skus, quantities_micros=columns.quantities_micros, uoms=columns.uoms)
+    whole = replace(whole, lines=columns)
+    answers = engine.price(whole)
+    for line, (row, question) in enumerate(zip(rows, questions, strict=True)):
+        found = compiled_line(engine, answers, line)
+        assert explanation(question, resolve(data, question, policy))["answer"] == found
+        assert engine.explain(whole, line)["answer"] == found
+        assert {name: _text(found[name]) for name in row.expected} == row.expected, row
 
 
 def _price_question(asked: Row) -> tuple[PriceQuestion, bool]:

@@ -28,7 +28,7 @@ import numpy as np
 
 from pricegrid.columnar.decimals import decimal_text
 from pricegrid.loaders.compile.prices import compile_prices
-from pricegrid.pricing_engine.engine import PriceAsk, PriceEngine
+from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
 from pricegrid.pricing_engine.model import (
     MICROS,
     ExceptionPolicy,
@@ -312,25 +312,29 @@ def ask_of(question: PriceQuestion, *, service_desk: bool = True) -> PriceAsk:
 
 
 def compiled_answer(engine: PriceEngine, ask: PriceAsk) -> dict[str, object]:
-    """What the compiled engine says, in the words of an explanation's answer."""
-    answers = engine.price(ask)
-    book, layer, entry = int(answers.book[0]), int(answers.layer[0]), int(answers.entry[0])
-    minimum = int(answers.minimum_quantity_micros[0])
+    """What the compiled engine says to a request of one line."""
+    return compiled_line(engine, engine.price(ask), 0)
+
+
+def compiled_line(engine: PriceEngine, answers: PriceAnswers, line: int) -> dict[str, object]:
+    """What the compiled engine says to a line, in the words of an explanation's answer."""
+    book, layer, entry = int(answers.book[line]), int(answers.layer[line]), int(answers.entry[line])
+    minimum = int(answers.minimum_quantity_micros[line])
     priced = book >= 0
     return {
-        "status": LineStatus(answers.status[0]).name,
-        "exception": ExceptionReason(answers.exception[0]).name,
+        "status": LineStatus(answers.status[line]).name,
+        "exception": ExceptionReason(answers.exception[line]).name,
         "currency": answers.currency,
-        "unit_price": decimal_text(int(answers.unit_price_micros[0])) if priced else None,
-        "price_per": int(answers.price_per[0]) if priced else None,
-        "extended_price": decimal_text(int(answers.extended_price_micros[0])) if priced else None,
+        "unit_price": decimal_text(int(answers.unit_price_micros[line])) if priced else None,
+        "price_per": int(answers.price_per[line]) if priced else None,
+        "extended_price": decimal_text(int(answers.extended_price_micros[line])) if priced else None,
         "book_id": engine.book_id(book) if priced else None,
         "entry_id": (engine.entry_id(entry) or None) if entry >= 0 else None,
         "layer": engine.layer_name(layer) if layer >= 0 else None,
         "minimum_quantity": decimal_text(minimum) if minimum else None,
-        "valid_until": end_text(int(answers.valid_until_us[0])),
-        "floor_lifted": bool(answers.floor_lifted[0]),
-        "converted": bool(answers.converted[0]),
+        "valid_until": end_text(int(answers.valid_until_us[line])),
+        "floor_lifted": bool(answers.floor_lifted[line]),
+        "converted": bool(answers.converted[line]),
     }
 
 

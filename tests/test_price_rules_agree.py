@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pricegrid.columnar.decimals import decimal_text
 from pricegrid.loaders.compile.prices import compile_prices
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceAsk, PriceEngine
+from pricegrid.pricing_engine.kernels.price import NO_AS_OF
+from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
 from pricegrid.pricing_engine.rules.explain import end_text, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
@@ -28,16 +30,21 @@ POLICY = ExceptionPolicy(
 
 
 def _ask(*lines: PriceQuestion) -> PriceAsk:
-    """One request of questions that differ in nothing but their lines."""
+    """One request of questions that differ in nothing but their lines; those of another instant say theirs (P20)."""
     first = lines[0]
-    return PriceAsk(
-        first.customer_id,
-        first.currency,
-        first.branch,
-        first.as_of_us,
+    own = [NO_AS_OF if line.as_of_us == first.as_of_us else line.as_of_us for line in lines]
+    columns = LineColumns(
         [line.sku.encode() for line in lines],
         np.array([line.quantity_micros for line in lines]),
         [line.uom.encode() for line in lines],
+        np.array(own, np.int64),
+    )
+    return PriceAsk.of(
+        columns,
+        customer_id=first.customer_id,
+        currency=first.currency,
+        branch=first.branch,
+        as_of_us=first.as_of_us,
         service_desk=True,
     )
 
@@ -129,9 +136,17 @@ def test_many_lines_of_a_request_agree_too(seed: int) -> None:
     engine = PriceEngine(compile_prices(accepted(as_frames(rows), zone).frames), policy)
     questions = list(random_questions(rng, zone, QUESTIONS))
     for head in (each for each in questions[:4] if each.customer_id or each.currency):
+        dated = rng.random() < 0.5
         texts = rng.choices(questions, k=rng.randint(1, 40))
         lines = [
-            replace(head, sku=each.sku, quantity_micros=each.quantity_micros, uom=each.uom) for each in texts
+            replace(
+                head,
+                sku=each.sku,
+                quantity_micros=each.quantity_micros,
+                uom=each.uom,
+                as_of_us=each.as_of_us if dated and rng.random() < 0.3 else head.as_of_us,
+            )
+            for each in texts
         ]
         answers = engine.price(_ask(*lines))
         for place, line in enumerate(lines):

@@ -1,6 +1,10 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -59,14 +63,18 @@ EXCEPTION_REASON_MISSING_INPUT: ExceptionReason
 EXCEPTION_REASON_ZERO_PRICE: ExceptionReason
 
 class PriceLine(_message.Message):
-    __slots__ = ("sku", "quantity_micros", "uom")
+    __slots__ = ("sku", "quantity_micros", "uom", "as_of_time", "as_of_date")
     SKU_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_MICROS_FIELD_NUMBER: _ClassVar[int]
     UOM_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_TIME_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_DATE_FIELD_NUMBER: _ClassVar[int]
     sku: str
     quantity_micros: int
     uom: str
-    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ...) -> None: ...
+    as_of_time: _timestamp_pb2.Timestamp
+    as_of_date: str
+    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of_date: _Optional[str] = ...) -> None: ...
 
 class PriceLineResult(_message.Message):
     __slots__ = ("status", "unit_price_micros", "extended_price_micros", "source", "exception", "valid_until_us", "minimum_quantity_micros", "floor_lifted", "converted", "book_id", "entry_id", "layer", "source_age_ms", "price_per")

@@ -4,10 +4,11 @@
 everyone, in the order of search. Lines are then taken in blocks of 32. For each block `_look_ahead` finds the items and
 fetches what the lines will read, in five steps (probe slot, item row, page or ranks, cell, breaks), each for all lines
 before the next, so that the waits for memory overlap. Then each line is answered in the order given: quantity, item,
-entitlement, unit; then its single offer (`single_offer`), or, where it has none, the search of its layers: for each
-layer in order `select_offer` among the books in the asked currency, then among the others, until one answers. What the
-search read also says when the answer could next change; it is made again at those instants until it does, at most
-UNTIL_STEPS_MAX times. A lookup probes each bundle once for each item level, however many books and customers there are.
+entitlement, unit; then its single offer (`single_offer`), or, where it has none, or a date of its own (P20), a search
+of its layers: for each layer in order `select_offer` among the books in the asked currency, then among the others,
+until one answers. What the search read also says when the answer could next change; it is made again at those instants
+until it does, at most UNTIL_STEPS_MAX times. A lookup probes each bundle once for each item level, however many books
+and customers there are.
 """
 
 import numpy as np
@@ -101,8 +102,17 @@ from pricegrid.pricing_engine.model import (
     ASK_SERVICE_DESK,  # 1: the caller may see NOT_ENTITLED
     ASK_SIZE,
 ) = range(10)
-# lines (n, 5): one line; names are [start, start + length) of the request's text
-LINE_SKU, LINE_SKU_LENGTH, LINE_QUANTITY, LINE_UOM, LINE_UOM_LENGTH, LINE_SIZE = range(6)
+# lines (n, 6): one line; names are [start, start + length) of the request's text
+(
+    LINE_SKU,
+    LINE_SKU_LENGTH,
+    LINE_QUANTITY,
+    LINE_UOM,
+    LINE_UOM_LENGTH,
+    LINE_AS_OF,  # the instant of this line (P20); NO_AS_OF: that of the request
+    LINE_SIZE,
+) = range(7)
+NO_AS_OF = -(2**63)
 # answers (n, 13)
 (
     ANSWER_STATUS,  # a LineStatus, or NEEDS_REFERENCE
@@ -376,12 +386,16 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
         if (uom < 0 and length > 0) or not unit_factor(m, state, uom):
             answer[ANSWER_STATUS] = _UNKNOWN_UOM
             continue
-        if not _price_single_offer(m, state, rows, own, above, memo, answer):
+        as_of = lines[i, LINE_AS_OF]
+        is_dated = as_of != NO_AS_OF  # single offers are those of the request's instant
+        if is_dated or not _price_single_offer(m, state, rows, own, above, memo, answer):
             if not needs_levels:
                 state[STATE_LEVELS] = item_levels(m, item, keys)
-            _price_line(m, state, keys, cursors, offers, stack, answer, later, ask[ASK_AS_OF])
+            at = as_of if is_dated else ask[ASK_AS_OF]
+            _price_line(m, state, keys, cursors, offers, stack, answer, later, at)
         if answer[ANSWER_STATUS] != NEEDS_REFERENCE:
             _mark_exception(m, ask, state, keys, stack, answer)
+        state[STATE_AS_OF] = ask[ASK_AS_OF]
 
 
 @compiled
@@ -432,7 +446,7 @@ def price_into(m, ask, text, lines, answers):  # type: ignore[no-untyped-def]
 def price_batch(descriptor, ask, text, lines, answers):  # type: ignore[no-untyped-def]
     """Answer the lines of one request.
 
-    `descriptor` is `tables.describe` of a matrix; `ask` (9,) int64; `text` u8, the names of the lines; `lines` (n, 5)
+    `descriptor` is `tables.describe` of a matrix; `ask` (9,) int64; `text` u8, the names of the lines; `lines` (n, 6)
     int64; `answers` (n, 13) int64, written. A line whose numbers need more than 127 bits gets status NEEDS_REFERENCE.
     """
     return price_into(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pricegrid.service.cli.text import (
     decimal_or_none,
     decimal_text,
     extended_price_text,
-    parse_line,
+    parse_priced_line,
     print_json_list,
     print_table,
     read_lines,
@@ -30,20 +30,24 @@ from pricegrid.service.clock import instant_text
 def add_quote_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `quote`."""
     _add_question_arguments(parser)
-    parser.add_argument("--lines", metavar="FILE", type=Path, help="CSV file of more lines: sku,quantity,uom")
+    parser.add_argument(
+        "--lines", metavar="FILE", type=Path, help="CSV file of more lines: sku,quantity,uom,as_of"
+    )
     parser.add_argument(
         "line",
         nargs="*",
-        type=parse_line,
-        metavar="SKU[:QTY[:UOM]]",
-        help="a line; QTY is 1 and UOM the base unit if not said",
+        type=parse_priced_line,
+        metavar="SKU[:QTY[:UOM[:DATE]]]",
+        help="a line; QTY is 1, UOM the base unit and DATE (or an instant) --as-of if not said",
     )
 
 
 def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `explain`."""
     _add_question_arguments(parser)
-    parser.add_argument("line", type=parse_line, metavar="SKU[:QTY[:UOM]]", help="the line to explain")
+    parser.add_argument(
+        "line", type=parse_priced_line, metavar="SKU[:QTY[:UOM[:DATE]]]", help="the line to explain"
+    )
 
 
 def run_quote(args: argparse.Namespace) -> int:
@@ -52,7 +56,7 @@ def run_quote(args: argparse.Namespace) -> int:
     if args.lines is not None:
         lines += read_lines(args.lines)
     if not lines:
-        raise UsageError("no lines: give SKU[:QTY[:UOM]] or --lines FILE")
+        raise UsageError("no lines: give SKU[:QTY[:UOM[:DATE]]] or --lines FILE")
     return answer(lambda: _quote(args, lines))
 
 
@@ -119,7 +123,7 @@ def json_rows(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) ->
             "floor_lifted": price.floor_lifted,
             "converted": price.converted,
             "price_age_s": None if price.source_age is None else price.source_age // timedelta(seconds=1),
-            "as_of": instant_text(result.as_of),
+            "as_of": instant_text(result.as_of) if line.as_of is None else as_of_text(line.as_of),
             "price_per": None if price.unit_price is None else price.price_per,
         }
 
@@ -141,13 +145,18 @@ def print_quote(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) 
             quoted.price.layer or "-",
             quoted.price.book_id or "-",
             instant_text(quoted.price.valid_until) if quoted.price.valid_until else "-",
-            _notes(quoted),
+            _notes(line, quoted),
         )
         for line, quoted in zip(lines, result.lines, strict=True)
     ]
     print_table(header, rows, right=(1, 3, 4, 7))
     age_s = int(result.snapshot_age.total_seconds())
     print(f"\nas of {instant_text(result.as_of)}, snapshot {result.snapshot_version}, {age_s} s old")
+
+
+def as_of_text(as_of: date | datetime) -> str:
+    """The date or instant of a line, as it is asked for."""
+    return instant_text(as_of) if isinstance(as_of, datetime) else as_of.isoformat()
 
 
 def available_cells(quoted: pricegrid.QuoteLine) -> tuple[str, str]:
@@ -159,9 +168,9 @@ def available_cells(quoted: pricegrid.QuoteLine) -> tuple[str, str]:
     return decimal_or_none(free.available) or "?", promise
 
 
-def _notes(quoted: pricegrid.QuoteLine) -> str:
+def _notes(line: pricegrid.Line, quoted: pricegrid.QuoteLine) -> str:
     price, free = quoted.price, quoted.availability
-    notes = []
+    notes = [] if line.as_of is None else [f"price as of {as_of_text(line.as_of)}"]
     if price.minimum_quantity is not None:
         notes.append(f"from {decimal_text(price.minimum_quantity)} on")
     if price.floor_lifted:

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -48,6 +49,16 @@ def parse_line(text: str) -> pricegrid.Line:
         return pricegrid.Line(sku, parse_decimal(quantity) if quantity else Decimal(1), uom)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}; lines are SKU[:QTY[:UOM]]") from error
+
+
+def parse_priced_line(text: str) -> pricegrid.Line:
+    """A line `SKU[:QTY[:UOM[:DATE]]]`, of which the last is a date or an instant; for argparse."""
+    line = parse_line(text)
+    uom, _, as_of = line.uom.partition(":")
+    try:
+        return replace(line, uom=uom, as_of=parse_as_of(as_of)) if as_of else line
+    except ValueError:
+        return line  # a unit with a colon in its name
 
 
 def parse_line_with_quantity(text: str) -> pricegrid.Line:
@@ -110,13 +121,13 @@ def as_of_argument(text: str) -> date | datetime:
 
 
 def read_lines(path: Path) -> list[pricegrid.Line]:
-    """Lines of a CSV file with the header `sku,quantity,uom` (the last two optional); raises `UsageError`."""
+    """Lines of a CSV file with the header `sku,quantity,uom,as_of` (all but the first optional). Raises UsageError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)
-            unknown = set(rows.fieldnames or ()) - {"sku", "quantity", "uom"}
+            unknown = set(rows.fieldnames or ()) - {"sku", "quantity", "uom", "as_of"}
             if "sku" not in (rows.fieldnames or ()) or unknown:
-                raise UsageError(f"{path}: the header must be sku,quantity,uom")
+                raise UsageError(f"{path}: the header must be sku,quantity,uom,as_of")
             return [_csv_line(path, rows.line_num, row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: {error}") from error
@@ -127,7 +138,8 @@ def _csv_line(path: Path, number: int, row: dict[str, str]) -> pricegrid.Line:
     if not sku or None in row:
         raise UsageError(f"{path}, line {number}: {'too many fields' if sku else 'no SKU'}")
     try:
-        return pricegrid.Line(sku, parse_decimal(quantity), row.get("uom") or "")
+        as_of = parse_as_of(row["as_of"]) if row.get("as_of") else None
+        return pricegrid.Line(sku, parse_decimal(quantity), row.get("uom") or "", as_of)
     except ValueError as error:
         raise UsageError(f"{path}, line {number}: {error}") from error
 

@@ -8,7 +8,7 @@ encodes the header that follows them.
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pricegrid import v1
 from pricegrid.atp.kernels.quote import FREE_SIZE
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
-from pricegrid.pricing_engine.kernels.price import LINE_SIZE
+from pricegrid.pricing_engine.kernels.price import LINE_SIZE, NO_AS_OF
 from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.codec import scan_kernel as kernel
 from pricegrid.service.codec.encode_kernel import write_prices, write_quotes
@@ -28,8 +28,8 @@ from pricegrid.service.codec.request import (
     branch_names,
     check_fields,
     check_line_count,
-    line_columns,
     parse,
+    price_line_columns,
 )
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES, PriceSources
 from pricegrid.service.errors import Reason, RequestRefusedError
@@ -46,7 +46,8 @@ _BUFFER_BYTES, _LINE_BYTES = 1 << 10, 192  # the size of the first buffer: fixed
 class PriceQuery:
     """A validated request for prices or quotes, its lines as columns.
 
-    `as_of` is microseconds since the epoch, a date in the dataset's time zone, or None for now.
+    `as_of` is microseconds since the epoch, a date in the dataset's time zone, or None for now. Those of lines may be
+    days yet (`request.dated_lines`).
     """
 
     customer_id: str
@@ -138,7 +139,7 @@ def decode_quote_lines(raw: bytes) -> PriceQuery:
     check_fields(request, "customer_id", "currency", "snapshot_version")
     return PriceQuery(
         customer_id=request.customer_id,
-        lines=line_columns(request.lines),
+        lines=price_line_columns(request.lines),
         currency=request.currency,
         branches=branch_names(request.branches),
         as_of=as_of(request),
@@ -152,7 +153,11 @@ def decode_explain_price(raw: bytes) -> PriceQuery:
     parse(request, raw)
     if not request.HasField("line"):
         raise RequestRefusedError(Reason.NO_LINES, "the request has no line")
-    return _query(request, [request.line])
+    query = _query(request, [request.line])
+    own = as_of(request.line)  # the one line's instant is what is answered about
+    if own is None:
+        return query
+    return replace(query, as_of=own, lines=query.lines.at(np.full(1, NO_AS_OF)))
 
 
 def encode_price_lines(
@@ -253,7 +258,7 @@ def _query(
     check_fields(request, "customer_id", "branch", "currency", "snapshot_version")
     return PriceQuery(
         customer_id=request.customer_id,
-        lines=line_columns(lines),
+        lines=price_line_columns(lines),
         currency=request.currency,
         branches=(request.branch.encode(),) if request.branch else (),
         as_of=as_of(request),

@@ -4,13 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import cache
 from typing import Final, Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from pricegrid import v1
+from pricegrid.columnar.instants import day_date, day_number, day_start_us
+from pricegrid.pricing_engine.kernels.price import NO_AS_OF
 from pricegrid.pricing_engine.lines import LineColumns
+from pricegrid.pricing_engine.model import ALWAYS_US
+from pricegrid.service.codec.scan_kernel import FIRST_DAY
 from pricegrid.service.errors import Reason, RequestRefusedError
 from pricegrid.service.limits import BRANCHES_MAX, FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, UOM_BYTES_MAX
 
@@ -22,7 +27,8 @@ _SECONDS_MIN = -62_135_596_800  # 0001-01-01T00:00:00Z
 _SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z
 
 AsOfRequest = (
-    v1.PriceLinesRequest
+    v1.PriceLine
+    | v1.PriceLinesRequest
     | v1.ExplainPriceRequest
     | v1.CheckAvailabilityRequest
     | v1.PromiseOrderRequest
@@ -165,9 +171,42 @@ def line_columns(lines: Sequence[LineMessage]) -> LineColumns:
     uoms = [trimmed(line.uom).encode() for line in lines]
     _check_lengths("sku", skus, SKU_BYTES_MAX, Reason.SKU_TOO_LONG)
     _check_lengths("uom", uoms, UOM_BYTES_MAX, Reason.UOM_TOO_LONG)
-    return LineColumns(
-        skus, np.fromiter((line.quantity_micros for line in lines), np.int64, len(lines)), uoms
-    )
+    quantities = np.fromiter((line.quantity_micros for line in lines), np.int64, len(lines))
+    return LineColumns(skus, quantities, uoms)
+
+
+def price_line_columns(lines: Sequence[v1.PriceLine]) -> LineColumns:
+    """The same with the instants of the lines (P20), those of dates as the scanner writes them."""
+    columns = line_columns(lines)
+    if not any(line.WhichOneof("as_of") for line in lines):
+        return columns
+    return columns.at(np.array([_line_as_of(index, line) for index, line in enumerate(lines)], np.int64))
+
+
+def dated_lines(lines: LineColumns, time_zone: str) -> LineColumns:
+    """The lines with an instant where they have a date: its first in the dataset's time zone."""
+    if lines.as_of_us is None:
+        return lines
+    is_day = (lines.as_of_us != NO_AS_OF) & (lines.as_of_us < ALWAYS_US)
+    if not is_day.any():
+        return lines
+    zone, as_of_us = ZoneInfo(time_zone), lines.as_of_us.copy()
+    days, places = np.unique(as_of_us[is_day] - FIRST_DAY, return_inverse=True)
+    starts = [day_start_us(day_date(day), zone) for day in days.tolist()]
+    as_of_us[is_day] = np.array(starts, np.int64)[places]
+    return lines.at(as_of_us)
+
+
+def _line_as_of(index: int, line: v1.PriceLine) -> int:
+    try:
+        found = as_of(line)
+    except RequestRefusedError as error:
+        raise RequestRefusedError(
+            error.reason, f"lines[{index}]: {error.message}", index=str(index)
+        ) from None
+    if found is None:
+        return NO_AS_OF
+    return found if isinstance(found, int) else FIRST_DAY + day_number(found)
 
 
 def _check_lengths(field: str, values: list[bytes], bytes_max: int, reason: Reason) -> None:
@@ -193,7 +232,7 @@ def branch_names(branches: Iterable[str]) -> tuple[bytes, ...]:
 
 
 def as_of(request: AsOfRequest) -> int | date | None:
-    """`as_of` of a request: microseconds since the epoch, a date, or None for now."""
+    """`as_of` of a request or a line: microseconds since the epoch, a date, or None for now."""
     match request.WhichOneof("as_of"):
         case "as_of_time":
             stamp = request.as_of_time

@@ -34,8 +34,11 @@ from pricegrid.service.limits import FIELD_BYTES_MAX, LINES_MAX, SKU_BYTES_MAX, 
     HEAD_VERSION_LENGTH,
     HEAD_HAS_AS_OF,
     HEAD_AS_OF,  # microseconds since the epoch
+    HEAD_HAS_DAYS,  # 1: LINE_AS_OF of some line is a day yet, counted from FIRST_DAY
     HEAD_SIZE,
-) = range(15)
+) = range(16)
+FIRST_DAY = -(2**62) - 2**61
+"""LINE_AS_OF of a line with a date is FIRST_DAY + days since 1970, until its zone is known: no instant is as early."""
 
 NEEDS_RUNTIME = -1
 """The request is not in canonical form, or beyond a limit: the protobuf runtime has to decode it."""
@@ -104,8 +107,72 @@ def _is_trimmed_ascii(raw, at, length):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped-def]
+def _scan_instant(raw, at, end):  # type: ignore[no-untyped-def]
+    """The microseconds of the Timestamp in [at, end); -1: not canonical, or not an instant from 1970 to 9999."""
+    seconds = nanos = np.int64(0)
+    if at < end and raw[at] == (1 << 3 | VARINT):
+        seconds, at = read_number(raw, at + 1, end)
+        if at < 0:
+            return np.int64(-1)
+    if at < end and raw[at] == (2 << 3 | VARINT):
+        nanos, at = read_number(raw, at + 1, end)
+        if at < 0:
+            return np.int64(-1)
+    if at != end or not (0 <= seconds <= _SECONDS_MAX and 0 <= nanos <= 999_999_999):
+        return np.int64(-1)
+    return seconds * _MICROS + nanos // 1000
+
+
+@inlined
+def _digits(raw, at, count):  # type: ignore[no-untyped-def]
+    """The number written in so many digits, -1 if one is none."""
+    number = np.int64(0)
+    for i in range(count):
+        digit = np.int64(raw[at + i]) - 48
+        if not 0 <= digit <= 9:
+            return np.int64(-1)
+        number = number * 10 + digit
+    return number
+
+
+@kernel
+def _scan_date(raw, at, length):  # type: ignore[no-untyped-def]
+    """FIRST_DAY + the day since 1970-01-01 of a date YYYY-MM-DD (proleptic Gregorian calendar); 0: it is none."""
+    if length != 10 or raw[at + 4] != 45 or raw[at + 7] != 45:
+        return np.int64(0)
+    year, month, day = _digits(raw, at, 4), _digits(raw, at + 5, 2), _digits(raw, at + 8, 2)
+    if year < 1 or not 1 <= month <= 12:
+        return np.int64(0)
+    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    last = 30 + (month + month // 8) % 2 if month != 2 else 29 if is_leap else 28
+    if not 1 <= day <= last:
+        return np.int64(0)
+    shifted = year - 1 if month <= 2 else year  # years begin in March
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    return FIRST_DAY + shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400 + of_year - 719_468
+
+
+@kernel
+def _scan_line_as_of(raw, at, end, head, line):  # type: ignore[no-untyped-def]
+    """Decode what a PriceLine says of its instant, from `at` to its end; False: not canonical."""
+    field = np.int64(raw[at]) >> 3
+    if raw[at] & 7 != TEXT or not 4 <= field <= 5:
+        return False
+    length, at = _length(raw, at + 1, end)
+    if length < 0 or at + length != end:
+        return False
+    if field == 4:
+        line[kn.LINE_AS_OF] = _scan_instant(raw, at, end)
+        return line[kn.LINE_AS_OF] >= 0
+    line[kn.LINE_AS_OF] = _scan_date(raw, at, length)
+    head[HEAD_HAS_DAYS] = 1
+    return line[kn.LINE_AS_OF] != 0
+
+
+@kernel
+def _scan_line(raw, at, end, head, line, sku_max, uom_max):  # type: ignore[no-untyped-def]
     """Decode the PriceLine in [at, end) into a row of `lines`; False: not canonical."""
+    line[kn.LINE_AS_OF] = kn.NO_AS_OF
     line[kn.LINE_SKU] = line[kn.LINE_SKU_LENGTH] = 0
     line[kn.LINE_UOM] = line[kn.LINE_UOM_LENGTH] = 0
     line[kn.LINE_QUANTITY] = 0
@@ -126,25 +193,7 @@ def _scan_line(raw, at, end, line, sku_max, uom_max):  # type: ignore[no-untyped
             return False
         line[kn.LINE_UOM], line[kn.LINE_UOM_LENGTH] = at, length
         at += length
-    return at == end
-
-
-@kernel
-def _scan_instant(raw, at, end, head):  # type: ignore[no-untyped-def]
-    """Decode the Timestamp in [at, end); False: not canonical, or not an instant from 1970 to 9999."""
-    seconds = nanos = np.int64(0)
-    if at < end and raw[at] == (1 << 3 | VARINT):
-        seconds, at = read_number(raw, at + 1, end)
-        if at < 0:
-            return False
-    if at < end and raw[at] == (2 << 3 | VARINT):
-        nanos, at = read_number(raw, at + 1, end)
-        if at < 0:
-            return False
-    if at != end or not (0 <= seconds <= _SECONDS_MAX and 0 <= nanos <= 999_999_999):
-        return False
-    head[HEAD_HAS_AS_OF], head[HEAD_AS_OF] = 1, seconds * _MICROS + nanos // 1000
-    return True
+    return at == end or _scan_line_as_of(raw, at, end, head, line)
 
 
 @kernel
@@ -157,7 +206,7 @@ def _scan_text(raw, at, length, head, column, bytes_max):  # type: ignore[no-unt
 def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
     """Decode a PriceLinesRequest or QuoteLinesRequest; returns the number of lines, NEEDS_RUNTIME or BUFFER_FULL.
 
-    `raw` u8; `head` (HEAD_SIZE,) and `lines` (rows, 5) int64 are written; `limits` = (lines, bytes of a SKU, of a unit,
+    `raw` u8; `head` (HEAD_SIZE,) and `lines` (rows, 6) int64 are written; `limits` = (lines, bytes of a SKU, of a unit,
     of any other text). Both messages have the same fields, except that PriceLines has at most one branch.
     """
     lines_max, sku_max, uom_max, text_max = limits
@@ -176,7 +225,7 @@ def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
         fits = True
         if field == 2:
             if count < len(lines):
-                fits = _scan_line(raw, at, at + length, lines[count], sku_max, uom_max)
+                fits = _scan_line(raw, at, at + length, head, lines[count], sku_max, uom_max)
             count += 1
         elif field == 1:
             fits = _scan_text(raw, at, length, head, HEAD_CUSTOMER, text_max)
@@ -191,7 +240,8 @@ def scan_request(raw, head, lines, limits):  # type: ignore[no-untyped-def]
             head[HEAD_BRANCH_COUNT] += 1
             head[HEAD_BRANCHES_END] = at + length
         elif field == 5:
-            fits = _scan_instant(raw, at, at + length, head)
+            head[HEAD_HAS_AS_OF], head[HEAD_AS_OF] = 1, _scan_instant(raw, at, at + length)
+            fits = head[HEAD_AS_OF] >= 0
         elif field == 7:
             fits = _scan_text(raw, at, length, head, HEAD_VERSION, text_max)
         else:

@@ -122,7 +122,7 @@ def price_check(loaded: LoadedSnapshot, ask: PriceAsk, answers: PriceAnswers, li
         customer_id=ask.customer_id,
         sku=sku,
         quantity_micros=int(ask.quantities_micros[line]),
-        as_of_us=ask.as_of_us,
+        as_of_us=ask.line_as_of_us(line),
         uom=ask.uoms[line].decode() or loaded.engine.base_uom(sku),
         currency=answers.currency,
         branch=ask.branch,

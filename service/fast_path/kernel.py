@@ -13,7 +13,7 @@ When a step meets something that it does not handle, the answer is NEEDS_GENERAL
 the columns of the workspace; WS_STAGE tells how far they are:
 
 - NOT_DECODED: the bytes are not in canonical form.
-- DECODED: `head` and `lines` are valid. A name is unknown, or the request is beyond a limit.
+- DECODED: `head` and `lines` are valid. A name is unknown, a line has a date, or the request is beyond a limit.
 - RESOLVED: `answers` and `free` are valid too, but for single lines: prices NEEDS_REFERENCE, availability RECHECK (a
   kit, an item asked twice), and exceptions that the ERP should confirm. NOT_ENTITLED is not hidden yet.
 
@@ -59,6 +59,7 @@ from pricegrid.service.codec.scan_kernel import (
     HEAD_CUSTOMER,
     HEAD_CUSTOMER_LENGTH,
     HEAD_HAS_AS_OF,
+    HEAD_HAS_DAYS,
     HEAD_LINES,
     HEAD_SIZE,
     HEAD_VERSION,
@@ -331,6 +332,8 @@ def answer(workspace, raw, correlation, now_us, flags):  # type: ignore[no-untyp
         if count < 0 or (not is_quote and head[HEAD_BRANCH_COUNT] > 1):
             return np.int64(NEEDS_GENERAL_PATH)
     workspace[WS_STAGE], workspace[WS_COUNT] = DECODED, count
+    if head[HEAD_HAS_DAYS] != 0:  # of which zone, kernels don't know
+        return np.int64(NEEDS_GENERAL_PATH)
     if not _is_served(bytes_in, head, version) or not _fill_ask(m, workspace, now_us, bytes_in, head, ask):
         return np.int64(NEEDS_GENERAL_PATH)
     if is_quote:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import ExceptionReason
 from pricegrid.service.codec import prices as codec
+from pricegrid.service.codec.request import dated_lines
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.path import Left, try_fast_path
@@ -91,7 +92,7 @@ class PricingService:
     ) -> tuple[PriceAsk, ResponseHeader]:
         header = header_of(loaded, query.as_of, self._now_us(), caller)
         ask = PriceAsk.of(
-            query.lines,
+            dated_lines(query.lines, loaded.time_zone),
             customer_id=query.customer_id,
             currency=query.currency,
             branch=query.branch,

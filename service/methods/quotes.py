@@ -35,6 +35,7 @@ from pricegrid.atp.model import (
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.model import LineStatus
 from pricegrid.service.codec import prices as codec
+from pricegrid.service.codec.request import dated_lines
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.kernel import QUOTE
@@ -89,7 +90,7 @@ class QuoteService:
         loaded = caller.snapshot(self._snapshots, query.snapshot_version) if resolved is None else active
         header = header_of(loaded, query.as_of, now_us, caller)
         ask = PriceAsk.of(
-            query.lines,
+            dated_lines(query.lines, loaded.time_zone),
             customer_id=query.customer_id,
             currency=query.currency,
             branch=query.branch,
