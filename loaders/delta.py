@@ -19,6 +19,7 @@ from pricegrid.loaders.compile.entries import (
     delta_arrays,
     entry_rows,
     make_cells,
+    mark_branches,
     sort_rows,
 )
 from pricegrid.loaders.compile.ordinals import Arrays, Int64s, SnapshotOrdinals, names_at, table_names
@@ -62,6 +63,7 @@ class DeltaBase:
             known("price_class", entries["price_class"]),
             self._units_of(skus),
             uoms=pl.Series(table_names(self._arrays, "uom"), dtype=pl.Utf8),
+            branches=known("branch", entries["branch"]),
             rounding=self._rounding(),
             basis_edges=pl.DataFrame(
                 {
@@ -121,6 +123,7 @@ class DeltaBase:
         bundles = m.bundles.copy()
         cells = make_cells(rows, bundles, ladders_before=len(m.ladders), records_before=len(m.records))
         _mark_levels(m, bundles, cells)
+        mark_branches(rows, bundles)
         keys, cells = _with_tombstones(m, cells, np.union1d(m.delta_keys, _cell_keys(m, incoming)))
         edges = np.concatenate([self._arrays["basis_edges"].view(np.int64), basis_edges(kept)])
         arrays = delta_arrays(keys, cells, rows["entry_id"], int(full_load_entries(m)))

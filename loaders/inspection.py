@@ -336,6 +336,7 @@ def entries_of(store: Path, book_id: str, page: int, limit: int) -> Document:
             "sku",
             "product_group",
             "price_class",
+            "branch",
             "uom",
             "min_quantity_micros",
             "valid_from_us",

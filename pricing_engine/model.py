@@ -213,6 +213,7 @@ class Entry:
     entry_id: str = ""
     ordinal: int = -1  # its ordinal in the snapshot, for answers that name it
     price_per: int = 1
+    branch: str | None = None  # whose price it is (P17)
 
 
 @dataclass(frozen=True, slots=True)

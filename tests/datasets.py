@@ -49,6 +49,12 @@ BOOKS = ["b1", "b2", "b3", "b4", "b5", "b6", "b7"]
 DATES = ["2018-11-03", "2018-11-04", "2018-11-05", "2019-03-31", "2020-02-29", "2020-03-01"]
 
 
+def aside(rng: Random) -> Random:
+    """Random numbers beside those of `rng`: what is drawn of them leaves as it was what a seed gives otherwise."""
+    state = rng.getstate()[1]
+    return Random(str((state[:4], state[-1])))
+
+
 def _maybe(rng: Random, share: float, value: str) -> str:
     return value if rng.random() < share else ""
 
@@ -179,7 +185,8 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
     increments = {
         book["book_id"]: (book["rounding_increment"], book["rounding_mode"]) for book in rows["price_books"]
     }
-    priced_per = rng.random() < 0.5
+    terms = aside(rng)
+    priced_per, at_branches = terms.random() < 0.5, terms.choice([0, 0.3])
     entries: dict[tuple[str, ...], dict[str, str]] = {}
     for number in range(rng.randint(1, 50)):
         at = rng.randrange(len(books))
@@ -194,11 +201,12 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
             "sku": sku,
             "product_group": group,
             "price_class": _maybe(rng, 0.25, rng.choice(CLASSES)),
+            "branch": _maybe(terms, at_branches, terms.choice(["north", "south"])),
             "uom": uom,
             "min_quantity": rng.choice(["", "", "1", "0.5", "10", "12", "100"]),
             "entry_id": f"e{number}",
             "explicit_zero": "",
-            "price_per": rng.choice(PRICE_UNITS) if priced_per else "",
+            "price_per": terms.choice(PRICE_UNITS) if priced_per else "",
             **_window(rng, dated),
             # only later books of the same four: chains stay acyclic and at most three links long
             **_random_method(rng, books[at + 1 : (at // 4 + 1) * 4]),
@@ -206,9 +214,20 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
         if rng.random() < 0.1:
             row["explicit_zero"] = "true"
         for each in _ladders(rng, row, dated):
+            if each["price_per"] and terms.random() < 0.3:
+                each["price_per"] = "1"
             if _is_zero(each, increments[each["book_id"]]):
                 each["explicit_zero"] = "true"
-            key = ("book_id", "sku", "product_group", "price_class", "uom", "valid_from", "valid_to")
+            key = (
+                "book_id",
+                "sku",
+                "product_group",
+                "price_class",
+                "branch",
+                "uom",
+                "valid_from",
+                "valid_to",
+            )
             entries[*(each[k] for k in key), str(Decimal(each["min_quantity"] or 0))] = each
     return list(entries.values())
 
@@ -226,7 +245,6 @@ def _ladders(rng: Random, row: dict[str, str], dated: float) -> list[dict[str, s
             **rng.choice(windows),
             "min_quantity": rng.choice(["", "1", "0.5", "5", "10", "12", "24"]),
             "value": rng.choice([*net, row["value"]]),
-            "price_per": rng.choice([row["price_per"], row["price_per"], "1"]) if row["price_per"] else "",
             "entry_id": f"{row['entry_id']}.{number}",
         }
         for number in range(rng.randint(2, 9))
@@ -398,6 +416,7 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
                 row["explicit_zero"] == "true",
                 row["entry_id"],
                 price_per=int(row.get("price_per") or of_basis),
+                branch=row.get("branch") or None,
             )
         )
     costs: dict[str, list[Cost]] = {}

@@ -16,7 +16,17 @@ from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.fast_path.path import FastPath
 from pricegrid.service.process.bootstrap import CustomerBranches
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from tests.datasets import CUSTOMERS, SKUS, UNITS, ZONES, Rows, as_frames, random_questions, random_rows
+from tests.datasets import (
+    CUSTOMERS,
+    SKUS,
+    UNITS,
+    ZONES,
+    Rows,
+    as_frames,
+    aside,
+    random_questions,
+    random_rows,
+)
 from tests.written import accepted
 
 VERSION = "20180101T000000Z-0123abcd"
@@ -112,6 +122,7 @@ def random_flags(rng: Random) -> FlagSet:
 
 def random_request(rng: Random, zone: str, *, is_quote: bool) -> bytes:
     """A PriceLinesRequest or QuoteLinesRequest, a bad one now and then; often an item twice, or kits that share one."""
+    dates = aside(rng)
     questions = random_questions(rng, zone, rng.choice([1, 1, 1, 2, 3, 5]))
     first = questions[0]
     request = v1.QuoteLinesRequest() if is_quote else v1.PriceLinesRequest()
@@ -125,10 +136,10 @@ def random_request(rng: Random, zone: str, *, is_quote: bool) -> bytes:
         line = request.lines.add(
             sku=padded(rng, sku), quantity_micros=question.quantity_micros, uom=padded(rng, uom)
         )
-        if rng.random() < 0.15:
+        if dates.random() < 0.1:
             line.as_of_time.FromMicroseconds(question.as_of_us)
-        elif rng.random() < 0.1:
-            line.as_of_date = rng.choice(DAYS)
+        elif dates.random() < 0.05:
+            line.as_of_date = dates.choice(DAYS)
     if rng.random() < 0.7:
         request.as_of_time.FromMicroseconds(question.as_of_us)
     named = [

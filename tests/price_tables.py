@@ -9,7 +9,7 @@ Rows are whole words, then `column=value`; what is not said is blank, and `SETTI
     book B [layer= currency= below= round=0.05/half_even floor=20 windows=replace from= to=]
            for WHO [priority= inherit= from= to=]    (on one line; without `for` it is only a basis)
     agree B for WHO [...]                        WHO is a customer, class:gold or everyone
-    price B A 10 [per= min= uom= class= from= to= id= zero]    A: item, lower case: product group, *: every item
+    price B A 10 [per= min= uom= class= branch= from= to= id= zero]    A: item, lower case: product group, *: every item
     price B A multiplier=0.9 of=list             also discount, markup, margin
     zone Europe/London                           policy [over=EUR:100] [grace_days=30] [flagged=site,A]
 
@@ -66,7 +66,7 @@ COLUMNS = {
     "price_books": "book_id layer currency valid_from valid_to below_minimum rounding_increment "
     "rounding_mode floor_margin_pct windows",
     "agreements": "book_id customer_id price_class everyone priority valid_from valid_to inherit",
-    "price_entries": "book_id sku product_group price_class uom min_quantity method value price_per basis "
+    "price_entries": "book_id sku product_group price_class branch uom min_quantity method value price_per basis "
     "valid_from valid_to explicit_zero entry_id",
     "costs": "sku cost currency branch valid_from",
     "exchange_rates": "from_currency to_currency rate valid_from",

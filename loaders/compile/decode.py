@@ -16,9 +16,9 @@ Snapshot = Mapping[str, NDArray[np.generic]]
 
 
 def decode_entries(arrays: Snapshot) -> pl.DataFrame:
-    """Every entry of a snapshot: book_id, sku, product_group, price_class, uom, min_quantity_micros, valid_from_us,
+    """Every entry of a snapshot: book_id, sku, product_group, price_class, branch, uom, min_quantity_micros,
 
-    valid_to_us, method, value_micros, price_per, basis, explicit_zero, entry_id; null where blank.
+    valid_from_us, valid_to_us, method, value_micros, price_per, basis, explicit_zero, entry_id; null where blank.
     """
     return _named(arrays, decode_rows(arrays))
 
@@ -46,7 +46,8 @@ def _named(arrays: Snapshot, rows: pl.DataFrame) -> pl.DataFrame:
             "product_group",
             pl.when(key.is_between(items, items + groups - 1)).then(key - items),
         ),
-        "price_class": ("price_class", pl.col("book_class") % 2**32 - 1),
+        "price_class": ("price_class", pl.col("book_class") % 2**32 // 2**mx.CLASS_SHIFT - 1),
+        "branch": ("branch", pl.col("book_class") % (mx.BRANCH_MASK + 1) - 1),
         "uom": ("uom", pl.col("uom") - 1),
         "basis_book": ("book", pl.col("basis") - mx.BASIS_BOOK),
     }

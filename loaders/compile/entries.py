@@ -38,6 +38,7 @@ def entry_arrays(
     """All cells of a full load with their directory, and an empty delta; fills in `bundles` and ITEM_BUNDLES."""
     rows = sort_rows(entry_rows(entries, books, ordinals), books)
     cells = make_cells(rows, bundles, choose_minimums=True)
+    mark_branches(rows, bundles)
     return {
         "cell_value": cells.value,
         "cell_entry": cells.first_entry,
@@ -81,7 +82,7 @@ def entry_rows(entries: pl.DataFrame, books: Int64s, ordinals: Ordinals) -> pl.D
     """Entries with names as ordinals: the columns of ROW_ORDER but `newest`, then value, method, zero, price_per,
     basis, entry_id.
 
-    `book_class` is book << 32 | class + 1, `uom` its ordinal + 1, `basis` a code of `pricing_engine.arrays.matrix`,
+    `book_class` is RECORD_BOOK_CLASS, `uom` its ordinal + 1, `basis` a code of `pricing_engine.arrays.matrix`,
     `price_per` 0 where it is that of the basis.
     """
     if len(books) > mx.BOOKS_MAX:
@@ -92,11 +93,13 @@ def entry_rows(entries: pl.DataFrame, books: Int64s, ordinals: Ordinals) -> pl.D
     basis = np.where(
         basis_book >= 0, basis_book + mx.BASIS_BOOK, np.where(on_cost, mx.BASIS_COST, mx.BASIS_NONE)
     )
+    price_class = _counted("price classes", ordinals.of("price_class", entries, "price_class"), mx.CLASS_MASK)
+    branch = _counted("branches", ordinals.of("branch", entries, "branch"), mx.BRANCH_MASK)
     return pl.DataFrame(
         {
             "bundle": books[book, mx.BOOK_BUNDLE],
             "key": ordinals.item_keys(entries),
-            "book_class": book << 32 | (ordinals.of("price_class", entries, "price_class") + 1),
+            "book_class": book << 32 | price_class << mx.CLASS_SHIFT | branch,
             "uom": ordinals.of("uom", entries, "uom") + 1,
             "minimum": entries["min_quantity_micros"],
             "start": entries["valid_from_us"],
@@ -109,6 +112,19 @@ def entry_rows(entries: pl.DataFrame, books: Int64s, ordinals: Ordinals) -> pl.D
             "entry_id": entries["entry_id"],
         }
     )
+
+
+def _counted(what: str, ordinals: Int64s, most: int) -> Int64s:
+    """Ordinals + 1, 0 for none; ValueError where there is no room for one."""
+    if len(ordinals) and ordinals.max() >= most:
+        raise ValueError(f"more than {most} {what}, of which entries name the last ones")
+    return ordinals + 1
+
+
+def mark_branches(rows: pl.DataFrame, bundles: Int64s) -> None:
+    """Let the lookup know which bundles have entries of branches: in others it need not look for them (P17)."""
+    of_branch = rows.filter(pl.col("book_class") % (mx.BRANCH_MASK + 1) > 0)
+    bundles[of_branch["bundle"].unique().to_numpy(), mx.BUNDLE_LEVELS] |= mx.HAS_BRANCHES
 
 
 def sort_rows(rows: pl.DataFrame, books: Int64s) -> pl.DataFrame:

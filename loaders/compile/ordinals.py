@@ -88,7 +88,12 @@ class Ordinals:
                 frames["exchange_rates"]["from_currency"],
                 frames["exchange_rates"]["to_currency"],
             ],
-            "branch": [customers["branch"], frames["costs"]["branch"]],
+            "branch": [
+                customers["branch"],
+                frames["costs"]["branch"],
+                entries["branch"],
+                frames["branches"]["branch"],
+            ],
             "book": [frames["price_books"]["book_id"]],
         }
         names = {

@@ -23,6 +23,7 @@ ENTRY_KEY: Final = (
     "sku",
     "product_group",
     "price_class",
+    "branch",
     "uom",
     "min_quantity_micros",
     "valid_from_us",
@@ -147,7 +148,7 @@ def compare(old: pl.DataFrame, new: pl.DataFrame, rows_max: int) -> dict[str, ob
 def _shown(kind: str, frame: pl.DataFrame, rows_max: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for row in frame.sort(ENTRY_KEY).head(rows_max).iter_rows(named=True):
-        key = {name: row[name] for name in ENTRY_KEY[:5]}
+        key = {name: row[name] for name in ENTRY_KEY[:6]}
         content = _content(row, "")
         after = _content(row, "_new") if kind == "changed" else content
         rows.append(

@@ -53,7 +53,14 @@ def row_key(table: str) -> tuple[str, ...]:
 
 def entry_digests(entries: pl.DataFrame) -> Digests:
     """A digest of the key of each entry, sorted, each once."""
-    digests: Digests = entries.select(ENTRY_KEY).hash_rows().unique().sort().to_numpy()
+    is_of_branch = pl.col("branch").is_not_null()
+    # without the branch where there is none: as releases made them that knew of no branch
+    plain = [name for name in ENTRY_KEY if name != "branch"]
+    hashes = [
+        entries.filter(~is_of_branch).select(plain).hash_rows(),
+        entries.filter(is_of_branch).select(ENTRY_KEY).hash_rows(),
+    ]
+    digests: Digests = pl.concat(hashes).unique().sort().to_numpy()
     return digests
 
 

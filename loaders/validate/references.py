@@ -36,6 +36,8 @@ class KnownNames:
     """sku, uom: the base unit and every other unit of each item."""
     uoms: pl.Series
     """All units that any item has."""
+    branches: pl.Series | None = None
+    """None: the dataset has no branches, and prices may name any."""
     rounding: pl.DataFrame | None = None
     """book_id, rounding_increment_micros, rounding_mode: of the books that don't round to 10^-6."""
     basis_edges: pl.DataFrame | None = None
@@ -204,6 +206,7 @@ def known_names(state: Validation) -> KnownNames:
         _names(state, "customers", "price_class").drop_nulls().unique(),
         units=pl.concat([items.select("sku", uom="base_uom"), uoms.select("sku", "uom")]),
         uoms=pl.concat([items["base_uom"].unique(), uoms["uom"].unique()]),
+        branches=_names(state, "branches", "branch") if state.given("branches") else None,
         rounding=state.frames["price_books"]
         .select("book_id", "rounding_increment_micros", "rounding_mode")
         .filter(pl.col("rounding_increment_micros") > 1),
@@ -219,6 +222,8 @@ def check_entries(state: Validation, known: KnownNames) -> None:
         _Reference("sku", known.skus, "SKU"),
         _Reference("product_group", known.groups, "product group"),
     ]
+    if known.branches is not None:
+        references.append(_Reference("branch", known.branches, "branch"))
     if known.closed:
         references.append(_Reference("price_class", known.classes, "price class"))
         references.append(_Reference("uom", known.uoms, "unit of measure"))

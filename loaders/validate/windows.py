@@ -9,7 +9,7 @@ from pricegrid.columnar.instants import instant_us_text
 from pricegrid.loaders.validate.state import Validation
 from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US
 
-_LADDER: Final = ("book_id", "sku", "product_group", "price_class", "uom")
+_LADDER: Final = ("book_id", "sku", "product_group", "price_class", "branch", "uom")
 _SHOWN: Final = 3
 
 

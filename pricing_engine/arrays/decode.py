@@ -249,7 +249,7 @@ class Decoder:
             book_id,
             sku,
             group,
-            self._name("price_class", (book_class & 0xFFFFFFFF) - 1),
+            self._name("price_class", (book_class >> mx.CLASS_SHIFT & mx.CLASS_MASK) - 1),
             self._name("uom", (packed & 0xFFFF) - 1),
             minimum,
             Method(packed >> mx.PACKED_METHOD_SHIFT & 15),
@@ -261,6 +261,7 @@ class Decoder:
             self.entry_id(ordinal),
             ordinal,
             packed >> mx.PACKED_PER_SHIFT & mx.PER_MASK,
+            self._name("branch", (book_class & mx.BRANCH_MASK) - 1),
         )
 
     def entry_id(self, ordinal: int) -> str:

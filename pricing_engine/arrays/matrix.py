@@ -61,7 +61,8 @@ ATTACHMENT_LAYER, ATTACHMENT_BUNDLE, ATTACHMENT_START, ATTACHMENT_END = range(4)
     BUNDLE_LEVELS,
     BUNDLE_RANKS,
 ) = range(8)
-LEVEL_ITEM, LEVEL_GROUP, LEVEL_EVERY = 1, 2, 4  # bits of BUNDLE_LEVELS
+# bits of BUNDLE_LEVELS: it has entries of items, of product groups, of every item; entries of branches
+LEVEL_ITEM, LEVEL_GROUP, LEVEL_EVERY, HAS_BRANCHES = 1, 2, 4, 8
 # cell_ranks (n, 2): which of 64 keys have a cell, and how many cells of the bundle come before them
 RANK_BITS, RANK_BEFORE = range(2)
 # records (n, 8): an entry that needs all of its fields, one cache line
@@ -75,6 +76,9 @@ RANK_BITS, RANK_BEFORE = range(2)
     RECORD_NUMERATOR,
     RECORD_DENOMINATOR,
 ) = range(8)
+# RECORD_BOOK_CLASS: bits 0-13 branch + 1 (0: all), 14-31 price class + 1 (0: all), 32-62 book
+CLASS_SHIFT = 14
+BRANCH_MASK, CLASS_MASK = 2**14 - 1, 2**18 - 1
 # RECORD_PACKED: bits 0-15 uom ordinal + 1 (0: per base unit), 16-19 method, 20 explicit_zero, 21-40 price_per (0: that
 # of the basis book), 41-62 basis code
 PACKED_METHOD_SHIFT, PACKED_ZERO_SHIFT, PACKED_PER_SHIFT, PACKED_BASIS_SHIFT = 16, 20, 21, 41

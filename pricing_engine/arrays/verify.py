@@ -114,7 +114,7 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
         mx.BUNDLE_ABOVE: _CHECKED_APART,
         mx.BUNDLE_SIMPLE_MINIMUM: Range(),
         mx.BUNDLE_BOOK: Range(-1, "book"),
-        mx.BUNDLE_LEVELS: Range(0, mx.LEVEL_ITEM | mx.LEVEL_GROUP | mx.LEVEL_EVERY),
+        mx.BUNDLE_LEVELS: Range(0, mx.LEVEL_ITEM | mx.LEVEL_GROUP | mx.LEVEL_EVERY | mx.HAS_BRANCHES),
         mx.BUNDLE_RANKS: _CHECKED_APART,
     },
     "cell_ranks": {mx.RANK_BITS: _CHECKED_APART, mx.RANK_BEFORE: Range()},
@@ -340,9 +340,9 @@ def _value_fault(
 ) -> int:
     value, entry = (m.delta_value, m.delta_entry) if delta else (m.cell_value, m.cell_entry)
     ladders, records = (m.delta_ladders, m.delta_records) if delta else (m.ladders, m.records)
-    classes, uoms = counts["price_class"], counts["uom"]
+    names = (counts["price_class"], counts["branch"], counts["uom"])
     tables = (value, entry, ladders, records, m.bundles, m.books)
-    return int(kernel.value_fault(_read_only(owners), *tables, classes, uoms, _read_only(before)))
+    return int(kernel.value_fault(_read_only(owners), *tables, *names, _read_only(before)))
 
 
 def _entries(m: mx.Matrix) -> int:

@@ -183,11 +183,17 @@ def _ranks_say(ranks: Rows, start: int, keys: list[int], first: int, end: int) -
     return True
 
 
-def _is_record(record: list[int], books: list[list[int]], bundle: int, classes: int, uoms: int) -> bool:
-    """Whether what a record of a bundle leads to exists."""
+def _is_record(
+    record: list[int], books: list[list[int]], bundle: tuple[int, int], names: tuple[int, int, int]
+) -> bool:
+    """Whether what a record of a bundle leads to exists; `bundle` with its levels, `names` as many as there are."""
+    classes, branches, uoms = names
     book_class, packed = record[mx.RECORD_BOOK_CLASS], record[mx.RECORD_PACKED]
     book, method = book_class >> 32, packed >> mx.PACKED_METHOD_SHIFT & 15
-    if not (0 <= book < len(books) and books[book][mx.BOOK_BUNDLE] == bundle):
+    if not (0 <= book < len(books) and books[book][mx.BOOK_BUNDLE] == bundle[0]):
+        return False
+    branch = book_class & mx.BRANCH_MASK
+    if branch > branches or (branch and not bundle[1] & mx.HAS_BRANCHES):
         return False
     if method >= len(Method) or (method == Method.NET and record[mx.RECORD_VALUE] < 0):
         return False
@@ -195,7 +201,8 @@ def _is_record(record: list[int], books: list[list[int]], bundle: int, classes: 
     may_be_blank = method != Method.NET and basis >= mx.BASIS_BOOK
     if not (0 if may_be_blank else 1) <= price_per <= PRICE_PER_MAX:
         return False
-    return (book_class & 0xFFFFFFFF) <= classes and (packed & 0xFFFF) <= uoms and 0 <= basis < len(books) + 2
+    price_class = book_class >> mx.CLASS_SHIFT & mx.CLASS_MASK
+    return price_class <= classes and (packed & 0xFFFF) <= uoms and 0 <= basis < len(books) + 2
 
 
 def _rank(record: list[int], books: list[list[int]]) -> tuple[int, ...]:
@@ -220,13 +227,14 @@ def value_fault(
     bundles: Rows,
     books: Rows,
     classes: int,
+    branches: int,
     uoms: int,
     before: Rows,
 ) -> int:
     """As the compiled loop."""
     starts, all_books, tombstone = bundles[:, mx.BUNDLE_CELLS], books.tolist(), len(owners) > 0
     first_break, first_record, entries = before.tolist()
-    breaks, rows = first_break, first_record
+    breaks, rows, names = first_break, first_record, (classes, branches, uoms)
     for cell, word in enumerate(value.tolist()):
         bundle = int(owners[cell]) if tombstone else int(np.searchsorted(starts, cell, "right")) - 1
         payload, wanted = -word - 1, entries
@@ -243,7 +251,8 @@ def value_fault(
         else:
             cells = records[rows - first_record : rows - first_record + size].tolist()
             fits = first == rows and size == len(cells)
-            fits = fits and all(_is_record(each, all_books, bundle, classes, uoms) for each in cells)
+            levels = bundle, int(bundles[bundle, mx.BUNDLE_LEVELS])
+            fits = fits and all(_is_record(each, all_books, levels, names) for each in cells)
             ranks = [_rank(each, all_books) for each in cells] if fits else []
             fits = fits and ranks == sorted(set(ranks))
             rows += size

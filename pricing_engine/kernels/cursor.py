@@ -1,6 +1,6 @@
 """Compiled: the entries of one book that could price one line, in the order of precedence (P4-P6).
 
-The reference is `rules.candidates`. A cursor visits a book: level by level (item level, then class), at a level first
+The reference is `rules.candidates`. A cursor visits a book: level by level (item level, then class, then branch), first
 the entries in the exact unit, then those per base unit, each by falling break, then newest window first. `advance`
 moves it to the next entry that is in force and reached by the quantity. It stops when a level has given a price, when
 the quantity is below the first break of a book that then gives none, or when there are no more levels; so a book costs
@@ -23,6 +23,7 @@ from pricegrid.pricing_engine.kernels.entries import (
     STATE_LEVELS,
     STATE_MINIMUM,
     STATE_NUMERATOR,
+    STATE_PRICE_BRANCH,
     STATE_QUANTITY,
     STATE_UOM,
     find_cell,
@@ -39,7 +40,7 @@ from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, BelowMinimum
 (
     CURSOR_BOOK,
     CURSOR_VISIT,
-    CURSOR_STAGE,  # item level << 2 | of all classes << 1 | per base unit
+    CURSOR_STAGE,  # item level << 3 | of all classes << 2 | of all branches << 1 | per base unit
     CURSOR_CELL,
     CURSOR_KIND,
     CURSOR_EXACT_LOW,
@@ -147,12 +148,12 @@ def compare_breaks(state, exact, base):  # type: ignore[no-untyped-def]
 @compiled
 def _find_rows(m, state, cursor):  # type: ignore[no-untyped-def]
     """Find the rows of the cursor's level in both unit forms."""
-    cell, for_all = cursor[CURSOR_CELL], cursor[CURSOR_STAGE] >> 1 & 1
+    cell, narrowness = cursor[CURSOR_CELL], cursor[CURSOR_STAGE] >> 1 & 3
     cursor[CURSOR_EXACT_LOW] = cursor[CURSOR_EXACT_HIGH] = 0
     cursor[CURSOR_BASE_LOW] = cursor[CURSOR_BASE_HIGH] = 0
     value = value_of(m, cell)
     if value >= 0 or (-(value + 1)) & 1 == 0:
-        if for_all == 1:
+        if narrowness == 3:
             cursor[CURSOR_KIND], low, high = NET_CELL, cell, cell + 1
             if value < 0:
                 low, high = records_of(value)
@@ -160,10 +161,12 @@ def _find_rows(m, state, cursor):  # type: ignore[no-untyped-def]
             cursor[CURSOR_BASE_LOW], cursor[CURSOR_BASE_HIGH] = low, high
         return
     cursor[CURSOR_KIND] = RECORDS_CELL
-    if for_all == 0 and state[STATE_CLASS] < 0:
+    if narrowness & 2 == 0 and state[STATE_CLASS] < 0:
         return
     low, end = records_of(value)
-    book_class = cursor[CURSOR_BOOK] << 32 | (0 if for_all == 1 else state[STATE_CLASS] + 1)
+    price_class = 0 if narrowness & 2 == 2 else state[STATE_CLASS] + 1
+    branch = 0 if narrowness & 1 == 1 else state[STATE_PRICE_BRANCH] + 1
+    book_class = cursor[CURSOR_BOOK] << 32 | price_class << mx.CLASS_SHIFT | branch
     low = first_record(m, low, end, book_class)
     end = first_record(m, low, end, book_class + 1)
     at = low
@@ -273,17 +276,20 @@ def _below_first_break(m, state, cursor, exact, base):  # type: ignore[no-untype
 def _next_level(m, state, keys, cursor):  # type: ignore[no-untyped-def]
     """Open the next level with entries in force that answer: ENTRY, BLOCKED, or NOTHING more (P4, P6)."""
     bundle = m.books[cursor[CURSOR_BOOK], mx.BOOK_BUNDLE]
+    has_branch = state[STATE_PRICE_BRANCH] >= 0 and m.bundles[bundle, mx.BUNDLE_LEVELS] & mx.HAS_BRANCHES != 0
     step = cursor[CURSOR_STAGE] >> 1
     while True:
         step += 1
-        level = step >> 1
+        level = step >> 2
         if level >= state[STATE_LEVELS]:
             return NOTHING
         cursor[CURSOR_STAGE] = step << 1
-        if step & 1 == 0:
+        if step & 3 == 0:
             cursor[CURSOR_CELL] = find_cell(m, bundle, keys[level], level_flag(state, level))
         if cursor[CURSOR_CELL] < 0:
-            step |= 1
+            step |= 3
+            continue
+        if step & 1 == 0 and not has_branch:
             continue
         _find_rows(m, state, cursor)
         exact = _first_break(m, state, cursor, cursor[CURSOR_EXACT_LOW], cursor[CURSOR_EXACT_HIGH])

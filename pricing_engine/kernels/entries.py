@@ -27,6 +27,7 @@ from pricegrid.pricing_engine.arrays import matrix as mx
     STATE_CLASS,
     STATE_BRANCH,
     STATE_CUSTOMER_BRANCH,
+    STATE_PRICE_BRANCH,  # whose prices hold (P17): the request's, else the customer's; below 0 for none
     STATE_CURRENCY,
     STATE_ITEM,
     STATE_LEVELS,
@@ -37,7 +38,7 @@ from pricegrid.pricing_engine.arrays import matrix as mx
     STATE_SIGNED_QUANTITY,
     STATE_MISSED,  # bits: MISSED_INPUT, MISSED_ZERO of entries that would have answered (P13)
     STATE_SIZE,
-) = range(19)
+) = range(20)
 
 
 @compiled
@@ -210,7 +211,7 @@ def full_load_entries(m):  # type: ignore[no-untyped-def]
 
 @compiled
 def first_record(m, low, high, book_class):  # type: ignore[no-untyped-def]
-    """The first of a cell's records [low, high) whose book and class are not below `book_class`."""
+    """The first of a cell's records [low, high) whose book, class and branch are not below `book_class`."""
     full = len(m.records)
     if low < full:  # a cell is of the full load or of the delta, never of both
         return first_row_at_least(m.records, mx.RECORD_BOOK_CLASS, book_class, low, high)

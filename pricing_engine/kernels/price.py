@@ -34,6 +34,7 @@ from pricegrid.pricing_engine.kernels.entries import (
     STATE_MINOR,
     STATE_MISSED,
     STATE_NUMERATOR,
+    STATE_PRICE_BRANCH,
     STATE_QUANTITY,
     STATE_SIGNED_QUANTITY,
     STATE_SIZE,
@@ -353,6 +354,7 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
     state[STATE_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
     state[STATE_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
     state[STATE_BRANCH] = ask[ASK_BRANCH]
+    state[STATE_PRICE_BRANCH] = ask[ASK_BRANCH] if ask[ASK_BRANCH] != -1 else state[STATE_CUSTOMER_BRANCH]
     state[STATE_CURRENCY] = ask[ASK_CURRENCY]
     state[STATE_MINOR] = ask[ASK_MINOR]
     state[STATE_AS_OF] = ask[ASK_AS_OF]

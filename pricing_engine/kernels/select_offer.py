@@ -39,12 +39,12 @@ from pricegrid.pricing_engine.kernels.entries import (
 )
 from pricegrid.pricing_engine.kernels.offers import (
     OFFER_BASIS_MISSED,
-    OFFER_CLASS_RANK,
     OFFER_DENOMINATOR,
     OFFER_FORM,
     OFFER_HIGH,
     OFFER_LEVEL,
     OFFER_LOW,
+    OFFER_NARROWNESS,
     OFFER_NEWEST,
     OFFER_PRESENT,
     OFFER_SLOT,
@@ -89,7 +89,7 @@ def _rank(offer, mode, distance, priority):  # type: ignore[no-untyped-def]
     offer[shift] = distance
     offer[shift + 1] = priority
     offer[shift + 2] = offer[OFFER_LEVEL]
-    offer[shift + 3] = offer[OFFER_CLASS_RANK]
+    offer[shift + 3] = offer[OFFER_NARROWNESS]
     offer[shift + 4] = offer[OFFER_FORM]
     offer[0 if shift else 5] = -offer[OFFER_NEWEST]
 

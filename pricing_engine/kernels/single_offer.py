@@ -218,17 +218,20 @@ def _net(m, state, bundle, cell):  # type: ignore[no-untyped-def]
 def _computed(m, state, book, cell):  # type: ignore[no-untyped-def]
     """(given, high, low, denominator, offset) of the only entry of the customer's class, computed from a net price.
 
-    Undated, per base unit, of the basis' price unit, reached, of a book without floor, from a book that offers the item
-    itself now and for ever.
+    Of all branches, undated, per base unit, of the basis' price unit, reached, of a book without floor, from a book
+    that offers the item itself now and for ever.
     """
     first, end = records_of(value_of(m, cell))
-    wanted = book << 32 | (state[STATE_CLASS] + 1)
+    wanted = book << 32 | (state[STATE_CLASS] + 1) << mx.CLASS_SHIFT
     at = first_record(m, first, end, wanted)
     alone = (
         state[STATE_CLASS] >= 0
         and at < end
         and record_at(m, at, mx.RECORD_BOOK_CLASS) == wanted
-        and (at + 1 == end or record_at(m, at + 1, mx.RECORD_BOOK_CLASS) != wanted)
+        and (
+            at + 1 == end
+            or record_at(m, at + 1, mx.RECORD_BOOK_CLASS) >> mx.CLASS_SHIFT != wanted >> mx.CLASS_SHIFT
+        )
     )
     if not alone or m.books[book, mx.BOOK_FLOOR_DENOMINATOR] != 0:
         return False, 0, 0, 1, 0

@@ -285,7 +285,8 @@ def cell_fault(bundles, directory, low, ranks, item_bundles, key_space):  # type
 
 @compiled
 def _is_before(records, row, books, book):  # type: ignore[no-untyped-def]
-    """Whether a record comes before the next one of its cell and book: by class, unit, break, newest, start, end."""
+    """Whether a record comes before the next one of its cell and book: by class, branch, unit, break, newest, start,
+    end."""
     one, other = records[row], records[row + 1]
     if one[mx.RECORD_BOOK_CLASS] != other[mx.RECORD_BOOK_CLASS]:
         return one[mx.RECORD_BOOK_CLASS] < other[mx.RECORD_BOOK_CLASS]
@@ -304,12 +305,19 @@ def _is_before(records, row, books, book):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _records_faulty(records, first, end, books, bundle, classes, uoms):  # type: ignore[no-untyped-def]
-    """Whether a record of a cell [first, end) leads outside or to another bundle, or is out of order."""
+def _records_faulty(records, first, end, books, bundle, levels, names):  # type: ignore[no-untyped-def]
+    """Whether a record of a cell [first, end) leads outside or to another bundle, or is out of order.
+
+    `names` is how many classes, branches and units there are.
+    """
+    classes, branches, uoms = names
     for row in range(first, end):
         book_class, packed = records[row, mx.RECORD_BOOK_CLASS], records[row, mx.RECORD_PACKED]
         book, method = book_class >> 32, packed >> mx.PACKED_METHOD_SHIFT & 15
-        if not 0 <= book < len(books) or book_class & 0xFFFFFFFF > classes:
+        price_class, branch = book_class >> mx.CLASS_SHIFT & mx.CLASS_MASK, book_class & mx.BRANCH_MASK
+        if not 0 <= book < len(books) or price_class > classes or branch > branches:
+            return True
+        if branch > 0 and levels & mx.HAS_BRANCHES == 0:
             return True
         if books[book, mx.BOOK_BUNDLE] != bundle or packed & 0xFFFF > uoms or method >= _METHODS:
             return True
@@ -335,7 +343,7 @@ def _breaks_faulty(ladders, first, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def value_fault(owners, value, entry, ladders, records, bundles, books, classes, uoms, before):  # type: ignore[no-untyped-def]
+def value_fault(owners, value, entry, ladders, records, bundles, books, classes, branches, uoms, before):  # type: ignore[no-untyped-def]
     """The first cell whose value is not one of the three forms, or whose ladder, records or entries do not follow on
     those of the cells before it.
 
@@ -371,7 +379,8 @@ def value_fault(owners, value, entry, ladders, records, bundles, books, classes,
         else:
             if first != before[1] + rows or rows + size > len(records) or entry[cell] != entries:
                 return cell
-            if _records_faulty(records, rows, rows + size, books, bundle, classes, uoms):
+            levels, names = bundles[bundle, mx.BUNDLE_LEVELS], (classes, branches, uoms)
+            if _records_faulty(records, rows, rows + size, books, bundle, levels, names):
                 return cell
             rows += size
         entries += size

@@ -40,7 +40,7 @@ from pricegrid.pricing_engine.model import (
 )
 from pricegrid.pricing_engine.rules.audience import entry_level
 from pricegrid.pricing_engine.rules.money import convert, method_ratio, round_price
-from pricegrid.pricing_engine.rules.resolution import Blocked, Missed, Offer, Step
+from pricegrid.pricing_engine.rules.resolution import Blocked, Missed, Narrowness, Offer, Step
 
 AS_BASIS = Layer("", 0)
 """A basis book is priced as if it were alone in a layer of mode `first` (P7)."""
@@ -66,6 +66,11 @@ class Line:
     def price_class(self) -> str | None:
         """The customer's."""
         return self.customer.price_class if self.customer else None
+
+    @property
+    def price_branch(self) -> str | None:
+        """The branch whose prices hold: the request's, else the customer's (P17)."""
+        return self.branch or (self.customer.branch if self.customer else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,9 @@ class _NoPriceError(Exception):
         self.why = why
 
 
-def class_rank(entry: Entry) -> int:
-    """0 for an entry of a price class, 1 for one of all (P4)."""
-    return 0 if entry.price_class else 1
+def narrowness(entry: Entry) -> Narrowness:
+    """How an entry ranks inside its item level: by price class, then by branch (P4, P17)."""
+    return 0 if entry.price_class else 1, 0 if entry.branch else 1
 
 
 @dataclass(slots=True)
@@ -123,7 +128,7 @@ class _PassedOver:
 def offers_of(line: Line, layer: Layer, book: Book, links: int = 0) -> BookOffers:
     """The offers of the book's most specific level that gives a price; `links` is the depth in a basis chain (P7)."""
     passed = _PassedOver()
-    for level, rank, rows in _levels(line, book):
+    for level, narrow, rows in _levels(line, book):
         reached = [row for row in rows if row.is_reached]
         if not reached:
             lowest = min(row.slot_micros for row in rows)
@@ -133,7 +138,7 @@ def offers_of(line: Line, layer: Layer, book: Book, links: int = 0) -> BookOffer
             passed.is_below = True
             if book.below_minimum == BelowMinimum.NO_PRICE:
                 form, older = min((row.form, -row.newest_us) for row in rows)
-                return passed.with_offers([], Blocked(book, level, rank, form, -older, minimum))
+                return passed.with_offers([], Blocked(book, level, narrow, form, -older, minimum))
             if book.below_minimum == BelowMinimum.FALL_THROUGH:
                 continue
             reached = [row for row in rows if row.slot_micros == lowest]
@@ -157,15 +162,16 @@ def _competes(layer: Layer) -> bool:
     return _by_price(layer) or layer.ladder == Ladder.MERGE
 
 
-def _levels(line: Line, book: Book) -> Iterator[tuple[int, int, list[_Row]]]:
-    """(item level, class rank, entries in force in a unit form that can answer), most specific first (P4)."""
-    levels: dict[tuple[int, int], list[_Row]] = {}
+def _levels(line: Line, book: Book) -> Iterator[tuple[int, Narrowness, list[_Row]]]:
+    """(item level, narrowness, entries in force in a unit form that can answer), most specific first (P4)."""
+    levels: dict[tuple[int, Narrowness], list[_Row]] = {}
     for entry in line.data.entries.get(book.book_id, ()):
         target = entry_level(entry)
         if (
             target not in line.levels
             or (entry.uom and entry.uom != line.uom)
             or (entry.price_class and entry.price_class != line.price_class)
+            or (entry.branch and entry.branch != line.price_branch)
             or not entry.valid_from_us <= line.as_of_us < entry.valid_to_us
         ):
             continue
@@ -173,9 +179,9 @@ def _levels(line: Line, book: Book) -> Iterator[tuple[int, int, list[_Row]]]:
         slot = Fraction(entry.min_quantity_micros) / (line.factor if form == Form.BASE else 1)
         newest_us = max(entry.valid_from_us, book.valid_from_us)
         row = _Row(entry, form, newest_us, slot, slot <= line.quantity_micros)
-        levels.setdefault((line.levels.index(target), class_rank(entry)), []).append(row)
-    for level, rank in sorted(levels):
-        yield level, rank, levels[level, rank]
+        levels.setdefault((line.levels.index(target), narrowness(entry)), []).append(row)
+    for level, narrow in sorted(levels):
+        yield level, narrow, levels[level, narrow]
 
 
 def _parts(layer: Layer, book: Book, rows: list[_Row]) -> Iterator[list[_Row]]:
@@ -237,7 +243,7 @@ def _part_offers(
             if reason == ExceptionReason.NONE:
                 passed.is_below = True
             else:
-                missed = Missed(book, level, class_rank(entry), row.form, newest_us, slot, reason, why)
+                missed = Missed(book, level, narrowness(entry), row.form, newest_us, slot, reason, why)
                 passed.missed.append(missed)
             continue
         priced_break = row.slot_micros

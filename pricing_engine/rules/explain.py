@@ -77,6 +77,7 @@ def _candidate(each: Considered) -> dict[str, object]:
             "level": "sku" if entry.sku else "product_group" if entry.product_group else "every item",
             "product_group": entry.product_group,
             "price_class": entry.price_class,
+            "branch": entry.branch,
             "uom": entry.uom,
             "break": decimal_text(entry.min_quantity_micros),
             "price": decimal_text(offer.rounded_micros),

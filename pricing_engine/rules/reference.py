@@ -27,10 +27,18 @@ from pricegrid.pricing_engine.model import (
     PriceQuestion,
 )
 from pricegrid.pricing_engine.rules.audience import customer_stack, is_entitled, item_levels
-from pricegrid.pricing_engine.rules.candidates import Line, class_rank, offers_of
+from pricegrid.pricing_engine.rules.candidates import Line, narrowness, offers_of
 from pricegrid.pricing_engine.rules.exceptions import with_exception
 from pricegrid.pricing_engine.rules.money import convert, extended_price_micros
-from pricegrid.pricing_engine.rules.resolution import Blocked, Considered, Missed, Offer, Rank, Resolution
+from pricegrid.pricing_engine.rules.resolution import (
+    Blocked,
+    Considered,
+    Missed,
+    Narrowness,
+    Offer,
+    Rank,
+    Resolution,
+)
 
 ENDED = "the line ended below a minimum in an earlier layer"
 
@@ -213,21 +221,23 @@ def _collect_offers(
     else:
         words = "; ".join(outcome.passed_over) or "no entry for this item, class, unit and time"
     found.offers += [
-        replace(each, rank=_rank(layer, ranks_by, each, class_rank(each.entry))) for each in outcome.offers
+        replace(each, rank=_rank(layer, ranks_by, each, narrowness(each.entry))) for each in outcome.offers
     ]
     found.missed += [
-        replace(each, rank=_rank(layer, ranks_by, each, each.class_rank)) for each in outcome.missed
+        replace(each, rank=_rank(layer, ranks_by, each, each.narrowness)) for each in outcome.missed
     ]
     if outcome.blocked:
         blocked = outcome.blocked
-        found.blocks.append(replace(blocked, rank=_rank(layer, ranks_by, blocked, blocked.class_rank)))
+        found.blocks.append(replace(blocked, rank=_rank(layer, ranks_by, blocked, blocked.narrowness)))
         return "below its first break, says no price"
     return "" if outcome.offers else words
 
 
-def _rank(layer: Layer, ranks_by: tuple[int, int], each: Offer | Missed | Blocked, of_class: int) -> Rank:
+def _rank(
+    layer: Layer, ranks_by: tuple[int, int], each: Offer | Missed | Blocked, narrow: Narrowness
+) -> Rank:
     """The rank in the order of candidates (P2)."""
-    specificity = (each.level, of_class, int(each.form))
+    specificity = (each.level, *narrow, int(each.form))
     if layer.mode == Mode.NEWEST:
         return (-each.newest_us, *ranks_by, *specificity, each.book.book_id)
     return (*ranks_by, *specificity, -each.newest_us, each.book.book_id)
@@ -270,7 +280,7 @@ def _offer_notes(layer: Layer, found: _Selection, stack: dict[str, tuple[int, in
         yield Considered(layer.name, offer.book.book_id, distance, reason, offer, offer is found.answer)
 
 
-_CRITERIA = ("hierarchy distance", "agreement priority", "item level", "price class", "unit form")
+_CRITERIA = ("hierarchy distance", "agreement priority", "item level", "price class", "branch", "unit form")
 
 
 def _why_lost(layer: Layer, offer: Offer, answer: Offer | None) -> str:

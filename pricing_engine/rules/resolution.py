@@ -6,6 +6,8 @@ from fractions import Fraction
 from pricegrid.pricing_engine.model import NEVER_US, Book, Entry, ExceptionReason, Form, LineStatus
 
 Rank = tuple[int | str, ...]
+Narrowness = tuple[int, int]
+"""0 for an entry of a price class, else 1; the same of a branch (P4, P17)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Missed:
 
     book: Book
     level: int
-    class_rank: int
+    narrowness: Narrowness
     form: Form
     newest_us: int
     slot_micros: Fraction
@@ -60,7 +62,7 @@ class Blocked:
 
     book: Book
     level: int
-    class_rank: int
+    narrowness: Narrowness
     form: Form
     newest_us: int
     minimum_quantity_micros: int

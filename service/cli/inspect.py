@@ -12,7 +12,18 @@ from pricegrid.service.cli.text import UsageError, limit_argument, print_table
 
 LIMIT = 50
 _ENTRY_COLUMNS = (
-    *("sku", "product_group", "price_class", "uom", "min_quantity", "method", "value", "price_per", "basis"),
+    *(
+        "sku",
+        "product_group",
+        "price_class",
+        "branch",
+        "uom",
+        "min_quantity",
+        "method",
+        "value",
+        "price_per",
+        "basis",
+    ),
     *("valid_from", "valid_to", "explicit_zero", "entry_id"),
 )
 _NUMBERS = ("min_quantity", "value", "price_per")

@@ -204,7 +204,7 @@ def _add_question_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BRANCH",
         action="append",
         default=[],
-        help="delivering branch; may be repeated: the first counts for costs, stock is the sum of all "
+        help="delivering branch; may be repeated: the first counts for prices and costs, stock is the sum of all "
         "(default: the customer's)",
     )
     add_policy_arguments(parser)

@@ -67,7 +67,9 @@ def _print_candidate(candidate: Mapping[str, object]) -> None:
         what.append(f"{candidate['method']} {_text(candidate.get('value'))}")
         what.append(f"from {_text(candidate.get('break'))} {_text(candidate.get('uom'))}".rstrip())
         what.append(
-            " ".join(_text(candidate.get(key)) for key in ("level", "product_group", "price_class")).strip()
+            " ".join(
+                _text(candidate.get(key)) for key in ("level", "product_group", "price_class", "branch")
+            ).strip()
         )
         what.append(f"gives {_text(candidate.get('price'))}{_per(candidate)}")
     outcome, reason = _text(candidate.get("outcome")), _text(candidate.get("reason"))

@@ -214,9 +214,9 @@ def _candidate(each: Mapping[str, object], ways: Mapping[str, str]) -> Element:
     book, outcome = text(each.get("book_id")), text(each.get("outcome"))
     says = ""
     if each.get("method"):
-        level = " ".join(text(each.get(key)) for key in ("level", "product_group", "price_class")).replace(
-            "_", " "
-        )
+        level = " ".join(
+            text(each.get(key)) for key in ("level", "product_group", "price_class", "branch")
+        ).replace("_", " ")
         unit = f" {text(each.get('uom'))}".rstrip()
         says = f"{each['method']} {text(each.get('value'))}, from {text(each.get('break'))}{unit}, {level.strip()}"
     why = text(each.get("reason"))
