@@ -89,6 +89,7 @@ def rich_rows() -> Rows:
         {"book_id": "GOLD", "sku": "S6", "method": "net", "value": "6.5", "price_class": "gold"},
         {"book_id": "GOLD", "sku": "S6", "method": "net", "value": "6", "valid_from": "2026-05-01"},
         {"book_id": "GOLD", "sku": "S6", "method": "net", "value": "70", "uom": "EA", "min_quantity": "2"},
+        {"book_id": "GOLD", "sku": "S6", "method": "net", "value": "60", "branch": "HAM", "price_per": "10"},
     ]
     rows["entitlements"] += [
         {"price_class": "gold", "product_group": "wood", "allowed": "false"},

@@ -36,8 +36,8 @@ def compile_entries(frames: Mapping[str, pl.DataFrame], time_zone: str) -> dict[
 
 def decode_entries(arrays: Mapping[str, np.ndarray]) -> pl.DataFrame:
     """The opposite of `loaders.compile.entries`."""
-    integers = {"min_quantity_micros", "valid_from_us", "valid_to_us", "value_micros"}
-    names = [*ENTRY_KEY, "method", "value_micros", "basis", "entry_id"]
+    integers = {"min_quantity_micros", "valid_from_us", "valid_to_us", "value_micros", "price_per"}
+    names = [*ENTRY_KEY, "method", "value_micros", "price_per", "basis", "entry_id"]
     schema = {name: pl.Int64 if name in integers else pl.String for name in names}
     rows = json.loads(arrays["entries"].tobytes())
     return pl.DataFrame([{name: row[name] for name in names} for row in rows], schema=schema)
