@@ -17,6 +17,7 @@ from pricegrid.loaders.errors import (
 )
 from pricegrid.loaders.store.hashing import hash_file
 from pricegrid.loaders.store.snapshot import (
+    FORMAT_VERSION,
     _checksum,
     _content_hash,
     activate,
@@ -198,12 +199,14 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         open_snapshot(tmp_path)
 
 
-def test_a_snapshot_of_another_format_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", [FORMAT_VERSION - 1, 99])
+def test_a_snapshot_of_another_format_is_refused(tmp_path: Path, found: int) -> None:
     stored(tmp_path)
     path = _path(tmp_path, "manifest.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": found}))
 
-    with pytest.raises(SnapshotVersionError, match=r"manifest.json has format version 99"):
+    told = f"manifest.json has format version {found}; this release reads {FORMAT_VERSION}: load again"
+    with pytest.raises(SnapshotVersionError, match=told):
         open_snapshot(tmp_path)
 
 
