@@ -16,6 +16,10 @@ _.from_function
 _.trace  # __aexit__ is handed it
 _.typing_context  # numba hands it to intrinsics
 _.generic_resolve  # numba asks attribute templates
+_LenOf  # and these, and their `generic`, for the type of an operation on a table
+_ItemOf
+_NewItemOf
+_.generic
 _.stream_unary  # grpc.Channel
 _.redirect_request  # urllib asks it
 _.version_string  # http.server asks it

@@ -91,7 +91,7 @@ class _SharedFlags(Flags):
 
     def __init__(self, copy_from: Flags) -> None:
         super().__init__(copy_from)
-        self._own_hash = super().__hash__()
+        self._own_hash: int = super().__hash__()
 
     def __hash__(self) -> int:
         return self._own_hash

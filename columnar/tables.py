@@ -156,9 +156,8 @@ def _lower_new_item(context, builder, sig, args):  # type: ignore[no-untyped-def
 
 def _unpacked(builder: Any, index: Any, value: Any) -> Any:
     """The types and the values of an index: one number, or a pair of them."""
-    if isinstance(index, types.BaseTuple):
-        return tuple(index), cgutils.unpack_tuple(builder, value)
-    return (index,), (value,)
+    is_pair = isinstance(index, types.BaseTuple)
+    return (tuple(index), cgutils.unpack_tuple(builder, value)) if is_pair else ((index,), (value,))
 
 
 def _row_address(context: Any, builder: Any, rows: Any, value: Any, row: Any) -> Any:
