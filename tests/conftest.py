@@ -11,9 +11,10 @@ import pytest
 
 from pricegrid.service.process.kernel_cache import use_kernel_cache
 from tests.log_leaks import LeakHandler
-from tests.profiles import FAST, needs
+from tests.profiles import FAST, is_left_out, needs, needs_by_text, use_profile
 
 use_kernel_cache(os.environ)  # before any kernel is imported
+use_profile()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -26,12 +27,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         compile_kernels()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if is_left_out(collection_path, config.option.markexpr) else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, pytest.Function):
-            for marker in needs(item.module):
-                item.add_marker(marker)
+    functions = [item for item in items if isinstance(item, pytest.Function)]
+    for module in {item.module for item in functions}:
+        told = needs_by_text(Path(module.__file__)) - needs(module)
+        assert not told, f"{module.__file__} would be left out for {told}, which its tests do not need"
+    for item in functions:
+        for marker in needs(item.module):
+            item.add_marker(marker)
 
 
 LEAKS = LeakHandler()

@@ -1,7 +1,11 @@
 """How much tests try, and what they need: what `make test-fast` leaves out, and how the long runs are asked for."""
 
 import os
+import re
+from pathlib import Path
 from types import ModuleType
+
+from hypothesis import settings
 
 PROFILE = os.environ.get("PRICEGRID_HYPOTHESIS_PROFILE", "")
 """`fast`, `long`, or nothing for what continuous integration runs."""
@@ -35,7 +39,37 @@ def examples(ordinary: int, long: int | None = None) -> int:
     return long if LONG and long is not None else ordinary
 
 
+def use_profile() -> None:
+    """Where a test says nothing, hypothesis tries as many cases as `examples` says, each as long as it takes. To be
+    called before any test is imported."""
+    ordinary = settings.get_profile("default").max_examples
+    settings.register_profile("pricegrid", max_examples=examples(ordinary), deadline=None)
+    settings.load_profile("pricegrid")
+
+
 def needs(module: ModuleType) -> set[str]:
     """The markers of a test module, by the helpers that it uses. To wait (`until`) needs nothing."""
     homes = {getattr(value, "__module__", "") for name, value in vars(module).items() if name != "until"}
     return {HELPERS[home] for home in homes if home in HELPERS}
+
+
+_TAKEN = re.compile(r"^from (tests\.\w+) import (?:\(([^)]*)\)|([^\n#]*))", re.MULTILINE)
+
+
+def needs_by_text(path: Path) -> set[str]:
+    """The same of a module that is not imported: what it surely needs, by the functions and classes that it takes."""
+    found = set()
+    for home, many, few in _TAKEN.findall(path.read_text(encoding="utf-8")):
+        taken = {name.split()[0] for name in (many or few).split(",") if name.strip()} - {"until"}
+        if home in HELPERS and any(not name.isupper() for name in taken):
+            found.add(HELPERS[home])
+    return found
+
+
+def is_left_out(path: Path, chosen: str) -> bool:
+    """Whether `-m` leaves out all tests of a module, so that it need not be imported: that takes longer than its tests
+    do."""
+    if not (path.name.startswith("test_") and path.suffix == ".py") or re.search(r"[()]|\bor\b", chosen):
+        return False
+    words = chosen.split(" and ")
+    return any(f"not {marker}" in words for marker in needs_by_text(path))

@@ -35,12 +35,12 @@ def sources(*packages: str) -> list[Path]:
 
 
 @cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))))
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, _package(alias.name)) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -75,7 +75,7 @@ def test_the_domain_knows_no_binary_float():
     """Money and quantities are integers and fractions there (docs/pricing.md, "Numbers and time")."""
     found = []
     for path in sources(*DOMAIN):
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Constant) and isinstance(node.value, float):
                 found.append(f"{at(path, node.lineno)} {node.value}")
             elif isinstance(node, ast.Name) and node.id in FLOATS:
@@ -91,7 +91,7 @@ def test_the_domain_is_told_the_time():
     found = [
         f"{at(path, node.lineno)} {node.attr}"
         for path in sources(*DOMAIN)
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id in CLOCKS
@@ -106,7 +106,7 @@ def test_functions_fit_a_screen():
     too_long = [
         f"{at(path, node.lineno)} {node.name}: {node.end_lineno - node.lineno + 1} lines"
         for path in sources(*PACKAGES)
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and node.end_lineno - node.lineno + 1 > FUNCTION_LINES_MAX
     ]

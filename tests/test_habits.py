@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.profiles import FAST_MIN, HELPERS, examples, needs
+from tests.profiles import FAST_MIN, HELPERS, examples, is_left_out, needs
 
 ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -123,3 +123,23 @@ def test_profiles_try_fewer_or_more_cases(monkeypatch, fast, long, ordinary, tri
 
     assert examples(ordinary, long=5_000) == tried
     assert examples(ordinary) == (tried if fast else ordinary)
+
+
+@pytest.mark.parametrize(
+    ("taken", "chosen", "is_out"),
+    [
+        ("from tests.servers import Server, until", "not slow and not server", True),
+        ("from tests.servers import (\n    PORT,\n    serving,\n)", "not server", True),
+        ("from tests.servers import until", "not server", False),
+        ("from tests.servers import PORT", "not server", False),
+        ("from tests.servers import Server", "not redis", False),
+        ("from tests.servers import Server", "server", False),
+        ("from tests.servers import Server", "not server or slow", False),
+        ("from tests.servers import Server", "", False),
+    ],
+)
+def test_a_module_is_not_imported_if_all_its_tests_are_left_out(tmp_path, taken, chosen, is_out):
+    module = tmp_path / "test_some.py"
+    module.write_text(f"import pytest\n\n{taken}\n")
+
+    assert is_left_out(module, chosen) == is_out

@@ -22,7 +22,7 @@ from pricegrid.loaders.validate.tables import Dataset, validate_alone
 from pricegrid.service.cli.main import main
 from tests.files_as_written import Cell, Written, write_dataset, write_table
 from tests.profiles import examples
-from tests.test_architecture import FLOATS, sources, tree
+from tests.test_architecture import FLOATS, nodes, sources
 
 SHOP = {
     "items": [
@@ -282,7 +282,7 @@ def test_readers_know_no_binary_float_but_that_of_workbooks() -> None:
         for folder in ("read", "validate")
         for path in sources("loaders")
         if path.parent.name == folder
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if (isinstance(node, ast.Name) and node.id in {*FLOATS, "Float64", "Float32"})
         or (isinstance(node, ast.Attribute) and node.attr in {*FLOATS, "Float64", "Float32"})
     }
