@@ -7,6 +7,7 @@ import pytest
 
 from pricegrid import v1
 from pricegrid.pricing_engine.engine import PriceAsk
+from pricegrid.pricing_engine.kernels.price import NO_AS_OF
 from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.service.codec import prices as codec
 from pricegrid.service.erp_overlay.price_sources import LineSource
@@ -190,17 +191,25 @@ SCANNED = [
     request("A", branch="B") + v1.PriceLinesRequest(branch="C").SerializeToString(),  # the last one counts
     request("é", customer_id="C"),
     request("A", as_of_date="2024-02-29"),
+    v1.PriceLinesRequest(
+        lines=[
+            v1.PriceLine(sku="A", as_of_date="2024-02-29"),
+            v1.PriceLine(sku="A", uom="BOX", **stamp(1, 1_999)),
+            v1.PriceLine(sku="A"),
+        ]
+    ).SerializeToString(),
 ]
 
 
-def columns_of(lines: LineColumns) -> tuple[list[bytes], list[int], list[bytes]]:
+def columns_of(lines: LineColumns) -> tuple[list[bytes], list[int], list[bytes], list[int]]:
     """All that they say, also read name by name, and as a kernel reads them."""
-    columns = list(lines.skus), lines.quantities_micros.tolist(), list(lines.uoms)
+    own = [NO_AS_OF] * len(lines.skus) if lines.as_of_us is None else lines.as_of_us.tolist()
+    columns = list(lines.skus), lines.quantities_micros.tolist(), list(lines.uoms), own
     text, rows = lines.for_kernel()
     for at, (row, line) in enumerate(zip(rows.tolist(), zip(*columns, strict=True), strict=True)):
-        sku, sku_length, quantity, uom, uom_length = row
+        sku, sku_length, quantity, uom, uom_length, as_of_us = row
         named = text[sku : sku + sku_length].tobytes(), quantity, text[uom : uom + uom_length].tobytes()
-        assert named == line == (lines.skus[at], quantity, lines.uoms[at])
+        assert (*named, as_of_us) == line == (lines.skus[at], quantity, lines.uoms[at], as_of_us)
     return columns
 
 
