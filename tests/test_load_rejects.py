@@ -346,8 +346,8 @@ def test_conflicting_rows_are_all_rejected_and_say_what_differs() -> None:
     )
 
     reason = (
-        '"LIST BOLT 5" is the book_id, sku, product_group, price_class, uom, min_quantity, valid_from, valid_to of rows'
-        " that differ in value (here {}; line {}: {})"
+        '"LIST BOLT 5" is the book_id, sku, product_group, price_class, branch, uom, min_quantity, valid_from, '
+        "valid_to of rows that differ in value (here {}; line {}: {})"
     )
     assert rejected(dataset, "price_entries") == [
         (2, "value", reason.format(1, 4, 2)),
