@@ -15,10 +15,10 @@ from tests.test_service_event_codec import GOOD_EVENT
 
 LEVELS_MAX = 8
 BOUNDS = {
-    "quote, general path": 17,
+    "quote, general path": 18,
     "quote, fast path": 8,
-    "inventory event": 13,
-    "inventory event of a Redis stream": 17,
+    "inventory event": 12,
+    "inventory event of a Redis stream": 16,
 }
 """Files of Python."""
 

@@ -17,11 +17,11 @@ from pricegrid.atp.live.positions import look
 from pricegrid.atp.model import INT64_MAX, INT64_MIN, MICROS, Source
 from pricegrid.atp.rules.events import SOURCE_OF, Event, Kind, Measure
 from pricegrid.atp.rules.rows import Stock
-from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import decode_events, encode_events
 from pricegrid.service.errors import RequestRefusedError
 from pricegrid.service.live import events as live_events
 from pricegrid.service.live import grant
+from pricegrid.service.live.events import scanned_events
 from tests.atp_world import at, complete_feed, q, world
 from tests.live_site import Site, down, event
 from tests.profiles import examples
@@ -36,7 +36,7 @@ SKUS = ("X", "Y", "Z", "KIT", "NONE")
 def general_path() -> Iterator[None]:
     """No stream is an in-order one, and only the protobuf runtime decodes messages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_events, "scan_events", lambda _: None)
+        patch.setattr(live_events, "scanned_events", lambda _: None)
         patch.setattr(InOrderStreams, "take_over", lambda *_: False)
         yield
 
@@ -241,7 +241,7 @@ def test_damaged_bytes_have_the_same_effect_on_both_paths(flips, cut, is_cut):
             outcome(place, encode_events([event(1, 5), event(1, 7, sku="Y")]))
         assert outcome(one, raw) == outcome(other, raw)
         assert standing(one) == standing(other)
-    rows = scan_events(raw)
+    rows = scanned_events(raw)
     for row in rows if rows is not None else ():
         if row[ROW_FORM] == FIGURE_ONLY:
             frame = raw[row[ROW_START] : row[ROW_END]]
@@ -315,6 +315,6 @@ def test_many_pairs_and_long_streams_find_room(tmp_path):
 )
 def test_an_event_with_more_than_a_figure_takes_the_general_path(fields):
     """Such an event leaves the compiled path alone; the others of the message stay."""
-    rows = scan_events(request(good(), good(**fields), good(source=2, measure=3)))
+    rows = scanned_events(request(good(), good(**fields), good(source=2, measure=3)))
 
     assert [row == FIGURE_ONLY for row in rows[:, ROW_FORM]] == [True, False, False]

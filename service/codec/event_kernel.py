@@ -20,7 +20,6 @@ from pricegrid.atp.kernels.in_order_streams import (
     OTHER_SOURCE,
     ROW_BRANCH,
     ROW_BRANCH_LENGTH,
-    ROW_COLUMNS,
     ROW_EFFECTIVE,
     ROW_END,
     ROW_FORM,
@@ -37,7 +36,6 @@ from pricegrid.atp.model import AS_OF_MAX_US, AS_OF_MIN_US, INT64_MIN, Source
 from pricegrid.atp.rules.events import Kind, Measure
 from pricegrid.columnar.jit import compiled
 from pricegrid.service.codec.scan_kernel import read_number
-from pricegrid.service.limits import EVENTS_MAX
 
 _EVENTS_TAG: Final = 1 << 3 | 2
 # Bit sets of field numbers of `InventoryEvent`: texts, and those of an event that its sender could not read.
@@ -107,7 +105,9 @@ def _scan_event(
 
 
 @compiled
-def _scan(raw: NDArray[np.uint8], rows: NDArray[np.int64]) -> int:
+def scan_events(raw: NDArray[np.uint8], rows: NDArray[np.int64]) -> int:
+    """Write the events of a `PublishEventsRequest` to `rows` (n, ROW_COLUMNS), one each; returns how many, -1: the
+    protobuf runtime has to decode the message."""
     values = np.zeros((2, _FIELDS_MAX + 1), np.int64)
     at, end, count = 0, len(raw), 0
     while at < end:
@@ -123,10 +123,3 @@ def _scan(raw: NDArray[np.uint8], rows: NDArray[np.int64]) -> int:
         rows[count, ROW_START], rows[count, ROW_END] = start, at
         count += 1
     return count
-
-
-def scan_events(raw: bytes) -> NDArray[np.int64] | None:
-    """The events of a `PublishEventsRequest`, one row each; None: the protobuf runtime has to decode the message."""
-    rows = np.empty((EVENTS_MAX, ROW_COLUMNS), np.int64)
-    count = _scan(np.frombuffer(raw, np.uint8), rows)
-    return None if count < 0 else rows[:count]

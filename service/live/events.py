@@ -14,7 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pricegrid.atp.kernels.in_order_streams import FIGURE_ONLY, ROW_EFFECTIVE, ROW_END, ROW_FORM, ROW_START
+from pricegrid.atp.kernels.in_order_streams import (
+    FIGURE_ONLY,
+    ROW_COLUMNS,
+    ROW_EFFECTIVE,
+    ROW_END,
+    ROW_FORM,
+    ROW_START,
+)
 from pricegrid.atp.model import Source
 from pricegrid.atp.rules.events import DeadReason, Event, EventStatus, Kind
 from pricegrid.atp.rules.rows import Pair
@@ -22,7 +29,7 @@ from pricegrid.cache.protocol import CacheError, Commit, Committed, Conflict, St
 from pricegrid.service.codec.event_json import Unreadable, event_json
 from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import decode_events, encode_events
-from pricegrid.service.limits import EVENT_AHEAD_US
+from pricegrid.service.limits import EVENT_AHEAD_US, EVENTS_MAX
 from pricegrid.service.live.api import PublishResult
 from pricegrid.service.live.dead_letters import DEAD_LETTER, NOTHING_FILED, DeadLetters, Faulty
 from pricegrid.service.live.link import LiveLink
@@ -181,9 +188,17 @@ class Ingesting(ABC):
 # ---- messages
 
 
+def scanned_events(raw: bytes) -> NDArray[np.int64] | None:
+    """The events of a `PublishEventsRequest`, one row each (`atp.kernels.in_order_streams`); None: the protobuf runtime
+    has to decode the message."""
+    rows = np.empty((EVENTS_MAX, ROW_COLUMNS), np.int64)
+    count = scan_events(np.frombuffer(raw, np.uint8), rows)
+    return None if count < 0 else rows[:count]
+
+
 def read_message(raw: bytes, look_up: LookUp) -> EventMessage:
     """Decodes a message. Raises RequestRefusedError."""
-    rows = scan_events(raw)
+    rows = scanned_events(raw)
     if rows is None:
         read = decode_events(raw)
         return _message_of_events(raw, read.events.events(), read.unreadable)
@@ -201,7 +216,7 @@ def read_message(raw: bytes, look_up: LookUp) -> EventMessage:
 def message_of(events: Sequence[Event], unreadable: Sequence[Unreadable], look_up: LookUp) -> EventMessage:
     """The message of events that were not read from one."""
     raw = encode_events(events)
-    rows = scan_events(raw)
+    rows = scanned_events(raw)
     if rows is None:
         return _message_of_events(raw, events, unreadable)
     return EventMessage(raw, raw, rows, *look_up(raw, rows), dict(enumerate(events)), unreadable)

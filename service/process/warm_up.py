@@ -15,10 +15,10 @@ from pricegrid.atp.rules.streams import Base, Stream
 from pricegrid.pricing_engine.engine import PriceAsk
 from pricegrid.pricing_engine.errors import PricingError
 from pricegrid.pricing_engine.model import MICROS
-from pricegrid.service.codec.event_kernel import scan_events
 from pricegrid.service.codec.events import encode_events
 from pricegrid.service.codec.prices import decode_quote_lines, encode_price_lines, encode_quote_lines
 from pricegrid.service.fast_path.kernel import QUOTE
+from pricegrid.service.live.events import scanned_events
 from pricegrid.service.process.snapshots import LoadedSnapshot
 from pricegrid.service.rpc.call import ResponseHeader
 
@@ -94,7 +94,7 @@ def warm_live() -> None:
     writer.put_held(0, 0, day=0, expires_us=1, quantity_micros=1, number=1)
     event = Event(Source.ERP, 1, 1, Measure.ON_HAND, Kind.SET, "?", "?", 0)
     raw, streams = encode_events([event]), InOrderStreams()
-    rows, place = scan_events(raw), streams.add(("?", "?"), 0, 0, is_held=False)
+    rows, place = scanned_events(raw), streams.add(("?", "?"), 0, 0, is_held=False)
     if rows is not None and streams.take_over(place, Base(PairRows()), Stream([event], [(1, 1)])):
         streams.publish(writer, streams.fold(rows, streams.indices(raw, rows))[1])
         streams.drop(place, ("?", "?"))
