@@ -87,11 +87,11 @@ def test_a_file_gives_back_what_was_dropped(tmp_path):
 def test_a_file_of_an_earlier_release_learns_to_give_back(tmp_path):
     script = """
 import sqlite3, sys
-from pricegrid.cache import ledger
+from pricegrid.cache import embedded
 file = sqlite3.connect(sys.argv[1] + "/state.sqlite", isolation_level=None)
-for statement in ledger.SCHEMA.split(";"):
+for statement in embedded.SCHEMA.split(";"):
     file.execute(statement)
-file.execute(f"PRAGMA application_id={ledger.FORMAT}")
+file.execute(f"PRAGMA application_id={embedded.FORMAT}")
 assert file.execute("PRAGMA auto_vacuum").fetchone() == (0,)
 """
     subprocess.run(
