@@ -9,8 +9,9 @@ PEERS := .bench/.set-up
 NODE := examples/node/node_modules/.set-up
 AXE := tests/axe/node_modules/.set-up
 
-# says nothing of a pip that works for another environment: 22.3 or later
-WORKS_FOR_OTHERS := import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3) and "no")
+# the Python whose pip works for another environment, 22.3 or later; by its own path, for what a version manager puts in
+# front of it may have work of its own to do after each call of pip, and two calls at once wait for each other
+PIPS_PYTHON := import pip, sys; tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3) or print(sys.executable)
 
 # Without the tests themselves: what only they use is dead as well, unless the whitelist says why not.
 PRODUCT := atp bench cache columnar erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
@@ -125,7 +126,8 @@ clean: ## removes what was set up and made
 # names all that any of them needs, so there is nothing to resolve. A pip of the environment's own takes as long to be put
 # there as twenty packages: Python's is used, if there is one that can work for another environment.
 $(RUN): SHELL := bash
-$(RUN): PIP = $(if $(shell $(PYTHON) -c '$(WORKS_FOR_OTHERS)' 2>&1),$(BIN)/python -m pip,$(PYTHON) -m pip --python $(BIN)/python)
+$(RUN): OUTER = $(shell $(PYTHON) -c '$(PIPS_PYTHON)' 2> /dev/null)
+$(RUN): PIP = $(if $(OUTER),$(OUTER) -m pip --python $(BIN)/python,$(BIN)/python -m pip)
 $(RUN): INSTALL = $(PIP) install --disable-pip-version-check --progress-bar off --no-compile --no-deps
 $(RUN): SHORTLY = sed -un 's/^\(Collecting\|Processing\) \([^ ]*\/\)\?\([^ ]*\).*/  \3/p; s/^Installing collected.*/unpacking them/p'
 $(RUN): requirements-run.lock pyproject.toml
