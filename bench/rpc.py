@@ -161,6 +161,14 @@ def median_answer_bytes(address: str, path: str, raws: list[bytes]) -> int:
         return int(statistics.median(len(call(raw)) for raw in raws[:30]))
 
 
+def one_line_quote_us(size: data.Size, store: Path, folder: Path) -> float:
+    """CPU time of the server for a quote of one line: what parts of a call are compared with."""
+    figures = measure(QUOTE_LINES, size, store, folder, 5, 0.5)
+    found = next(each.reached for each in figures if each.name.endswith("1 line, server CPU a call"))
+    assert found is not None
+    return found
+
+
 def measure(
     method: Method,
     size: data.Size,

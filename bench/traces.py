@@ -90,9 +90,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         store = loads.publish(SIZE, folder / SIZE)
-        made = rpc.measure(rpc.QUOTE_LINES, size, store, folder, 5, 0.5)
-        quote_us = next(each.reached for each in made if each.name.endswith("1 line, server CPU a call"))
-        assert quote_us is not None
+        quote_us = rpc.one_line_quote_us(size, store, folder)
         loaded = load_snapshot(store, None, ExceptionPolicy())
         holder = SnapshotHolder(loaded, lambda _: loaded)
         ask = kernel.Questions(size, seed=7).ask(1, "mixed")

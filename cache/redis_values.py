@@ -88,16 +88,6 @@ class RedisValueCache(Remembered):
                 elif held is not None:
                     del self._memory[name]
 
-    def put(self, values: Sequence[Value]) -> None:
-        """See `ValueCache.put`."""
-        self._write(((value.owner, value.key), value) for value in values)
-        self._io.wake()
-
-    def drop(self, owner: str, keys: Sequence[str]) -> None:
-        """See `ValueCache.drop`."""
-        self._write(((owner, key), None) for key in keys)
-        self._io.wake()
-
     def _pass_on(self) -> float:
         items = self._taken()
         if not items:

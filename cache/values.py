@@ -63,6 +63,9 @@ class Held:
 class Remembered:
     """What both caches share: memory, pending writes, and the comparison of owner and key. Guarded by `lock`."""
 
+    _io: IoThread
+    """Of the cache itself: passes on what is pending."""
+
     def __init__(self, entries_max: int) -> None:
         self.lock = threading.Lock()
         self.mismatches = 0
@@ -71,6 +74,16 @@ class Remembered:
         self._memory: OrderedDict[Name, Held] = OrderedDict()
         self._pending: OrderedDict[Name, Value | None] = OrderedDict()
         self._stamp = 0
+
+    def put(self, values: Sequence[Value]) -> None:
+        """See `ValueCache.put`."""
+        self._write(((value.owner, value.key), value) for value in values)
+        self._io.wake()
+
+    def drop(self, owner: str, keys: Sequence[str]) -> None:
+        """See `ValueCache.drop`."""
+        self._write(((owner, key), None) for key in keys)
+        self._io.wake()
 
     def _write(self, items: Iterable[tuple[Name, Value | None]]) -> None:
         with self.lock:
@@ -159,16 +172,6 @@ class EmbeddedValueCache(Remembered):
         if value is not None:
             self._remember(name, Held(value, 0, self._stamp))
         return value
-
-    def put(self, values: Sequence[Value]) -> None:
-        """See `ValueCache.put`."""
-        self._write(((value.owner, value.key), value) for value in values)
-        self._io.wake()
-
-    def drop(self, owner: str, keys: Sequence[str]) -> None:
-        """See `ValueCache.drop`."""
-        self._write(((owner, key), None) for key in keys)
-        self._io.wake()
 
     def _pass_on(self) -> float:
         items = self._taken()

@@ -63,7 +63,8 @@ def commands() -> dict[str, list[str]]:
 @pytest.mark.parametrize(("place", "words"), commands().items(), ids=commands())
 def test_every_command_is_one_of_ours(place, words):
     args = command_parser(words[0]).parse_args(words[1:])
-    assert (vars(args).get("port") or serve.PORT) == PORT
+    port = vars(args).get("port")
+    assert (serve.PORT if port is None else port) == PORT
     assert vars(args).get("metrics_port") in {None, METRICS_PORT}
 
 

@@ -58,7 +58,7 @@ def asked_currency(data: PriceData, question: PriceQuestion) -> str:
 
 
 def resolve(data: PriceData, question: PriceQuestion, policy: ExceptionPolicy | None = None) -> Resolution:
-    """The answer to one line with its explanation, `valid_until` and exception included (P1-P13)."""
+    """The answer to one line with its explanation, `valid_until` and exception included (P1-P14, P17, P20)."""
     now = _resolve_at(data, question)
     until = NEVER_US
     for instant in _boundaries(data, question):
