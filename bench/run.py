@@ -1,8 +1,8 @@
 """Runs all benchmarks and writes what they say: `bench/results/` as JSON, tables and plots in `docs/`.
 
-Stopped by Ctrl-C it writes what it has. `--quick` runs each on small data in less than two minutes, to see that
-everything works; it writes `bench/results/quick.json` and leaves tables and plots alone. Without it,
-`bench/results/latest.json` and one of the day.
+Stopped by Ctrl-C, or by a part that fails, it writes what it has. `--quick` runs each on small data in less than two
+minutes, to see that everything works; it writes `bench/results/quick.json` and leaves tables and plots alone. Without
+it, `bench/results/latest.json` and one of the day.
 """
 
 import argparse
@@ -226,7 +226,7 @@ def main() -> int:
         wanted = args.only.split(",")
         if unknown := [name for name in wanted if name not in measures]:
             parser.error(f"--only: there is no part {', '.join(unknown)}")
-        measures = {name: measures[name] for name in wanted}
+        measures = {name: measure for name, measure in measures.items() if name in wanted}
     try:
         collect(measures, made_at, figures)
     except KeyboardInterrupt:
@@ -234,11 +234,14 @@ def main() -> int:
     finally:
         if args.keep is None:
             shutil.rmtree(folder)
-    if args.only and not args.quick:
-        before = json.loads((RESULTS / "latest.json").read_text(encoding="utf-8"))
-        figures = laid_over([Figure(**row) for row in before["figures"]], figures, {e.part for e in figures})
-        details = before["details"] | details
-    write({"made_at": made_at, "machine": on, "figures": as_json(figures), "details": details}, args.quick)
+        if args.only and not args.quick:
+            before = json.loads((RESULTS / "latest.json").read_text(encoding="utf-8"))
+            kept = [Figure(**row) for row in before["figures"]]
+            figures = laid_over(kept, figures, {e.part for e in figures})
+            details = before["details"] | details
+        write(
+            {"made_at": made_at, "machine": on, "figures": as_json(figures), "details": details}, args.quick
+        )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Replays dead letters: asks their questions again."""
+"""Replays the dead letters of the ERP: asks their questions again. Those of events: `service.live.operators`."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation

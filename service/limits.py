@@ -1,4 +1,7 @@
-"""Every limit of the service, in one place. Sizes in bytes, times in the unit of their name."""
+"""The limits of requests and answers; those of quotas, identity and overload stand with them.
+
+Sizes are in bytes, times in the unit of their name.
+"""
 
 LINES_MAX = 10_000  # lines of a request
 SKU_BYTES_MAX = 128  # UTF-8

@@ -1,4 +1,4 @@
-"""Availability data as plain rows: what the reference reads, and what arrays are decoded to for rare policies."""
+"""Availability data as plain rows: what the reference reads; arrays are decoded to them where it answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

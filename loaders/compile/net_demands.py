@@ -1,4 +1,4 @@
-"""Demands of a load, net of what is allocated to their orders: the twin of `atp.rules.reference.net_demands` (A1)."""
+"""Demands of a load, net of what is allocated to their orders: `atp.rules.reference.net_demands` (A1) over columns."""
 
 from collections.abc import Sequence
 from typing import Final

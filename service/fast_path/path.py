@@ -1,7 +1,8 @@
 """The fast path: simple requests over one snapshot, bytes to bytes in compiled kernels (`kernel`).
 
-`try_fast_path` decides which requests may take it. `FastPath.answer` returns None when one needs the general path,
-which answers every request: `FastPath.left` is what that goes on with. Both return the same bytes for a simple request;
+`try_fast_path` leaves out requests by flags and caller; the kernel decides about the rest, by days, branches and lines.
+`FastPath.answer` returns None when one needs the general path, which answers every request: `FastPath.left` is what
+that goes on with. Both return the same bytes for a simple request;
 tests compare them.
 """
 

@@ -1,4 +1,4 @@
-"""What processes use, as the system tells."""
+"""CPU time and memory of processes, as the system tells them."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -44,9 +44,9 @@ class Queue:
     before it, and refusing it helps nobody. A call whose time is over, or too short for what it asks, is refused as
     well: nobody would read the answer.
 
-    `room`, if it is given, is how many may wait at all instead. `waiting` counts them; beyond `most`, the call at the
-    head is refused, which has waited longest. With `sheds` False they are refused for nothing else: a change is carried
-    out though its caller may have gone, and to be told that it was not costs them more than to wait.
+    `room`, if it is given, stands for ROOM times the threads. `waiting` counts the calls that wait; beyond `most`, the
+    call at the head is refused, which has waited longest. With `sheds` False they are refused for nothing else: a
+    change is carried out though its caller may have gone, and to be told that it was not costs them more than to wait.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Queue:
         """How many calls have no thread yet."""
         self._threads = threads
         self.room = ROOM * threads if room is None else room
-        """How many may wait, however long."""
+        """While no more wait, none is refused for how long it has waited."""
         self._most = most
         self._sheds = sheds
         self.defers = False
