@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pricegrid.loaders.compile.decode import decode_cells, decode_delta, key_space
+from pricegrid.loaders.compile.book_digests import Digests, entry_sums
+from pricegrid.loaders.compile.decode import decode_cells, decode_delta, key_space, named_rows
 from pricegrid.loaders.compile.entries import (
     Cells,
     basis_edges,
@@ -41,6 +42,8 @@ class Delta:
     added: int
     changed: int
     deleted: int
+    book_difference: Digests
+    """What it adds to the digest of each book (`loaders.compile.book_digests`)."""
 
 
 class DeltaBase:
@@ -133,7 +136,12 @@ class DeltaBase:
             added=kept.height - changed,
             changed=changed,
             deleted=int(matched.sum()),
+            book_difference=self._sums(rows) - self._sums(in_force),
         )
+
+    def _sums(self, rows: pl.DataFrame) -> Digests:
+        books = pl.Series(table_names(self._arrays, "book"), dtype=pl.Utf8)
+        return entry_sums(named_rows(self._arrays, rows), books)
 
     def _incoming(self, entries: pl.DataFrame) -> pl.DataFrame:
         named = entries.with_columns(pl.col("method").fill_null("net"), pl.col("value_micros").fill_null(0))

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from pricegrid.columnar.instants import instant_of_us
+from pricegrid.columnar.instants import instant_of_us, instant_us_text
 from pricegrid.loaders.errors import DatasetError, LoadError, SnapshotVersionError
 from pricegrid.loaders.read.dialect import NOTHING_STATED, Dialect, FoundDialect, read_dialects
 from pricegrid.loaders.read.instants import time_zone
 from pricegrid.loaders.read.tables import ENDINGS, Source, read_table, tables_in
+from pricegrid.loaders.store.book_ages import book_ages
 from pricegrid.loaders.store.kept import ENTRIES, stored_tables
 from pricegrid.loaders.store.snapshot import (
     current_version,
@@ -34,6 +36,9 @@ _COUNTED_VALUES: Final = 6
 
 ENTRIES_MAX: Final = 1_000_000
 """The columns of so many price entries are looked at; of more, only how many there are."""
+
+BOOKS_NAMED: Final = 3
+"""Of those that are unchanged for longest."""
 
 _DAY: Final = timedelta(days=1)
 _DIGITS: Final = {"_micros": 6, "_e12": RATE_DIGITS}
@@ -164,8 +169,8 @@ def _decimal(value: Decimal) -> str:
 # -- stores -----------------------------------------------------------------------------------------------------------
 
 
-def inspect_store(store: Path, version: str | None = None) -> Document:
-    """A snapshot of a store, the active one unless told otherwise. Raises LoadError."""
+def inspect_store(store: Path, version: str | None, now_us: int) -> Document:
+    """A snapshot of a store; None: the active one. Raises LoadError."""
     version = current_version(store) if version is None else version
     manifest = read_manifest(snapshot_folder(store, version), any_format=True)
     size, shared = file_sizes(store, version)
@@ -188,7 +193,26 @@ def inspect_store(store: Path, version: str | None = None) -> Document:
         "size_bytes": size,
         "shared_bytes": shared,
         "snapshots": len(list_snapshots(store)),
+        "books": _book_ages(store, version, now_us),
         "tables": tables,
+    }
+
+
+def _book_ages(store: Path, version: str, now_us: int) -> Document | None:
+    """How long the books in force are unchanged; None: of a format that this release doesn't read."""
+    try:
+        ages = book_ages(store, version)
+    except SnapshotVersionError:
+        return None
+    span = ages.span(now_us)
+    longest = islice(ages.oldest(now_us), BOOKS_NAMED)
+    return {
+        "unchanged": ages.counts(now_us),
+        "last_changed": None if span is None else instant_us_text(span[1], "seconds"),
+        "longest": [
+            {"book_id": book_id, "unchanged_since": instant_us_text(since_us, "seconds")}
+            for book_id, since_us in longest
+        ],
     }
 
 
@@ -331,6 +355,9 @@ def entries_of(store: Path, book_id: str, page: int, limit: int) -> Document:
         if books is None
         else _readable(books.row(by_predicate=pl.col("book_id") == book_id, named=True), zone)
     )
+    since_us = book_ages(store, snapshot.version).since(book_id)
+    if since_us is not None:
+        described["unchanged_since"] = instant_us_text(since_us, "seconds")
     order = [
         *(
             "sku",

@@ -18,6 +18,7 @@ import polars as pl
 from pricegrid.columnar.instants import us_of
 from pricegrid.erp.protocol import Extract
 from pricegrid.loaders.arguments import add_load_arguments as add_load_arguments  # noqa: PLC0414 -- who runs a load finds them here too
+from pricegrid.loaders.compile.book_digests import book_digests
 from pricegrid.loaders.delta import DeltaBase
 from pricegrid.loaders.errors import DatasetError, LoaderBusyError, LoadError, SnapshotError
 from pricegrid.loaders.gates.diff import diff
@@ -28,6 +29,7 @@ from pricegrid.loaders.gates.sample import Ask, choose
 from pricegrid.loaders.read.arguments import stated_dialect
 from pricegrid.loaders.read.dialect import NOTHING_STATED, Dialect
 from pricegrid.loaders.report import LoadReport, Progress
+from pricegrid.loaders.store import book_ages
 from pricegrid.loaders.store.hashing import hash_file
 from pricegrid.loaders.store.kept import FreshTables, StoredTables
 from pricegrid.loaders.store.last_load import LastLoad, note_load
@@ -222,11 +224,16 @@ def _compile_full(
     with progress.phase("keep"):
         fresh = FreshTables.of(dataset.frames, dataset.counts, choose(dataset.frames))
         kept, manifest["kept"] = fresh.files(), fresh.manifest()
+        books = book_digests(dataset.frames["price_books"], dataset.frames["price_entries"])
+        kept[book_ages.FILE] = book_ages.kept_books(*books, None, now_us)
     with progress.phase("compile"):
         arrays = functions.compile(dataset.frames, dataset.time_zone)
     with progress.phase("gates"):
         try:
             running = open_running(job.store)
+            if running is not None:
+                before = book_ages.stored_books(job.store, running.version)
+                kept[book_ages.FILE] = book_ages.kept_books(*books, before, now_us)
         except SnapshotError as error:
             return _Compiled(arrays, {}, manifest, kept, (*early, _incomparable(error)))
         if running is None:
@@ -272,6 +279,9 @@ def _compile_delta(
         side = Side("this load", running.kept, {**base.arrays, **delta.arrays})
         if isinstance(running.kept, StoredTables):
             kept = running.kept.files()
+            before = book_ages.stored_books(job.store, base.version)
+            if before is not None:
+                kept[book_ages.FILE] = book_ages.after_delta(before, delta.book_difference, now_us)
             manifest["kept"] = running.kept.with_entries(delta.added - delta.deleted)
         gates, report.sample = compare_delta(
             running, side, delta.deleted, functions.tools, job.limits, now_us

@@ -13,6 +13,7 @@ from pricegrid.atp.rules.reservations import LIVING
 from pricegrid.cache.protocol import Health
 from pricegrid.erp.observe import BreakerState, CallOutcome, LineResult, Turned
 from pricegrid.erp.protocol import Refusal
+from pricegrid.loaders.store.book_age_ranges import AGE_RANGES
 from pricegrid.pricing_engine.model import LineStatus
 from pricegrid.service.errors import Reason
 from pricegrid.service.metric_kinds import Exported, Kind, Metric
@@ -124,6 +125,25 @@ SNAPSHOT_AGE = Metric(
     "Age of the active snapshot.",
     "seconds",
 )
+BOOKS = Metric(
+    "pricegrid_books",
+    Kind.GAUGE,
+    "Price books of the active snapshot that are in force, by how long they are unchanged.",
+    "books",
+    {"unchanged": AGE_RANGES},
+)
+BOOKS_OLDEST = Metric(
+    "pricegrid_books_oldest_seconds",
+    Kind.GAUGE,
+    "How long the book in force is unchanged that did not change for longest; not there while that is not known.",
+    "seconds",
+)
+BOOKS_NEWEST = Metric(
+    "pricegrid_books_newest_seconds",
+    Kind.GAUGE,
+    "How long ago a book in force changed last: it grows while loads bring the same prices again.",
+    "seconds",
+)
 UNPROVEN_WORKERS = Metric(
     "pricegrid_live_unproven_workers",
     Kind.GAUGE,
@@ -203,7 +223,7 @@ ERP_COALESCED_LINES = Metric(
 ERP_BREAKER_OPEN = Metric(
     "pricegrid_erp_breaker_open",
     Kind.GAUGE,
-    "Processes whose circuit breaker is not closed.",
+    "Processes whose circuit breaker is open: the ERP has not answered a probe since calls of it failed.",
     "processes",
     when=Exported.ERP,
 )
@@ -415,6 +435,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             LIMITED,
             EVENTS,
             SNAPSHOT_AGE,
+            BOOKS,
+            BOOKS_OLDEST,
+            BOOKS_NEWEST,
             UNPROVEN_WORKERS,
             SNAPSHOT_REFUSED,
             SOURCE_AGE,

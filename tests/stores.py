@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pricegrid.columnar.instants import us_of
+from pricegrid.loaders.compile.book_digests import book_digests
 from pricegrid.loaders.publish import compile_dataset
+from pricegrid.loaders.store import book_ages
 from pricegrid.loaders.store.snapshot import activate, write_snapshot
 from tests.datasets import Rows, as_frames
 from tests.written import accepted
@@ -104,12 +107,15 @@ def stocked_rows() -> Rows:
 
 def publish(store: Path, rows: Rows, *, minute: int = 0, time_zone: str = "UTC") -> str:
     """Publishes a snapshot of the rows, made at `minute` past midnight of 2026-01-01, and activates it."""
-    dataset = accepted(as_frames(rows), time_zone)
+    frames = accepted(as_frames(rows), time_zone).frames
+    created = datetime(2026, 1, 1, 0, minute, tzinfo=UTC)
+    books = book_digests(frames["price_books"], frames["price_entries"])
     version = write_snapshot(
         store,
-        compile_dataset(dataset.frames, time_zone),
+        compile_dataset(frames, time_zone),
         {"time_zone": time_zone},
-        created_at=datetime(2026, 1, 1, 0, minute, tzinfo=UTC),
+        created_at=created,
+        kept={book_ages.FILE: book_ages.kept_books(*books, None, us_of(created))},
     )
     activate(store, version)
     return version

@@ -142,6 +142,18 @@ def test_a_store_is_told(store: Path, capsys: Spoken) -> None:
     assert "price_entries: 5 rows" in spoken(capsys, store)
 
 
+def test_a_store_says_how_long_its_books_are_unchanged(store: Path, capsys: Spoken) -> None:
+    document = inspected(capsys, store)
+    books, made = document["books"], document["created_at"][:19] + "Z"
+
+    assert {age: count for age, count in books["unchanged"].items() if count} == {"0-1 days": 5}
+    assert books["last_changed"] == made
+    longest = [{"book_id": name, "unchanged_since": made} for name in ("ABOVE", "ALONE", "DEAL")]
+    assert books["longest"] == longest, "not OLD, which is over"
+    assert f"0-1 days 5; longest: ABOVE since {made}" in spoken(capsys, store)
+    assert inspected(capsys, store, "--book", "LIST")["book"]["unchanged_since"] == made
+
+
 def test_the_books_of_a_customer_stand_in_the_order_of_search(store: Path, capsys: Spoken) -> None:
     document = inspected(capsys, store, "--customer", "ACME")
 

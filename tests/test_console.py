@@ -157,7 +157,9 @@ def test_parity_is_what_the_command_reports(world, capsys):
     page = world.get("/parity").text
 
     shown = cells(page, f"Prices of snapshot {world.versions[-1]}, the book that differs most first")[1:]
-    assert {row[0]: row[1:] for row in shown} == {
+    made = [row[1] for row in cells(world.get("/snapshots").text, "The newest first")[1:]]
+    assert {row[0]: row[4] for row in shown} == {"LIST": made[0], "C1": made[-1], "OLD": ""}
+    assert {row[0]: [*row[1:4], row[5]] for row in shown} == {
         each["book_id"]: [
             str(each["checked"]),
             str(each["mismatched"]),
@@ -217,6 +219,15 @@ def test_snapshots_are_compared_and_rejects_shown(world):
     rejects = cells(page, "price_entries, rows rejected: 1")
     assert rejects[0][:3] == ["line", "column", "reason"]
     assert rejects[1][2] == '"NONE" is an unknown SKU'
+
+
+def test_books_are_shown_by_age(world):
+    page = world.get("/snapshots").text
+    made = [row[1] for row in cells(page, "The newest first")[1:]]
+
+    assert cells(page, "Books in force, by how long they are unchanged")[1:] == [["0-1 days", "2"]]
+    assert cells(page, "Unchanged for longest, 2 of them")[1:] == [["C1", made[-1]], ["LIST", made[0]]]
+    assert f'The last change of a book: <time datetime="{made[0]}">' in page
 
 
 def test_a_snapshot_is_activated_when_the_confirmation_names_it(world):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pricegrid.loaders.compile.book_digests import book_digests
 from pricegrid.loaders.compile.decode import decode_entries
 from pricegrid.loaders.compile.ordinals import SnapshotOrdinals, string_table, table_names
 from pricegrid.loaders.compile.prices import compile_prices
@@ -58,9 +59,12 @@ def test_a_delta_answers_as_a_full_load_does(seed: int) -> None:
     frames = accepted(as_frames(rows), zone).frames
     before, delta, after = _split(rng, rows, zone)
     arrays = compile_prices({**frames, "price_entries": before})
+    digests = book_digests(frames["price_books"], before)[1]
     half = len(delta) // 2
     for part in (delta[:half], delta[half:]):  # two in a row: a delta on a delta
-        arrays = {**arrays, **DeltaBase(arrays).apply(part).arrays}
+        changed = DeltaBase(arrays).apply(part)
+        arrays, digests = {**arrays, **changed.arrays}, digests + changed.book_difference
+    assert digests.tolist() == book_digests(frames["price_books"], after)[1].tolist()
     laid_over = PriceEngine(arrays)
     loaded = PriceEngine(compile_prices({**frames, "price_entries": after}))
     for question in random_questions(rng, zone, 10):

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -27,6 +28,24 @@ def counted(tmp_path, monkeypatch):
     return tmp_path
 
 
+def read(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def watched(store, **more) -> Watched:
+    """What a supervisor without processes knows."""
+    nothing = {
+        "snapshot_version": lambda: "",
+        "is_refused": lambda: False,
+        "unproven_workers": lambda: 0,
+        "ended": lambda: {"worker": 0, "writer": 0},
+        "pids": lambda: {"supervisor": [os.getpid()], "worker": [], "writer": []},
+        "is_ready": lambda: True,
+    }
+    return Watched(store=store, **{**nothing, **more})
+
+
 def status(port: int, path: str) -> int:
     try:
         return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).status
@@ -36,16 +55,7 @@ def status(port: int, path: str) -> int:
 
 def test_ready_is_what_the_server_is_and_alive_is_not(counted):
     ready = [False]
-    watched = Watched(
-        store=counted,
-        snapshot_version=lambda: "",
-        is_refused=lambda: False,
-        unproven_workers=lambda: 0,
-        ended=lambda: {"worker": 0, "writer": 0},
-        pids=lambda: {"supervisor": [os.getpid()], "worker": [], "writer": []},
-        is_ready=lambda: ready[0],
-    )
-    port = ScrapePort("127.0.0.1", 0, watched, lambda: NOW_US)
+    port = ScrapePort("127.0.0.1", 0, watched(counted, is_ready=lambda: ready[0]), lambda: NOW_US)
     try:
         found = [status(port.port, path) for path in ("/healthz", "/readyz", "/metrics", "/")]
         ready[0] = True
@@ -54,6 +64,48 @@ def test_ready_is_what_the_server_is_and_alive_is_not(counted):
         port.close()
 
     assert found == [200, 503, 200, 404, 200]
+
+
+def test_the_dead_have_counted_and_say_nothing_of_themselves_any_more(counted):
+    """A worker that was killed while its breaker was open left an open breaker behind, until the server ended."""
+    code = "import sys; from prometheus_client import Counter, Gauge; Counter('calls', '.').inc()\n"
+    code += "Gauge('breaker_open', '.', multiprocess_mode='livesum').set(1)\n"
+    code += "print(flush=True); sys.stdin.readline()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    children = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(2)]
+    port = ScrapePort("127.0.0.1", 0, watched(counted), lambda: NOW_US)
+    try:
+        for child in children:
+            child.stdout.readline()
+        told = [read(port.port, "/metrics")]
+        for child in children:
+            child.communicate(b"\n")
+            told.append(read(port.port, "/metrics"))
+    finally:
+        port.close()
+        for child in children:
+            child.kill()
+
+    assert ["breaker_open 2.0" in told[0], "breaker_open 1.0" in told[1], "breaker_open" in told[2]] == [
+        *(True, True, False)
+    ]
+    assert all("calls_total 2.0" in each for each in told)
+
+
+def test_a_breaker_whose_erp_answers_probes_again_counts_as_open_no_more():
+    """Nobody may ask the ERP for hours: until then it is half open, and nothing is wrong."""
+    code = "from prometheus_client import REGISTRY; from pricegrid.erp.observe import BreakerState as State\n"
+    code += "from pricegrid.service.erp_overlay.metrics import PrometheusErpMetrics\n"
+    code += "metrics = PrometheusErpMetrics()\n"
+    code += "for state in (State.CLOSED, State.OPEN, State.HALF_OPEN):\n    metrics.breaker(state)\n"
+    code += "    print(REGISTRY.get_sample_value('pricegrid_erp_breaker_open'))\n"
+    alone = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
+
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=alone, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert told.split() == ["0.0", "1.0", "0.0"]
 
 
 def test_a_metrics_port_that_is_taken_is_named(counted):

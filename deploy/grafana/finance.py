@@ -40,6 +40,32 @@ _PRICES: Final = (
         red_from=shared.DAY_AND_LOAD_S,
     ),
 )
+_BOOKS: Final = (
+    Panel(
+        "Since a book last changed",
+        Kind.STAT,
+        "s",
+        "It grows while loads bring the same prices again: look whether the export writes what the ERP has now.",
+        "the-night-load",
+        (Query(most(table.BOOKS_NEWEST), "unchanged"),),
+    ),
+    Panel(
+        "Longest unchanged book",
+        Kind.STAT,
+        "s",
+        "Of those in force, counted from the first load that noted what it said: pricegrid inspect STORE names it.",
+        "the-night-load",
+        (Query(most(table.BOOKS_OLDEST), "unchanged"),),
+    ),
+    Panel(
+        "Books in force by how long they are unchanged",
+        Kind.SERIES,
+        "none",
+        "unknown: the snapshot was written by a release that did not note it; the next full load does.",
+        "the-night-load",
+        (Query(most(table.BOOKS, "unchanged"), "{{unchanged}}"),),
+    ),
+)
 _PARITY: Final = (
     Panel(
         "Compared prices",
@@ -129,5 +155,10 @@ FINANCE: Final = Dashboard(
     "finance",
     "Pricegrid: finance",
     "Are the prices those of last night, and those of the ERP?",
-    (Row("Prices", _PRICES), Row("Parity with the ERP", _PARITY), Row("Exceptions", _EXCEPTIONS)),
+    (
+        Row("Prices", _PRICES),
+        Row("Price books", _BOOKS),
+        Row("Parity with the ERP", _PARITY),
+        Row("Exceptions", _EXCEPTIONS),
+    ),
 )

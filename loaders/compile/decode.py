@@ -20,7 +20,7 @@ def decode_entries(arrays: Snapshot) -> pl.DataFrame:
 
     valid_from_us, valid_to_us, method, value_micros, price_per, basis, explicit_zero, entry_id; null where blank.
     """
-    return _named(arrays, decode_rows(arrays))
+    return named_rows(arrays, decode_rows(arrays))
 
 
 def decode_book(arrays: Snapshot, book: int) -> pl.DataFrame:
@@ -30,11 +30,11 @@ def decode_book(arrays: Snapshot, book: int) -> pl.DataFrame:
     changed = np.isin(bundle * key_space(m) + key, m.delta_keys)
     kept = np.flatnonzero((bundle == m.books[book, mx.BOOK_BUNDLE]) & ~changed)
     rows = pl.concat([decode_cells(arrays, m, bundle[kept], key[kept], kept), decode_delta(arrays, m)])
-    return _named(arrays, rows.filter(pl.col("book_class") // 2**32 == book))
+    return named_rows(arrays, rows.filter(pl.col("book_class") // 2**32 == book))
 
 
-def _named(arrays: Snapshot, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ordinals with names in their place."""
+def named_rows(arrays: Snapshot, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ordinals with names in their place, as `decode_entries`."""
     m = matrix_from_arrays(arrays)
     items, groups = len(m.items), len(m.group_parents)
     key = pl.col("key")

@@ -1,4 +1,4 @@
-"""Hashes of files; imports nothing heavy, for whoever only opens snapshots."""
+"""Hashes of files and texts; imports nothing heavy, for whoever only opens snapshots."""
 
 import hashlib
 from pathlib import Path
@@ -14,3 +14,8 @@ def hash_file(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def hash_text(text: str) -> int:
+    """64 bits of a text, the same in every release."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

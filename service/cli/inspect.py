@@ -98,7 +98,7 @@ def _document(args: argparse.Namespace) -> Any:
             return inspection.books_of(path, args.customer, now_us()), _show_books
         if args.book is not None:
             return inspection.entries_of(path, args.book, args.page, args.limit), _show_entries
-        return inspection.inspect_store(path, args.snapshot), _show_store
+        return inspection.inspect_store(path, args.snapshot, now_us()), _show_store
     if args.customer is not None or args.book is not None or args.snapshot is not None:
         raise UsageError(f"{path} is no snapshot store: --customer, --book and --snapshot ask one")
     asked = inspection.Asked(stated_dialect(args), args.time_zone, args.table)
@@ -157,8 +157,19 @@ def _show_store(document: dict[str, Any]) -> None:
         f"snapshot {document['snapshot']} of {document['snapshots']}, made {document['created_at']}, "
         f"{document['size_bytes']:,} bytes, zone {document['time_zone']}"
     )
+    if document["books"] is not None:
+        print(_books_text(document["books"]))
     for table in document["tables"]:
         _show_table(table)
+
+
+def _books_text(books: dict[str, Any]) -> str:
+    counts = ", ".join(f"{age} {count:,}" for age, count in books["unchanged"].items() if count)
+    text = f"price books in force, by how long they are unchanged: {counts or 'none'}"
+    if books["longest"]:
+        named = ", ".join(f"{each['book_id']} since {each['unchanged_since']}" for each in books["longest"])
+        text += f"; longest: {named}; the last change: {books['last_changed']}"
+    return text
 
 
 def _show_books(document: dict[str, Any]) -> None:

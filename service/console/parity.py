@@ -7,13 +7,14 @@ from typing import Final
 
 from pricegrid.erp.operator_flags import OperatorFlags
 from pricegrid.erp.parity import BookParity, Mismatch, ParityFile
+from pricegrid.loaders.store.book_ages import BookAges, readable_ages
 from pricegrid.pricing_engine.model import MICROS
 from pricegrid.service.cli.text import decimal_text
 from pricegrid.service.clock import instant_of_us, instant_text
 from pricegrid.service.console.asked import Asked, FormError
 from pricegrid.service.console.html import Element, Node, tag
 from pricegrid.service.console.layout import ask, badge, field, link, moment, section, table
-from pricegrid.service.console.snapshots import may_list
+from pricegrid.service.console.snapshots import may_list, unchanged_since
 
 PATH = "/parity"
 _SHOWN: Final = 200
@@ -45,7 +46,7 @@ def answer(asked: Asked) -> Node:
         how = "A server with --erp-config compares a sample of the prices it answers; pricegrid parity compares now."
         return [tag("p", told, class_="lead"), tag("p", how, class_="hint")]
     flagged = OperatorFlags(asked.store).read().flagged("book", version)
-    return [_books(version, books, flagged), _mismatches(found, limit)]
+    return [_books(version, books, flagged, readable_ages(asked.store, version)), _mismatches(found, limit)]
 
 
 def _version(asked: Asked, store: Path) -> str:
@@ -59,7 +60,9 @@ def _version(asked: Asked, store: Path) -> str:
     raise FormError("snapshot", f"Snapshot: the store holds none called {named[:80]!r}")
 
 
-def _books(version: str, books: Mapping[str, BookParity], flagged: frozenset[str]) -> Element:
+def _books(
+    version: str, books: Mapping[str, BookParity], flagged: frozenset[str], ages: BookAges | None
+) -> Element:
     worst = sorted(books.items(), key=lambda each: (-each[1].mismatch_pct, each[0]))
     rows = [
         (
@@ -67,11 +70,12 @@ def _books(version: str, books: Mapping[str, BookParity], flagged: frozenset[str
             f"{each.checked:,}",
             f"{each.mismatched:,}",
             f"{each.mismatch_pct:.2f}",
+            unchanged_since(None if ages is None else ages.since(name)),
             badge("flagged") if name in flagged else "",
         )
         for name, each in worst
     ]
-    header = ("Book", "Compared", "Of them differ", "Percent", "State")
+    header = ("Book", "Compared", "Of them differ", "Percent", "Unchanged since", "State")
     return section(
         "By book",
         table(

@@ -2,18 +2,32 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from pricegrid.service.clock import now_us
+from pricegrid.loaders.store.book_ages import readable_ages
+from pricegrid.service.clock import instant_of_us, now_us
 from pricegrid.service.console.asked import Asked, FormError
 from pricegrid.service.console.html import Element, Node, tag
-from pricegrid.service.console.layout import ask, badge, field, hidden, link, notice, post, section, table
+from pricegrid.service.console.layout import (
+    ask,
+    badge,
+    field,
+    hidden,
+    link,
+    moment,
+    notice,
+    post,
+    section,
+    table,
+)
 from pricegrid.service.console.price import text
 
 PATH = "/snapshots"
 ACTIVATE = "/snapshots/activate"
 _ROWS_SHOWN: Final = 100
+_BOOKS_SHOWN: Final = 10
 _REJECTS_SHOWN: Final = 50
 _WHY: Final = frozenset({"line", "column", "reason"})
 """What of a reject is read first."""
@@ -54,7 +68,7 @@ def answer(asked: Asked) -> Node:
         return _confirmation(asked, asked.text("activate"))
     store = _store(asked)
     compared = _diff(store, asked.text("old"), asked.text("new") or "current") if asked.text("old") else None
-    return [compared, _list(store), _rejects(store)]
+    return [compared, _list(store), _books(store), _rejects(store)]
 
 
 def activate(asked: Asked) -> Node:
@@ -112,6 +126,37 @@ def _list(store: Path) -> Element:
         "State",
     )
     return section("Snapshots", table("The newest first", header, rows, right=(2, 3, 4)))
+
+
+def _books(store: Path) -> Node:
+    """How long the books that are served are unchanged."""
+    from pricegrid.loaders.store.commands import snapshots_list
+
+    version = next((row["version"] for row in snapshots_list(store) if row["active"]), "")
+    ages, now = readable_ages(store, version), now_us()
+    if ages is None:
+        return None
+    span = ages.span(now)
+    if span is None:
+        told = f"Snapshot {version} does not say since when its books are unchanged; the next full load notes it."
+        return section("Price books by age", tag("p", told, class_="hint"))
+    counts = [(age, f"{count:,}") for age, count in ages.counts(now).items() if count]
+    longest = [(name, unchanged_since(since)) for name, since in islice(ages.oldest(now), _BOOKS_SHOWN)]
+    note = "A book may be older than it looks: this counts from the first load that noted what it said."
+    return section(
+        "Price books by age",
+        tag("p", "The last change of a book: ", unchanged_since(span[1]), class_="lead"),
+        table(
+            "Books in force, by how long they are unchanged", ("Unchanged for", "Books"), counts, right=(1,)
+        ),
+        table(f"Unchanged for longest, {len(longest)} of them", ("Book", "Unchanged since"), longest),
+        tag("p", note, class_="hint"),
+    )
+
+
+def unchanged_since(since_us: int | None) -> Node:
+    """An instant; empty where it is not known."""
+    return "" if since_us is None else moment(instant_of_us(since_us))
 
 
 def _confirmation(asked: Asked, version: str) -> Node:

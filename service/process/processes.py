@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 
 _TICKS_S: Final = os.sysconf("SC_CLK_TCK")
+_PARENT: Final = 1
+"""After the name of the process: its parent."""
 _USER_TICKS: Final = 11
-"""After the name of the process: user ticks, and those of the system next."""
+"""There too: user ticks, and those of the system next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,20 @@ class Usage:
         return found
 
 
+def is_child(pid: int) -> bool:
+    """Whether a process is one that this one has started, and has not ended."""
+    try:
+        return int(_after_name(pid)[_PARENT]) == os.getpid()
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _after_name(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def _cpu_s(pid: int) -> float:
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    after_name = _after_name(pid)
     return (int(after_name[_USER_TICKS]) + int(after_name[_USER_TICKS + 1])) / _TICKS_S
 
 

@@ -5,6 +5,7 @@ it is asked for: no worker does that, and nobody does while nobody asks.
 """
 
 import http.server
+import os
 import socket
 import sqlite3
 import sys
@@ -21,11 +22,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from pricegrid.erp.dead_letters import DeadLetterFile
+from pricegrid.loaders.store.book_ages import BookAges, readable_ages
 from pricegrid.loaders.store.last_load import last_load
 from pricegrid.service import metric_table as table
 from pricegrid.service.clock import created_at_us
 from pricegrid.service.metric_kinds import Metric
-from pricegrid.service.process.processes import Usage
+from pricegrid.service.process.processes import Usage, is_child
 from pricegrid.service.process.source_ages import SourceAges
 
 Family = GaugeMetricFamily | CounterMetricFamily
@@ -61,6 +63,7 @@ class SupervisorMetrics:
         self._lock = threading.Lock()
         self._usage = Usage()
         self._sources = SourceAges(watched.store)
+        self._books: tuple[str, BookAges | None] = "", None
         self._version = version("pricegrid")
 
     def collect(self) -> Iterable[Family]:
@@ -74,6 +77,7 @@ class SupervisorMetrics:
         if served:
             yield _gauge(table.SNAPSHOT_AGE, {(): _age_s(now_us, created_at_us(served))})
             yield from self._source_ages(served, now_us)
+            yield from self._book_ages(served, now_us)
         yield _gauge(table.SNAPSHOT_REFUSED, {(): watched.is_refused()})
         yield _gauge(table.UNPROVEN_WORKERS, {(): watched.unproven_workers()})
         yield _counter(table.PROCESSES_ENDED, {(name,): count for name, count in watched.ended().items()})
@@ -95,6 +99,18 @@ class SupervisorMetrics:
             table.SOURCE_STALE_AFTER,
             {(each.branch, each.source.name): each.stale_after_us / 1e6 for each in found},
         )
+
+    def _book_ages(self, served: str, now_us: int) -> Iterator[Family]:
+        if self._books[0] != served:
+            self._books = served, readable_ages(self._watched.store, served)
+        ages = self._books[1]
+        if ages is None:
+            return
+        yield _gauge(table.BOOKS, {(age,): count for age, count in ages.counts(now_us).items()})
+        span = ages.span(now_us)
+        if span is not None:
+            yield _gauge(table.BOOKS_OLDEST, {(): _age_s(now_us, span[0])})
+            yield _gauge(table.BOOKS_NEWEST, {(): _age_s(now_us, span[1])})
 
     def _processes(self) -> Iterator[Family]:
         pids = self._watched.pids()
@@ -147,6 +163,19 @@ def _filled(family: Family, values: Mapping[tuple[str, ...], float]) -> Family:
     for labels, value in values.items():
         family.add_metric(labels, float(value))
     return family
+
+
+class _TheDead:
+    """Forgets what processes that have ended said of themselves, such as that a breaker is open; what they counted
+    stays."""
+
+    def collect(self) -> Iterable[Family]:
+        """See `prometheus_client`."""
+        for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
+            pid = path.stem.rpartition("_")[2]
+            if pid.isdecimal() and int(pid) != os.getpid() and not is_child(int(pid)):
+                path.unlink(missing_ok=True)
+        return ()
 
 
 class _Answering(http.server.BaseHTTPRequestHandler):
@@ -210,6 +239,7 @@ class ScrapePort:
     def __init__(self, host: str, port: int, watched: Watched, now_us: Callable[[], int]) -> None:
         """`port` 0: a free one. Raises OSError."""
         registry = CollectorRegistry()
+        registry.register(_TheDead())  # first: what they said is not added up
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         registry.register(SupervisorMetrics(watched, now_us))
         self._server = _Server(host, port, registry, watched.is_ready)
