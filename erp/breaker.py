@@ -22,12 +22,19 @@ class Breaker:
         self.trials_failed = 0
         """Consecutive trials that failed after a successful probe."""
 
+    @property
+    def lets_in(self) -> bool:
+        """Whether the next call would be made."""
+        return self.state is BreakerState.CLOSED or (
+            self.state is BreakerState.HALF_OPEN and not self._trial_running
+        )
+
     def enter(self) -> bool:
         """Call it before a call of the ERP; returns whether that is the trial of a half-open breaker. Raises
         CircuitOpenError."""
         if self.state is BreakerState.CLOSED:
             return False
-        if self.state is BreakerState.OPEN or self._trial_running:
+        if not self.lets_in:
             raise CircuitOpenError("the circuit breaker is open; the ERP is being probed")
         self._trial_running = True
         return True

@@ -68,8 +68,9 @@ class Guard:
 
     @property
     def has_room(self) -> bool:
-        """Whether a low-priority call would not delay others."""
-        return self._breaker.state is BreakerState.CLOSED and self._bulkhead.has_room
+        """Whether a low-priority call would not delay others. It may be the trial of a half-open breaker: else an ERP
+        of which no caller has asked since it came back would not be compared with any more."""
+        return self._breaker.lets_in and self._bulkhead.has_room
 
     def may_repeat(self) -> bool:
         """Takes a call from the retry budget; returns whether there was one."""

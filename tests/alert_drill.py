@@ -172,6 +172,8 @@ class Cause:
     heal: Callable[[Site], object]
     while_firing: Callable[[Site], object] = lambda _: None
     while_healing: Callable[[Site], object] = lambda _: None
+    before: Callable[[Site], object] = lambda _: None
+    """What makes them quiet, if they fire by themselves as time goes by."""
 
 
 def _nothing(_: Site) -> None:
@@ -255,6 +257,7 @@ CAUSES = (
         _forget,
         _catch_up,
         while_healing=lambda site: site.event(),
+        before=lambda site: site.load(),
     ),
     Cause(
         ("PricegridBranchRefreshLate", "PricegridBranchStale"),
@@ -293,32 +296,58 @@ CAUSES = (
 )
 
 
-def until(site: Site, what: str, is_so: Callable[[set[str]], bool], also: Callable[[Site], object]) -> float:
-    """Waits; how long that took, in seconds."""
+@dataclass
+class Seen:
+    """When an alert fired, and when it had healed, in seconds from where its cause began and ended."""
+
+    fired_s: float | None = None
+    fired_at: str = ""
+    healed_s: float | None = None
+    healed_at: str = ""
+
+
+def until(
+    site: Site, what: str, is_so: Callable[[set[str], float], bool], also: Callable[[Site], object]
+) -> None:
+    """Waits; `is_so` is told what fires now, and the seconds since this began."""
     began_s = time.monotonic()
-    while not is_so(site.firing()):
+    while not is_so(site.firing(), time.monotonic() - began_s):
         if time.monotonic() > began_s + site.give_up_s:
             raise NotSeenError(f"never came about: {what}; the log ends with {site.server.log[-3:]}")
         also(site)
         time.sleep(0.2)
-    return time.monotonic() - began_s
 
 
-def drill(site: Site, cause: Cause) -> tuple[float, float]:
-    """(seconds until all alerts of a cause had fired, seconds until all had healed)."""
-    awaited = set(cause.alerts)
-    seen: set[str] = set()
-    cause.begin(site)
+def drill(site: Site, cause: Cause, seen: dict[str, Seen]) -> None:
+    """Makes the alerts of a cause fire, and heals them. Raises NotSeenError."""
 
-    def fires(firing: set[str]) -> bool:
-        seen.update(firing & awaited)
-        return seen == awaited
+    def fire(firing: set[str], after_s: float) -> bool:
+        for alert in cause.alerts:
+            if alert in firing and seen[alert].fired_s is None:
+                seen[alert].fired_s, seen[alert].fired_at = after_s, _now()
+        return all(each.fired_s is not None for each in seen.values())
 
+    def heal(firing: set[str], after_s: float) -> bool:
+        for alert in cause.alerts:
+            if alert in firing:
+                seen[alert].healed_s = None  # it comes back
+            elif seen[alert].healed_s is None:
+                seen[alert].healed_s, seen[alert].healed_at = after_s, _now()
+        return firing.isdisjoint(cause.alerts)
+
+    cause.before(site)
+    names = ", ".join(cause.alerts)
+    until(site, f"{names} are quiet before", lambda firing, _: firing.isdisjoint(cause.alerts), cause.before)
     try:
-        fired_s = until(site, f"{awaited} fire", fires, cause.while_firing)
+        cause.begin(site)
+        until(site, f"{names} fire", fire, cause.while_firing)
     finally:
         cause.heal(site)
-    return fired_s, until(site, f"{awaited} heal", awaited.isdisjoint, cause.while_healing)
+    until(site, f"{names} heal", heal, cause.while_healing)
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%H:%M:%S}"
 
 
 @contextlib.contextmanager
@@ -384,21 +413,32 @@ def run(args: argparse.Namespace, folder: Path) -> int:
         address = stack.enter_context(watching(args.prometheus, folder / "prometheus", target, args.hour))
         client = stack.enter_context(Client(server.address))
         site = Site(folder, store, server, client, redis, small, address, args.give_up)
-        print("| alert | fired after | healed after |\n|---|---|---|")
         causes = [each for each in CAUSES if not args.alert or set(args.alert) & set(each.alerts)]
-        seen = [_is_seen(site, each) for each in causes]
-        return int(not all(seen))
+        table = [
+            "| alert | its cause began | fired after | at | healed after the cause ended | at |",
+            "|---|---|---|---|---|---|",
+        ]
+        was_seen = [_is_seen(site, each, table) for each in causes]
+        print("\n".join(table))
+        return int(not all(was_seen))
 
 
-def _is_seen(site: Site, cause: Cause) -> bool:
+def _is_seen(site: Site, cause: Cause, table: list[str]) -> bool:
+    """Whether all alerts of a cause fired and healed; adds their rows to the table, and shows them at once."""
+    began, seen = _now(), {alert: Seen() for alert in cause.alerts}
     try:
-        fired, healed = (f"{each:.0f} s" for each in drill(site, cause))
-    except (NotSeenError, PricegridError, AssertionError) as error:
+        drill(site, cause, seen)
+    except (NotSeenError, PricegridError, AssertionError, OSError) as error:
         print(f"pricegrid: {error}", file=sys.stderr)
-        fired = healed = "not seen"
-    for alert in cause.alerts:
-        print(f"| `{alert}` | {fired} | {healed} |", flush=True)
-    return fired != "not seen"
+    for alert, found in seen.items():
+        fired, healed = _told(found.fired_s, found.fired_at), _told(found.healed_s, found.healed_at)
+        table.append(f"| `{alert}` | {began} | {fired} | {healed} |")
+        print(table[-1], file=sys.stderr, flush=True)
+    return all(each.fired_s is not None and each.healed_s is not None for each in seen.values())
+
+
+def _told(seconds: float | None, at: str) -> str:
+    return "not seen | " if seconds is None else f"{seconds:.0f} s | {at}"
 
 
 def main() -> int:

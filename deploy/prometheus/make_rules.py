@@ -271,13 +271,13 @@ ALERTS: Final = (
     ),
     Alert(
         "PricegridErpAway",
-        f"{table.ERP_BREAKER_OPEN.name} > 0",
+        f"max_over_time({table.ERP_BREAKER_OPEN.name}[2m]) > 0",
         "5m",
         "ticket",
         "The ERP does not answer: exceptions have the last known answer, or the price of the matrices.",
         "the-erp-is-slow-or-down",
-        {table.ERP_BREAKER_OPEN.name: "1+0x60"},
-        {table.ERP_BREAKER_OPEN.name: "0+0x60"},
+        {table.ERP_BREAKER_OPEN.name: "1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0"},
+        {table.ERP_BREAKER_OPEN.name: "0 0 0 1 0 0 0 0 0 1 0 0 0 0 0 1 0 0 0 1 0 0"},
         "20m",
     ),
 )

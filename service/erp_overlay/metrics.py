@@ -55,7 +55,7 @@ class PrometheusErpMetrics:
     def breaker(self, state: BreakerState) -> None:
         """See `ErpMetrics`."""
         self._changes[state].inc()
-        self._open.set(state is not BreakerState.CLOSED)
+        self._open.set(state is BreakerState.OPEN)
 
     def probed(self, *, answered: bool) -> None:
         """See `ErpMetrics`."""
