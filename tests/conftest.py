@@ -12,6 +12,7 @@ import pytest
 from pricegrid.service.process.kernel_cache import use_kernel_cache
 from tests.log_leaks import LeakHandler
 from tests.profiles import FAST, is_left_out, needs, needs_by_text, use_profile
+from tests.telemetry import keep
 
 use_kernel_cache(os.environ)  # before any kernel is imported
 use_profile()
@@ -52,5 +53,7 @@ def pytest_configure() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown():
     yield
+    told, LEAKS.told = LEAKS.told, []
+    keep("logs", told)
     found, LEAKS.found = LEAKS.found, []
     assert not found, f"a log tells what it must not: {found}"

@@ -44,12 +44,14 @@ JSON = JsonFormatter("test")
 
 
 class LeakHandler(logging.Handler):
-    """Keeps what leaks into the log of this process."""
+    """Keeps what leaks into the log of this process, and all that is told there."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(JSON.format(record))
         text = record.getMessage() + (str(record.exc_info[1]) if record.exc_info else "")
         self.found += leaks(text.splitlines()) or leaks([JSON.format(record)])

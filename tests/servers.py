@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.log_leaks import leaks
+from tests.telemetry import keep, read_metrics
 
 DEADLINE_S = 600.0 if os.environ.get("PRICEGRID_LONG_TESTS") == "1" else 60.0
 """Far beyond what anything here takes: reaching it is the failure."""
@@ -85,6 +86,9 @@ def running(
         assert line, "".join(log)
         ready = json.loads(line)
         yield Server(ready["address"], ready, process, log)
+        if process.poll() is None:
+            with contextlib.suppress(OSError):  # it is stopping
+                assert leaks(read_metrics(ready.get("metrics_port"))) == []
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -95,4 +99,5 @@ def running(
         reader.join()
         process.stdout.close()
         process.stderr.close()
+    keep("logs", log)
     assert leaks(log) == []
