@@ -14,7 +14,7 @@ AXE := tests/axe/node_modules/.set-up
 PIPS_PYTHON := import pip, sys; tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3) or print(sys.executable)
 
 # Without the tests themselves: what only they use is dead as well, unless the whitelist says why not.
-PRODUCT := atp bench cache columnar erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
+PRODUCT := atp bench cache columnar edi erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
 ALONE := not slow and not server and not redis and not tryton
 FAST := $(ALONE) and not http2
 AGREE := $(wildcard tests/test_atp_*agrees.py tests/test_*s_agree.py tests/test_atp_properties.py tests/test_service_*codec.py \

@@ -112,3 +112,9 @@ _.resume_writing
 # llvmlite writes them into the code (service/process/kernel_extension.py).
 _.linkage
 _.visibility
+
+# Of edi/syntax: what checks and answers documents comes on top of it.
+X12_SEPARATORS
+TOLERATED
+Writer
+_.interchange

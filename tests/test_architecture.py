@@ -11,18 +11,19 @@ import pytest
 from setuptools import find_packages
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("atp", "cache", "columnar", "erp", "loaders", "pricegrid", "pricing_engine", "service")
+PACKAGES = ("atp", "cache", "columnar", "edi", "erp", "loaders", "pricegrid", "pricing_engine", "service")
 MAY_IMPORT = {
     "columnar": set(),
     "pricing_engine": {"columnar"},
     "atp": {"columnar"},
     "pricegrid": set(),
     "cache": set(),
+    "edi": set(),
     "erp": {"pricing_engine", "atp", "cache", "columnar"},
     "loaders": {"pricing_engine", "atp", "erp", "cache", "columnar"},
     "service": set(PACKAGES),
 }
-DOMAIN = ("columnar", "pricing_engine", "atp")
+DOMAIN = ("columnar", "pricing_engine", "atp", "edi")
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 500
 CLOCKS = {"datetime": {"now", "utcnow", "today"}, "date": {"today"}}
