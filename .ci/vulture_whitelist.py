@@ -113,8 +113,4 @@ _.resume_writing
 _.linkage
 _.visibility
 
-# Of edi/syntax: what checks and answers documents comes on top of it.
-X12_SEPARATORS
-TOLERATED
-Writer
-_.interchange
+X12_SEPARATORS  # what is written without a question comes on top of it

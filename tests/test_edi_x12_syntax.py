@@ -59,7 +59,7 @@ def test_an_isa_of_another_width_is_read_and_said(changed, element, terminator):
 
     assert [texts(segment) for segment in segments(parts)] == READ
     assert codes(parts) == ["HEADER_WIDTH"]
-    assert (parts[0].tag, parts[0].element, parts[0].offset) == ("ISA", element, 0)
+    assert (parts[1].tag, parts[1].element, parts[1].offset) == ("ISA", element, 0)
     assert headers(parts)[0].separators.terminator == terminator.encode()
 
 

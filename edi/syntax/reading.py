@@ -104,8 +104,8 @@ def _x12(source: Source) -> Generator[Part, None, bool]:
         source.place += 3
         yield found
         return False
-    yield from found.faults
     yield found.header
+    yield from found.faults
     source.place += found.length
     wrapped = any(fault.code is Code.LINE_ENDS_INSIDE for fault in found.faults)
     separators, charset = found.header.separators, found.header.charset

@@ -109,6 +109,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "reservation": Command(_HOLD, "how one reservation stands", f"{_CLI}.reservations", "reservation"),
         "reservations": Command(_HOLD, "what is reserved", f"{_CLI}.reservations", "reservations"),
         "events": Command(_FOLLOW, "publish inventory events", f"{_CLI}.events", "events", intermixed=False),
+        "edi": Command(_FOLLOW, "check and acknowledge files of EDI", f"{_CLI}.edi", "edi", intermixed=False),
         "dead-letters": Command(
             _FOLLOW,
             "what could not be applied: list, show, replay, drop",
