@@ -113,4 +113,8 @@ _.resume_writing
 _.linkage
 _.visibility
 
-X12_SEPARATORS  # what is written without a question comes on top of it
+# Of a partner's profile: what reads and writes documents comes on top of it.
+_.price_basis
+_.price_codes
+_.unit_code
+_.branch_code

@@ -24,6 +24,7 @@ _CONTRL_CODES: Final = {
     Code.BAD_TAG: "12",
 }
 _OTHER: Final = "18"
+_OF_UNB: Final = frozenset({Problem.NO_NUMBER, Problem.SENDER, Problem.RECEIVER})
 _SET_TAGS: Final = {Problem.NO_SET_KIND: "UNH", Problem.SET_NUMBER: "UNH"}
 
 
@@ -145,7 +146,7 @@ def _uci(checked: CheckedInterchange) -> Segment:
     parts = [(checked.control,), _at(unb, 2), _at(unb, 3), ("4" if checked.problems else "7",)]
     if checked.problems:
         problem = checked.problems[0]
-        parts += [(problem.edifact,), ("UNB" if problem is Problem.NO_NUMBER else "UNZ",)]
+        parts += [(problem.edifact,), ("UNB" if problem in _OF_UNB else "UNZ",)]
     return Segment("UCI", tuple(parts))
 
 

@@ -32,6 +32,8 @@ class Problem(Enum):
     COUNT = ("021", "29", "{end} counts others")
     NO_NUMBER = ("018", "13", "has no control number")
     NO_TRAILER = ("023", "13", "has no {end}")
+    SENDER = ("006", "23", "is not from this partner")
+    RECEIVER = ("009", "7", "is not for us")
     STRUCTURE = ("022", "15", "has segments outside of sets")
     TOO_MANY_SETS = ("022", "18", f"has more than {SETS_MAX:,} sets")
 

@@ -10,6 +10,7 @@ from typing import Any
 from pricegrid.edi.envelope.answering import acknowledge
 from pricegrid.edi.envelope.checking import check
 from pricegrid.edi.envelope.model import CheckedGroup, CheckedInterchange, problem_text
+from pricegrid.edi.profile import Profile, ProfileError, check_parties, read_profile
 from pricegrid.edi.syntax.model import TOLERATED, Dialect, Fault
 from pricegrid.edi.syntax.reading import read
 from pricegrid.edi.syntax.writing import WritingError
@@ -28,6 +29,12 @@ def add_edi_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--ack", type=Path, metavar="OUT", help="write the acknowledgement there: 997 and TA1, or CONTRL"
     )
+    action.add_argument(
+        "--profile",
+        type=Path,
+        metavar="TOML",
+        help="the partner's profile: from whom, and for whom, it must be",
+    )
     action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -45,6 +52,7 @@ def check_file(args: argparse.Namespace) -> int:
     documents: list[dict[str, Any]] = []
     answers: list[bytes] = []
     is_right = True
+    profile = None if args.profile is None else _profile(args.profile)
     with args.file.open("rb") as stream:
         for found in check(read(stream)):
             if isinstance(found, Fault):
@@ -52,6 +60,8 @@ def check_file(args: argparse.Namespace) -> int:
                 if len(faults) < FAULTS_SHOWN_MAX:
                     faults.append(found)
                 continue
+            if profile is not None:
+                check_parties(found, profile)
             document = _document(found)
             is_right = is_right and all(each["accepted"] for each in _sets(document)) and document["accepted"]
             documents.append(document)
@@ -65,6 +75,13 @@ def check_file(args: argparse.Namespace) -> int:
     else:
         _show(documents, faults)
     return 0 if is_right else 1
+
+
+def _profile(path: Path) -> Profile:
+    try:
+        return read_profile(path)
+    except ProfileError as error:
+        raise UsageError(str(error)) from None
 
 
 def _answer(found: CheckedInterchange, now: datetime) -> bytes:

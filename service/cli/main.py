@@ -50,6 +50,7 @@ class Command:
 
 _ASK, _HOLD, _FOLLOW = "Ask", "Hold stock", "Follow the warehouse"
 _LOAD, _SERVE, _ERP, _SHELL = "Load", "Serve", "Compare with the ERP", "In the shell"
+_PARTNERS: Final = "Exchange with partners"
 _BRIEF: Final = frozenset({_ASK, _HOLD, _FOLLOW})
 _ANSWERED_AT_ONCE: Final = frozenset({"quote", "explain"})
 """They leave no garbage that would be worth looking for."""
@@ -109,7 +110,6 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "reservation": Command(_HOLD, "how one reservation stands", f"{_CLI}.reservations", "reservation"),
         "reservations": Command(_HOLD, "what is reserved", f"{_CLI}.reservations", "reservations"),
         "events": Command(_FOLLOW, "publish inventory events", f"{_CLI}.events", "events", intermixed=False),
-        "edi": Command(_FOLLOW, "check and acknowledge files of EDI", f"{_CLI}.edi", "edi", intermixed=False),
         "dead-letters": Command(
             _FOLLOW,
             "what could not be applied: list, show, replay, drop",
@@ -141,6 +141,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "parity",
             runs=f"{_CLI}.parity",
             uses_kernels=True,
+        ),
+        "edi": Command(
+            _PARTNERS, "check and acknowledge files of EDI", f"{_CLI}.edi", "edi", intermixed=False
         ),
         "kernels": Command(
             _SHELL,
