@@ -16,7 +16,7 @@ from pricegrid.erp.protocol import ErpConfigError
 ENTITIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "items": ("items", "product_groups", "uoms", "kits", "entitlements"),
-        "customers": ("customers",),
+        "customers": ("customers", "customer_classes"),
         "prices": ("layers", "price_books", "agreements", "price_entries", "costs", "exchange_rates"),
         "stock": ("branches", "lanes", "stock", "safety_stock", "calendars", "feeds"),
         "allocations": ("allocations",),

@@ -28,7 +28,7 @@ from pricegrid.loaders.store.snapshot import (
 from pricegrid.loaders.tables import DEFAULT_LAYER, RATE_DIGITS, TABLES
 from pricegrid.loaders.validate.causes import RootCause
 from pricegrid.loaders.validate.tables import Dataset, TableCounts, read_dataset, validate_alone
-from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US, PRIORITY_LAST
+from pricegrid.pricing_engine.model import ALWAYS_US, NEVER_US, PRIORITY_FIRST, PRIORITY_LAST
 
 _EXAMPLES: Final = 3
 _COUNTED_VALUES: Final = 6
@@ -233,7 +233,7 @@ def books_of(store: Path, customer_id: str, as_of_us: int) -> Document:
     kept = stored_tables(store, version)
     tables = {
         name: None if kept is None else kept.table(name)
-        for name in ("customers", "agreements", "price_books", "layers")
+        for name in ("customers", "customer_classes", "agreements", "price_books", "layers")
     }
     customers, books = tables["customers"], tables["price_books"]
     path = [] if customers is None else _path_up(customers, customer_id)
@@ -241,10 +241,11 @@ def books_of(store: Path, customer_id: str, as_of_us: int) -> Document:
         raise LoadError(f'there is no customer "{customer_id}" in snapshot {version}')
     own = customers.row(by_predicate=pl.col("customer_id") == customer_id, named=True)
     ranks = _ranks(tables["layers"], books)
-    agreements = _agreements(tables["agreements"], path, own["price_class"])
+    classes = _ranked_classes(customers, tables["customer_classes"], path)
+    agreements = _agreements(tables["agreements"], path, classes)
     found = []
     for book in () if books is None else books.iter_rows(named=True):
-        way = _way(agreements, book["book_id"], path, own["price_class"])
+        way = _way(agreements, book["book_id"], path, classes)
         if way is not None:
             agreement, through, distance = way
             starts = max(book["valid_from_us"], agreement["valid_from_us"])
@@ -272,6 +273,7 @@ def books_of(store: Path, customer_id: str, as_of_us: int) -> Document:
         "customer": {
             name: own[name] for name in ("customer_id", "name", "currency", "price_class", "branch")
         },
+        "price_classes": list(classes),
         "groups": path[1:],
         "books": [described for *_, described in sorted(found, key=lambda each: each[:2])],
     }
@@ -290,6 +292,25 @@ def _path_up(customers: pl.DataFrame, customer_id: str) -> list[str]:
     return path
 
 
+def _ranked_classes(
+    customers: pl.DataFrame, listed: pl.DataFrame | None, path: list[str]
+) -> Mapping[str, int]:
+    """The price classes of a customer, or of the nearest group above that has any, in order, with their ranks (P18)."""
+    for name in path:
+        priorities = {}
+        rows = listed.filter(pl.col("customer_id") == name) if listed is not None else customers.clear()
+        for row in rows.iter_rows(named=True):
+            priorities[row["price_class"]] = PRIORITY_LAST if row["priority"] is None else row["priority"]
+        own = customers.row(by_predicate=pl.col("customer_id") == name, named=True)["price_class"]
+        if own is not None:
+            priorities.setdefault(own, PRIORITY_FIRST)
+        if priorities:
+            ranks = sorted(set(priorities.values()))
+            ordered = sorted(priorities, key=lambda each: (priorities[each], each))
+            return {each: ranks.index(priorities[each]) for each in ordered}
+    return {}
+
+
 def _ranks(layers: pl.DataFrame | None, books: pl.DataFrame | None) -> Mapping[str, int]:
     if layers is None:
         names = [] if books is None else books["layer"].unique().to_list()
@@ -298,14 +319,14 @@ def _ranks(layers: pl.DataFrame | None, books: pl.DataFrame | None) -> Mapping[s
 
 
 def _agreements(
-    table: pl.DataFrame | None, path: list[str], price_class: str | None
+    table: pl.DataFrame | None, path: list[str], classes: Mapping[str, int]
 ) -> Mapping[str, list[Document]] | None:
     """The agreements that a customer may have to do with, by book; None: there is no such table."""
     if table is None:
         return None
     concerns = pl.col("customer_id").is_in(path) | pl.col("everyone")
-    if price_class is not None:
-        concerns |= pl.col("price_class") == price_class
+    if classes:
+        concerns |= pl.col("price_class").is_in(list(classes))
     found: dict[str, list[Document]] = {}
     for row in table.filter(concerns).iter_rows(named=True):
         found.setdefault(row["book_id"], []).append(row)
@@ -313,7 +334,7 @@ def _agreements(
 
 
 def _way(
-    agreements: Mapping[str, list[Document]] | None, book_id: str, path: list[str], price_class: str | None
+    agreements: Mapping[str, list[Document]] | None, book_id: str, path: list[str], classes: Mapping[str, int]
 ) -> tuple[Document, str, int] | None:
     """The nearest agreement by which a book applies to a customer, in words, and how far up it stands; None: none."""
     if agreements is None:
@@ -323,10 +344,11 @@ def _way(
     for row in agreements.get(book_id, ()):
         priority = PRIORITY_LAST if row["priority"] is None else row["priority"]
         if row["everyone"]:
-            ways.append((len(path) + 1, priority, row, "everyone"))
+            ways.append((len(path) + 1 + max(classes.values(), default=0), priority, row, "everyone"))
         elif row["price_class"] is not None:
-            if row["price_class"] == price_class:
-                ways.append((len(path), priority, row, f"price class {price_class}"))
+            if row["price_class"] in classes:
+                distance = len(path) + classes[row["price_class"]]
+                ways.append((distance, priority, row, f"price class {row['price_class']}"))
         elif row["customer_id"] == path[0]:
             ways.append((0, priority, row, "the customer"))
         elif row["customer_id"] in path and row["inherit"]:

@@ -29,6 +29,7 @@ from pricegrid.pricing_engine.model import (
     GROUP_DEPTH_MAX,
     MICROS,
     PRICE_PER_MAX,
+    PRIORITY_FIRST,
     PRIORITY_LAST,
 )
 
@@ -183,6 +184,15 @@ _PRICE_TABLES = (
             Column("name", Kind.TEXT),
         ),
         ("customer_id",),
+    ),
+    Table(
+        "customer_classes",
+        (
+            _name("customer_id", required=True),
+            _name("price_class", required=True),
+            Column("priority", Kind.INTEGER, low=PRIORITY_FIRST + 1, high=PRIORITY_LAST - 1),
+        ),
+        ("customer_id", "price_class"),
     ),
     Table(
         "layers",

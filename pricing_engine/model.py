@@ -15,10 +15,12 @@ INT64_MAX = 2**63 - 1
 ALWAYS_US = -(2**62)  # a blank valid_from
 NEVER_US = 2**62  # a blank valid_to
 PRIORITY_LAST = 2**62  # a blank agreement priority sorts last (P2)
+PRIORITY_FIRST = -(2**62)  # of the class in a customer's own row, before those of `customer_classes` (P18)
 BASIS_LINKS_MAX = 3  # P7
 PRICE_PER_MAX = 1_000_000  # P14; with it 10^6 minor units of any currency still fit 63 bits
 CUSTOMER_DEPTH_MAX = 32  # ancestors above a customer
 GROUP_DEPTH_MAX = 16  # product groups above an item
+CLASSES_MAX = 64  # price classes of a customer (P18)
 COST = "cost"  # the basis that is not a price book
 
 
@@ -152,6 +154,15 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerClass:
+    """A row of `customer_classes`: one of a customer's price classes (P18)."""
+
+    customer_id: str
+    price_class: str
+    priority: int = PRIORITY_LAST
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """A row of `layers`; layers are searched by (rank, name) (P1)."""
 
@@ -263,6 +274,8 @@ class PriceData:
     costs: Mapping[str, tuple[Cost, ...]] = field(default_factory=dict)
     rates: tuple[Rate, ...] = ()
     entitlements: tuple[Entitlement, ...] = ()
+    customer_classes: Mapping[str, tuple[CustomerClass, ...]] = field(default_factory=dict)
+    """By customer."""
 
 
 @dataclass(frozen=True, slots=True)

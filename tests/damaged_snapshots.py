@@ -68,6 +68,11 @@ def rich_rows() -> Rows:
         {"customer_id": "C3", "currency": "EUR", "parent_id": "C1", "price_class": "gold", "branch": "RTM"},
         {"customer_id": "C4", "currency": "EUR", "parent_id": "C3"},
     ]
+    rows["customer_classes"] = [
+        {"customer_id": "C1", "price_class": "gold", "priority": "1"},
+        {"customer_id": "C1", "price_class": "trade"},
+        {"customer_id": "C3", "price_class": "trade", "priority": "2"},
+    ]
     rows["layers"].append({"layer": "promo", "rank": "0", "mode": "lowest", "ladder": "merge"})
     promos = [f"P{number}" for number in range(6)]
     rows["price_books"] += [{"book_id": book, "layer": "promo", "currency": "EUR"} for book in promos]

@@ -19,6 +19,7 @@ from pricegrid.pricing_engine.model import (
     Book,
     Cost,
     Customer,
+    CustomerClass,
     Entitlement,
     Entry,
     Item,
@@ -42,6 +43,7 @@ SKUS = ["A", "B", "C"]
 GROUPS = ["tools", "drills", "metal"]
 UNITS = ["EA", "BOX", "THIRD"]
 CLASSES = ["gold", "trade"]
+OTHER_CLASS = "roofer"  # of `customer_classes` alone
 CUSTOMERS = ["group", "company", "site", "lone"]
 PRICE_UNITS = ["", "", "1", "100", "1000", "126", "7", "1000000"]
 BOOKS = ["b1", "b2", "b3", "b4", "b5", "b6", "b7"]
@@ -104,7 +106,10 @@ def random_rows(rng: Random) -> Rows:
             }
             for customer, parent in zip(CUSTOMERS, ["", "group", "company", ""], strict=True)
         ]
-        + [{"customer_id": f"some {name}", "currency": "EUR", "price_class": name} for name in CLASSES],
+        + [
+            {"customer_id": f"some {name}", "currency": "EUR", "price_class": name}
+            for name in [*CLASSES, OTHER_CLASS]
+        ],
         "layers": [
             {
                 "layer": name,
@@ -153,7 +158,29 @@ def random_rows(rng: Random) -> Rows:
         for target in targets
         if rng.random() < 0.01
     ]
+    _add_classes(aside(rng), rows)
     return rows
+
+
+def _add_classes(rng: Random, rows: Rows) -> None:
+    """Several classes for some customers, and books of the class that nobody has in a row of its own (P18)."""
+    share = rng.choice([0, 0.3, 0.6])
+    rows["customer_classes"] = [
+        {
+            "customer_id": customer,
+            "price_class": name,
+            "priority": _maybe(rng, 0.7, rng.choice(["1", "2", "-1"])),
+        }
+        for customer in CUSTOMERS
+        for name in [*CLASSES, OTHER_CLASS]
+        if rng.random() < share
+    ]
+    given = {row["book_id"] for row in rows["agreements"]}
+    rows["agreements"] += [
+        {"book_id": book, "price_class": OTHER_CLASS, "priority": "", "inherit": ""}
+        for book in sorted(given)
+        if rng.random() < share
+    ]
 
 
 def _random_agreements(rng: Random, books: list[str], dated: float) -> list[dict[str, str]]:
@@ -200,7 +227,7 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
             "book_id": books[at],
             "sku": sku,
             "product_group": group,
-            "price_class": _maybe(rng, 0.25, rng.choice(CLASSES)),
+            "price_class": _maybe(rng, 0.25, _any_class(terms, rng.choice(CLASSES))),
             "branch": _maybe(terms, at_branches, terms.choice(["north", "south"])),
             "uom": uom,
             "min_quantity": rng.choice(["", "", "1", "0.5", "10", "12", "100"]),
@@ -230,6 +257,10 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
             )
             entries[*(each[k] for k in key), str(Decimal(each["min_quantity"] or 0))] = each
     return list(entries.values())
+
+
+def _any_class(terms: Random, price_class: str) -> str:
+    return OTHER_CLASS if terms.random() < 0.3 else price_class
 
 
 def _ladders(rng: Random, row: dict[str, str], dated: float) -> list[dict[str, str]]:
@@ -366,6 +397,15 @@ def _micros(text: str) -> int:
     return int(Decimal(text) * MICROS)
 
 
+def _classes(rows: list[dict[str, str]]) -> dict[str, tuple[CustomerClass, ...]]:
+    classes: dict[str, list[CustomerClass]] = {}
+    for row in rows:
+        priority = int(row["priority"]) if row.get("priority") else PRIORITY_LAST
+        each = CustomerClass(row["customer_id"], row["price_class"], priority)
+        classes.setdefault(each.customer_id, []).append(each)
+    return {customer: tuple(each) for customer, each in classes.items()}
+
+
 def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData:
     """The rows as the reference takes them, read one by one."""
 
@@ -444,6 +484,7 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
             )
             for r in rows["customers"]
         },
+        customer_classes=_classes(rows.get("customer_classes", [])),
         layers={
             r["layer"]: Layer(
                 r["layer"], int(r["rank"]), enum(Mode, r["mode"], "first"), enum(Ladder, r["ladder"], "owner")

@@ -17,6 +17,7 @@ def every_table() -> Rows:
     rows = stocked_rows()
     rows["product_groups"] = [{"product_group": name} for name in ("TOOLS", "METAL", "PAINT", "WOOD")]
     rows["items"][0]["product_group"] = "TOOLS"
+    rows["customer_classes"] = [{"customer_id": name, "price_class": "gold"} for name in ("C1", "C2")]
     rows["costs"] = [{"sku": f"S{n}", "cost": "4", "currency": "EUR"} for n in range(8)]
     rows["allocations"] = [
         {"sku": f"S{n}", "branch": "HAM", "allocated": "1", "as_of": NOW, "order_ref": f"O{n}"}
@@ -70,6 +71,7 @@ RETYPED: Mapping[str, str] = {
     "items": "product_group",
     "uoms": "numerator",
     "customers": "currency",
+    "customer_classes": "priority",
     "layers": "rank",
     "price_books": "currency",
     "agreements": "everyone",

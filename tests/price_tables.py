@@ -4,6 +4,7 @@ A table is text. `# words` names a case; below it are its rows, and `? question 
 Rows are whole words, then `column=value`; what is not said is blank, and `SETTING` is always there:
 
     layer contract 1 [lowest merge]              group metal [parent=drills]     item C drills [source=erp]
+    class site trade [priority=1]                one of several classes of a customer
     customer site EUR [parent= class= branch=]   unit A BOX 12  (or 1/3)         cost A 5 EUR [branch= from=]
     rate EUR USD 1.25 [from=]                    allow site A  (forbid; class:gold; drills; *)
     book B [layer= currency= below= round=0.05/half_even floor=20 windows=replace from= to=]
@@ -62,6 +63,7 @@ COLUMNS = {
     "product_groups": "product_group parent",
     "uoms": "sku uom numerator denominator",
     "customers": "customer_id currency parent_id price_class branch",
+    "customer_classes": "customer_id price_class priority",
     "layers": "layer rank mode ladder",
     "price_books": "book_id layer currency valid_from valid_to below_minimum rounding_increment "
     "rounding_mode floor_margin_pct windows",
@@ -196,6 +198,7 @@ def _add(rows: Rows, words: list[str]) -> None:
             ),
         ),
         "cost": lambda: ("costs", dict(zip(("sku", "cost", "currency"), plain, strict=True))),
+        "class": lambda: ("customer_classes", {"customer_id": plain[0], "price_class": plain[1]}),
         "rate": lambda: (
             "exchange_rates",
             {

@@ -8,6 +8,7 @@ import pytest
 
 from pricegrid.service.cli.main import main
 from tests.load_tables import DISTRIBUTOR, table
+from tests.stores import price_rows, publish
 
 Spoken = pytest.CaptureFixture[str]
 
@@ -170,6 +171,32 @@ def test_the_books_of_a_customer_stand_in_the_order_of_search(store: Path, capsy
     alone = inspected(capsys, store, "--customer", "GROUP")["books"]
     assert [book["book_id"] for book in alone] == ["ABOVE", "ALONE", "GOLD", "LIST"]
     assert "contract (1)" in spoken(capsys, store, "--customer", "ACME")
+
+
+def test_all_classes_of_a_customer_bring_it_books(tmp_path: Path, capsys: Spoken) -> None:
+    rows = {
+        "customers": [
+            {"customer_id": "HEAD", "currency": "EUR", "price_class": "trade"},
+            {"customer_id": "BRANCH", "currency": "EUR", "parent_id": "HEAD"},
+        ],
+        "customer_classes": [{"customer_id": "HEAD", "price_class": name} for name in ("roofer", "tiler")],
+        "price_books": [{"book_id": name, "layer": "L", "currency": "EUR"} for name in ("R", "T")],
+        "layers": [{"layer": "L", "rank": "1"}],
+        "agreements": [
+            {"book_id": "R", "price_class": "roofer"},
+            {"book_id": "T", "price_class": "trade"},
+        ],
+    }
+    publish(tmp_path, {**price_rows(), **rows, "price_entries": [], "entitlements": []})
+
+    document = inspected(capsys, tmp_path, "--customer", "BRANCH")
+
+    assert document["price_classes"] == ["trade", "roofer", "tiler"]
+    assert [(book["book_id"], book["through"]) for book in document["books"]] == [
+        ("T", "price class trade"),
+        ("R", "price class roofer"),
+    ]
+    assert "price classes in order: trade, roofer, tiler" in spoken(capsys, tmp_path, "--customer", "BRANCH")
 
 
 def test_the_entries_of_a_book_come_in_pages(store: Path, capsys: Spoken) -> None:

@@ -77,6 +77,7 @@ class Ordinals:
             "product_group": [frames["product_groups"]["product_group"]],
             "price_class": [
                 customers["price_class"],
+                frames["customer_classes"]["price_class"],
                 entries["price_class"],
                 frames["agreements"]["price_class"],
                 frames["entitlements"]["price_class"],

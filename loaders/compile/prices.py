@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pricegrid.columnar.names import slots_for
+from pricegrid.loaders.compile.customers import customer_rows
 from pricegrid.loaders.compile.entries import entry_arrays
 from pricegrid.loaders.compile.ordinals import (
     Arrays,
@@ -48,12 +49,7 @@ def compile_prices(frames: Frames) -> Arrays:
     arrays.update(_item_arrays(frames, ordinals))
     items = arrays["items"].view(np.int64)
     put_skus(arrays["sku_bytes"].view(np.uint8), arrays["sku_offsets"].view(np.int64), items)
-    arrays["customers"] = columns(
-        ordinals.of("customer", frames["customers"], "parent_id"),
-        ordinals.of("price_class", frames["customers"], "price_class"),
-        ordinals.of("currency", frames["customers"], "currency"),
-        ordinals.of("branch", frames["customers"], "branch"),
-    )[ordinals.place("customer", frames["customers"], "customer_id")]
+    arrays["customers"], arrays["customer_classes"] = customer_rows(frames, ordinals)
     arrays["rates"] = _rate_rows(frames["exchange_rates"], ordinals)
     arrays["entitlements"] = _entitlement_rows(frames["entitlements"], ordinals)
     arrays["layers"] = _layer_rows(frames["layers"], ordinals)

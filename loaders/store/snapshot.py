@@ -50,7 +50,7 @@ from pricegrid.loaders.store.signing import SIGNATURE, TrustedKeys, signature_of
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-FORMAT_VERSION: Final = 7
+FORMAT_VERSION: Final = 8
 ONE_TABLE: Final = MappingProxyType({"atp_sku_text": "sku_bytes", "atp_sku_offsets": "sku_offsets"})
 """Arrays of positions that are arrays of prices under another name: an item has the same ordinal on both sides."""
 MANIFEST: Final = "manifest.json"

@@ -19,7 +19,7 @@ from pricegrid.loaders.validate.causes import NAME_SEPARATOR
 from pricegrid.loaders.validate.graphs import NO_PARENT, UNKNOWN_PARENT, cyclic_edges, examine, long_edges
 from pricegrid.loaders.validate.state import Validation
 from pricegrid.loaders.validate.windows import warn_overlaps
-from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, COST
+from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, CLASSES_MAX, COST
 
 _UNIT_PAIR: Final = ("sku", "uom")
 
@@ -167,6 +167,21 @@ def _customers(state: Validation) -> None:
     _check_hierarchy(state, "customers", "customer_id", "parent_id", "customer", CUSTOMER_LEVELS_MAX)
 
 
+def _customer_classes(state: Validation) -> None:
+    customers = _Reference("customer_id", _names(state, "customers", "customer_id"), "customer")
+    _check_names(state, "customer_classes", [customers])
+    frame = state.frames["customer_classes"]
+    many = frame.select(pl.len().over("customer_id") >= CLASSES_MAX).to_series()
+    words = f"has more than {CLASSES_MAX - 1} price classes"
+    state.reject("customer_classes", many, "customer_id", quoted("customer_id", words))
+
+
+def _classes(state: Validation) -> pl.Series:
+    """Every price class that a customer is in."""
+    tables = ("customers", "customer_classes")
+    return pl.concat([_names(state, table, "price_class").drop_nulls() for table in tables]).unique()
+
+
 def _books(state: Validation) -> None:
     if state.given("layers"):
         _check_names(state, "price_books", [_Reference("layer", _names(state, "layers", "layer"), "layer")])
@@ -178,7 +193,7 @@ def _agreements(state: Validation) -> None:
         _Reference("customer_id", _names(state, "customers", "customer_id"), "customer"),
     ]
     _check_names(state, "agreements", references)
-    _warn_classes(state, "agreements", _names(state, "customers", "price_class"))
+    _warn_classes(state, "agreements", _classes(state))
 
 
 def _costs(state: Validation) -> None:
@@ -193,7 +208,7 @@ def _entitlements(state: Validation) -> None:
         _Reference("product_group", _names(state, "product_groups", "product_group"), "product group"),
     ]
     _check_names(state, "entitlements", references)
-    _warn_classes(state, "entitlements", _names(state, "customers", "price_class"))
+    _warn_classes(state, "entitlements", _classes(state))
 
 
 def known_names(state: Validation) -> KnownNames:
@@ -203,7 +218,7 @@ def known_names(state: Validation) -> KnownNames:
         items["sku"],
         _names(state, "product_groups", "product_group"),
         _names(state, "price_books", "book_id"),
-        _names(state, "customers", "price_class").drop_nulls().unique(),
+        _classes(state),
         units=pl.concat([items.select("sku", uom="base_uom"), uoms.select("sku", "uom")]),
         uoms=pl.concat([items["base_uom"].unique(), uoms["uom"].unique()]),
         branches=_names(state, "branches", "branch") if state.given("branches") else None,
@@ -390,6 +405,7 @@ _CHECKS: Final[Mapping[str, Callable[[Validation], None]]] = {
     "uoms": _uoms,
     "branches": _branch_table,
     "customers": _customers,
+    "customer_classes": _customer_classes,
     "price_books": _books,
     "agreements": _agreements,
     "price_entries": _entries,

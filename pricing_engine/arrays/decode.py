@@ -21,7 +21,7 @@ from pricegrid.pricing_engine.kernels.entries import (
     records_of,
     value_of,
 )
-from pricegrid.pricing_engine.kernels.stack import gather_stack
+from pricegrid.pricing_engine.kernels.stack import STACK_ATTACHMENT, gather_stack
 from pricegrid.pricing_engine.model import (
     ALWAYS_US,
     BASIS_LINKS_MAX,
@@ -34,6 +34,7 @@ from pricegrid.pricing_engine.model import (
     Book,
     Cost,
     Customer,
+    CustomerClass,
     Entitlement,
     Entry,
     Item,
@@ -82,7 +83,7 @@ class Decoder:
         groups = list(self._groups(int(mx.item_group(row[mx.ITEM_NAMES]))))
         group_names = [names["product_group"][g] for g in groups]
         customer = names["customer"].find(customer_id) if customer_id else -1
-        agreements = self._agreements(customer, customer_id)
+        agreements = self._agreements(customer)
         levels = [item, *(len(m.items) + g for g in groups), len(m.items) + len(m.group_parents)]
         books, entries = self._books_and_entries(agreements, levels, sku, group_names)
         base_uom = names["uom"][mx.item_base_uom(row[mx.ITEM_NAMES])]
@@ -108,6 +109,12 @@ class Decoder:
             costs={sku: tuple(self._costs(sku, int(mx.run_start(costs)), int(mx.run_end(costs))))},
             rates=tuple(self._rates()),
             entitlements=tuple(self._entitlements(customer, levels, sku, group_names)),
+            customer_classes={
+                customer_id: tuple(
+                    CustomerClass(customer_id, names["price_class"][each], rank)
+                    for each, rank in self._classes(customer)
+                )
+            },
         )
 
     def _name(self, table: str, ordinal: int) -> str | None:
@@ -118,17 +125,24 @@ class Decoder:
         for _ in range(CUSTOMER_DEPTH_MAX + 1):
             if customer < 0:
                 break
-            parent, price_class, currency, branch = self._m.customers[customer].tolist()
+            parent, _, currency, branch = self._m.customers[customer].tolist()
             customer_id = self._names["customer"][customer]
             found[customer_id] = Customer(
                 customer_id,
                 self._names["currency"][currency],
                 self._name("customer", parent),
-                self._name("price_class", price_class),
+                None,
                 self._name("branch", branch),
             )
             customer = parent
         return found
+
+    def _classes(self, customer: int) -> list[list[int]]:
+        """(class, rank) of the customer's classes in order: its own or those it has from an ancestor (P18)."""
+        if customer < 0:
+            return []
+        run = self._m.customers[customer, mx.CUSTOMER_CLASSES]
+        return self._m.customer_classes[mx.run_start(run) : mx.run_end(run)].tolist()  # type: ignore[no-any-return]
 
     def _groups(self, group: int) -> Iterator[int]:
         for _ in range(GROUP_DEPTH_MAX):
@@ -137,24 +151,23 @@ class Decoder:
             yield group
             group = int(self._m.group_parents[group])
 
-    def _agreements(self, customer: int, customer_id: str) -> dict[str, tuple[Agreement, ...]]:
+    def _agreements(self, customer: int) -> dict[str, tuple[Agreement, ...]]:
         """Every agreement of the customer's stack, by book, whatever its dates."""
         m = self._m
-        chain = list(self._ancestry(customer)) if customer_id else []
-        price_class = None
-        if customer >= 0:
-            price_class = self._name("price_class", int(m.customers[customer, mx.CUSTOMER_CLASS]))
         found: dict[str, list[Agreement]] = {}
-        for _, distance, attachment, _ in gather_stack(m, customer).tolist():
+        customers, classes = len(m.customers), len(m.audience_starts) - 2 - len(m.customers)
+        for attachment in gather_stack(m, customer)[:, STACK_ATTACHMENT].tolist():
+            audience = int(np.searchsorted(m.audience_starts, attachment, "right")) - 1
+            is_of_class = customers <= audience < customers + classes
             start, end = m.attachments[attachment, mx.ATTACHMENT_START :].tolist()
             for book, priority, valid_from, valid_to, inherit in m.agreements[start:end].tolist():
                 book_id = self._names["book"][book]
                 found.setdefault(book_id, []).append(
                     Agreement(
                         book_id,
-                        chain[distance] if distance < len(chain) else None,
-                        price_class if distance == len(chain) else None,
-                        distance == len(chain) + 1,
+                        self._names["customer"][audience] if audience < customers else None,
+                        self._names["price_class"][audience - customers] if is_of_class else None,
+                        audience == customers + classes,
                         priority,
                         valid_from,
                         valid_to,
@@ -295,8 +308,7 @@ class Decoder:
         owners: list[tuple[int, str | None, str | None]] = [
             (self._names["customer"].find(each), each, None) for each in self._ancestry(customer)
         ]
-        price_class = int(m.customers[customer, mx.CUSTOMER_CLASS])
-        if price_class >= 0:
+        for price_class, _ in self._classes(customer):
             owners.append((len(m.customers) + price_class, None, self._names["price_class"][price_class]))
         targets = [(sku, None), *((None, group) for group in groups), (None, None)]
         key_space = len(m.items) + len(m.group_parents) + 1

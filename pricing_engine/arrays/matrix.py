@@ -27,8 +27,11 @@ RUN_BITS, RUN_MAX = 24, 2**24 - 1
 # ITEM_BUNDLES: bit `bundle & 63` is set for each bundle that has a cell of the item itself (a delta's do not count)
 # uoms (n, 3): sorted by (item, uom)
 UOM_NAME, UOM_NUMERATOR, UOM_DENOMINATOR = range(3)
-# customers (n, 4)
-CUSTOMER_PARENT, CUSTOMER_CLASS, CUSTOMER_CURRENCY, CUSTOMER_BRANCH = range(4)
+# customers (n, 4); CUSTOMER_CLASSES: first row of `customer_classes` << 24 | how many, those of an ancestor too (P18)
+CUSTOMER_PARENT, CUSTOMER_CLASSES, CUSTOMER_CURRENCY, CUSTOMER_BRANCH = range(4)
+# customer_classes (n, 2): first one row for each class, the run of all customers with that class alone; then runs of
+# several in order, those of equal priority with equal ranks
+CLASS_NAME, CLASS_RANK = range(2)
 # layers (n, 2): in the order of search
 LAYER_MODE, LAYER_LADDER = range(2)
 # books (n, 11): in the order of book_id
@@ -135,6 +138,7 @@ class Matrix(NamedTuple):
     uoms: Int64s
     group_parents: Int64s
     customers: Int64s
+    customer_classes: Int64s
     layers: Int64s
     books: Int64s
     audience_starts: Int64s
@@ -174,6 +178,7 @@ TABLES: Final[Mapping[str, int]] = {
     "items": 8,
     "uoms": 3,
     "customers": 4,
+    "customer_classes": 2,
     "layers": 2,
     "books": 11,
     "attachments": 4,
@@ -224,13 +229,13 @@ def is_erp_item(names: Int64) -> Int64:
 
 @register_jitable
 def run_start(run: Int64) -> Int64:
-    """The first row of ITEM_UNITS or ITEM_COSTS."""
+    """The first row of ITEM_UNITS, ITEM_COSTS or CUSTOMER_CLASSES."""
     return run >> RUN_BITS
 
 
 @register_jitable
 def run_end(run: Int64) -> Int64:
-    """The row after the last of ITEM_UNITS or ITEM_COSTS."""
+    """The row after the last of ITEM_UNITS, ITEM_COSTS or CUSTOMER_CLASSES."""
     return (run >> RUN_BITS) + (run & RUN_MAX)
 
 

@@ -18,6 +18,7 @@ from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels import verify as kernel
 from pricegrid.pricing_engine.model import (
     ALWAYS_US,
+    CLASSES_MAX,
     CUSTOMER_DEPTH_MAX,
     GROUP_DEPTH_MAX,
     INT64_MAX,
@@ -76,10 +77,11 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
     "uoms": {mx.UOM_NAME: Range(0, "uom"), mx.UOM_NUMERATOR: _POSITIVE, mx.UOM_DENOMINATOR: _POSITIVE},
     "customers": {
         mx.CUSTOMER_PARENT: Range(-1, "customer"),
-        mx.CUSTOMER_CLASS: Range(-1, "price_class"),
+        mx.CUSTOMER_CLASSES: Range(),
         mx.CUSTOMER_CURRENCY: Range(0, "currency"),
         mx.CUSTOMER_BRANCH: Range(-1, "branch"),
     },
+    "customer_classes": {mx.CLASS_NAME: Range(0, "price_class"), mx.CLASS_RANK: Range(0, CLASSES_MAX - 1)},
     "layers": {mx.LAYER_MODE: Range(0, len(Mode) - 1), mx.LAYER_LADDER: Range(0, len(Ladder) - 1)},
     "books": {
         mx.BOOK_LAYER: Range(0, "layer"),
@@ -286,6 +288,7 @@ def _verify_owners(m: mx.Matrix, counts: Mapping[str, int]) -> None:
     """Customers, entitlements, books and their audiences, exchange rates."""
     parents = _read_only(m.customers[:, mx.CUSTOMER_PARENT])
     _found("customers", kernel.depth_fault(parents, CUSTOMER_DEPTH_MAX + 1), "is too deep, or a circle")
+    _verify_classes(m)
     own = m.bundles[m.books[:, mx.BOOK_BUNDLE], mx.BUNDLE_BOOK]
     _expect("books", ((own < 0) | (own == np.arange(len(m.books)))).all(), "a bundle is of another book")
     single = np.flatnonzero(m.bundles[:, mx.BUNDLE_BOOK] >= 0)
@@ -306,6 +309,20 @@ def _verify_owners(m: mx.Matrix, counts: Mapping[str, int]) -> None:
     owners = counts["customer"] + counts["price_class"]
     last = m.entitlements[-1:, column]
     _expect("entitlements", (last < owners * _key_space(m)).all(), "no such owner")
+
+
+def _verify_classes(m: mx.Matrix) -> None:
+    """The runs of classes of customers: inside, apart from one another, each in the order of its ranks (P18)."""
+    runs, rank = np.unique(m.customers[:, mx.CUSTOMER_CLASSES]), m.customer_classes[:, mx.CLASS_RANK]
+    runs = runs[runs & mx.RUN_MAX > 0]
+    start, end = mx.run_start(runs), mx.run_end(runs)
+    fits = bool((end <= len(rank)).all()) and bool((end - start <= CLASSES_MAX).all())
+    _expect("customers", fits and bool((end[:-1] <= start[1:]).all()), "its classes lie outside, or overlap")
+    ends = len(rank) + 2
+    inside = np.cumsum(np.bincount(start + 1, minlength=ends) - np.bincount(end, minlength=ends))[: len(rank)]
+    follows = np.diff(rank, prepend=0)
+    is_in_order = np.where(inside > 0, (follows == 0) | (follows == 1), rank == 0)
+    _expect("customer_classes", is_in_order.all(), "out of the order of their ranks")
 
 
 def _key_space(m: mx.Matrix) -> int:

@@ -18,7 +18,8 @@ from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.entries import (
     STATE_AS_OF,
     STATE_BASE_QUANTITY,
-    STATE_CLASS,
+    STATE_CLASS_COUNT,
+    STATE_CLASSES,
     STATE_DENOMINATOR,
     STATE_LEVELS,
     STATE_MINIMUM,
@@ -40,7 +41,7 @@ from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, BelowMinimum
 (
     CURSOR_BOOK,
     CURSOR_VISIT,
-    CURSOR_STAGE,  # item level << 3 | of all classes << 2 | of all branches << 1 | per base unit
+    CURSOR_STAGE,  # item level << 9 | which of the classes << 2 | of all branches << 1 | per base unit
     CURSOR_CELL,
     CURSOR_KIND,
     CURSOR_EXACT_LOW,
@@ -70,6 +71,8 @@ NOTHING, ENTRY, BLOCKED, MISSED_INPUT, MISSED_ZERO = range(5)
 # bits of CURSOR_VISIT: both unit forms compete; all rows of a break do, whatever their window; window after window
 COMPETE, BY_PRICE, WINDOWED = 1, 2, 4
 ANY_WINDOW, ANY_BREAK, _NO_BREAK = INT64_MAX, -2, -1
+STAGE_LEVEL, STAGE_NARROWNESS = 9, 0xFF  # of CURSOR_STAGE: its shift; the bits of CURSOR_STAGE >> 1
+_ALL_CLASSES, _LAST = 0x7F, 0xFF  # which of the classes, where an entry is of none; the last step of a level
 
 _SAYS_NO_PRICE = int(BelowMinimum.NO_PRICE)
 _FALLS_THROUGH = int(BelowMinimum.FALL_THROUGH)
@@ -148,12 +151,12 @@ def compare_breaks(state, exact, base):  # type: ignore[no-untyped-def]
 @compiled
 def _find_rows(m, state, cursor):  # type: ignore[no-untyped-def]
     """Find the rows of the cursor's level in both unit forms."""
-    cell, narrowness = cursor[CURSOR_CELL], cursor[CURSOR_STAGE] >> 1 & 3
+    cell, narrowness = cursor[CURSOR_CELL], cursor[CURSOR_STAGE] >> 1 & STAGE_NARROWNESS
     cursor[CURSOR_EXACT_LOW] = cursor[CURSOR_EXACT_HIGH] = 0
     cursor[CURSOR_BASE_LOW] = cursor[CURSOR_BASE_HIGH] = 0
     value = value_of(m, cell)
     if value >= 0 or (-(value + 1)) & 1 == 0:
-        if narrowness == 3:
+        if narrowness == _LAST:
             cursor[CURSOR_KIND], low, high = NET_CELL, cell, cell + 1
             if value < 0:
                 low, high = records_of(value)
@@ -161,10 +164,10 @@ def _find_rows(m, state, cursor):  # type: ignore[no-untyped-def]
             cursor[CURSOR_BASE_LOW], cursor[CURSOR_BASE_HIGH] = low, high
         return
     cursor[CURSOR_KIND] = RECORDS_CELL
-    if narrowness & 2 == 0 and state[STATE_CLASS] < 0:
-        return
     low, end = records_of(value)
-    price_class = 0 if narrowness & 2 == 2 else state[STATE_CLASS] + 1
+    price_class = np.int64(0)
+    if narrowness >> 1 != _ALL_CLASSES:
+        price_class = m.customer_classes[state[STATE_CLASSES] + (narrowness >> 1), mx.CLASS_NAME] + 1
     branch = 0 if narrowness & 1 == 1 else state[STATE_PRICE_BRANCH] + 1
     book_class = cursor[CURSOR_BOOK] << 32 | price_class << mx.CLASS_SHIFT | branch
     low = first_record(m, low, end, book_class)
@@ -273,22 +276,37 @@ def _below_first_break(m, state, cursor, exact, base):  # type: ignore[no-untype
 
 
 @compiled
+def _next_step(state, step):  # type: ignore[no-untyped-def]
+    """The step (item level, class, branch) after one of a book, -1 being before the first: the customer's classes in
+    order, then all; of each the branch's entries, then those of all (P4, P17, P18)."""
+    if step >= 0 and step & 1 == 0:
+        return step + 1
+    price_class = (step >> 1 & _ALL_CLASSES) + 1
+    if step < 0 or step & _LAST == _LAST:
+        step, price_class = ((step >> 8) + 1) << 8, 0
+    if price_class >= state[STATE_CLASS_COUNT]:
+        price_class = _ALL_CLASSES
+    return step & ~_LAST | price_class << 1
+
+
+@compiled
 def _next_level(m, state, keys, cursor):  # type: ignore[no-untyped-def]
     """Open the next level with entries in force that answer: ENTRY, BLOCKED, or NOTHING more (P4, P6)."""
     bundle = m.books[cursor[CURSOR_BOOK], mx.BOOK_BUNDLE]
     has_branch = state[STATE_PRICE_BRANCH] >= 0 and m.bundles[bundle, mx.BUNDLE_LEVELS] & mx.HAS_BRANCHES != 0
     step = cursor[CURSOR_STAGE] >> 1
     while True:
-        step += 1
-        level = step >> 2
+        before = step
+        step = _next_step(state, step)
+        level = step >> 8
         if level >= state[STATE_LEVELS]:
             return NOTHING
-        cursor[CURSOR_STAGE] = step << 1
-        if step & 3 == 0:
+        if before < 0 or level != before >> 8:
             cursor[CURSOR_CELL] = find_cell(m, bundle, keys[level], level_flag(state, level))
         if cursor[CURSOR_CELL] < 0:
-            step |= 3
+            step |= _LAST
             continue
+        cursor[CURSOR_STAGE] = step << 1
         if step & 1 == 0 and not has_branch:
             continue
         _find_rows(m, state, cursor)

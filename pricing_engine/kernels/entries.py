@@ -24,7 +24,9 @@ from pricegrid.pricing_engine.arrays import matrix as mx
     STATE_UOM,
     STATE_NUMERATOR,
     STATE_DENOMINATOR,
-    STATE_CLASS,
+    STATE_CLASS,  # the only price class of the customer, -1 where it has none or several
+    STATE_CLASSES,  # its classes (P18): the first row of `customer_classes`
+    STATE_CLASS_COUNT,
     STATE_BRANCH,
     STATE_CUSTOMER_BRANCH,
     STATE_PRICE_BRANCH,  # whose prices hold (P17): the request's, else the customer's; below 0 for none
@@ -38,7 +40,7 @@ from pricegrid.pricing_engine.arrays import matrix as mx
     STATE_SIGNED_QUANTITY,
     STATE_MISSED,  # bits: MISSED_INPUT, MISSED_ZERO of entries that would have answered (P13)
     STATE_SIZE,
-) = range(20)
+) = range(22)
 
 
 @compiled

@@ -34,6 +34,8 @@ from pricegrid.pricing_engine.kernels.cursor import (
     NET_CELL,
     NOTHING,
     RECORDS_CELL,
+    STAGE_LEVEL,
+    STAGE_NARROWNESS,
     WINDOWED,
     advance,
     minimum_at,
@@ -79,7 +81,7 @@ from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode
     OFFER_ROUNDED,
     OFFER_MINIMUM,
     OFFER_LEVEL,
-    OFFER_NARROWNESS,  # of all classes << 1 | of all branches (P4)
+    OFFER_NARROWNESS,  # which of the classes << 1 | of all branches (P4, P18)
     OFFER_NEWEST,
     OFFER_BASIS_MISSED,  # 1: an earlier entry of a basis book gave no price
     OFFER_PRICE_PER,  # OFFER_ROUNDED is of so many units, the exact price of one (P14)
@@ -306,8 +308,8 @@ def _write_ranking(m, state, cursor, outcome, basis_missed, offer):  # type: ign
     """Write what ranks an offer, an entry without a price or a blocked book among others (P2); returns the outcome."""
     stage = cursor[CURSOR_STAGE]
     offer[OFFER_BOOK] = cursor[CURSOR_BOOK]
-    offer[OFFER_LEVEL] = stage >> 3
-    offer[OFFER_NARROWNESS] = stage >> 1 & 3
+    offer[OFFER_LEVEL] = stage >> STAGE_LEVEL
+    offer[OFFER_NARROWNESS] = stage >> 1 & STAGE_NARROWNESS
     offer[OFFER_FORM] = stage & 1
     if outcome == BLOCKED:
         offer[OFFER_NEWEST] = cursor[CURSOR_NEWEST]

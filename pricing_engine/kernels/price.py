@@ -1,6 +1,6 @@
-"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P14, P17, P20).
+"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P14, P17, P18, P20).
 
-`price_batch` gathers the customer's stack once: the bundles attached to the customer, its ancestors, its class and
+`price_batch` gathers the customer's stack once: the bundles attached to the customer, its ancestors, its classes and
 everyone, in the order of search. Lines are then taken in blocks of 32. For each block `_look_ahead` finds the items and
 fetches what the lines will read, in five steps (probe slot, item row, page or ranks, cell, breaks), each for all lines
 before the next, so that the waits for memory overlap. Then each line is answered in the order given: quantity, item,
@@ -23,6 +23,8 @@ from pricegrid.pricing_engine.kernels.entries import (
     STATE_AS_OF,
     STATE_BRANCH,
     STATE_CLASS,
+    STATE_CLASS_COUNT,
+    STATE_CLASSES,
     STATE_CURRENCY,
     STATE_CUSTOMER_BRANCH,
     STATE_DENOMINATOR,
@@ -351,7 +353,11 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
     """The lines of one request; `scratch` is (stack, rows, memo, owners, state, keys, cursors, offers, later)."""
     stack, rows, memo, owners, state, keys, cursors, offers, later = scratch
     customer = ask[ASK_CUSTOMER]
-    state[STATE_CLASS] = m.customers[customer, mx.CUSTOMER_CLASS] if customer >= 0 else -1
+    run = m.customers[customer, mx.CUSTOMER_CLASSES] if customer >= 0 else np.int64(0)
+    state[STATE_CLASSES], state[STATE_CLASS_COUNT] = mx.run_start(run), mx.run_end(run) - mx.run_start(run)
+    state[STATE_CLASS] = -1
+    if state[STATE_CLASS_COUNT] == 1:
+        state[STATE_CLASS] = m.customer_classes[mx.run_start(run), mx.CLASS_NAME]
     state[STATE_CUSTOMER_BRANCH] = m.customers[customer, mx.CUSTOMER_BRANCH] if customer >= 0 else -1
     state[STATE_BRANCH] = ask[ASK_BRANCH]
     state[STATE_PRICE_BRANCH] = ask[ASK_BRANCH] if ask[ASK_BRANCH] != -1 else state[STATE_CUSTOMER_BRANCH]

@@ -1,8 +1,9 @@
-"""Who may have which price: a customer's ancestry, its books, its entitlements, an item's levels (P1, P4, P11)."""
+"""Who may have which price: ancestry, classes, books and entitlements of a customer, levels of an item (P1, P4, P11,
+P18)."""
 
 from collections.abc import Iterable, Iterator
 
-from pricegrid.pricing_engine.model import Agreement, Customer, Entry, Item, PriceData
+from pricegrid.pricing_engine.model import PRIORITY_FIRST, Agreement, Customer, Entry, Item, PriceData
 
 
 def item_levels(data: PriceData, item: Item) -> Iterator[tuple[str, str]]:
@@ -23,13 +24,31 @@ def ancestry(data: PriceData, customer: Customer) -> Iterator[Customer]:
         each = data.customers[each.parent_id] if each.parent_id else None
 
 
+def price_classes(data: PriceData, customer: Customer | None) -> tuple[tuple[str, int], ...]:
+    """The customer's price classes in order, else those of its nearest ancestor that has any (P18).
+
+    Each with its rank: classes of equal priority are equally near. The class in the customer's own row is the first,
+    unless a row of `customer_classes` gives it a priority.
+    """
+    for each in ancestry(data, customer) if customer else ():
+        priorities = {
+            row.price_class: row.priority for row in data.customer_classes.get(each.customer_id, ())
+        }
+        if each.price_class:
+            priorities.setdefault(each.price_class, PRIORITY_FIRST)
+        if priorities:
+            ranks = sorted(set(priorities.values()))
+            ordered = sorted(priorities, key=lambda name: (priorities[name], name))
+            return tuple((name, ranks.index(priorities[name])) for name in ordered)
+    return ()
+
+
 def is_entitled(data: PriceData, customer: Customer | None, levels: Iterable[tuple[str, str]]) -> bool:
-    """P11: the customer's rows beat an ancestor's, those the class's; inside, sku, nearest group, every item."""
+    """P11: the customer's rows beat an ancestor's, those its classes'; inside, sku, nearest group, every item."""
     if customer is None:
         return True
     owners = [("customer", each.customer_id) for each in ancestry(data, customer)]
-    if customer.price_class:
-        owners.append(("class", customer.price_class))
+    owners += [("class", name) for name, _ in price_classes(data, customer)]
     rows: dict[tuple[str, str, str, str], bool] = {}
     for row in data.entitlements:
         owner = ("customer", row.customer_id) if row.customer_id else ("class", row.price_class or "")
@@ -50,13 +69,15 @@ def is_entitled(data: PriceData, customer: Customer | None, levels: Iterable[tup
 
 
 def agreement_distance(data: PriceData, customer: Customer | None, agreement: Agreement) -> int | None:
-    """The hierarchy distance of an agreement (P1): 0 own, 1.. ancestors, class, everyone; None: not this customer's."""
+    """The hierarchy distance of an agreement (P1): 0 own, 1.. ancestors, classes by rank, everyone; None: not this
+    customer's."""
     chain = list(ancestry(data, customer)) if customer else []
+    ranks = dict(price_classes(data, customer))
     if agreement.everyone:
-        return len(chain) + 1
+        return len(chain) + 1 + max(ranks.values(), default=0)
     if agreement.price_class:
-        own = customer is not None and customer.price_class == agreement.price_class
-        return len(chain) if own else None
+        rank = ranks.get(agreement.price_class)
+        return None if rank is None else len(chain) + rank
     for distance, each in enumerate(chain):
         if each.customer_id == agreement.customer_id:
             return distance if distance == 0 or agreement.inherit else None

@@ -21,6 +21,7 @@ from fractions import Fraction
 
 from pricegrid.pricing_engine.model import (
     BASIS_LINKS_MAX,
+    CLASSES_MAX,
     COST,
     INT64_MAX,
     BelowMinimum,
@@ -60,12 +61,9 @@ class Line:
     currency: str
     as_of_us: int
     levels: tuple[tuple[str, str], ...]
+    classes: tuple[str, ...]
+    """The customer's price classes in order (P18)."""
     minimums: list[int] = field(default_factory=list)
-
-    @property
-    def price_class(self) -> str | None:
-        """The customer's."""
-        return self.customer.price_class if self.customer else None
 
     @property
     def price_branch(self) -> str | None:
@@ -105,9 +103,10 @@ class _NoPriceError(Exception):
         self.why = why
 
 
-def narrowness(entry: Entry) -> Narrowness:
-    """How an entry ranks inside its item level: by price class, then by branch (P4, P17)."""
-    return 0 if entry.price_class else 1, 0 if entry.branch else 1
+def _narrowness(line: Line, entry: Entry) -> Narrowness:
+    """How an entry ranks inside its item level: by price class, then by branch (P4, P17, P18)."""
+    price_class = line.classes.index(entry.price_class) if entry.price_class else CLASSES_MAX
+    return price_class, 0 if entry.branch else 1
 
 
 @dataclass(slots=True)
@@ -170,7 +169,7 @@ def _levels(line: Line, book: Book) -> Iterator[tuple[int, Narrowness, list[_Row
         if (
             target not in line.levels
             or (entry.uom and entry.uom != line.uom)
-            or (entry.price_class and entry.price_class != line.price_class)
+            or (entry.price_class and entry.price_class not in line.classes)
             or (entry.branch and entry.branch != line.price_branch)
             or not entry.valid_from_us <= line.as_of_us < entry.valid_to_us
         ):
@@ -179,7 +178,7 @@ def _levels(line: Line, book: Book) -> Iterator[tuple[int, Narrowness, list[_Row
         slot = Fraction(entry.min_quantity_micros) / (line.factor if form == Form.BASE else 1)
         newest_us = max(entry.valid_from_us, book.valid_from_us)
         row = _Row(entry, form, newest_us, slot, slot <= line.quantity_micros)
-        levels.setdefault((line.levels.index(target), narrowness(entry)), []).append(row)
+        levels.setdefault((line.levels.index(target), _narrowness(line, entry)), []).append(row)
     for level, narrow in sorted(levels):
         yield level, narrow, levels[level, narrow]
 
@@ -243,7 +242,7 @@ def _part_offers(
             if reason == ExceptionReason.NONE:
                 passed.is_below = True
             else:
-                missed = Missed(book, level, narrowness(entry), row.form, newest_us, slot, reason, why)
+                missed = Missed(book, level, _narrowness(line, entry), row.form, newest_us, slot, reason, why)
                 passed.missed.append(missed)
             continue
         priced_break = row.slot_micros
@@ -253,6 +252,7 @@ def _part_offers(
             entry,
             row.form,
             level,
+            _narrowness(line, entry),
             newest_us,
             slot,
             found.price_micros,

@@ -26,15 +26,14 @@ from pricegrid.pricing_engine.model import (
     PriceData,
     PriceQuestion,
 )
-from pricegrid.pricing_engine.rules.audience import customer_stack, is_entitled, item_levels
-from pricegrid.pricing_engine.rules.candidates import Line, narrowness, offers_of
+from pricegrid.pricing_engine.rules.audience import customer_stack, is_entitled, item_levels, price_classes
+from pricegrid.pricing_engine.rules.candidates import Line, offers_of
 from pricegrid.pricing_engine.rules.exceptions import with_exception
 from pricegrid.pricing_engine.rules.money import convert, extended_price_micros
 from pricegrid.pricing_engine.rules.resolution import (
     Blocked,
     Considered,
     Missed,
-    Narrowness,
     Offer,
     Rank,
     Resolution,
@@ -58,7 +57,7 @@ def asked_currency(data: PriceData, question: PriceQuestion) -> str:
 
 
 def resolve(data: PriceData, question: PriceQuestion, policy: ExceptionPolicy | None = None) -> Resolution:
-    """The answer to one line with its explanation, `valid_until` and exception included (P1-P14, P17, P20)."""
+    """The answer to one line with its explanation, `valid_until` and exception included (P1-P14, P17, P18, P20)."""
     now = _resolve_at(data, question)
     until = NEVER_US
     for instant in _boundaries(data, question):
@@ -101,7 +100,17 @@ def _resolve_at(data: PriceData, question: PriceQuestion) -> Resolution:
     if factor is None:
         return Resolution(LineStatus.UNKNOWN_UOM, currency)
     line = Line(
-        data, item, abs(quantity), uom, factor, customer, question.branch, currency, question.as_of_us, levels
+        data,
+        item,
+        abs(quantity),
+        uom,
+        factor,
+        customer,
+        question.branch,
+        currency,
+        question.as_of_us,
+        levels,
+        tuple(name for name, _ in price_classes(data, customer)),
     )
     return _price(line, quantity)
 
@@ -220,24 +229,17 @@ def _collect_offers(
         words = f"no exchange rate from {book.currency} to {line.currency}"
     else:
         words = "; ".join(outcome.passed_over) or "no entry for this item, class, unit and time"
-    found.offers += [
-        replace(each, rank=_rank(layer, ranks_by, each, narrowness(each.entry))) for each in outcome.offers
-    ]
-    found.missed += [
-        replace(each, rank=_rank(layer, ranks_by, each, each.narrowness)) for each in outcome.missed
-    ]
+    found.offers += [replace(each, rank=_rank(layer, ranks_by, each)) for each in outcome.offers]
+    found.missed += [replace(each, rank=_rank(layer, ranks_by, each)) for each in outcome.missed]
     if outcome.blocked:
-        blocked = outcome.blocked
-        found.blocks.append(replace(blocked, rank=_rank(layer, ranks_by, blocked, blocked.narrowness)))
+        found.blocks.append(replace(outcome.blocked, rank=_rank(layer, ranks_by, outcome.blocked)))
         return "below its first break, says no price"
     return "" if outcome.offers else words
 
 
-def _rank(
-    layer: Layer, ranks_by: tuple[int, int], each: Offer | Missed | Blocked, narrow: Narrowness
-) -> Rank:
+def _rank(layer: Layer, ranks_by: tuple[int, int], each: Offer | Missed | Blocked) -> Rank:
     """The rank in the order of candidates (P2)."""
-    specificity = (each.level, *narrow, int(each.form))
+    specificity = (each.level, *each.narrowness, int(each.form))
     if layer.mode == Mode.NEWEST:
         return (-each.newest_us, *ranks_by, *specificity, each.book.book_id)
     return (*ranks_by, *specificity, -each.newest_us, each.book.book_id)

@@ -7,7 +7,8 @@ from pricegrid.pricing_engine.model import NEVER_US, Book, Entry, ExceptionReaso
 
 Rank = tuple[int | str, ...]
 Narrowness = tuple[int, int]
-"""0 for an entry of a price class, else 1; the same of a branch (P4, P17)."""
+"""Which of the customer's price classes an entry is of, CLASSES_MAX for all; 0 for one of a branch, else 1 (P4, P17,
+P18)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Offer:
     entry: Entry
     form: Form
     level: int  # 0 sku, then product groups nearest first, then every item
+    narrowness: Narrowness
     newest_us: int  # the latest begin that ranks it (P2)
     slot_micros: Fraction  # its break in the asked unit; -1 for a first price given below the first break
     price_micros: Fraction  # of one unit asked, exact

@@ -176,6 +176,8 @@ def _show_books(document: dict[str, Any]) -> None:
     customer = document["customer"]
     said = [f"{name.replace('_', ' ')} {customer[name]}" for name in customer if customer[name] is not None]
     print(", ".join(said) + (f"; groups {' > '.join(document['groups'])}" if document["groups"] else ""))
+    if document["price_classes"] not in ([], [customer["price_class"]]):
+        print(f"price classes in order: {', '.join(document['price_classes'])}")
     rows = [
         (
             *(book["book_id"], f"{book['layer']} ({book['layer_rank']})", book["currency"], book["through"]),
