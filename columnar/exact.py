@@ -38,9 +38,20 @@ def _mul_low(typing_context: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 - numb
     return types.int64(types.int64, types.int64), codegen
 
 
+@intrinsic
+def _add_low(typing_context: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 - numba passes the typing context
+    """The low 64 bits of a sum; plain `+` on int64 promises the compiler not to overflow."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        return builder.add(args[0], args[1])
+
+    return types.int64(types.int64, types.int64), codegen
+
+
 # numba passes the typing context itself: to a type checker these take two arguments
 mul_high: Any = _mul_high
 mul_low: Any = _mul_low
+add_low: Any = _add_low
 
 
 @inlined
@@ -72,6 +83,13 @@ def times(high, low, factor):  # type: ignore[no-untyped-def]
     if not product_fits(high, factor) or carry > INT64_MAX - high * factor:
         return False, np.int64(0), np.int64(0)
     return True, high * factor + carry, mul_low(low, factor)
+
+
+@compiled
+def less(high, low, high_off, low_off):  # type: ignore[no-untyped-def]
+    """(high, low) of a numerator less another; high is below 0 where the other is the greater."""
+    rest = add_low(low, add_low(~low_off, np.int64(1)))
+    return high - high_off - (1 if unsigned_less(low, low_off) else 0), rest
 
 
 @compiled
@@ -142,3 +160,36 @@ def compare(high_a, low_a, denominator_a, high_b, low_b, denominator_b):  # type
     if left_low == right_low:
         return True, 0
     return True, -1 if unsigned_less(left_low, right_low) else 1
+
+
+@compiled
+def _on_one_denominator(high_a, low_a, denominator_a, high_b, low_b, denominator_b):  # type: ignore[no-untyped-def]
+    """(fits, numerator a, numerator b, denominator) of two fractions, each numerator (high, low)."""
+    common = common_divisor(denominator_a, denominator_b)
+    by_a, by_b = denominator_b // common, denominator_a // common
+    fits_a, high_a, low_a = times(high_a, low_a, by_a)
+    fits_b, high_b, low_b = times(high_b, low_b, by_b)
+    if not (fits_a and fits_b and product_fits(denominator_a, by_a)):
+        return False, (high_a, low_a), (high_b, low_b), denominator_a
+    return True, (high_a, low_a), (high_b, low_b), denominator_a * by_a
+
+
+@compiled
+def add(high_a, low_a, denominator_a, high_b, low_b, denominator_b):  # type: ignore[no-untyped-def]
+    """(fits, high, low, denominator) of the sum of two fractions."""
+    fits, a, b, denominator = _on_one_denominator(high_a, low_a, denominator_a, high_b, low_b, denominator_b)
+    low = add_low(a[1], b[1])
+    carry = np.int64(1) if unsigned_less(low, b[1]) else np.int64(0)
+    if not fits or a[0] > INT64_MAX - carry - b[0]:
+        return False, high_a, low_a, denominator_a
+    return True, a[0] + b[0] + carry, low, denominator
+
+
+@compiled
+def subtract(high_a, low_a, denominator_a, high_b, low_b, denominator_b):  # type: ignore[no-untyped-def]
+    """(fits, high, low, denominator) of fraction a less fraction b, 0 where b is the greater."""
+    fits, a, b, denominator = _on_one_denominator(high_a, low_a, denominator_a, high_b, low_b, denominator_b)
+    if not fits:
+        return False, high_a, low_a, denominator_a
+    high, low = less(a[0], a[1], b[0], b[1])
+    return (True, high, low, denominator) if high >= 0 else (True, np.int64(0), np.int64(0), np.int64(1))

@@ -86,6 +86,10 @@ def _mul_low(one: Any, other: Any) -> int:
     return _signed(int(one) * int(other))
 
 
+def _add_low(one: Any, other: Any) -> int:
+    return _signed(int(one) + int(other))
+
+
 def _mul_high(one: Any, other: Any) -> int:
     return _signed((int(one) & _WORD) * (int(other) & _WORD) >> 64)
 
@@ -105,6 +109,7 @@ _OPERATIONS: Final[Mapping[tuple[str, str], Callable[..., Any]]] = MappingProxyT
         ("pricegrid.columnar.bits", "_count_ones"): _count_ones,
         ("pricegrid.columnar.exact", "_mul_high"): _mul_high,
         ("pricegrid.columnar.exact", "_mul_low"): _mul_low,
+        ("pricegrid.columnar.exact", "_add_low"): _add_low,
         ("pricegrid.atp.kernels.atomic", "_load"): _load,
         ("pricegrid.atp.kernels.atomic", "_fence"): lambda: None,
     }

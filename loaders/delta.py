@@ -28,7 +28,7 @@ from pricegrid.loaders.validate.references import KnownNames
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.arrays.matrix import matrix_from_arrays
 from pricegrid.pricing_engine.kernels.entries import find_cells, full_load_entries
-from pricegrid.pricing_engine.model import RoundingMode
+from pricegrid.pricing_engine.model import Mode, RoundingMode
 
 # what makes two entries the same one: all but method, value, price_per, basis, explicit_zero and entry_id
 ENTRY_KEY = ["bundle", "key", "book_class", "uom", "minimum", "start", "end"]
@@ -68,6 +68,7 @@ class DeltaBase:
             uoms=pl.Series(table_names(self._arrays, "uom"), dtype=pl.Utf8),
             branches=known("branch", entries["branch"]),
             rounding=self._rounding(),
+            adding=names_at(self._arrays, "book", self._adding()),
             basis_edges=pl.DataFrame(
                 {
                     "source": names_at(self._arrays, "book", edges[:, 0]),
@@ -78,10 +79,15 @@ class DeltaBase:
             deletions_of_nothing=self.deletions_of_nothing,
         )
 
+    def _adding(self) -> NDArray[np.int64]:
+        """As in `KnownNames`, by ordinal."""
+        m = self._m
+        return np.flatnonzero(m.layers[m.books[:, mx.BOOK_LAYER], mx.LAYER_MODE] == Mode.ADD)
+
     def _rounding(self) -> pl.DataFrame:
         """As in `KnownNames`."""
         books = self._m.books
-        coarse = np.flatnonzero(books[:, mx.BOOK_INCREMENT] > 1)
+        coarse = np.flatnonzero((books[:, mx.BOOK_INCREMENT] > 1) & (books[:, mx.BOOK_ENDING] == 0))
         return pl.DataFrame(
             {
                 "book_id": names_at(self._arrays, "book", coarse),

@@ -31,6 +31,7 @@ from pricegrid.pricing_engine.model import (
     PRICE_PER_MAX,
     PRIORITY_FIRST,
     PRIORITY_LAST,
+    Method,
 )
 
 CUSTOMER_LEVELS_MAX: Final = CUSTOMER_DEPTH_MAX + 1
@@ -148,6 +149,7 @@ _AS_OF = Column("as_of", Kind.INSTANT, required=True)
 _SKU = _name("sku", required=True)
 _BRANCH = _name("branch", required=True)
 
+METHODS: Final = " ".join(method.name.lower() for method in Method)
 _PRICE_TABLES = (
     Table("product_groups", (_name("product_group", required=True), _name("parent")), ("product_group",)),
     Table(
@@ -199,7 +201,7 @@ _PRICE_TABLES = (
         (
             _name("layer", required=True),
             Column("rank", Kind.INTEGER, required=True),
-            _word("mode", "first lowest highest newest", default="first"),
+            _word("mode", "first lowest highest newest add", default="first"),
             _word("ladder", "owner merge", default="owner"),
         ),
         ("layer",),
@@ -216,6 +218,7 @@ _PRICE_TABLES = (
             _word("rounding_mode", "half_up half_even half_down up down", default="half_up"),
             Column("floor_margin_pct", Kind.DECIMAL, low=0, high=100 * MICROS - 1),
             _word("windows", "each_break replace", default="each_break"),
+            _decimal("price_ending"),
             Column("name", Kind.TEXT),
         ),
         ("book_id",),
@@ -243,7 +246,7 @@ _PRICE_TABLES = (
             _name("branch"),
             _name("uom"),
             _decimal("min_quantity", default=0),
-            _word("method", "net discount_pct multiplier markup_pct margin_pct", required=True),
+            _word("method", METHODS, required=True),
             _decimal("value", required=True, low=None),
             Column("price_per", Kind.INTEGER, low=1, high=PRICE_PER_MAX),
             _name("basis"),

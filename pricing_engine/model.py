@@ -62,6 +62,7 @@ class Mode(IntEnum):
     LOWEST = 1
     HIGHEST = 2
     NEWEST = 3
+    ADD = 4  # its books price nothing: their surcharges come on top of what answers (P16)
 
 
 class Ladder(IntEnum):
@@ -97,13 +98,16 @@ class RoundingMode(IntEnum):
 
 
 class Method(IntEnum):
-    """How an entry makes a price (P7)."""
+    """How an entry makes a price, or what it adds to one (P7, P16)."""
 
     NET = 0
     DISCOUNT_PCT = 1
     MULTIPLIER = 2
     MARKUP_PCT = 3
     MARGIN_PCT = 4
+    AMOUNT_OFF = 5
+    SURCHARGE_PCT = 6
+    SURCHARGE_AMOUNT = 7
 
 
 class Form(IntEnum):
@@ -186,6 +190,8 @@ class Book:
     rounding_mode: RoundingMode = RoundingMode.HALF_UP
     floor_margin: Fraction | None = None
     windows: Windows = Windows.EACH_BREAK
+    price_ending_micros: int = 0
+    """What its prices end in, within each increment (P16); 0: they are multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)

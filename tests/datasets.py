@@ -1,38 +1,14 @@
-"""Random price datasets as raw text rows, the plain reading of such rows, and questions to ask of them."""
+"""Random price datasets as raw text rows, and questions to ask of them; `plain_prices` reads such rows."""
 
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pricegrid.pricing_engine.model import (
-    ALWAYS_US,
-    MICROS,
-    NEVER_US,
-    PRIORITY_LAST,
-    Agreement,
-    BelowMinimum,
-    Book,
-    Cost,
-    Customer,
-    CustomerClass,
-    Entitlement,
-    Entry,
-    Item,
-    Ladder,
-    Layer,
-    Method,
-    Mode,
-    PriceData,
-    PriceQuestion,
-    Rate,
-    RoundingMode,
-    Windows,
-)
+from pricegrid.pricing_engine.model import MICROS, PriceQuestion
+from tests.plain_prices import day_start_us
 from tests.written import check_declared
 
 Rows = dict[str, list[dict[str, str]]]
@@ -158,7 +134,11 @@ def random_rows(rng: Random) -> Rows:
         for target in targets
         if rng.random() < 0.01
     ]
-    _add_classes(aside(rng), rows)
+    terms = aside(rng)
+    _add_classes(terms, rows)
+    _add_endings(terms, rows["price_books"])
+    if terms.random() < 0.5:
+        _add_surcharges(terms, rows, dated)
     return rows
 
 
@@ -181,6 +161,69 @@ def _add_classes(rng: Random, rows: Rows) -> None:
         for book in sorted(given)
         if rng.random() < share
     ]
+
+
+def _add_endings(rng: Random, books: list[dict[str, str]]) -> None:
+    """Prices that end in 9, 99 and the like (P16)."""
+    share = rng.choice([0, 0.5])
+    for book in books:
+        increment = book["rounding_increment"]
+        below = ["0.99", "9", "0.5", "0.000001"] if increment == "" else ["0.01", "0.000007"]
+        endings = [each for each in below if increment == "" or Decimal(each) < Decimal(increment)]
+        if endings and rng.random() < share:
+            book["price_ending"] = rng.choice(endings)
+
+
+def _add_surcharges(rng: Random, rows: Rows, dated: float) -> None:
+    """Books whose surcharges come on top of what answers (P16)."""
+    audiences = [{"customer_id": c} for c in CUSTOMERS] + [{"price_class": c} for c in CLASSES]
+    units = {(unit["sku"], unit["uom"]) for unit in rows["uoms"]}
+    for layer in ("extra", "more"):
+        rows["layers"].append(
+            {"layer": layer, "rank": rng.choice(["0", "1", "9"]), "mode": "add", "ladder": ""}
+        )
+    for book in ("s1", "s2", "s3"):
+        rows["price_books"].append(
+            {
+                "book_id": book,
+                "layer": rng.choice(["extra", "more"]),
+                "currency": rng.choice(["EUR", "EUR", *CURRENCIES]),
+                "below_minimum": rng.choice(["", "", "no_price", "first_break"]),
+                "rounding_increment": "",
+                "rounding_mode": "",
+                "floor_margin_pct": "",
+                "windows": rng.choice(["each_break", "replace"]),
+                **_window(rng, dated / 3),
+            }
+        )
+        everyone = [{"everyone": "true"}] if rng.random() < 0.5 else []
+        rows["agreements"] += [
+            {"book_id": book, **audience, "priority": "", "inherit": "", **_window(rng, dated / 2)}
+            for audience in [*rng.sample(audiences, 2), *everyone]
+        ]
+        entries = {}
+        for number in range(rng.randint(0, 8)):
+            sku = rng.choice([*SKUS, "", ""])
+            uom = rng.choice(["", "", *UNITS])
+            row = {
+                "book_id": book,
+                "sku": sku,
+                "product_group": "" if sku else rng.choice([*GROUPS, ""]),
+                "price_class": _maybe(rng, 0.2, rng.choice([*CLASSES, OTHER_CLASS])),
+                "branch": _maybe(rng, 0.2, "north"),
+                "uom": uom if (sku, uom) in units else "",
+                "min_quantity": rng.choice(["", "", "1", "10", "12"]),
+                "entry_id": f"{book}.{number}",
+                "explicit_zero": "",
+                "basis": "",
+                "price_per": rng.choice(PRICE_UNITS),
+                "method": rng.choice(["surcharge_pct", "surcharge_amount"]),
+                "value": rng.choice(["0", "2", "0.333333", "12.5", "100"]),
+                **_window(rng, dated),
+            }
+            same = ("sku", "product_group", "price_class", "branch", "uom", "min_quantity")
+            entries[(*(row[name] for name in same), row["valid_from"], row["valid_to"])] = row
+        rows["price_entries"] += entries.values()
 
 
 def _random_agreements(rng: Random, books: list[str], dated: float) -> list[dict[str, str]]:
@@ -238,6 +281,8 @@ def _random_entries(rng: Random, rows: Rows, books: list[str], dated: float) -> 
             # only later books of the same four: chains stay acyclic and at most three links long
             **_random_method(rng, books[at + 1 : (at // 4 + 1) * 4]),
         }
+        if row["basis"] and terms.random() < 0.25:
+            row |= {"method": "amount_off", "value": terms.choice(["0", "2", "0.333333", "7.5", "99"])}
         if rng.random() < 0.1:
             row["explicit_zero"] = "true"
         for each in _ladders(rng, row, dated):
@@ -338,7 +383,7 @@ def _random_costs(rng: Random) -> list[dict[str, str]]:
 
 def random_questions(rng: Random, zone: str, count: int) -> list[PriceQuestion]:
     """Questions that mostly hit the small dataset, at and around its edges in time and quantity."""
-    instants = [_day_start_us(date.fromisoformat(d), zone) for d in DATES]
+    instants = [day_start_us(date.fromisoformat(d), zone) for d in DATES]
     return [
         PriceQuestion(
             customer_id=rng.choice([*CUSTOMERS, ""]),
@@ -368,9 +413,6 @@ def random_questions(rng: Random, zone: str, count: int) -> list[PriceQuestion]:
     ]
 
 
-# -- the plain reading of rows, independent of the loader -------------------------------------------------------------
-
-
 def as_frames(rows: Rows) -> dict[str, pl.DataFrame]:
     """The rows as the loader reads them from a file: every column text, blanks null."""
     frames = {}
@@ -383,144 +425,3 @@ def as_frames(rows: Rows) -> dict[str, pl.DataFrame]:
                 schema=dict.fromkeys(columns, pl.Utf8),
             )
     return frames
-
-
-def _day_start_us(day: date, zone: str) -> int:
-    """First instant of a local day: the first of all minutes that the zone calls by that date."""
-    moment = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=15)
-    while moment.astimezone(ZoneInfo(zone)).date() < day:
-        moment += timedelta(minutes=15)
-    return int(moment.timestamp()) * MICROS
-
-
-def _micros(text: str) -> int:
-    return int(Decimal(text) * MICROS)
-
-
-def _classes(rows: list[dict[str, str]]) -> dict[str, tuple[CustomerClass, ...]]:
-    classes: dict[str, list[CustomerClass]] = {}
-    for row in rows:
-        priority = int(row["priority"]) if row.get("priority") else PRIORITY_LAST
-        each = CustomerClass(row["customer_id"], row["price_class"], priority)
-        classes.setdefault(each.customer_id, []).append(each)
-    return {customer: tuple(each) for customer, each in classes.items()}
-
-
-def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData:
-    """The rows as the reference takes them, read one by one."""
-
-    def start(row: dict[str, str]) -> int:
-        text = row.get("valid_from")
-        return _day_start_us(date.fromisoformat(text), zone) if text else ALWAYS_US
-
-    def end(row: dict[str, str]) -> int:
-        text = row.get("valid_to")
-        return _day_start_us(date.fromisoformat(text) + timedelta(days=1), zone) if text else NEVER_US
-
-    def enum(kind: type, text: str | None, default: str) -> object:
-        return kind[(text or default).upper()]
-
-    agreements: dict[str, list[Agreement]] = {}
-    if not rows["agreements"]:  # no such table: every book applies to everyone
-        agreements = {r["book_id"]: [Agreement(r["book_id"], everyone=True)] for r in rows["price_books"]}
-    for row in rows["agreements"]:
-        agreements.setdefault(row["book_id"], []).append(
-            Agreement(
-                row["book_id"],
-                row.get("customer_id"),
-                row.get("price_class"),
-                row.get("everyone") == "true",
-                int(row["priority"]) if row["priority"] else PRIORITY_LAST,
-                start(row),
-                end(row),
-                row["inherit"] != "false",
-            )
-        )
-    entries: dict[str, list[Entry]] = {}
-    for row in rows["price_entries"]:
-        cost_based = row["method"] in ("markup_pct", "margin_pct")
-        of_basis = 0 if row["method"] != "net" and row["basis"] not in ("", "cost") else 1
-        entries.setdefault(row["book_id"], []).append(
-            Entry(
-                row["book_id"],
-                row["sku"] or None,
-                row["product_group"] or None,
-                row["price_class"] or None,
-                row["uom"] or None,
-                _micros(row["min_quantity"] or "0"),
-                enum(Method, row["method"], ""),
-                _micros(row["value"]),
-                row["basis"] or ("cost" if cost_based else None),
-                start(row),
-                end(row),
-                row["explicit_zero"] == "true",
-                row["entry_id"],
-                price_per=int(row.get("price_per") or of_basis),
-                branch=row.get("branch") or None,
-            )
-        )
-    costs: dict[str, list[Cost]] = {}
-    for row in rows["costs"]:
-        costs.setdefault(row["sku"], []).append(
-            Cost(row["sku"], _micros(row["cost"]), row["currency"], row["branch"] or None, start(row))
-        )
-    return PriceData(
-        items={
-            r["sku"]: Item(r["sku"], r["base_uom"], r["product_group"] or None, r["price_source"] == "erp")
-            for r in rows["items"]
-        },
-        group_parent={r["product_group"]: r["parent"] or None for r in rows["product_groups"]},
-        uoms={
-            (r["sku"], r["uom"]): Fraction(r["numerator"]) / Fraction(r["denominator"] or 1)
-            for r in rows["uoms"]
-        },
-        customers={
-            r["customer_id"]: Customer(
-                r["customer_id"],
-                r["currency"],
-                r.get("parent_id") or None,
-                r["price_class"] or None,
-                r.get("branch") or None,
-            )
-            for r in rows["customers"]
-        },
-        customer_classes=_classes(rows.get("customer_classes", [])),
-        layers={
-            r["layer"]: Layer(
-                r["layer"], int(r["rank"]), enum(Mode, r["mode"], "first"), enum(Ladder, r["ladder"], "owner")
-            )
-            for r in rows["layers"]
-        },
-        books={
-            r["book_id"]: Book(
-                r["book_id"],
-                r["layer"],
-                r["currency"],
-                start(r),
-                end(r),
-                enum(BelowMinimum, r["below_minimum"], "fall_through"),
-                _micros(r["rounding_increment"] or "0.000001"),
-                enum(RoundingMode, r["rounding_mode"], "half_up"),
-                Fraction(r["floor_margin_pct"]) / 100 if r["floor_margin_pct"] else None,
-                enum(Windows, r["windows"], "each_break"),
-            )
-            for r in rows["price_books"]
-        },
-        agreements={book: tuple(each) for book, each in agreements.items()},
-        entries={book: tuple(each) for book, each in entries.items()},
-        costs={sku: tuple(each) for sku, each in costs.items()},
-        rates=tuple(
-            Rate(r["from_currency"], r["to_currency"], Fraction(r["rate"]), start(r))
-            for r in rows["exchange_rates"]
-        ),
-        entitlements=tuple(
-            Entitlement(
-                r.get("customer_id"),
-                r.get("price_class"),
-                r.get("sku"),
-                r.get("product_group"),
-                r["allowed"] == "true",
-            )
-            for r in rows["entitlements"]
-        ),
-    )

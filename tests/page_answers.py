@@ -28,8 +28,8 @@ from pricegrid.pricing_engine.model import ExceptionPolicy, PriceData, PriceQues
 from pricegrid.pricing_engine.rules.explain import explanation, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import line_columns, line_promises, pair_answers, reference_check, reference_promise, us
-from tests.datasets import plain_data
 from tests.page_examples import Asked, Example, Row, write_dataset
+from tests.plain_prices import plain_data
 from tests.plain_rows import plain_rows
 from tests.price_tables import (
     COLUMNS,

@@ -7,11 +7,12 @@ Rows are whole words, then `column=value`; what is not said is blank, and `SETTI
     class site trade [priority=1]                one of several classes of a customer
     customer site EUR [parent= class= branch=]   unit A BOX 12  (or 1/3)         cost A 5 EUR [branch= from=]
     rate EUR USD 1.25 [from=]                    allow site A  (forbid; class:gold; drills; *)
-    book B [layer= currency= below= round=0.05/half_even floor=20 windows=replace from= to=]
+    book B [layer= currency= below= round=0.05/half_even floor=20 ending=0.99 windows=replace from= to=]
            for WHO [priority= inherit= from= to=]    (on one line; without `for` it is only a basis)
     agree B for WHO [...]                        WHO is a customer, class:gold or everyone
     price B A 10 [per= min= uom= class= branch= from= to= id= zero]    A: item, lower case: product group, *: every item
-    price B A multiplier=0.9 of=list             also discount, markup, margin
+    price B A multiplier=0.9 of=list             also discount, markup, margin, off
+    price B A plus_pct=2                         or plus=5: surcharges of a layer of mode `add`
     zone Europe/London                           policy [over=EUR:100] [grace_days=30] [flagged=site,A]
 
     ? site 12 BOX A [at INSTANT] [in USD] [from BRANCH] [storefront]
@@ -40,7 +41,8 @@ from pricegrid.pricing_engine.model import (
 )
 from pricegrid.pricing_engine.rules.explain import end_text, explanation, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
-from tests.datasets import Rows, as_frames, plain_data
+from tests.datasets import Rows, as_frames
+from tests.plain_prices import plain_data
 from tests.written import accepted
 
 SETTING = """
@@ -66,7 +68,7 @@ COLUMNS = {
     "customer_classes": "customer_id price_class priority",
     "layers": "layer rank mode ladder",
     "price_books": "book_id layer currency valid_from valid_to below_minimum rounding_increment "
-    "rounding_mode floor_margin_pct windows",
+    "rounding_mode floor_margin_pct windows price_ending",
     "agreements": "book_id customer_id price_class everyone priority valid_from valid_to inherit",
     "price_entries": "book_id sku product_group price_class branch uom min_quantity method value price_per basis "
     "valid_from valid_to explicit_zero entry_id",
@@ -84,6 +86,7 @@ _NAMES = {
     "per": "price_per",
     "below": "below_minimum",
     "floor": "floor_margin_pct",
+    "ending": "price_ending",
     "parent": "parent_id",
     "source": "price_source",
 }
@@ -92,6 +95,9 @@ _METHODS = {
     "markup": "markup_pct",
     "margin": "margin_pct",
     "multiplier": "multiplier",
+    "off": "amount_off",
+    "plus_pct": "surcharge_pct",
+    "plus": "surcharge_amount",
 }
 
 

@@ -22,7 +22,8 @@ from pricegrid.columnar.instants import day_date
 from pricegrid.pricing_engine.model import NEVER_US, LineStatus, PriceData, PriceQuestion
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import NOON, us
-from tests.datasets import Rows, plain_data
+from tests.datasets import Rows
+from tests.plain_prices import plain_data
 from tests.stores import SKUS, stocked_rows
 
 AS_OF_US = us(NOON)

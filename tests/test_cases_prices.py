@@ -15,7 +15,7 @@ from pricegrid.pricing_engine.model import PriceData, PriceQuestion
 from pricegrid.pricing_engine.rules.explain import explanation, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from pricegrid.service.cli.main import main
-from tests.datasets import plain_data
+from tests.plain_prices import plain_data
 from tests.price_tables import COLUMNS, ask_of, compiled_answer, instant_us, micros
 
 SETS = sorted((Path(__file__).parent / "cases" / "pricing").iterdir())

@@ -8,7 +8,6 @@ import pytest
 
 from pricegrid.service.cli.main import main
 from tests.load_tables import DISTRIBUTOR, table
-from tests.stores import price_rows, publish
 
 Spoken = pytest.CaptureFixture[str]
 
@@ -18,6 +17,13 @@ CHANGED = {
         GROUP,       EUR,      ,          GOLD
         ACME,        EUR,      GROUP,     GOLD
         OTHER,       EUR,      ,
+        HEAD,        EUR,      ,          TRADE
+        BRANCH,      EUR,      HEAD,
+        """,
+    "customer_classes": """
+        customer_id, price_class, priority
+        HEAD,        TILER,       2
+        HEAD,        GOLD,        1
         """,
     "price_books": """
         book_id, layer,    currency, valid_from, valid_to
@@ -173,30 +179,16 @@ def test_the_books_of_a_customer_stand_in_the_order_of_search(store: Path, capsy
     assert "contract (1)" in spoken(capsys, store, "--customer", "ACME")
 
 
-def test_all_classes_of_a_customer_bring_it_books(tmp_path: Path, capsys: Spoken) -> None:
-    rows = {
-        "customers": [
-            {"customer_id": "HEAD", "currency": "EUR", "price_class": "trade"},
-            {"customer_id": "BRANCH", "currency": "EUR", "parent_id": "HEAD"},
-        ],
-        "customer_classes": [{"customer_id": "HEAD", "price_class": name} for name in ("roofer", "tiler")],
-        "price_books": [{"book_id": name, "layer": "L", "currency": "EUR"} for name in ("R", "T")],
-        "layers": [{"layer": "L", "rank": "1"}],
-        "agreements": [
-            {"book_id": "R", "price_class": "roofer"},
-            {"book_id": "T", "price_class": "trade"},
-        ],
-    }
-    publish(tmp_path, {**price_rows(), **rows, "price_entries": [], "entitlements": []})
+def test_all_classes_of_a_customer_bring_it_books(store: Path, capsys: Spoken) -> None:
+    document = inspected(capsys, store, "--customer", "BRANCH")
 
-    document = inspected(capsys, tmp_path, "--customer", "BRANCH")
-
-    assert document["price_classes"] == ["trade", "roofer", "tiler"]
+    assert document["price_classes"] == ["TRADE", "GOLD", "TILER"]
     assert [(book["book_id"], book["through"]) for book in document["books"]] == [
-        ("T", "price class trade"),
-        ("R", "price class roofer"),
+        ("GOLD", "price class GOLD"),
+        ("LIST", "everyone"),
     ]
-    assert "price classes in order: trade, roofer, tiler" in spoken(capsys, tmp_path, "--customer", "BRANCH")
+    assert "price classes in order: TRADE, GOLD, TILER" in spoken(capsys, store, "--customer", "BRANCH")
+    assert "price classes" not in spoken(capsys, store, "--customer", "ACME")
 
 
 def test_the_entries_of_a_book_come_in_pages(store: Path, capsys: Spoken) -> None:

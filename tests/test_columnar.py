@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,7 +18,15 @@ from hypothesis import strategies as st
 
 from pricegrid.columnar.bits import count_ones, lowest_one, word_of
 from pricegrid.columnar.decimals import decimal_text
-from pricegrid.columnar.exact import common_divisor, common_multiple, mul_high, mul_low, sum_overflows
+from pricegrid.columnar.exact import (
+    add,
+    common_divisor,
+    common_multiple,
+    mul_high,
+    mul_low,
+    subtract,
+    sum_overflows,
+)
 from pricegrid.columnar.instants import (
     day_date,
     day_number,
@@ -189,6 +198,33 @@ def test_divisors_and_multiples_are_those_of_python(one, other):
 
     assert common_divisor(one, other) == math.gcd(one, other)
     assert common_multiple(one, other) == (multiple if multiple < 2**63 else 0)
+
+
+FRACTIONS = st.tuples(
+    st.integers(0, 2**127 - 1) | st.integers(0, 2**70), st.integers(1, 2**63 - 1) | st.integers(1, 9)
+)
+
+
+def _halves(number):
+    return number >> 64, (number + 2**63) % 2**64 - 2**63
+
+
+@given(FRACTIONS, FRACTIONS)
+@settings(deadline=None)
+def test_sums_and_differences_of_fractions_are_exact_or_refused(one, other):
+    for operate, expected in (
+        (add, Fraction(*one) + Fraction(*other)),
+        (subtract, max(Fraction(0), Fraction(*one) - Fraction(*other))),
+    ):
+        fits, high, low, denominator = operate(*_halves(one[0]), one[1], *_halves(other[0]), other[1])
+        if fits:
+            assert Fraction((high << 64) + low % 2**64, denominator) == expected
+            assert high >= 0
+            assert denominator > 0
+        else:
+            common = math.lcm(one[1], other[1])
+            numerators = [each[0] * common // each[1] for each in (one, other)]
+            assert common >= 2**63 or max(*numerators, sum(numerators)) >= 2**127
 
 
 @compiled

@@ -6,6 +6,7 @@ import pytest
 from pricegrid.loaders.compile.prices import compile_prices
 from pricegrid.loaders.delta import DeltaBase
 from pricegrid.loaders.validate.tables import validate_delta
+from pricegrid.pricing_engine.arrays import matrix as mx
 from tests.load_tables import entries, loaded, rejected, table
 
 JUNE = "2026-06-01, 2026-06-30"
@@ -103,4 +104,4 @@ def test_the_windows_of_a_book_are_a_word() -> None:
     assert dataset.frames["price_books"]["windows"].to_list() == ["replace"]
     ((_, column, reason),) = rejected(dataset, "price_books")
     assert (column, reason) == ("windows", '"newest" is not one of each_break, replace')
-    assert np.all(compile_prices(dataset.frames)["books"][:, -1] == 1)
+    assert np.all(compile_prices(dataset.frames)["books"][:, mx.BOOK_WINDOWS] == 1)

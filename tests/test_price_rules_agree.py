@@ -16,7 +16,8 @@ from pricegrid.pricing_engine.model import ExceptionPolicy, ExceptionReason, Lin
 from pricegrid.pricing_engine.rules.explain import end_text, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from pricegrid.pricing_engine.rules.resolution import Resolution
-from tests.datasets import ZONES, as_frames, plain_data, random_questions, random_rows
+from tests.datasets import ZONES, as_frames, random_questions, random_rows
+from tests.plain_prices import plain_data
 from tests.profiles import LONG, examples
 from tests.written import accepted
 

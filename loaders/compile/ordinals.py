@@ -103,7 +103,8 @@ class Ordinals:
             .sort()
             for table, columns in everything.items()
         }
-        names["layer"] = frames["layers"].sort("rank", "layer")["layer"].alias("name")
+        adds = pl.col("mode") == "add"  # their surcharges come after all prices (P16)
+        names["layer"] = frames["layers"].sort(adds, "rank", "layer")["layer"].alias("name")
         return cls(names)
 
     def count(self, table: str) -> int:

@@ -141,14 +141,22 @@ def _book_rows(books: pl.DataFrame, ordinals: Ordinals) -> Int64s:
         numbers(books, "valid_from_us"),
         numbers(books, "valid_to_us"),
         codes(books, "below_minimum", [m.name.lower() for m in BelowMinimum]),
-        numbers(books, "rounding_increment_micros"),
+        _increments(books),
         codes(books, "rounding_mode", [m.name.lower() for m in RoundingMode]),
         np.array([n for n, _ in floor], dtype=np.int64),
         np.array([d for _, d in floor], dtype=np.int64),
         np.full(len(books), -1),
         codes(books, "windows", [m.name.lower() for m in Windows]),
+        numbers(books, "price_ending_micros", 0),
     )
     return rows[ordinals.place("book", books, "book_id")]
+
+
+def _increments(books: pl.DataFrame) -> Int64s:
+    """Rounding increments; that of a book with a price ending and none of its own is the next power of ten (P16)."""
+    increment, ending = numbers(books, "rounding_increment_micros"), numbers(books, "price_ending_micros", 0)
+    power = np.array([10 ** len(str(each)) for each in ending.tolist()], dtype=np.int64)
+    return np.where((ending > 0) & (increment == 1), power, increment)
 
 
 def _floor_ratio(margin_micros: int | None) -> tuple[int, int]:

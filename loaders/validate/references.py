@@ -17,6 +17,7 @@ from pricegrid.loaders.read.columns import ROW, decimal_text, quoted
 from pricegrid.loaders.tables import CUSTOMER_LEVELS_MAX, GROUP_LEVELS_MAX
 from pricegrid.loaders.validate.causes import NAME_SEPARATOR
 from pricegrid.loaders.validate.graphs import NO_PARENT, UNKNOWN_PARENT, cyclic_edges, examine, long_edges
+from pricegrid.loaders.validate.rules import SURCHARGES
 from pricegrid.loaders.validate.state import Validation
 from pricegrid.loaders.validate.windows import warn_overlaps
 from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, CLASSES_MAX, COST
@@ -39,7 +40,9 @@ class KnownNames:
     branches: pl.Series | None = None
     """None: the dataset has no branches, and prices may name any."""
     rounding: pl.DataFrame | None = None
-    """book_id, rounding_increment_micros, rounding_mode: of the books that don't round to 10^-6."""
+    """book_id, rounding_increment_micros, rounding_mode: of the books that round to a multiple of more than 10^-6."""
+    adding: pl.Series | None = None
+    """The books of layers with mode `add`."""
     basis_edges: pl.DataFrame | None = None
     """source, target: books of the base snapshot whose entries have that basis book."""
     closed: bool = False
@@ -223,8 +226,13 @@ def known_names(state: Validation) -> KnownNames:
         uoms=pl.concat([items["base_uom"].unique(), uoms["uom"].unique()]),
         branches=_names(state, "branches", "branch") if state.given("branches") else None,
         rounding=state.frames["price_books"]
-        .select("book_id", "rounding_increment_micros", "rounding_mode")
-        .filter(pl.col("rounding_increment_micros") > 1),
+        .filter((pl.col("rounding_increment_micros") > 1) & (pl.col("price_ending_micros").fill_null(0) == 0))
+        .select("book_id", "rounding_increment_micros", "rounding_mode"),
+        adding=_names(state, "price_books", "book_id").filter(
+            _names(state, "price_books", "layer").is_in(
+                state.frames["layers"].filter(pl.col("mode") == "add")["layer"].implode()
+            )
+        ),
     )
 
 
@@ -248,6 +256,7 @@ def check_entries(state: Validation, known: KnownNames) -> None:
         _check_names(state, table, [_Reference("basis", bases, "basis: neither a price book nor cost")])
     _warn_classes(state, table, known.classes)
     _check_entry_units(state, known)
+    _check_surcharges(state, known.adding)
     _check_rounded_to_zero(state, known.rounding)
     _check_basis_graph(state, known.basis_edges)
 
@@ -269,6 +278,25 @@ def _check_entry_units(state: Validation, known: KnownNames) -> None:
         )
         unit = pl.concat_str("sku", "uom", separator=NAME_SEPARATOR)
         state.reject("price_entries", broken, "uom", reason, ("uoms", unit))
+
+
+def _check_surcharges(state: Validation, adding: pl.Series | None) -> None:
+    """Books of layers with mode `add` hold surcharges alone, no others do, and none is a basis (P16)."""
+    table, books = "price_entries", (pl.Series([], dtype=pl.Utf8) if adding is None else adding).implode()
+    is_surcharge, is_adding = pl.col("method").is_in(list(SURCHARGES)), pl.col("book_id").is_in(books)
+    known_method = pl.col("method").is_not_null()
+    for broken, column, words in (
+        (is_surcharge & ~is_adding, "method", "needs a book in a layer of mode add"),
+        (
+            ~is_surcharge & known_method & is_adding,
+            "method",
+            "is in a book of surcharges: its layer has mode add",
+        ),
+        (pl.col("basis").is_in(books), "basis", "is a book of surcharges: its layer has mode add"),
+    ):
+        rows = state.frames[table].select(broken.fill_null(value=False)).to_series()
+        if rows.any():
+            state.reject(table, rows, column, quoted(column, words))
 
 
 def _check_rounded_to_zero(state: Validation, rounding: pl.DataFrame | None) -> None:

@@ -10,7 +10,10 @@ from pricegrid.loaders.read.columns import TEXT, Rule, limits, quoted, said, wro
 from pricegrid.loaders.tables import Table
 from pricegrid.pricing_engine.model import COST, MICROS
 
+SURCHARGES: Final = ("surcharge_pct", "surcharge_amount")
+"""The methods of entries in books of layers with mode `add` (P16)."""
 _HUNDRED: Final = 100 * MICROS
+_ENDING_MAX: Final = 10**12 * MICROS  # the power of ten above it is an int64 in micros
 
 
 @cache
@@ -32,6 +35,8 @@ def row_rules(table: Table, present: tuple[str, ...]) -> tuple[Rule, ...]:
         rules.append(_window(present))
     if table.name == "price_entries":
         rules.extend(_entry_rules(present))
+    if "price_ending" in present:
+        rules.extend(_endings())
     if table.name in _TABLE_RULES:
         rules.extend(_TABLE_RULES[table.name]())
     if "deleted" in names:
@@ -66,6 +71,17 @@ def _items() -> list[Rule]:
 def _books() -> list[Rule]:
     words = "is the basis of costs and can't name a price book"
     return [Rule("book_id", pl.col("book_id") == COST, quoted("book_id", words))]
+
+
+def _endings() -> list[Rule]:
+    increment, ending = pl.col("rounding_increment_micros"), pl.col("price_ending_micros")
+    too_long = "is not below rounding_increment: within each increment there is one price with that ending"
+    return [
+        Rule(
+            "price_ending", (increment > 1) & (ending >= increment), quoted(TEXT + "price_ending", too_long)
+        ),
+        Rule("price_ending", ending > _ENDING_MAX, quoted(TEXT + "price_ending", "is too large")),
+    ]
 
 
 def _agreements() -> list[Rule]:
@@ -121,17 +137,22 @@ def _entry_rules(present: tuple[str, ...]) -> list[Rule]:
 
     zero_at = {"net": 0, "multiplier": 0, "discount_pct": _HUNDRED, "markup_pct": -_HUNDRED}
     is_zero = pl.any_horizontal((method == name) & (value == at) for name, at in zero_at.items())
-    needs_basis = method.is_in(["discount_pct", "multiplier"]) & pl.col("basis").is_null()
+    needs_basis = method.is_in(["discount_pct", "multiplier", "amount_off"]) & pl.col("basis").is_null()
+    on_top = method.is_in(list(SURCHARGES))
     rules = [_at_most_one("sku", "product_group")]
     if "value" in present:
         rules += [
-            rule(method.is_in(["net", "multiplier"]) & (value < 0), "is negative"),
+            rule(method.is_in(["net", "multiplier", "amount_off"]) & (value < 0), "is negative"),
+            rule(on_top & (value < 0), "is negative: what is taken off is an amount_off or a discount_pct"),
             rule((method == "discount_pct") & (value > _HUNDRED), "per cent discount is more than 100"),
             rule((method == "markup_pct") & (value < -_HUNDRED), "per cent markup is less than -100"),
             rule((method == "margin_pct") & (value >= _HUNDRED), "per cent margin is not below 100"),
             rule(is_zero & ~zero_ok, "gives a price of zero without explicit_zero"),
         ]
     rules.append(Rule("basis", needs_basis, pl.format("{} needs a basis book", method)))
+    if "basis" in present:
+        words = "is given: a surcharge is on the price that answers, whichever that is"
+        rules.append(Rule("basis", on_top & pl.col("basis").is_not_null(), quoted("basis", words)))
     return rules
 
 

@@ -190,6 +190,7 @@ class Decoder:
             RoundingMode(row[mx.BOOK_ROUNDING]),
             1 - Fraction(under, over) if under else None,
             Windows(row[mx.BOOK_WINDOWS]),
+            row[mx.BOOK_ENDING],
         )
 
     def _books_and_entries(

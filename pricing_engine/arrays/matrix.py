@@ -32,9 +32,9 @@ CUSTOMER_PARENT, CUSTOMER_CLASSES, CUSTOMER_CURRENCY, CUSTOMER_BRANCH = range(4)
 # customer_classes (n, 2): first one row for each class, the run of all customers with that class alone; then runs of
 # several in order, those of equal priority with equal ranks
 CLASS_NAME, CLASS_RANK = range(2)
-# layers (n, 2): in the order of search
+# layers (n, 2): in the order of search, those of mode `add` (P16) after all others
 LAYER_MODE, LAYER_LADDER = range(2)
-# books (n, 11): in the order of book_id
+# books (n, 12): in the order of book_id
 (
     BOOK_LAYER,
     BOOK_CURRENCY,
@@ -47,7 +47,8 @@ LAYER_MODE, LAYER_LADDER = range(2)
     BOOK_FLOOR_DENOMINATOR,
     BOOK_BUNDLE,
     BOOK_WINDOWS,
-) = range(11)
+    BOOK_ENDING,  # below BOOK_INCREMENT: what its prices end in (P16)
+) = range(12)
 # agreements (n, 5): sorted by (audience, layer, bundle, book)
 AGREEMENT_BOOK, AGREEMENT_PRIORITY, AGREEMENT_FROM, AGREEMENT_TO, AGREEMENT_INHERIT = range(5)
 # attachments (n, 4): one bundle of an audience; its agreements are [start, end)
@@ -180,7 +181,7 @@ TABLES: Final[Mapping[str, int]] = {
     "customers": 4,
     "customer_classes": 2,
     "layers": 2,
-    "books": 11,
+    "books": 12,
     "attachments": 4,
     "agreements": 5,
     "bundles": 8,

@@ -95,6 +95,7 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
         mx.BOOK_FLOOR_DENOMINATOR: Range(),
         mx.BOOK_BUNDLE: Range(0, "bundle"),
         mx.BOOK_WINDOWS: Range(0, len(Windows) - 1),
+        mx.BOOK_ENDING: Range(),
     },
     "attachments": {
         mx.ATTACHMENT_LAYER: Range(0, "layer"),
@@ -296,6 +297,11 @@ def _verify_owners(m: mx.Matrix, counts: Mapping[str, int]) -> None:
     _expect("bundles", (of == single).all(), "a book is in another bundle")
     floors = m.books[:, [mx.BOOK_FLOOR_NUMERATOR, mx.BOOK_FLOOR_DENOMINATOR]]
     _expect("books", ((floors[:, 0] > 0) == (floors[:, 1] > 0)).all(), "half a floor margin")
+    _expect(
+        "books", (m.books[:, mx.BOOK_ENDING] < m.books[:, mx.BOOK_INCREMENT]).all(), "a price ending too long"
+    )
+    adds = (m.layers[:, mx.LAYER_MODE] == Mode.ADD).astype(np.int64)
+    _expect("layers", (np.diff(adds) >= 0).all(), "surcharges before prices")
     _found("audience_starts", kernel.offsets_fault(m.audience_starts, len(m.attachments)), "does not fit")
     row = kernel.attachment_fault(m.audience_starts, m.attachments, m.agreements, m.books)
     _found("attachments", row, "out of order, or its agreements do not fit")

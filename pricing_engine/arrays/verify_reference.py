@@ -195,7 +195,8 @@ def _is_record(
     branch = book_class & mx.BRANCH_MASK
     if branch > branches or (branch and not bundle[1] & mx.HAS_BRANCHES):
         return False
-    if method >= len(Method) or (method == Method.NET and record[mx.RECORD_VALUE] < 0):
+    is_amount = method in (Method.NET, Method.AMOUNT_OFF, Method.SURCHARGE_PCT, Method.SURCHARGE_AMOUNT)
+    if method >= len(Method) or (is_amount and record[mx.RECORD_VALUE] < 0):
         return False
     basis, price_per = packed >> mx.PACKED_BASIS_SHIFT, packed >> mx.PACKED_PER_SHIFT & mx.PER_MASK
     may_be_blank = method != Method.NET and basis >= mx.BASIS_BOOK

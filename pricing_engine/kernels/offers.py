@@ -10,7 +10,7 @@ rounds the last one; a fraction that outgrows 127 bits escalates the line to the
 
 import numpy as np
 
-from pricegrid.columnar.exact import compare, scale
+from pricegrid.columnar.exact import compare, scale, subtract
 from pricegrid.columnar.jit import compiled
 from pricegrid.columnar.search import first_row_at_least
 from pricegrid.pricing_engine.arrays import matrix as mx
@@ -90,7 +90,7 @@ from pricegrid.pricing_engine.model import BASIS_LINKS_MAX, Method, RoundingMode
 ) = range(23)
 RANK_SIZE = 7
 
-_NET = int(Method.NET)
+_NET, _AMOUNT_OFF = int(Method.NET), int(Method.AMOUNT_OFF)
 _UP = int(RoundingMode.UP)
 _REPLACE = int(Windows.REPLACE)
 
@@ -216,9 +216,10 @@ def _basis_code(m, cursor):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _price_unit(m, cursors):  # type: ignore[no-untyped-def]
-    """For how many units the price found is (P14): what its entry says, else that of its basis book, and so on."""
-    for depth in range(BASIS_LINKS_MAX + 1):
+def _price_unit(m, cursors, first):  # type: ignore[no-untyped-def]
+    """For how many units the price found is (P14): what its entry says, else that of its basis book, and so on; of the
+    chain from its link `first` on."""
+    for depth in range(first, BASIS_LINKS_MAX + 1):
         if cursors[depth, CURSOR_KIND] != RECORDS_CELL:
             return np.int64(1)
         price_per = price_per_at(m, cursors[depth, CURSOR_FOUND])
@@ -237,14 +238,40 @@ def _explicit_zero(m, cursor):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _computed(m, state, cursor, high, low, denominator):  # type: ignore[no-untyped-def]
+def entry_amount(m, state, cursor, price_per):  # type: ignore[no-untyped-def]
+    """(fits, high, low, denominator) of the amount of the entry found for one asked unit, its value being for so many
+    units of its form (P16)."""
+    value = record_at(m, cursor[CURSOR_FOUND], mx.RECORD_VALUE)
+    fits, high, low, denominator = scale(np.int64(0), value, np.int64(1), np.int64(1), price_per)
+    if fits and cursor[CURSOR_STAGE] & 1 == 1:
+        fits, high, low, denominator = scale(
+            high, low, denominator, state[STATE_NUMERATOR], state[STATE_DENOMINATOR]
+        )
+    return fits, high, low, denominator
+
+
+@compiled
+def _by_method(m, state, cursors, depth, high, low, denominator):  # type: ignore[no-untyped-def]
+    """(fits, high, low, denominator) of a price after the method of the entry found (P7, P16)."""
+    cursor, at = cursors[depth], cursors[depth, CURSOR_FOUND]
+    if record_at(m, at, mx.RECORD_PACKED) >> mx.PACKED_METHOD_SHIFT & 15 == _AMOUNT_OFF:
+        price_per = _price_unit(m, cursors, depth)
+        fits, off_high, off_low, off_denominator = entry_amount(m, state, cursor, price_per)
+        if not fits:
+            return False, high, low, denominator
+        return subtract(high, low, denominator, off_high, off_low, off_denominator)
+    numerator_by = record_at(m, at, mx.RECORD_NUMERATOR)
+    return scale(high, low, denominator, numerator_by, record_at(m, at, mx.RECORD_DENOMINATOR))
+
+
+@compiled
+def _computed(m, state, cursors, depth, high, low, denominator):  # type: ignore[no-untyped-def]
     """(given, lifted, high, low, denominator) after the entry's method (P7) and its book's floor (P8)."""
+    cursor = cursors[depth]
     if _basis_code(m, cursor) == mx.BASIS_NONE:
         return True, False, high, low, denominator
-    at, book = cursor[CURSOR_FOUND], cursor[CURSOR_BOOK]
-    fits, high, low, denominator = scale(
-        high, low, denominator, record_at(m, at, mx.RECORD_NUMERATOR), record_at(m, at, mx.RECORD_DENOMINATOR)
-    )
+    book = cursor[CURSOR_BOOK]
+    fits, high, low, denominator = _by_method(m, state, cursors, depth, high, low, denominator)
     if not fits:
         state[STATE_ESCALATE] = 1
         return False, False, high, low, denominator
@@ -270,24 +297,30 @@ def _computed(m, state, cursor, high, low, denominator):  # type: ignore[no-unty
 
 
 @compiled
+def rounded_price(m, book, price_per, lifted, high, low, denominator):  # type: ignore[no-untyped-def]
+    """(fits, micros) of the price of so many units, rounded as its book says (P9, P14), up where a floor lifted it."""
+    fits = True
+    if price_per > 1:
+        fits, high, low, denominator = scale(high, low, denominator, price_per, np.int64(1))
+    if not fits:
+        return False, np.int64(0)
+    mode = _UP if lifted else m.books[book, mx.BOOK_ROUNDING]
+    increment, ending = m.books[book, mx.BOOK_INCREMENT], m.books[book, mx.BOOK_ENDING]
+    return round_to_increment(high, low, denominator, increment, ending, mode)
+
+
+@compiled
 def _complete(m, state, cursors, high, low, denominator, lifted, offer):  # type: ignore[no-untyped-def]
     """Convert to the asked currency, round the price of so many units as it is for, and write the offer: ENTRY, or why
     there is no price (P9, P14)."""
     cursor = cursors[0]
-    book, price_per = cursor[CURSOR_BOOK], _price_unit(m, cursors)
+    book, price_per = cursor[CURSOR_BOOK], _price_unit(m, cursors, 0)
     given, high, low, denominator = _convert(
         m, state, high, low, denominator, m.books[book, mx.BOOK_CURRENCY], state[STATE_CURRENCY]
     )
     if not given:
         return MISSED_INPUT
-    mode = _UP if lifted else m.books[book, mx.BOOK_ROUNDING]
-    fits, many_high, many_low, many_denominator = True, high, low, denominator
-    if price_per > 1:
-        fits, many_high, many_low, many_denominator = scale(high, low, denominator, price_per, np.int64(1))
-    rounded = np.int64(0)
-    if fits:
-        increment = m.books[book, mx.BOOK_INCREMENT]
-        fits, rounded = round_to_increment(many_high, many_low, many_denominator, increment, mode)
+    fits, rounded = rounded_price(m, book, price_per, lifted, high, low, denominator)
     if not fits:
         state[STATE_ESCALATE] = 1
         return MISSED_INPUT
@@ -323,21 +356,21 @@ def _write_ranking(m, state, cursor, outcome, basis_missed, offer):  # type: ign
 
 
 @compiled
-def _own_price(m, state, cursor):  # type: ignore[no-untyped-def]
+def _own_price(m, state, cursors, depth):  # type: ignore[no-untyped-def]
     """(outcome, lifted, high, low, denominator) of the entry found, which has no basis book."""
-    given, high, low, denominator = _first_price(m, state, cursor)
+    given, high, low, denominator = _first_price(m, state, cursors[depth])
     if not given:
         return MISSED_INPUT, False, high, low, denominator
-    return _computed_price(m, state, cursor, high, low, denominator)
+    return _computed_price(m, state, cursors, depth, high, low, denominator)
 
 
 @compiled
-def _computed_price(m, state, cursor, high, low, denominator):  # type: ignore[no-untyped-def]
+def _computed_price(m, state, cursors, depth, high, low, denominator):  # type: ignore[no-untyped-def]
     """The same of the entry found, from the price that its method applies to."""
-    given, lifted, high, low, denominator = _computed(m, state, cursor, high, low, denominator)
+    given, lifted, high, low, denominator = _computed(m, state, cursors, depth, high, low, denominator)
     if not given:
         return MISSED_INPUT, lifted, high, low, denominator
-    if high == 0 and low == 0 and not _explicit_zero(m, cursor):
+    if high == 0 and low == 0 and not _explicit_zero(m, cursors[depth]):
         return MISSED_ZERO, lifted, high, low, denominator
     return ENTRY, lifted, high, low, denominator
 
@@ -373,7 +406,7 @@ def _from_bases(m, state, cursors, depth, priced):  # type: ignore[no-untyped-de
         outcome = MISSED_INPUT
         if given:
             outcome, lifted, high, low, denominator = _computed_price(
-                m, state, cursors[depth], high, low, denominator
+                m, state, cursors, depth, high, low, denominator
             )
     return depth, (outcome, lifted, high, low, denominator)
 
@@ -409,7 +442,7 @@ def next_offer(m, state, keys, cursors, offer):  # type: ignore[no-untyped-def]
                     continue
                 outcome = MISSED_INPUT
             else:
-                depth, priced = _from_bases(m, state, cursors, depth, _own_price(m, state, cursor))
+                depth, priced = _from_bases(m, state, cursors, depth, _own_price(m, state, cursors, depth))
                 outcome, lifted, high, low, denominator = priced
         if depth > 0:
             _note_missing(cursors[depth], outcome)

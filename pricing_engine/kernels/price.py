@@ -1,4 +1,4 @@
-"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P14, P17, P18, P20).
+"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P14, P16-P18, P20).
 
 `price_batch` gathers the customer's stack once: the bundles attached to the customer, its ancestors, its classes and
 everyone, in the order of search. Lines are then taken in blocks of 32. For each block `_look_ahead` finds the items and
@@ -56,11 +56,12 @@ from pricegrid.pricing_engine.kernels.offers import (
 )
 from pricegrid.pricing_engine.kernels.rounding import extended
 from pricegrid.pricing_engine.kernels.select_offer import (
-    MISSED_INPUT_BIT,
     OFFER_ROWS,
     STOP,
     has_book,
+    has_surcharges,
     select_offer,
+    surcharge,
 )
 from pricegrid.pricing_engine.kernels.single_offer import (
     MEMO_GROUPS_MAX,
@@ -84,12 +85,14 @@ from pricegrid.pricing_engine.kernels.stack import (
     gather_stack,
     priority_of,
 )
+from pricegrid.pricing_engine.kernels.surcharges import MISSED_INPUT_BIT
 from pricegrid.pricing_engine.model import (
     GROUP_DEPTH_MAX,
     MICROS,
     NEVER_US,
     ExceptionReason,
     LineStatus,
+    Mode,
 )
 
 # ask (9): the request; ordinals are -1 where blank and -2 where the snapshot doesn't know the name
@@ -147,6 +150,7 @@ _UNKNOWN_UOM, _ERP_UNAVAILABLE = int(LineStatus.UNKNOWN_UOM), int(LineStatus.ERP
 _PRICE_SOURCE_ERP, _REASON_NO_PRICE = int(ExceptionReason.PRICE_SOURCE_ERP), int(ExceptionReason.NO_PRICE)
 _OVER_THRESHOLD, _FLAGGED = int(ExceptionReason.OVER_THRESHOLD), int(ExceptionReason.FLAGGED)
 _AGREEMENT_EXPIRED = int(ExceptionReason.AGREEMENT_EXPIRED)
+_ADD = int(Mode.ADD)
 _MISSING_INPUT, _ZERO_PRICE = int(ExceptionReason.MISSING_INPUT), int(ExceptionReason.ZERO_PRICE)
 
 
@@ -176,6 +180,8 @@ def _search_layers(m, state, keys, cursors, offers, stack, answer):  # type: ign
         end = first
         while end < len(stack) and stack[end, STACK_LAYER] == stack[first, STACK_LAYER]:
             end += 1
+        if m.layers[stack[first, STACK_LAYER], mx.LAYER_MODE] == _ADD:
+            break
         for currency_rank in range(2):
             row = select_offer(m, state, keys, cursors, offers, stack, first, end, currency_rank)
             if state[STATE_ESCALATE] == 1:
@@ -185,6 +191,8 @@ def _search_layers(m, state, keys, cursors, offers, stack, answer):  # type: ign
                 answer[ANSWER_MINIMUM] = offers[STOP, OFFER_MINIMUM]
                 return
             if row >= 0:
+                if has_surcharges(m, stack):
+                    surcharge(m, state, keys, cursors, offers, stack, end, row)
                 _write_answer(m, state, offers[row], stack[first, STACK_LAYER], answer)
                 return
         first = end
@@ -226,11 +234,11 @@ def _write_answer(m, state, offer, layer, answer):  # type: ignore[no-untyped-de
 
 
 @compiled
-def _price_single_offer(m, state, rows, own, above, memo, answer):  # type: ignore[no-untyped-def]
+def _price_single_offer(m, state, rows, own, above, adding, memo, answer):  # type: ignore[no-untyped-def]
     """Write the answer of a line with a single offer, which nothing ends; False: it has none."""
     if state[STATE_NUMERATOR] != 1 or state[STATE_DENOMINATOR] != 1:
         return False
-    found, unit_price, row, entry = single_offer_price(m, state, rows, own, above, memo)
+    found, unit_price, row, entry = single_offer_price(m, state, rows, own, above, adding, memo)
     if found:
         book, layer = rows[row, ROW_BOOK], rows[row, ROW_LAYER]
         _write_price(state, unit_price, np.int64(1), book, layer, entry, answer)
@@ -364,7 +372,7 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
     state[STATE_CURRENCY] = ask[ASK_CURRENCY]
     state[STATE_MINOR] = ask[ASK_MINOR]
     state[STATE_AS_OF] = ask[ASK_AS_OF]
-    above = single_offer_rows(m, state, stack, rows)
+    above, adding = single_offer_rows(m, state, stack, rows)
     needs_levels = len(owners) > 0 or ask[ASK_GRACE] > 0
     for i in range(len(lines)):
         if i % BLOCK == 0:
@@ -396,7 +404,7 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
             continue
         as_of = lines[i, LINE_AS_OF]
         is_dated = as_of != NO_AS_OF  # single offers are those of the request's instant
-        if is_dated or not _price_single_offer(m, state, rows, own, above, memo, answer):
+        if is_dated or not _price_single_offer(m, state, rows, own, above, adding, memo, answer):
             if not needs_levels:
                 state[STATE_LEVELS] = item_levels(m, item, keys)
             at = as_of if is_dated else ask[ASK_AS_OF]

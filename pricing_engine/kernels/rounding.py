@@ -1,4 +1,4 @@
-"""Compiled: how a price becomes a number of micros, and how it is extended to a quantity (P9).
+"""Compiled: how a price becomes a number of micros, and how it is extended to a quantity (P9, P16).
 
 Both divide an exact fraction once and round by the remainder, which costs one 128-bit division; where the result does
 not fit int64 they say so, and the line is out of range or goes to the reference. The reference is `rules.money`.
@@ -6,15 +6,23 @@ not fit int64 they say so, and the line is out of range or goes to the reference
 
 import numpy as np
 
-from pricegrid.columnar.exact import INT64_MAX, divide, product_fits, times
+from pricegrid.columnar.exact import INT64_MAX, divide, less, product_fits, times
 from pricegrid.columnar.jit import compiled
 
 
 @compiled
-def round_to_increment(high, low, denominator, increment, mode):  # type: ignore[no-untyped-def]
-    """(fits, micros) of a price rounded to its increment by a `RoundingMode` (P9); micros -1: beyond int64."""
+def round_to_increment(high, low, denominator, increment, ending, mode):  # type: ignore[no-untyped-def]
+    """(fits, micros) of a price rounded by a `RoundingMode` to its increment (P9), or to a price of its ending
+    (P16), at least the ending itself; micros -1: beyond int64."""
     if not product_fits(denominator, increment):
         return False, np.int64(0)
+    if ending != 0:
+        if high == 0 and low == 0:
+            return True, np.int64(0)
+        _, ending_high, ending_low = times(np.int64(0), ending, denominator)
+        high, low = less(high, low, ending_high, ending_low)
+        if high < 0:
+            return True, ending
     divisor = denominator * increment
     whole_high, whole, rest = divide(high, low, divisor)
     other = divisor - rest
@@ -27,10 +35,10 @@ def round_to_increment(high, low, denominator, increment, mode):  # type: ignore
         up = rest > other
     elif mode == 3:
         up = rest > 0
-    most = INT64_MAX // increment
+    most = (INT64_MAX - ending) // increment
     if whole_high != 0 or whole < 0 or whole > most or (up and whole == most):
         return True, np.int64(-1)
-    return True, (whole + 1 if up else whole) * increment
+    return True, (whole + 1 if up else whole) * increment + ending
 
 
 @compiled

@@ -1,4 +1,5 @@
-"""Compiled: which offer of a layer's books is selected (P2, P3, P6), and which entries would have been (P13).
+"""Compiled: which offer of a layer's books is selected (P2, P3, P6), which entries would have been (P13), and
+what is added to it (P16).
 
 `select_offer` loops over the rows of the customer's stack in one layer, nearest first, and over the books of each row's
 bundle that have a cell of the item; every offer of a book is compared with the best so far, so nothing is sorted. In
@@ -58,6 +59,13 @@ from pricegrid.pricing_engine.kernels.stack import (
     STACK_LAYER,
     priority_of,
 )
+from pricegrid.pricing_engine.kernels.surcharges import (
+    MISSED_INPUT_BIT,
+    MISSED_ZERO_BIT,
+    add_surcharges,
+    note_surcharge,
+    start_surcharges,
+)
 from pricegrid.pricing_engine.model import (
     Ladder,
     Mode,
@@ -70,8 +78,7 @@ NOW, FIRST, BEST, STOP, LACKING, _, ZERO, _, OFFER_ROWS = range(9)
 
 _MODE_FIRST, _MODE_LOWEST = int(Mode.FIRST), int(Mode.LOWEST)
 _MODE_HIGHEST, _MODE_NEWEST = int(Mode.HIGHEST), int(Mode.NEWEST)
-_MERGE, _REPLACE = int(Ladder.MERGE), int(Windows.REPLACE)
-MISSED_INPUT_BIT, MISSED_ZERO_BIT = 1, 2  # of STATE_MISSED
+_MODE_ADD, _MERGE, _REPLACE = int(Mode.ADD), int(Ladder.MERGE), int(Windows.REPLACE)
 
 
 @compiled
@@ -155,6 +162,20 @@ def _visit_of(m, book, mode, ladder):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _is_held_nearer(m, state, stack, row, book):  # type: ignore[no-untyped-def]
+    """Whether an earlier row of the stack in the same layer holds a book too: what it adds is added once."""
+    layer, attachment = stack[row, STACK_LAYER], stack[row, STACK_ATTACHMENT]
+    bundle = m.attachments[attachment, mx.ATTACHMENT_BUNDLE]
+    for other in range(row - 1, -1, -1):
+        if stack[other, STACK_LAYER] != layer:
+            return False
+        is_of_bundle = m.attachments[stack[other, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE] == bundle
+        if is_of_bundle and priority_of(m, state, stack, other, book) != INT64_MAX:
+            return True
+    return False
+
+
+@compiled
 def _collect_offers(m, state, keys, cursors, offers, stack, row, book, currency_rank):  # type: ignore[no-untyped-def]
     """Compare the offers of one book of the stack with the best so far (P3, P5)."""
     currency = m.books[book, mx.BOOK_CURRENCY]
@@ -163,9 +184,13 @@ def _collect_offers(m, state, keys, cursors, offers, stack, row, book, currency_
     priority = priority_of(m, state, stack, row, book)
     if priority == INT64_MAX or not book_valid(m, state, book):
         return
+    mode = m.layers[stack[row, STACK_LAYER], mx.LAYER_MODE]
+    if mode == _MODE_ADD:
+        if not _is_held_nearer(m, state, stack, row, book):
+            note_surcharge(m, state, keys, cursors, offers[NOW], book)
+        return
     has_rate = currency_rank == 0 or find_rate(m, state, currency, state[STATE_CURRENCY])[1] != 0
     minimum = state[STATE_MINIMUM]
-    mode = m.layers[stack[row, STACK_LAYER], mx.LAYER_MODE]
     ladder = m.layers[stack[row, STACK_LAYER], mx.LAYER_LADDER]
     visit = _visit_of(m, book, mode, ladder)
     start_book(cursors[0], book, visit)
@@ -261,6 +286,33 @@ def select_offer(m, state, keys, cursors, offers, stack, first, end, currency_ra
     if answer == BEST and offers[BEST, OFFER_BASIS_MISSED] == 1:
         state[STATE_MISSED] |= MISSED_INPUT_BIT
     return answer
+
+
+@compiled
+def has_surcharges(m, stack):  # type: ignore[no-untyped-def]
+    """Whether the stack has a layer of mode `add`: they are its last."""
+    return len(stack) > 0 and m.layers[stack[len(stack) - 1, STACK_LAYER], mx.LAYER_MODE] == _MODE_ADD
+
+
+@compiled
+def surcharge(m, state, keys, cursors, offers, stack, first, answer):  # type: ignore[no-untyped-def]
+    """Add the surcharges of the layers from a row of the stack on to the answer, a row of `offers` (P16)."""
+    total, is_found = offers[NOW], False
+    start_surcharges(total)
+    while first < len(stack):
+        layer, end = stack[first, STACK_LAYER], first
+        while end < len(stack) and stack[end, STACK_LAYER] == layer:
+            end += 1
+        if m.layers[layer, mx.LAYER_MODE] == _MODE_ADD:
+            total[OFFER_PRESENT] = 0
+            for currency_rank in range(2):
+                if total[OFFER_PRESENT] == 0:
+                    for row in range(first, end):
+                        _collect_bundle_offers(m, state, keys, cursors, offers, stack, row, currency_rank)
+            is_found |= total[OFFER_PRESENT] == 1
+        first = end
+    if is_found:
+        add_surcharges(m, state, total, offers[answer])
 
 
 @compiled

@@ -57,7 +57,8 @@ MEMO_SIZE, MEMO_GROUPS_MAX = MEMO_CELLS + MEMO_ROWS, 128
 _NOT_SEARCHED = -2
 _UNIT_OR_PER = 0xFFFF | mx.PER_MASK << mx.PACKED_PER_SHIFT
 _STEADY, _SILENT, _UNSTEADY = 0, 1, 2  # its book offers; offers nothing, now and later; is for the search
-_FIRST, _OWNER, _NET = int(Mode.FIRST), int(Ladder.OWNER), int(Method.NET)
+_FIRST, _ADD, _OWNER = int(Mode.FIRST), int(Mode.ADD), int(Ladder.OWNER)
+_NET, _AMOUNT_OFF = int(Method.NET), int(Method.AMOUNT_OFF)
 
 
 @compiled
@@ -75,9 +76,10 @@ def _row_kind(m, state, stack, row, book):  # type: ignore[no-untyped-def]
 def single_offer_rows(m, state, stack, rows):  # type: ignore[no-untyped-def]
     """Fill `rows` (as many as the stack's) for the instant and currency of `state`.
 
-    Returns bits of rows: those that may have cells above items. A longer stack than ROWS_MAX has no single offers.
+    Returns bits of rows: those that may have cells above items, and those whose books add to prices (P16). A longer
+    stack than ROWS_MAX has no single offers.
     """
-    above = np.int64(0)
+    above, adding = np.int64(0), np.int64(0)
     for row in range(len(stack) - 1, -1, -1):
         bundle = m.attachments[stack[row, STACK_ATTACHMENT], mx.ATTACHMENT_BUNDLE]
         book, layer = m.bundles[bundle, mx.BUNDLE_BOOK], stack[row, STACK_LAYER]
@@ -91,11 +93,13 @@ def single_offer_rows(m, state, stack, rows):  # type: ignore[no-untyped-def]
         rows[row, ROW_ITEMS] = levels & mx.LEVEL_ITEM != 0
         if row < ROWS_MAX and levels & (mx.LEVEL_GROUP | mx.LEVEL_EVERY) != 0:
             above |= np.int64(1) << row
+        if row < ROWS_MAX and m.layers[layer, mx.LAYER_MODE] == _ADD:
+            adding |= np.int64(1) << row
         rows[row, ROW_GROUP_END] = row + 1
         is_last = row + 1 == len(stack) or stack[row + 1, STACK_LAYER] != layer
         if not is_last and stack[row + 1, STACK_DISTANCE] == stack[row, STACK_DISTANCE]:
             rows[row, ROW_GROUP_END] = rows[row + 1, ROW_GROUP_END]
-    return above
+    return above, adding
 
 
 @inlined
@@ -239,7 +243,7 @@ def _computed(m, state, book, cell):  # type: ignore[no-untyped-def]
     basis = (packed >> mx.PACKED_BASIS_SHIFT) - mx.BASIS_BOOK
     is_simple = (
         packed & _UNIT_OR_PER == 0
-        and packed >> mx.PACKED_METHOD_SHIFT & 15 != _NET
+        and _NET < packed >> mx.PACKED_METHOD_SHIFT & 15 < _AMOUNT_OFF
         and basis >= 0
         and record_at(m, at, mx.RECORD_FROM) == ALWAYS_US
         and record_at(m, at, mx.RECORD_TO) == NEVER_US
@@ -277,22 +281,30 @@ def _offer(m, state, rows, row, cell):  # type: ignore[no-untyped-def]
         given, high, low, denominator, offset = _computed(m, state, book, cell)
         if not given:
             return False, 0, row, -1
-    fits, rounded = round_to_increment(high, low, denominator, increment, m.books[book, mx.BOOK_ROUNDING])
+    ending, mode = m.books[book, mx.BOOK_ENDING], m.books[book, mx.BOOK_ROUNDING]
+    fits, rounded = round_to_increment(high, low, denominator, increment, ending, mode)
     if not fits or rounded < 0 or (rounded == 0 and not may_be_zero):
         return False, 0, row, -1
     return True, rounded, row, first_entry_of(m, cell) + offset
 
 
 @compiled
-def single_offer_price(m, state, rows, own, above, memo):  # type: ignore[no-untyped-def]
+def single_offer_price(m, state, rows, own, above, adding, memo):  # type: ignore[no-untyped-def]
     """(found, unit price, row of the stack, entry) of a line in the base unit and the asked currency.
 
-    `own` is `rows_of` the item, `above` the result of `single_offer_rows`; `memo` (a power of two, MEMO_SIZE) int64
-    is zeros when a request begins.
+    `own` is `rows_of` the item, `above` and `adding` the result of `single_offer_rows`; `memo` (a power of two,
+    MEMO_SIZE) int64 is zeros when a request begins.
     """
     if len(rows) > ROWS_MAX:
         return False, 0, 0, -1
     item, rest = state[STATE_ITEM], own | above
+    if rest & adding != 0:
+        adding &= rest
+        rest &= ~adding
+        while adding != 0:
+            if _cell_of(m, rows, lowest_one(adding), item, own, above, memo) >= 0:
+                return False, 0, 0, -1
+            adding &= adding - 1
     while rest != 0:
         row = lowest_one(rest)
         rest &= rest - 1

@@ -24,7 +24,11 @@ LIMIT_LOW, LIMIT_HIGH, LIMIT_BLANK, LIMIT_END, LIMIT_SIZE = range(5)
 PROBES_MAX = 64
 BLOCK = 32  # names looked ahead at a time
 
-_NET, _METHODS = int(Method.NET), len(Method)
+_NET, _AMOUNT_OFF, _METHODS = (
+    int(Method.NET),
+    int(Method.AMOUNT_OFF),
+    len(Method),
+)  # with those after it: amounts
 
 
 @compiled
@@ -326,7 +330,7 @@ def _records_faulty(records, first, end, books, bundle, levels, names):  # type:
             return True
         if price_per == 0 and (method == _NET or basis < mx.BASIS_BOOK):
             return True
-        if method == _NET and records[row, mx.RECORD_VALUE] < 0:
+        if (method == _NET or method >= _AMOUNT_OFF) and records[row, mx.RECORD_VALUE] < 0:
             return True
         if row > first and not _is_before(records, row - 1, books, book):
             return True

@@ -43,6 +43,7 @@ from pricegrid.pricing_engine.rules.audience import entry_level
 from pricegrid.pricing_engine.rules.money import convert, method_ratio, round_price
 from pricegrid.pricing_engine.rules.resolution import Blocked, Missed, Narrowness, Offer, Step
 
+SURCHARGES = frozenset({Method.SURCHARGE_PCT, Method.SURCHARGE_AMOUNT})
 AS_BASIS = Layer("", 0)
 """A basis book is priced as if it were alone in a layer of mode `first` (P7)."""
 
@@ -286,7 +287,14 @@ class _Price:
 
 
 def _price_of(line: Line, book: Book, entry: Entry, form: Form, links: int) -> _Price:
-    """The price of an entry; a link of a basis chain is neither rounded nor taken per more than one. May raise."""
+    """The price of an entry; a link of a basis chain is neither rounded nor taken per more than one. May raise.
+
+    Of a surcharge it is the amount or the percentage, in millionths, that comes on top (P16).
+    """
+    if entry.method in SURCHARGES:
+        is_amount = entry.method == Method.SURCHARGE_AMOUNT
+        on_top = amount_of(line, entry, form, entry.price_per) if is_amount else Fraction(entry.value_micros)
+        return _Price(on_top, 0, entry.price_per, (), lifted=False, is_basis_missed=False)
     steps, lifted, basis_missed, price_per = _evaluate(line, book, entry, form, links)
     price = steps[-1].price_micros
     if links == 0 and price_per > 1:
@@ -322,9 +330,16 @@ def _evaluate(
         found, basis_missed, basis_per = _basis_price(line, book, entry, links)
         steps += found
         price_per = price_per or basis_per
-        ratio = method_ratio(entry.method, entry.value_micros)
-        price = steps[-1].price_micros * ratio
-        steps.append(Step("method", entry.method.name.lower(), ratio, price, book.currency))
+        if entry.method == Method.AMOUNT_OFF:
+            amount = amount_of(line, entry, form, price_per)
+            price = max(Fraction(0), steps[-1].price_micros - amount)
+            steps.append(
+                Step("amount_off", f"per asked unit, of {book.book_id}", amount, price, book.currency)
+            )
+        else:
+            ratio = method_ratio(entry.method, entry.value_micros)
+            price = steps[-1].price_micros * ratio
+            steps.append(Step("method", entry.method.name.lower(), ratio, price, book.currency))
     lifted = False
     if entry.method != Method.NET and book.floor_margin is not None:
         cost = _cost_in(line, book.currency)
@@ -337,6 +352,12 @@ def _evaluate(
     if links == 0 and book.currency != line.currency:
         steps.append(_converted(line, price, book.currency, line.currency))
     return tuple(steps), lifted, basis_missed, price_per
+
+
+def amount_of(line: Line, entry: Entry, form: Form, price_per: int) -> Fraction:
+    """The amount of an entry for one asked unit (P16): its value is for `price_per` units of its form."""
+    amount = Fraction(entry.value_micros, price_per)
+    return amount * line.factor if form == Form.BASE else amount
 
 
 def _basis_price(line: Line, book: Book, entry: Entry, links: int) -> tuple[list[Step], bool, int]:

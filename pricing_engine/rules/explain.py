@@ -65,7 +65,7 @@ def _candidate(each: Considered) -> dict[str, object]:
     row: dict[str, object] = {
         "book_id": each.book_id,
         "distance": each.distance,
-        "outcome": "answers" if each.answers else "lost" if offer else "no price",
+        "outcome": "answers" if each.answers else "adds" if each.adds else "lost" if offer else "no price",
         "reason": each.reason,
     }
     if offer:
@@ -98,10 +98,12 @@ def _steps(question: PriceQuestion, resolution: Resolution, offer: Offer) -> lis
         for step in offer.steps
     ]
     mode = RoundingMode.UP if offer.lifted else offer.book.rounding_mode
+    ending = offer.book.price_ending_micros
     rows.append(
         {
+            **({"ending": decimal_text(ending)} if ending else {}),
             "step": "round",
-            "detail": mode.name.lower(),
+            "detail": mode.name.lower() + (f" to a price ending in {decimal_text(ending)}" if ending else ""),
             "value": decimal_text(offer.book.rounding_increment_micros),
             "price": decimal_text(resolution.unit_price_micros),
             "currency": resolution.currency,
@@ -119,13 +121,16 @@ def _steps(question: PriceQuestion, resolution: Resolution, offer: Offer) -> lis
     return rows
 
 
-_AMOUNTS = frozenset({"entry", "cost", "basis", "floor"})  # steps whose operand is money
+_AMOUNTS = frozenset(
+    {"entry", "cost", "basis", "floor", "amount_off", "surcharge_amount"}
+)  # whose operand is money
 _FACTORS = frozenset({"factor", "method", "convert", "price_unit"})  # steps that multiply
 
 
 def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
     """(unit price, extended price) in micros, computed again from an explanation's own numbers (P12)."""
     price, price_per = Fraction(0), 1
+    answered: Fraction | None = None  # the price that surcharges are on
     unit = extended = 0
     for row in explained["steps"]:  # type: ignore[attr-defined]
         name, value = row["step"], Fraction(row["value"])
@@ -137,13 +142,19 @@ def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
                 name == "price_unit"
             ):  # a price of one unit, or of so many: the last one says of how many it is
                 price_per = max(1, int(value))
+        elif name == "amount_off":
+            price = max(Fraction(0), price - value * MICROS)
+        elif name in ("surcharge_pct", "surcharge_amount"):
+            answered = price if answered is None else answered
+            price += value * MICROS if name == "surcharge_amount" else answered * value / 100
         elif name == "round":
             book = Book(
                 "",
                 "",
                 "",
                 rounding_increment_micros=int(value * MICROS),
-                rounding_mode=RoundingMode[row["detail"].upper()],
+                rounding_mode=RoundingMode[row["detail"].partition(" ")[0].upper()],
+                price_ending_micros=int(Fraction(row.get("ending", "0")) * MICROS),
             )
             unit = round_price(price, book, lifted=False)
         elif name == "extend":

@@ -1,4 +1,4 @@
-"""Methods, exchange rates and rounding in exact fractions (P3, P7, P9)."""
+"""Methods, exchange rates and rounding in exact fractions (P3, P7, P9, P16)."""
 
 from fractions import Fraction
 
@@ -34,9 +34,11 @@ def convert(data: PriceData, amount: Fraction, source: str, target: str, as_of_u
 
 
 def round_price(price_micros: Fraction, book: Book, lifted: bool) -> int:
-    """P9, once, to the book's increment; a price the floor lifted rounds up (P8)."""
-    increment = book.rounding_increment_micros
-    whole, rest = divmod(price_micros, increment)
+    """P9, once, to the book's increment, or to a price of its ending (P16); one a floor lifted rounds up (P8)."""
+    increment, ending = book.rounding_increment_micros, book.price_ending_micros
+    if price_micros == 0:
+        return 0
+    whole, rest = divmod(price_micros - ending, increment)
     half = Fraction(increment, 2)
     up = {
         RoundingMode.HALF_UP: rest >= half,
@@ -45,7 +47,7 @@ def round_price(price_micros: Fraction, book: Book, lifted: bool) -> int:
         RoundingMode.UP: rest > 0,
         RoundingMode.DOWN: False,
     }[RoundingMode.UP if lifted else book.rounding_mode]
-    return (whole + up) * increment
+    return max(0, whole + up) * increment + ending
 
 
 def extended_price_micros(

@@ -38,6 +38,7 @@ from pricegrid.pricing_engine.rules.resolution import (
     Rank,
     Resolution,
 )
+from pricegrid.pricing_engine.rules.surcharges import Surcharges, surcharged, surcharges_of
 
 ENDED = "the line ended below a minimum in an earlier layer"
 
@@ -57,7 +58,7 @@ def asked_currency(data: PriceData, question: PriceQuestion) -> str:
 
 
 def resolve(data: PriceData, question: PriceQuestion, policy: ExceptionPolicy | None = None) -> Resolution:
-    """The answer to one line with its explanation, `valid_until` and exception included (P1-P14, P17, P18, P20)."""
+    """The answer to one line with its explanation, `valid_until` and exception included (P1-P14, P16-P18, P20)."""
     now = _resolve_at(data, question)
     until = NEVER_US
     for instant in _boundaries(data, question):
@@ -123,7 +124,10 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
     layer_name = ""
     blocked: Blocked | None = None
     stack = customer_stack(line.data, line.customer, line.as_of_us)
-    for layer in sorted(line.data.layers.values(), key=lambda each: (each.rank, each.name)):
+    layers = sorted(line.data.layers.values(), key=lambda each: (each.rank, each.name))
+    for layer in layers:
+        if layer.mode == Mode.ADD:
+            continue
         if winner or blocked:
             considered += [
                 Considered(
@@ -138,7 +142,9 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
         missing += missed
         considered += notes
         layer_name = layer.name if winner else ""
-    reason = _missed_reason(missing, winner)
+    added = surcharges_of(line, layers, stack, is_priced=winner is not None)
+    considered += added.considered
+    reason = _missed_reason(missing, winner, added)
     if winner is None:
         minimum = blocked.minimum_quantity_micros if blocked else min(line.minimums, default=0)
         status = LineStatus.BELOW_MINIMUM if blocked or line.minimums else LineStatus.NO_PRICE
@@ -149,6 +155,7 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
             considered=tuple(considered),
             missed=reason,
         )
+    winner = surcharged(line, winner, added)
     extended = extended_price_micros(winner.rounded_micros, quantity_micros, line.currency, winner.price_per)
     if winner.rounded_micros > INT64_MAX or abs(extended) > INT64_MAX:
         return Resolution(LineStatus.OUT_OF_RANGE, line.currency, considered=tuple(considered))
@@ -165,10 +172,10 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
     )
 
 
-def _missed_reason(missing: list[Missed], winner: Offer | None) -> ExceptionReason:
+def _missed_reason(missing: list[Missed], winner: Offer | None, added: Surcharges) -> ExceptionReason:
     """The exception of the entries that would have answered: a missing input before a price of zero."""
     reasons = {each.exception for each in missing}
-    if winner is not None and winner.is_basis_missed:
+    if added.is_input_missed or (winner is not None and winner.is_basis_missed):
         reasons.add(ExceptionReason.MISSING_INPUT)
     return min(reasons, default=ExceptionReason.NONE)
 

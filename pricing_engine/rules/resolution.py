@@ -81,6 +81,8 @@ class Considered:
     reason: str
     offer: Offer | None = None
     answers: bool = False
+    adds: bool = False
+    """Whether it is a surcharge on the price that answers (P16)."""
 
 
 @dataclass(frozen=True, slots=True)
