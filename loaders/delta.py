@@ -68,6 +68,7 @@ class DeltaBase:
             uoms=pl.Series(table_names(self._arrays, "uom"), dtype=pl.Utf8),
             branches=known("branch", entries["branch"]),
             rounding=self._rounding(),
+            by_amount=names_at(self._arrays, "book", self._by_amount()),
             adding=names_at(self._arrays, "book", self._adding()),
             basis_edges=pl.DataFrame(
                 {
@@ -78,6 +79,10 @@ class DeltaBase:
             closed=True,
             deletions_of_nothing=self.deletions_of_nothing,
         )
+
+    def _by_amount(self) -> NDArray[np.int64]:
+        """As in `KnownNames`, by ordinal."""
+        return np.flatnonzero(self._m.books[:, mx.BOOK_BREAKS] & mx.ON_AMOUNT)
 
     def _adding(self) -> NDArray[np.int64]:
         """As in `KnownNames`, by ordinal."""

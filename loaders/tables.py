@@ -219,6 +219,8 @@ _PRICE_TABLES = (
             Column("floor_margin_pct", Kind.DECIMAL, low=0, high=100 * MICROS - 1),
             _word("windows", "each_break replace", default="each_break"),
             _decimal("price_ending"),
+            _word("break_mode", "volume graduated", default="volume"),
+            _word("break_on", "quantity amount", default="quantity"),
             Column("name", Kind.TEXT),
         ),
         ("book_id",),

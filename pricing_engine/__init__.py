@@ -1,4 +1,4 @@
-"""The price domain: which price a customer's contract gives, exactly, and why (docs/pricing.md, P1-P14, P16-P18, P20).
+"""The price domain: which price a customer's contract gives, exactly, and why (docs/pricing.md, P1-P14, P16-P20).
 
 Read in this order: `model` (the words and numbers), `rules.reference` (one line at a time), `arrays.matrix` (the
 same data as flat arrays), `kernels.price` (the rules over those arrays), `engine` (a request in, a dense answer out).

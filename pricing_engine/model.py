@@ -87,6 +87,20 @@ class Windows(IntEnum):
     REPLACE = 1
 
 
+class BreakMode(IntEnum):
+    """Whether all units have the price of the break reached, or each slice its own (P19)."""
+
+    VOLUME = 0
+    GRADUATED = 1
+
+
+class BreakOn(IntEnum):
+    """What a book's breaks are compared with: the quantity, or what it costs by the entry's basis book (P19)."""
+
+    QUANTITY = 0
+    AMOUNT = 1
+
+
 class RoundingMode(IntEnum):
     """How a book rounds to its increment (P9)."""
 
@@ -192,6 +206,8 @@ class Book:
     windows: Windows = Windows.EACH_BREAK
     price_ending_micros: int = 0
     """What its prices end in, within each increment (P16); 0: they are multiples of it."""
+    break_mode: BreakMode = BreakMode.VOLUME
+    break_on: BreakOn = BreakOn.QUANTITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +226,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of `price_entries`; `value_micros` is a price or a percentage or multiplier, times 10^6.
+    """A row of `price_entries`; `value_micros` is a price, a percentage, an amount or a multiplier, times 10^6.
 
-    `price_per` is for how many units a price is (P14); 0, of an entry that is computed: for as many as its basis is.
+    `min_quantity_micros` is an amount where the breaks of its book are amounts (P19). `price_per` is for how many units
+    a price is (P14); 0, of an entry that is computed: for as many as its basis is.
     """
 
     book_id: str

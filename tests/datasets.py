@@ -137,6 +137,7 @@ def random_rows(rng: Random) -> Rows:
     terms = aside(rng)
     _add_classes(terms, rows)
     _add_endings(terms, rows["price_books"])
+    _add_ladders(terms, rows)
     if terms.random() < 0.5:
         _add_surcharges(terms, rows, dated)
     return rows
@@ -172,6 +173,24 @@ def _add_endings(rng: Random, books: list[dict[str, str]]) -> None:
         endings = [each for each in below if increment == "" or Decimal(each) < Decimal(increment)]
         if endings and rng.random() < share:
             book["price_ending"] = rng.choice(endings)
+
+
+def _add_ladders(rng: Random, rows: Rows) -> None:
+    """Graduated ladders, and breaks that are amounts (P19)."""
+    shares = rng.choice([(0, 0), (0.5, 0.2)])
+    ladders = {row["layer"]: row["ladder"] for row in rows["layers"]}
+    for book in (each for each in rows["price_books"] if ladders[each["layer"]] != "merge"):
+        if rng.random() < shares[0]:
+            book["break_mode"] = "graduated"
+        elif rng.random() < shares[1]:
+            book["break_on"] = "amount"
+            rows["price_entries"] = [
+                row
+                for row in rows["price_entries"]
+                if row["book_id"] != book["book_id"]
+                or Decimal(row["min_quantity"] or 0) == 0
+                or row["basis"] not in ("", "cost")
+            ]
 
 
 def _add_surcharges(rng: Random, rows: Rows, dated: float) -> None:

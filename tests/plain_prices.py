@@ -14,6 +14,8 @@ from pricegrid.pricing_engine.model import (
     Agreement,
     BelowMinimum,
     Book,
+    BreakMode,
+    BreakOn,
     Cost,
     Customer,
     CustomerClass,
@@ -160,6 +162,8 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
                 Fraction(r["floor_margin_pct"]) / 100 if r["floor_margin_pct"] else None,
                 enum(Windows, r["windows"], "each_break"),
                 _micros(r.get("price_ending") or "0"),
+                enum(BreakMode, r.get("break_mode"), "volume"),
+                enum(BreakOn, r.get("break_on"), "quantity"),
             )
             for r in rows["price_books"]
         },

@@ -8,7 +8,8 @@ Rows are whole words, then `column=value`; what is not said is blank, and `SETTI
     customer site EUR [parent= class= branch=]   unit A BOX 12  (or 1/3)         cost A 5 EUR [branch= from=]
     rate EUR USD 1.25 [from=]                    allow site A  (forbid; class:gold; drills; *)
     book B [layer= currency= below= round=0.05/half_even floor=20 ending=0.99 windows=replace from= to=]
-           for WHO [priority= inherit= from= to=]    (on one line; without `for` it is only a basis)
+           [breaks=graduated] [on=amount] for WHO [priority= inherit= from= to=]
+           (on one line; without `for` it is only a basis)
     agree B for WHO [...]                        WHO is a customer, class:gold or everyone
     price B A 10 [per= min= uom= class= branch= from= to= id= zero]    A: item, lower case: product group, *: every item
     price B A multiplier=0.9 of=list             also discount, markup, margin, off
@@ -68,7 +69,7 @@ COLUMNS = {
     "customer_classes": "customer_id price_class priority",
     "layers": "layer rank mode ladder",
     "price_books": "book_id layer currency valid_from valid_to below_minimum rounding_increment "
-    "rounding_mode floor_margin_pct windows price_ending",
+    "rounding_mode floor_margin_pct windows price_ending break_mode break_on",
     "agreements": "book_id customer_id price_class everyone priority valid_from valid_to inherit",
     "price_entries": "book_id sku product_group price_class branch uom min_quantity method value price_per basis "
     "valid_from valid_to explicit_zero entry_id",
@@ -87,6 +88,8 @@ _NAMES = {
     "below": "below_minimum",
     "floor": "floor_margin_pct",
     "ending": "price_ending",
+    "breaks": "break_mode",
+    "on": "break_on",
     "parent": "parent_id",
     "source": "price_source",
 }

@@ -29,6 +29,8 @@ from pricegrid.pricing_engine.model import (
     MICROS,
     PRIORITY_LAST,
     BelowMinimum,
+    BreakMode,
+    BreakOn,
     Ladder,
     Mode,
     RoundingMode,
@@ -148,6 +150,8 @@ def _book_rows(books: pl.DataFrame, ordinals: Ordinals) -> Int64s:
         np.full(len(books), -1),
         codes(books, "windows", [m.name.lower() for m in Windows]),
         numbers(books, "price_ending_micros", 0),
+        mx.GRADUATED * codes(books, "break_mode", [m.name.lower() for m in BreakMode])
+        + mx.ON_AMOUNT * codes(books, "break_on", [m.name.lower() for m in BreakOn]),
     )
     return rows[ordinals.place("book", books, "book_id")]
 

@@ -41,6 +41,8 @@ class KnownNames:
     """None: the dataset has no branches, and prices may name any."""
     rounding: pl.DataFrame | None = None
     """book_id, rounding_increment_micros, rounding_mode: of the books that round to a multiple of more than 10^-6."""
+    by_amount: pl.Series | None = None
+    """The books whose breaks are amounts."""
     adding: pl.Series | None = None
     """The books of layers with mode `add`."""
     basis_edges: pl.DataFrame | None = None
@@ -188,6 +190,15 @@ def _classes(state: Validation) -> pl.Series:
 def _books(state: Validation) -> None:
     if state.given("layers"):
         _check_names(state, "price_books", [_Reference("layer", _names(state, "layers", "layer"), "layer")])
+    layers = state.frames["layers"]
+    is_one_ladder = (pl.col("ladder") == "merge") | (pl.col("mode") == "add")
+    books, unlike = state.frames["price_books"], layers.filter(is_one_ladder)["layer"].implode()
+    for column, word in (("break_mode", "graduated"), ("break_on", "amount")):
+        broken = books.select((pl.col(column) == word) & pl.col("layer").is_in(unlike)).to_series()
+        if broken.any():
+            words = "can't be in a layer of mode add or with merged ladders"
+            state.reject("price_books", broken, column, quoted(column, words))
+            books = state.frames["price_books"]
 
 
 def _agreements(state: Validation) -> None:
@@ -228,6 +239,7 @@ def known_names(state: Validation) -> KnownNames:
         rounding=state.frames["price_books"]
         .filter((pl.col("rounding_increment_micros") > 1) & (pl.col("price_ending_micros").fill_null(0) == 0))
         .select("book_id", "rounding_increment_micros", "rounding_mode"),
+        by_amount=state.frames["price_books"].filter(pl.col("break_on") == "amount")["book_id"],
         adding=_names(state, "price_books", "book_id").filter(
             _names(state, "price_books", "layer").is_in(
                 state.frames["layers"].filter(pl.col("mode") == "add")["layer"].implode()
@@ -257,6 +269,7 @@ def check_entries(state: Validation, known: KnownNames) -> None:
     _warn_classes(state, table, known.classes)
     _check_entry_units(state, known)
     _check_surcharges(state, known.adding)
+    _check_amounts(state, known.by_amount)
     _check_rounded_to_zero(state, known.rounding)
     _check_basis_graph(state, known.basis_edges)
 
@@ -297,6 +310,20 @@ def _check_surcharges(state: Validation, adding: pl.Series | None) -> None:
         rows = state.frames[table].select(broken.fill_null(value=False)).to_series()
         if rows.any():
             state.reject(table, rows, column, quoted(column, words))
+
+
+def _check_amounts(state: Validation, books: pl.Series | None) -> None:
+    """Breaks that are amounts are compared with what the line costs by the entry's basis book (P19)."""
+    if books is None or books.is_empty():
+        return
+    frame = state.frames["price_entries"]
+    of_basis = pl.col("basis").is_not_null() & (pl.col("basis") != COST)
+    is_break = pl.col("book_id").is_in(books.implode()) & (pl.col("min_quantity_micros") > 0)
+    rows = frame.select(is_break & ~of_basis & pl.col("method").is_not_null()).to_series()
+    if rows.any():
+        words = "is an amount, and the entry has no basis book that says what a line amounts to"
+        reason = pl.format('"{}" ' + words, decimal_text(pl.col("min_quantity_micros"), 6))
+        state.reject("price_entries", rows, "min_quantity", reason)
 
 
 def _check_rounded_to_zero(state: Validation, rounding: pl.DataFrame | None) -> None:

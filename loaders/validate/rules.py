@@ -70,7 +70,11 @@ def _items() -> list[Rule]:
 
 def _books() -> list[Rule]:
     words = "is the basis of costs and can't name a price book"
-    return [Rule("book_id", pl.col("book_id") == COST, quoted("book_id", words))]
+    both = (pl.col("break_mode") == "graduated") & (pl.col("break_on") == "amount")
+    return [
+        Rule("book_id", pl.col("book_id") == COST, quoted("book_id", words)),
+        Rule("break_mode", both, said("graduated and break_on amount: a slice has no amount of its own")),
+    ]
 
 
 def _endings() -> list[Rule]:

@@ -32,6 +32,8 @@ from pricegrid.pricing_engine.model import (
     Agreement,
     BelowMinimum,
     Book,
+    BreakMode,
+    BreakOn,
     Cost,
     Customer,
     CustomerClass,
@@ -191,6 +193,8 @@ class Decoder:
             1 - Fraction(under, over) if under else None,
             Windows(row[mx.BOOK_WINDOWS]),
             row[mx.BOOK_ENDING],
+            BreakMode(row[mx.BOOK_BREAKS] & mx.GRADUATED),
+            BreakOn.AMOUNT if row[mx.BOOK_BREAKS] & mx.ON_AMOUNT else BreakOn.QUANTITY,
         )
 
     def _books_and_entries(

@@ -34,7 +34,7 @@ CUSTOMER_PARENT, CUSTOMER_CLASSES, CUSTOMER_CURRENCY, CUSTOMER_BRANCH = range(4)
 CLASS_NAME, CLASS_RANK = range(2)
 # layers (n, 2): in the order of search, those of mode `add` (P16) after all others
 LAYER_MODE, LAYER_LADDER = range(2)
-# books (n, 12): in the order of book_id
+# books (n, 13): in the order of book_id
 (
     BOOK_LAYER,
     BOOK_CURRENCY,
@@ -48,7 +48,9 @@ LAYER_MODE, LAYER_LADDER = range(2)
     BOOK_BUNDLE,
     BOOK_WINDOWS,
     BOOK_ENDING,  # below BOOK_INCREMENT: what its prices end in (P16)
-) = range(12)
+    BOOK_BREAKS,  # bits: of breaks that the kernels leave to the reference (P19)
+) = range(13)
+GRADUATED, ON_AMOUNT = 1, 2  # bits of BOOK_BREAKS
 # agreements (n, 5): sorted by (audience, layer, bundle, book)
 AGREEMENT_BOOK, AGREEMENT_PRIORITY, AGREEMENT_FROM, AGREEMENT_TO, AGREEMENT_INHERIT = range(5)
 # attachments (n, 4): one bundle of an audience; its agreements are [start, end)
@@ -181,7 +183,7 @@ TABLES: Final[Mapping[str, int]] = {
     "customers": 4,
     "customer_classes": 2,
     "layers": 2,
-    "books": 12,
+    "books": 13,
     "attachments": 4,
     "agreements": 5,
     "bundles": 8,

@@ -96,6 +96,7 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
         mx.BOOK_BUNDLE: Range(0, "bundle"),
         mx.BOOK_WINDOWS: Range(0, len(Windows) - 1),
         mx.BOOK_ENDING: Range(),
+        mx.BOOK_BREAKS: Range(0, mx.GRADUATED | mx.ON_AMOUNT),
     },
     "attachments": {
         mx.ATTACHMENT_LAYER: Range(0, "layer"),

@@ -1,8 +1,8 @@
 """Compiled: the state of the line that is priced, and where the entries of an item are found.
 
 `state` (int64) carries the line through all kernels; STATE_HORIZON collects the next instant at which anything that was
-read begins or ends, and STATE_ESCALATE says that exact arithmetic needs more than 127 bits: the line then goes to the
-reference.
+read begins or ends, and STATE_ESCALATE says that exact arithmetic needs more than 127 bits, or that a book's breaks are
+graduated or amounts (P19): the line then goes to the reference.
 
 `find_cell` finds the cell of a bundle and an item key. It stops as soon as it knows: the bundle has no entries of this
 level; the delta, if there is one, has replaced the cell (a binary search of its keys); the bit of the bundle in the

@@ -435,6 +435,9 @@ def next_offer(m, state, keys, cursors, offer):  # type: ignore[no-untyped-def]
         else:
             basis = _basis_code(m, cursor)
             if basis >= mx.BASIS_BOOK:
+                if m.books[basis - mx.BASIS_BOOK, mx.BOOK_BREAKS] != 0:
+                    state[STATE_ESCALATE] = 1
+                    return NOTHING
                 if depth < BASIS_LINKS_MAX and book_valid(m, state, basis - mx.BASIS_BOOK):
                     depth += 1
                     is_whole = m.books[basis - mx.BASIS_BOOK, mx.BOOK_WINDOWS] == _REPLACE

@@ -1,4 +1,4 @@
-"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P14, P16-P18, P20).
+"""Compiled: one request's lines to answers over the arrays of `pricing_engine.arrays.matrix` (P1-P14, P16-P20).
 
 `price_batch` gathers the customer's stack once: the bundles attached to the customer, its ancestors, its classes and
 everyone, in the order of search. Lines are then taken in blocks of 32. For each block `_look_ahead` finds the items and

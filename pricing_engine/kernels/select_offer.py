@@ -184,6 +184,9 @@ def _collect_offers(m, state, keys, cursors, offers, stack, row, book, currency_
     priority = priority_of(m, state, stack, row, book)
     if priority == INT64_MAX or not book_valid(m, state, book):
         return
+    if m.books[book, mx.BOOK_BREAKS] != 0:
+        state[STATE_ESCALATE] = 1
+        return
     mode = m.layers[stack[row, STACK_LAYER], mx.LAYER_MODE]
     if mode == _MODE_ADD:
         if not _is_held_nearer(m, state, stack, row, book):

@@ -63,7 +63,11 @@ _NET, _AMOUNT_OFF = int(Method.NET), int(Method.AMOUNT_OFF)
 
 @compiled
 def _row_kind(m, state, stack, row, book):  # type: ignore[no-untyped-def]
-    if book < 0 or m.books[book, mx.BOOK_CURRENCY] != state[STATE_CURRENCY]:
+    if (
+        book < 0
+        or m.books[book, mx.BOOK_CURRENCY] != state[STATE_CURRENCY]
+        or m.books[book, mx.BOOK_BREAKS] != 0
+    ):
         return _UNSTEADY
     state[STATE_HORIZON] = NEVER_US
     offers = priority_of(m, state, stack, row, book) != INT64_MAX and book_valid(m, state, book)
@@ -250,6 +254,8 @@ def _computed(m, state, book, cell):  # type: ignore[no-untyped-def]
         and record_at(m, at, mx.RECORD_MINIMUM) <= state[STATE_QUANTITY]
     )
     if not is_simple or m.books[basis, mx.BOOK_CURRENCY] != state[STATE_CURRENCY]:
+        return False, 0, 0, 1, 0
+    if m.books[basis, mx.BOOK_BREAKS] != 0:
         return False, 0, 0, 1, 0
     state[STATE_HORIZON] = NEVER_US
     if not book_valid(m, state, basis) or state[STATE_HORIZON] != NEVER_US:

@@ -24,8 +24,11 @@ from pricegrid.pricing_engine.model import (
     CLASSES_MAX,
     COST,
     INT64_MAX,
+    MICROS,
     BelowMinimum,
     Book,
+    BreakMode,
+    BreakOn,
     Cost,
     Customer,
     Entry,
@@ -41,7 +44,8 @@ from pricegrid.pricing_engine.model import (
 )
 from pricegrid.pricing_engine.rules.audience import entry_level
 from pricegrid.pricing_engine.rules.money import convert, method_ratio, round_price
-from pricegrid.pricing_engine.rules.resolution import Blocked, Missed, Narrowness, Offer, Step
+from pricegrid.pricing_engine.rules.resolution import Blocked, Missed, Narrowness, Offer, Slice, Step
+from pricegrid.pricing_engine.rules.slices import graduated, slice_quantities
 
 SURCHARGES = frozenset({Method.SURCHARGE_PCT, Method.SURCHARGE_AMOUNT})
 AS_BASIS = Layer("", 0)
@@ -128,7 +132,7 @@ class _PassedOver:
 def offers_of(line: Line, layer: Layer, book: Book, links: int = 0) -> BookOffers:
     """The offers of the book's most specific level that gives a price; `links` is the depth in a basis chain (P7)."""
     passed = _PassedOver()
-    for level, narrow, rows in _levels(line, book):
+    for level, narrow, rows in _levels(line, book, links):
         reached = [row for row in rows if row.is_reached]
         if not reached:
             lowest = min(row.slot_micros for row in rows)
@@ -162,7 +166,7 @@ def _competes(layer: Layer) -> bool:
     return _by_price(layer) or layer.ladder == Ladder.MERGE
 
 
-def _levels(line: Line, book: Book) -> Iterator[tuple[int, Narrowness, list[_Row]]]:
+def _levels(line: Line, book: Book, links: int) -> Iterator[tuple[int, Narrowness, list[_Row]]]:
     """(item level, narrowness, entries in force in a unit form that can answer), most specific first (P4)."""
     levels: dict[tuple[int, Narrowness], list[_Row]] = {}
     for entry in line.data.entries.get(book.book_id, ()):
@@ -177,11 +181,27 @@ def _levels(line: Line, book: Book) -> Iterator[tuple[int, Narrowness, list[_Row
             continue
         form = Form.EXACT if entry.uom else Form.BASE
         slot = Fraction(entry.min_quantity_micros) / (line.factor if form == Form.BASE else 1)
+        if book.break_on == BreakOn.AMOUNT:
+            slot = _quantity_of_amount(line, book, entry, links)
         newest_us = max(entry.valid_from_us, book.valid_from_us)
         row = _Row(entry, form, newest_us, slot, slot <= line.quantity_micros)
         levels.setdefault((line.levels.index(target), _narrowness(line, entry)), []).append(row)
     for level, narrow in sorted(levels):
         yield level, narrow, levels[level, narrow]
+
+
+def _quantity_of_amount(line: Line, book: Book, entry: Entry, links: int) -> Fraction:
+    """The quantity whose extended price, by the entry's basis at the quantity asked, is the amount of its break (P19).
+
+    0 where the basis has no price: the entry then has none either, and says why.
+    """
+    if entry.min_quantity_micros == 0:
+        return Fraction(0)
+    try:
+        price = _basis_price(line, book, entry, links)[0][-1].price_micros
+    except _NoPriceError:
+        return Fraction(0)
+    return Fraction(entry.min_quantity_micros) * MICROS / price if price else Fraction(INT64_MAX)
 
 
 def _parts(layer: Layer, book: Book, rows: list[_Row]) -> Iterator[list[_Row]]:
@@ -248,7 +268,7 @@ def _part_offers(
             continue
         priced_break = row.slot_micros
         skipped = tuple(dict.fromkeys(passed.words))
-        yield Offer(
+        offer = Offer(
             book,
             entry,
             row.form,
@@ -264,6 +284,31 @@ def _part_offers(
             found.is_basis_missed,
             found.price_per,
         )
+        if book.break_mode == BreakMode.GRADUATED and row.is_reached:
+            offer = graduated(offer, _slices(line, book, part, row, links))
+        yield offer
+
+
+def _slices(line: Line, book: Book, part: list[_Row], reached: _Row, links: int) -> tuple[Slice, ...]:
+    """The slices of a quantity up to the break of the row that answers: at each break the first row with a price; with
+    `replace`, of the window of that row alone (P19)."""
+    found: dict[Fraction, tuple[_Row, _Price]] = {}
+    for row in part:
+        is_of_window = book.windows == Windows.EACH_BREAK or row.newest_us == reached.newest_us
+        if row.slot_micros > reached.slot_micros or row.slot_micros in found or not is_of_window:
+            continue
+        try:
+            found[row.slot_micros] = row, _price_of(line, book, row.entry, row.form, links)
+        except _NoPriceError:
+            continue
+    breaks = sorted(found)
+    one_unit = Fraction(MICROS) / (line.factor if reached.form == Form.BASE else 1)
+    quantities = slice_quantities(breaks, one_unit, Fraction(line.quantity_micros))
+    return tuple(
+        Slice(quantity, price.price_micros, price.price_per, price.lifted, price.steps)
+        for quantity, (_, price) in zip(quantities, (found[each] for each in breaks), strict=True)
+        if quantity > 0
+    )
 
 
 def _described(entry: Entry) -> str:
@@ -380,12 +425,14 @@ def _basis_price(line: Line, book: Book, entry: Entry, links: int) -> tuple[list
         reason = ExceptionReason.NONE if is_only_below else ExceptionReason.MISSING_INPUT
         raise _NoPriceError(reason, f"has no basis price: {basis.book_id}: {reasons}")
     offer = outcome.offers[0]
+    price = offer.price_micros
+    of_slices = Step("basis_average", "of the slices", price, price, basis.currency)
     steps = [
-        *offer.steps,
-        Step("basis", basis.book_id, offer.price_micros, offer.price_micros, basis.currency),
+        *([of_slices] if offer.slices else offer.steps),
+        Step("basis", basis.book_id, price, price, basis.currency),
     ]
     if basis.currency != book.currency:
-        steps.append(_converted(line, offer.price_micros, basis.currency, book.currency))
+        steps.append(_converted(line, price, basis.currency, book.currency))
     return steps, bool(outcome.missed) or offer.is_basis_missed, offer.price_per
 
 

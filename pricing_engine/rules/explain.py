@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from fractions import Fraction
 
-from pricegrid.columnar.decimals import decimal_text
+from pricegrid.columnar.decimals import decimal_text, per_text
 from pricegrid.columnar.instants import instant_us_text
 from pricegrid.pricing_engine.model import (
     MICROS,
@@ -13,8 +13,9 @@ from pricegrid.pricing_engine.model import (
     RoundingMode,
     minor_unit_micros,
 )
-from pricegrid.pricing_engine.rules.money import extended_price_micros, round_price
-from pricegrid.pricing_engine.rules.resolution import Considered, Offer, Resolution
+from pricegrid.pricing_engine.rules.money import extended_price_micros, extended_total_micros, round_price
+from pricegrid.pricing_engine.rules.resolution import Considered, Offer, Resolution, Slice, Step
+from pricegrid.pricing_engine.rules.slices import slice_total
 
 
 def end_text(instant_us: int) -> str | None:
@@ -87,28 +88,20 @@ def _candidate(each: Considered) -> dict[str, object]:
 
 
 def _steps(question: PriceQuestion, resolution: Resolution, offer: Offer) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = [
-        {
-            "step": step.name,
-            "detail": step.detail,
-            "value": str(step.operand / MICROS if step.name in _AMOUNTS else step.operand),
-            "price": str(step.price_micros / MICROS),
-            "currency": step.currency,
-        }
-        for step in offer.steps
-    ]
-    mode = RoundingMode.UP if offer.lifted else offer.book.rounding_mode
-    ending = offer.book.price_ending_micros
-    rows.append(
-        {
-            **({"ending": decimal_text(ending)} if ending else {}),
-            "step": "round",
-            "detail": mode.name.lower() + (f" to a price ending in {decimal_text(ending)}" if ending else ""),
-            "value": decimal_text(offer.book.rounding_increment_micros),
-            "price": decimal_text(resolution.unit_price_micros),
-            "currency": resolution.currency,
-        }
-    )
+    rows: list[dict[str, object]] = []
+    for each in offer.slices:
+        rows += [*map(_step, each.steps), _slice(each, offer.book, resolution.currency)]
+    if offer.slices:
+        quantity = sum((each.quantity_micros for each in offer.slices), Fraction(0)) / MICROS
+        average = offer.total_micros / quantity * offer.price_per
+        words = f"of the slices, for {offer.price_per}"
+        rows.append(_step(Step("average", words, quantity, average, resolution.currency)))
+        increment: dict[str, object] = {"detail": "half_up", "value": decimal_text(1)}
+    else:
+        rows += map(_step, offer.steps)
+        increment = _rounding(offer.book, lifted=offer.lifted)
+    unit_price, currency = decimal_text(resolution.unit_price_micros), resolution.currency
+    rows.append({"step": "round", **increment, "price": unit_price, "currency": currency})
     rows.append(
         {
             "step": "extend",
@@ -121,8 +114,45 @@ def _steps(question: PriceQuestion, resolution: Resolution, offer: Offer) -> lis
     return rows
 
 
+def _step(step: Step) -> dict[str, object]:
+    return {
+        "step": step.name,
+        "detail": step.detail,
+        "value": str(step.operand / MICROS if step.name in _AMOUNTS else step.operand),
+        "price": str(step.price_micros / MICROS),
+        "currency": step.currency,
+    }
+
+
+def _rounding(book: Book, *, lifted: bool) -> dict[str, object]:
+    """How a book rounds: its mode as the detail, its increment as the value, and its price ending where it has one."""
+    mode = (RoundingMode.UP if lifted else book.rounding_mode).name.lower()
+    ending = decimal_text(book.price_ending_micros)
+    words = {"detail": f"{mode} to a price ending in {ending}", "ending": ending}
+    return {
+        **(words if book.price_ending_micros else {"detail": mode}),
+        "value": decimal_text(book.rounding_increment_micros),
+    }
+
+
+def _slice(each: Slice, book: Book, currency: str) -> dict[str, object]:
+    """A slice of a graduated ladder: how much of it, at which rounded price, and what it costs (P19)."""
+    rounding = _rounding(book, lifted=each.lifted)
+    price = round_price(each.price_micros * each.price_per, book, each.lifted)
+    return {
+        **rounding,
+        "step": "slice",
+        "increment": rounding["value"],
+        "detail": f"at {decimal_text(price)}{per_text(each.price_per)}, rounded {rounding['detail']}",
+        "mode": (RoundingMode.UP if each.lifted else book.rounding_mode).name.lower(),
+        "value": str(each.quantity_micros / MICROS),
+        "price": str(slice_total(book, [each]) / MICROS),
+        "currency": currency,
+    }
+
+
 _AMOUNTS = frozenset(
-    {"entry", "cost", "basis", "floor", "amount_off", "surcharge_amount"}
+    {"entry", "cost", "basis", "basis_average", "floor", "amount_off", "surcharge_amount"}
 )  # whose operand is money
 _FACTORS = frozenset({"factor", "method", "convert", "price_unit"})  # steps that multiply
 
@@ -131,32 +161,45 @@ def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
     """(unit price, extended price) in micros, computed again from an explanation's own numbers (P12)."""
     price, price_per = Fraction(0), 1
     answered: Fraction | None = None  # the price that surcharges are on
+    sliced, total, average_per = Fraction(0), Fraction(0), 1
     unit = extended = 0
     for row in explained["steps"]:  # type: ignore[attr-defined]
         name, value = row["step"], Fraction(row["value"])
-        if name in ("entry", "cost", "floor"):
+        if name in ("entry", "cost", "floor", "basis_average"):
             price = value * MICROS
         elif name in _FACTORS:
             price *= value
-            if (
-                name == "price_unit"
-            ):  # a price of one unit, or of so many: the last one says of how many it is
+            if name == "price_unit":  # of one unit, or of so many: the last one says of how many it is
                 price_per = max(1, int(value))
         elif name == "amount_off":
             price = max(Fraction(0), price - value * MICROS)
         elif name in ("surcharge_pct", "surcharge_amount"):
             answered = price if answered is None else answered
             price += value * MICROS if name == "surcharge_amount" else answered * value / 100
+        elif name == "slice":
+            rounded = round_price(price, _book_of(row, row["increment"], row["mode"]), lifted=False)
+            total += Fraction(rounded, price_per) * value
+            sliced, answered, average_per, price_per = sliced + value, None, price_per, 1
+        elif name == "average":
+            price_per = average_per
+            price = total / sliced * price_per
         elif name == "round":
-            book = Book(
-                "",
-                "",
-                "",
-                rounding_increment_micros=int(value * MICROS),
-                rounding_mode=RoundingMode[row["detail"].partition(" ")[0].upper()],
-                price_ending_micros=int(Fraction(row.get("ending", "0")) * MICROS),
-            )
-            unit = round_price(price, book, lifted=False)
+            unit = round_price(price, _book_of(row, value, row["detail"].partition(" ")[0]), lifted=False)
         elif name == "extend":
-            extended = extended_price_micros(unit, int(value * MICROS), row["currency"], price_per)
+            quantity = int(value * MICROS)
+            extended = extended_price_micros(unit, quantity, row["currency"], price_per)
+            if sliced:
+                extended = extended_total_micros(total, quantity, row["currency"])
     return unit, extended
+
+
+def _book_of(row: Mapping[str, str], increment: str | Fraction, mode: str) -> Book:
+    """A book that rounds as a row says."""
+    return Book(
+        "",
+        "",
+        "",
+        rounding_increment_micros=int(Fraction(increment) * MICROS),
+        rounding_mode=RoundingMode[mode.upper()],
+        price_ending_micros=int(Fraction(row.get("ending", "0")) * MICROS),
+    )

@@ -50,6 +50,13 @@ def round_price(price_micros: Fraction, book: Book, lifted: bool) -> int:
     return max(0, whole + up) * increment + ending
 
 
+def extended_total_micros(total_micros: Fraction, quantity_micros: int, currency: str) -> int:
+    """A total that is not a unit price times the quantity, rounded half up on the magnitude as such a one (P9, P19)."""
+    minor = minor_unit_micros(currency)
+    magnitude = (2 * total_micros + minor) // (2 * minor) * minor
+    return magnitude if quantity_micros > 0 else -magnitude
+
+
 def extended_price_micros(
     unit_price_micros: int, quantity_micros: int, currency: str, price_per: int = 1
 ) -> int:

@@ -29,7 +29,7 @@ from pricegrid.pricing_engine.model import (
 from pricegrid.pricing_engine.rules.audience import customer_stack, is_entitled, item_levels, price_classes
 from pricegrid.pricing_engine.rules.candidates import Line, offers_of
 from pricegrid.pricing_engine.rules.exceptions import with_exception
-from pricegrid.pricing_engine.rules.money import convert, extended_price_micros
+from pricegrid.pricing_engine.rules.money import convert, extended_price_micros, extended_total_micros
 from pricegrid.pricing_engine.rules.resolution import (
     Blocked,
     Considered,
@@ -58,7 +58,7 @@ def asked_currency(data: PriceData, question: PriceQuestion) -> str:
 
 
 def resolve(data: PriceData, question: PriceQuestion, policy: ExceptionPolicy | None = None) -> Resolution:
-    """The answer to one line with its explanation, `valid_until` and exception included (P1-P14, P16-P18, P20)."""
+    """The answer to one line with its explanation, `valid_until` and exception included (P1-P14, P16-P20)."""
     now = _resolve_at(data, question)
     until = NEVER_US
     for instant in _boundaries(data, question):
@@ -157,6 +157,8 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
         )
     winner = surcharged(line, winner, added)
     extended = extended_price_micros(winner.rounded_micros, quantity_micros, line.currency, winner.price_per)
+    if winner.slices:
+        extended = extended_total_micros(winner.total_micros, quantity_micros, line.currency)
     if winner.rounded_micros > INT64_MAX or abs(extended) > INT64_MAX:
         return Resolution(LineStatus.OUT_OF_RANGE, line.currency, considered=tuple(considered))
     return Resolution(

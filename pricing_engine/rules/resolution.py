@@ -23,6 +23,17 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of the quantity with a price of its own (P19)."""
+
+    quantity_micros: Fraction  # in the asked unit
+    price_micros: Fraction  # of one unit asked, exact
+    price_per: int  # it is rounded for so many units
+    lifted: bool
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What one book offers for the line, before the layer selects an offer."""
 
@@ -41,6 +52,10 @@ class Offer:
     is_basis_missed: bool = False  # an earlier entry of a basis book lacked an input
     price_per: int = 1
     rank: Rank = ()
+    slices: tuple[Slice, ...] = ()
+    """Of a graduated ladder; `price_micros` and `rounded_micros` are then the average."""
+    total_micros: Fraction = Fraction(0)
+    """What the slices cost together, before the rounding to the minor unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +127,5 @@ class Resolution:
     def identity(self) -> tuple[object, ...]:
         """What must stay the same for the answer to be the same (P10)."""
         entry = self.offer.entry if self.offer else None
-        return self.status, self.unit_price_micros, self.price_per, entry, self.minimum_quantity_micros
+        prices = self.unit_price_micros, self.price_per, self.extended_price_micros
+        return self.status, *prices, entry, self.minimum_quantity_micros

@@ -13,7 +13,8 @@ from fractions import Fraction
 from pricegrid.pricing_engine.model import MICROS, Book, Layer, Method, Mode
 from pricegrid.pricing_engine.rules.candidates import AS_BASIS, Line, offers_of
 from pricegrid.pricing_engine.rules.money import convert, round_price
-from pricegrid.pricing_engine.rules.resolution import Considered, Offer, Step
+from pricegrid.pricing_engine.rules.resolution import Considered, Offer, Slice, Step
+from pricegrid.pricing_engine.rules.slices import graduated
 
 _AS_LINK = 1
 """A surcharge is neither rounded nor converted by itself, as a link of a basis chain."""
@@ -76,9 +77,23 @@ def surcharged(line: Line, offer: Offer, surcharges: Surcharges) -> Offer:
     """The offer that answered with its surcharges, each a step, rounded again."""
     if not surcharges.found:
         return offer
-    has_unit_step = offer.price_per > 1
-    steps = list(offer.steps[:-1] if has_unit_step else offer.steps)
-    answered = price = offer.price_micros
+    if offer.slices:
+        return graduated(offer, tuple(_slice_with(line, each, surcharges) for each in offer.slices))
+    price, steps = _with(line, offer, surcharges)
+    rounded = round_price(steps[-1].price_micros, offer.book, offer.lifted)
+    return replace(offer, price_micros=price, rounded_micros=rounded, steps=steps)
+
+
+def _slice_with(line: Line, each: Slice, surcharges: Surcharges) -> Slice:
+    price, steps = _with(line, each, surcharges)
+    return replace(each, price_micros=price, steps=steps)
+
+
+def _with(line: Line, priced: Offer | Slice, surcharges: Surcharges) -> tuple[Fraction, tuple[Step, ...]]:
+    """A price of one unit with its surcharges, and its steps with theirs before that to so many units (P14)."""
+    has_unit_step = priced.price_per > 1
+    steps = list(priced.steps[:-1] if has_unit_step else priced.steps)
+    answered = price = priced.price_micros
     for book, each in surcharges.found:
         amount = each.price_micros
         if each.entry.method == Method.SURCHARGE_PCT:
@@ -89,6 +104,5 @@ def surcharged(line: Line, offer: Offer, surcharges: Surcharges) -> Offer:
             price += amount
         steps.append(Step(each.entry.method.name.lower(), book.book_id, amount, price, line.currency))
     if has_unit_step:
-        steps.append(replace(offer.steps[-1], price_micros=price * offer.price_per))
-    rounded = round_price(steps[-1].price_micros, offer.book, offer.lifted)
-    return replace(offer, price_micros=price, rounded_micros=rounded, steps=tuple(steps))
+        steps.append(replace(priced.steps[-1], price_micros=price * priced.price_per))
+    return price, tuple(steps)
