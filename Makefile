@@ -96,7 +96,7 @@ protos: $(STAMP) ## generates the Python code of proto/
 	proto/generate.sh
 
 lock: $(STAMP) ## works out the lock files again: requirements.lock and requirements-run.lock from pyproject.toml, Tryton's and bench's from their own lists
-	$(BIN)/pip-compile --quiet --extra server --extra kernels --extra traces --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
+	$(BIN)/pip-compile --quiet --extra server --extra kernels --extra traces --extra objects --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --extra server --extra kernels --build-deps-for editable --constraint requirements.lock \

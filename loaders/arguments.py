@@ -5,10 +5,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from pricegrid.loaders.gates.limits import DEFAULT_LIMITS, SAMPLE_MOVE_PCT
+from pricegrid.loaders.objects.urls import snapshot_version, storage_url
 from pricegrid.loaders.read.arguments import add_dialect_arguments
 from pricegrid.loaders.tables import TABLES
 
 ROWS_SHOWN = 1_000
+_URL_HELP = (
+    "s3://BUCKET/PATH, gs://BUCKET/PATH, az://ACCOUNT/CONTAINER/PATH, file:///PATH, or https:// to pull"
+)
 
 
 def _percent(text: str) -> Decimal:
@@ -98,6 +102,12 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="sign the snapshot with this private key (`pricegrid token keys` makes one)",
     )
+    parser.add_argument(
+        "--publish",
+        type=storage_url,
+        metavar="URL",
+        help="push the snapshot to this object storage too, for servers that follow it (docs/scale.md)",
+    )
     parser.add_argument("--delta", action="store_true", help="DATASET holds changed price_entries only")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     group = parser.add_argument_group("from an ERP (docs/erp.md)")
@@ -113,9 +123,58 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_push_arguments(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    there = actions.add_parser(
+        "push", help="have the servers that follow an object storage serve this snapshot"
+    )
+    there.add_argument("url", metavar="URL", type=storage_url, help=_URL_HELP)
+    there.add_argument(
+        "--version", type=snapshot_version, metavar="VERSION", help="another one than the active snapshot"
+    )
+    there.add_argument("--canary", action="store_true", help="only those that serve with --canary")
+    there.add_argument("--back", action="store_true", help="though it is older than the one that they serve")
+    there.add_argument(
+        "--sign-key",
+        type=Path,
+        metavar="FILE",
+        help="sign that it is to be served; `load` signed it with the same key",
+    )
+    return there
+
+
+def _add_pull_arguments(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    here = actions.add_parser("pull", help="fetch and activate the snapshot that an object storage has")
+    here.add_argument("url", metavar="URL", type=storage_url, help=_URL_HELP)
+    here.add_argument(
+        "--version", type=snapshot_version, metavar="VERSION", help="another one than the storage says"
+    )
+    here.add_argument("--canary", action="store_true", help="a canary too, if that is the newest")
+    here.add_argument(
+        "--snapshot-keys", type=Path, metavar="FILE", help="only what one of these keys has signed (JWKS)"
+    )
+    here.add_argument(
+        "--accept-older",
+        action="store_true",
+        help="though this store has seen a newer one there, or another storage in its place",
+    )
+    here.add_argument(
+        "--keep",
+        type=_count,
+        metavar="N",
+        help="remove older snapshots than the N newest, never the active one",
+    )
+    return here
+
+
 def add_snapshots_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `pricegrid snapshots`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|diff|activate|prune")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="list|diff|activate|prune|push|pull"
+    )
     listing = actions.add_parser("list", help="snapshots of the store, oldest first")
     difference = actions.add_parser("diff", help="what changed from OLD to NEW, and what customers will see")
     difference.add_argument("old", metavar="OLD", help="a version, or current")
@@ -130,6 +189,7 @@ def add_snapshots_arguments(parser: argparse.ArgumentParser) -> None:
     )
     room = actions.add_parser("prune", help="remove old snapshots, never the active one")
     room.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of the newest stay")
-    for action in (listing, difference, back, room):
+    there, here = _add_push_arguments(actions), _add_pull_arguments(actions)
+    for action in (listing, difference, back, room, there, here):
         action.add_argument("--store", type=Path, required=True, metavar="DIR", help="snapshot store")
         action.add_argument("--json", action="store_true", help="print JSON")

@@ -121,6 +121,8 @@ class LoadJob:
     """Tables whose files this product wrote."""
     sign_key: Path | None = None
     """The file of the private key that signs the snapshot; a delta's base must have its signature too."""
+    publish_url: str | None = None
+    """Object storage to push the snapshot to, once it is active here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,10 @@ def load(
     if not job.dataset.is_dir():
         raise DatasetError(f"dataset directory {job.dataset} doesn't exist or isn't a directory")
     key = None if job.sign_key is None else read_private_key(job.sign_key)
+    if job.publish_url is not None:  # what can't be opened is told before the work
+        from pricegrid.loaders.objects.storage import open_storage
+
+        open_storage(job.publish_url, to_write=True)
     with loader_lock(job.store):
         report.previous_version = _previous(job.store)
         now = clock()
@@ -200,6 +206,21 @@ def _publish(
     if job.keep is not None:
         with progress.phase("prune"):
             report.pruned = prune(job.store, job.keep)
+    if job.publish_url is not None:
+        with progress.phase("push"):
+            _push(job, job.publish_url, version, report)
+
+
+def _push(job: LoadJob, url: str, version: str, report: LoadReport) -> None:
+    """What goes wrong there does not undo what is published here."""
+    from pricegrid.loaders.objects.commands import push_snapshot
+
+    try:
+        pushed = push_snapshot(url, job.store, version, job.sign_key)
+    except (LoadError, OSError) as error:
+        report.push_error = str(error)
+    else:
+        report.pushed_to, report.pushed_bytes = url, pushed.sent_bytes
 
 
 def _previous(store: Path) -> str | None:
@@ -349,7 +370,8 @@ def run_load(
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
-    """Runs `pricegrid load`: 0 published (or would be), 1 refused or not possible now, 2 the dataset can't be used."""
+    """Runs `pricegrid load`: 0 published (or would be), 1 refused, not possible now or not pushed, 2 the dataset
+    can't be used."""
     out, err = out or sys.stdout, err or sys.stderr
     progress = Progress(err)
     try:
@@ -370,7 +392,12 @@ def run_load(
             progress.fail(
                 f"refused by gate {gate.name}: {gate.detail}{limit}; to publish all the same: {told}--force"
             )
-    return 1 if report.refused else 0
+    if report.push_error:
+        progress.fail(
+            f"published in {report.store} and not to {args.publish}, where `pricegrid snapshots push` tries again: "
+            f"{report.push_error}"
+        )
+    return 1 if report.refused or report.push_error else 0
 
 
 def _noted(
@@ -413,6 +440,7 @@ def _run(
         stated_dialect(args),
         frozenset(extract.tables) if extract else frozenset(),
         args.sign_key,
+        args.publish,
     )
     report = load(job, functions, clock=clock, progress=progress)
     if extract:

@@ -90,6 +90,12 @@ class LoadReport:
     """...and how many of them another snapshot has too, so that they are stored once."""
     pruned: list[str] = field(default_factory=list)
     """Older snapshots that were removed."""
+    pushed_to: str = ""
+    """The object storage that has the snapshot; '' for none."""
+    pushed_bytes: int = 0
+    """What it had to be sent."""
+    push_error: str = ""
+    """Why it does not have it though it should."""
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0
 
@@ -149,4 +155,6 @@ class LoadReport:
         lines = [f"published snapshot {self.snapshot_version}{forced}: {sizes}"]
         if self.pruned:
             lines.append(f"removed {len(self.pruned)} older snapshots: {', '.join(self.pruned)}")
+        if self.pushed_to:
+            lines.append(f"pushed to {self.pushed_to}: {self.pushed_bytes:,} bytes were missing there")
         return lines

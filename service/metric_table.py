@@ -359,6 +359,24 @@ SNAPSHOT_REFUSED = Metric(
     "since.",
     "0 or 1",
 )
+FOLLOW_AGE = Metric(
+    "pricegrid_follow_age_seconds",
+    Kind.GAUGE,
+    "How long ago the object storage of --follow last named a snapshot that this server has or took.",
+    "seconds",
+)
+FOLLOW_REFUSED = Metric(
+    "pricegrid_follow_refused",
+    Kind.GAUGE,
+    "1 while what the object storage of --follow names is refused: damaged, not signed, or older than was seen.",
+    "0 or 1",
+)
+FOLLOW_FETCHED = Metric(
+    "pricegrid_follow_fetched_bytes_total",
+    Kind.COUNTER,
+    "What was fetched from the object storage of --follow.",
+    "bytes",
+)
 WRITER_QUEUE = Metric(
     "pricegrid_writer_queue",
     Kind.GAUGE,
@@ -445,6 +463,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             LOAD_AGE,
             LOAD_FAILED,
             GATE_REFUSED,
+            FOLLOW_AGE,
+            FOLLOW_REFUSED,
+            FOLLOW_FETCHED,
             EVENTS_LAG,
             DEAD_LETTERS,
             DEAD_LETTERS_OLDEST,

@@ -14,11 +14,8 @@ from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.process.children import Child
 from pricegrid.service.process.heartbeat import Beat, Pulse
 from pricegrid.service.process.reach import ServeError, is_loopback, reserved_port
-from pricegrid.service.process.supervisor import (
-    ServeOptions,
-    SnapshotWatcher,
-    Supervisor,
-)
+from pricegrid.service.process.supervisor import ServeOptions, Supervisor
+from pricegrid.service.process.watcher import SnapshotWatcher
 from pricegrid.service.process.worker import Activate, Serving, SwapFailed
 from tests.stores import price_rows, publish
 

@@ -1,4 +1,4 @@
-"""`pricegrid snapshots list|diff|activate|prune`: what a store holds, what changed, going back, and making room."""
+"""`pricegrid snapshots`: what a store holds, what changed, going back, making room, and object storage."""
 
 import argparse
 import json
@@ -75,6 +75,10 @@ def run_snapshots(
             tools = default_functions().tools if tools is None else tools
             as_of_us = us_of(clock())
             answer = snapshots_diff(args.store, args.old, args.new, tools, as_of_us, args.rows)
+        elif args.action in {"push", "pull"}:
+            from pricegrid.loaders.objects.commands import snapshots_pull, snapshots_push
+
+            answer = snapshots_push(args) if args.action == "push" else snapshots_pull(args)
         elif args.action == "prune":
             answer = snapshots_prune(args.store, args.keep)
         else:
@@ -96,6 +100,10 @@ def _text(answer: object) -> str:
         return "\n".join(lines) or "no snapshots"
     if not isinstance(answer, dict):
         raise TypeError(f"no text for {answer!r}")
+    if "sent_bytes" in answer or "fetched_bytes" in answer:
+        from pricegrid.loaders.objects.commands import pulled_text, pushed_text
+
+        return pushed_text(answer) if "sent_bytes" in answer else pulled_text(answer)
     if "removed" in answer and "active" in answer:
         removed = [f"removed {version}" for version in answer["removed"]] or ["nothing to remove"]
         return "\n".join([*removed, f"active: {answer['active']}"])

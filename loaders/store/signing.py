@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 SIGNATURE: Final = "signature"
 """The member of a manifest: `{"key": ID, "ed25519": 128 hexadecimal digits}`."""
-_CONTEXT: Final = b"pricegrid snapshot manifest\n"
-"""Before what is signed: a key may sign tokens too, and neither signature must pass for the other."""
+MANIFEST_CONTEXT: Final = b"pricegrid snapshot manifest\n"
+"""Before what is signed: a key may sign tokens and pointers too, and no signature must pass for another."""
 _KEY_BYTES: Final = 32
 
 
@@ -42,35 +42,37 @@ class TrustedKeys:
     by_id: Mapping[str, bytes]
     """32 bytes each."""
 
-    def check(self, manifest: Mapping[str, Any], name: str) -> None:
+    def check(self, manifest: Mapping[str, Any], name: str, context: bytes = MANIFEST_CONTEXT) -> None:
         """Raises SnapshotUnsignedError, naming the snapshot, unless one of the keys has signed the manifest."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
         entry = manifest.get(SIGNATURE)
         if not isinstance(entry, dict):
-            raise SnapshotUnsignedError(f"{name} is not signed: load again with --sign-key")
+            raise SnapshotUnsignedError(f"{name} is not signed: load, or push, again with --sign-key")
         public = self.by_id.get(str(entry.get("key")))
         if public is None:
             raise SnapshotUnsignedError(f"{name} is signed by a key that is not trusted")
         try:
             signature = bytes.fromhex(str(entry.get("ed25519")))
-            Ed25519PublicKey.from_public_bytes(public).verify(signature, signed_bytes(manifest))
+            Ed25519PublicKey.from_public_bytes(public).verify(signature, signed_bytes(manifest, context))
         except (ValueError, InvalidSignature):
             raise SnapshotUnsignedError(f"{name} has changed since it was signed") from None
 
 
-def signed_bytes(manifest: Mapping[str, Any]) -> bytes:
+def signed_bytes(manifest: Mapping[str, Any], context: bytes = MANIFEST_CONTEXT) -> bytes:
     """What is signed: all members of the manifest but the signature and the checksum, which covers the signature."""
     rest = {key: value for key, value in manifest.items() if key not in {SIGNATURE, "checksum"}}
-    return _CONTEXT + json.dumps(rest, sort_keys=True).encode()
+    return context + json.dumps(rest, sort_keys=True).encode()
 
 
-def signature_of(manifest: Mapping[str, Any], key: Ed25519PrivateKey) -> dict[str, str]:
+def signature_of(
+    manifest: Mapping[str, Any], key: Ed25519PrivateKey, context: bytes = MANIFEST_CONTEXT
+) -> dict[str, str]:
     """The member `SIGNATURE` of a manifest."""
     return {
         "key": key_id(key.public_key().public_bytes_raw()),
-        "ed25519": key.sign(signed_bytes(manifest)).hex(),
+        "ed25519": key.sign(signed_bytes(manifest, context)).hex(),
     }
 
 

@@ -59,7 +59,7 @@ STORE_MODE: Final = 0o750
 ALIGNMENT_BYTES: Final = 64
 _LEFTOVER: Final = ".loading-"
 _ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
-_KEPT_NAME: Final = re.compile(r"kept_[a-z0-9_]{1,80}\.(npy|parquet)")
+KEPT_NAME: Final = re.compile(r"kept_[a-z0-9_]{1,80}\.(npy|parquet)")
 _VERSION: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _CHECKSUM: Final = "checksum"
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -112,7 +112,7 @@ def write_snapshot(
     snapshots = store / "snapshots"
     for folder in (store, snapshots):
         folder.mkdir(mode=STORE_MODE, parents=True, exist_ok=True)
-    known = _known_files(snapshots)
+    known = known_files(snapshots)
     folder = Path(tempfile.mkdtemp(prefix=_LEFTOVER, dir=snapshots))
     try:
         files: dict[str, dict[str, object]] = {}
@@ -167,7 +167,7 @@ def _under_another_name(
     return frozenset(shared)
 
 
-def _known_files(snapshots: Path) -> dict[str, Path]:
+def known_files(snapshots: Path) -> dict[str, Path]:
     """A file of some snapshot by its SHA-256; that it still has these bytes is checked before it is linked."""
     known: dict[str, Path] = {}
     for folder in sorted(f for f in snapshots.iterdir() if _VERSION.fullmatch(f.name)):
@@ -197,7 +197,7 @@ def _publish(folder: Path, target: Path) -> str:
 def _write_kept(
     content: KeptFile, target: Path, known: Mapping[str, Path], base: Mapping[str, Any]
 ) -> dict[str, object]:
-    if not _KEPT_NAME.fullmatch(target.name):
+    if not KEPT_NAME.fullmatch(target.name):
         raise ValueError(f"{target.name!r} can't name a kept file")
     if isinstance(content, Path):
         return _link(content, target, base)
@@ -246,6 +246,11 @@ def current_version(store: Path) -> str:
     if not _VERSION.fullmatch(version):
         raise SnapshotCorruptError(f"{store / 'current'} doesn't hold the name of a snapshot")
     return version
+
+
+def has_current(store: Path) -> bool:
+    """Whether a snapshot was ever activated; it may be damaged."""
+    return (store / "current").exists()
 
 
 def _folder(store: Path, version: str) -> Path:
@@ -325,6 +330,18 @@ def open_snapshot(
     are exhausted."""
     version = current_version(store) if version is None else version
     folder = _folder(store, version)
+    manifest = manifest_of(folder, version, keys)
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for name, entry in manifest["files"].items():
+        arrays[name.removesuffix(".npy")] = _map(folder / name, entry, verify=verify)
+    if any(name.startswith("atp_") for name in arrays):
+        arrays.update({name: arrays[one] for name, one in ONE_TABLE.items() if one in arrays})
+    return Snapshot(version, MappingProxyType(manifest), MappingProxyType(arrays))
+
+
+def manifest_of(folder: Path, version: str, keys: TrustedKeys | None = None) -> dict[str, Any]:
+    """The manifest in a folder, which must be that of a version and signed by one of the keys. Raises as
+    `open_snapshot`."""
     manifest = read_manifest(folder)
     if keys is not None:
         keys.check(manifest, f"snapshot {version}")
@@ -332,12 +349,7 @@ def open_snapshot(
         raise SnapshotCorruptError(f"{folder / MANIFEST} is corrupt: its content hash doesn't fit its files")
     if version != _version(datetime.fromisoformat(manifest["created_at"]), manifest["content_sha256"]):
         raise SnapshotCorruptError(f"{folder / MANIFEST} is corrupt: it belongs to another version")
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for name, entry in manifest["files"].items():
-        arrays[name.removesuffix(".npy")] = _map(folder / name, entry, verify=verify)
-    if any(name.startswith("atp_") for name in arrays):
-        arrays.update({name: arrays[one] for name, one in ONE_TABLE.items() if one in arrays})
-    return Snapshot(version, MappingProxyType(manifest), MappingProxyType(arrays))
+    return manifest
 
 
 def _map(path: Path, entry: Mapping[str, Any], *, verify: bool) -> np.ndarray[Any, Any]:

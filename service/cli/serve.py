@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pricegrid.service.cli.follow import add_follow_arguments, check_read_only, follow_from
 from pricegrid.service.cli.logs import add_log_format
 from pricegrid.service.cli.policy import add_policy_arguments, policy_from
 from pricegrid.service.cli.redis_url import add_redis_url, redis_from
@@ -34,6 +35,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", metavar="DIR", type=Path, required=True, help="the store that `load` publishes to"
     )
+    add_follow_arguments(parser)
     _add_place_arguments(parser)
     _add_trust_arguments(parser)
     parser.add_argument(
@@ -177,7 +179,7 @@ def run_serve(args: argparse.Namespace) -> int:
         raise UsageError("--events-stream names a stream of the Redis that --redis-url gives")
     from pricegrid.erp.adapters import check_config
     from pricegrid.erp.protocol import ErpConfigError
-    from pricegrid.loaders.errors import SnapshotError
+    from pricegrid.loaders.errors import LoadError
     from pricegrid.service.process.reach import ServeError
     from pricegrid.service.process.supervisor import Ready, ServeOptions, serve
 
@@ -214,6 +216,8 @@ def run_serve(args: argparse.Namespace) -> int:
         events_stream=args.events_stream,
         auth=_auth(args),
         snapshot_keys=args.snapshot_keys,
+        follow=follow_from(args),
+        is_read_only=check_read_only(args),
         logs=logs,
         traces=traces_from(args),
     )
@@ -223,7 +227,7 @@ def run_serve(args: argparse.Namespace) -> int:
         return serve(options, announce)
     except ErpConfigError as error:
         raise UsageError(str(error)) from None
-    except (ServeError, SnapshotError, OSError) as error:
+    except (ServeError, LoadError, OSError) as error:
         print(f"pricegrid: {error}", file=sys.stderr)
         return 1
 

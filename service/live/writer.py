@@ -122,6 +122,9 @@ class UnwritableError(Exception):
 def _run(process: _Process) -> None:
     """Serve the workers; while live state can't be opened, as on a full disk, try again and again."""
     version, trouble = process.config.snapshot_version, ""
+    if process.config.is_read_only:
+        _stay_away(process)
+        return
     while version:
         with contextlib.ExitStack() as stack:
             version = _become_writer(process, stack, version)
@@ -137,6 +140,18 @@ def _run(process: _Process) -> None:
                 return
         process.reporter.send(ReadOnly())
         version = _paused(process, version)
+
+
+def _stay_away(process: _Process) -> None:
+    """Write nothing, and say so to whoever asks what this process shows."""
+    _log.info("this server is read-only: reservations and events are refused")
+    process.reporter.send(ReadOnly())
+    while not process.stopping[0]:
+        process.pulse.turn()
+        if process.supervisor.poll(STANDBY_S):
+            if not isinstance(process.supervisor.recv(), Activate):
+                return
+            process.reporter.send(ReadOnly())
 
 
 def _paused(process: _Process, version: str) -> str:

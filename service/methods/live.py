@@ -170,7 +170,7 @@ def no_live_methods() -> Services:
 
 
 def _no_live_state() -> RequestRefusedError:
-    return RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "there is no live state here")
+    return RequestRefusedError(Reason.LIVE_STATE_UNAVAILABLE, "there is no live state here to change")
 
 
 def mutating_methods(publish: Publish, method_of: Callable[[str, str], Method]) -> Services:

@@ -45,7 +45,7 @@ def open_snapshot_engines(
         SnapshotError: it can't be used; the text names the damaged file.
 
     """
-    snapshot = open_snapshot(store, version, verify=verify, keys=_trusted(snapshot_keys))
+    snapshot = open_snapshot(store, version, verify=verify, keys=trusted_keys(snapshot_keys))
     arrays = _plain_arrays(snapshot)
     with _told_as_unusable(snapshot):
         if verify:  # before any kernel reads them
@@ -55,7 +55,7 @@ def open_snapshot_engines(
         return _engines(snapshot, arrays, policy), snapshot.arrays
 
 
-def _trusted(snapshot_keys: Path | None) -> TrustedKeys | None:
+def trusted_keys(snapshot_keys: Path | None) -> TrustedKeys | None:
     """The keys as they are now: they may have changed since the last snapshot."""
     if snapshot_keys is None:
         return None

@@ -27,6 +27,7 @@ from pricegrid.loaders.store.last_load import last_load
 from pricegrid.service import metric_table as table
 from pricegrid.service.clock import created_at_us
 from pricegrid.service.metric_kinds import Metric
+from pricegrid.service.process.follower import Follower
 from pricegrid.service.process.processes import Usage, is_child
 from pricegrid.service.process.source_ages import SourceAges
 
@@ -51,6 +52,8 @@ class Watched:
     """Processes that run, by what they are."""
     is_ready: Callable[[], bool]
     has_erp: bool = False
+    follower: Callable[[], Follower | None] = lambda: None
+    """None: there is none, or it has not begun."""
 
 
 class SupervisorMetrics:
@@ -79,6 +82,7 @@ class SupervisorMetrics:
             yield from self._source_ages(served, now_us)
             yield from self._book_ages(served, now_us)
         yield _gauge(table.SNAPSHOT_REFUSED, {(): watched.is_refused()})
+        yield from _following(watched.follower())
         yield _gauge(table.UNPROVEN_WORKERS, {(): watched.unproven_workers()})
         yield _counter(table.PROCESSES_ENDED, {(name,): count for name, count in watched.ended().items()})
         yield from self._processes()
@@ -119,6 +123,13 @@ class SupervisorMetrics:
         yield _counter(table.PROCESS_CPU, {(name,): each.cpu_s for name, each in used.items()})
         yield _gauge(table.PROCESS_MEMORY, {(name,): each.memory_bytes for name, each in used.items()})
         yield _gauge(table.PROCESS_FILES, {(name,): each.open_files for name, each in used.items()})
+
+
+def _following(follower: Follower | None) -> Iterator[Family]:
+    if follower is not None:
+        yield _gauge(table.FOLLOW_AGE, {(): follower.age_s})
+        yield _gauge(table.FOLLOW_REFUSED, {(): follower.is_refusing})
+        yield _counter(table.FOLLOW_FETCHED, {(): follower.fetched_bytes})
 
 
 def _loads(store: Path, now_us: int) -> Iterator[Family]:

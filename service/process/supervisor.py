@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,29 +23,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pricegrid.cache.redis_options import RedisOptions
-from pricegrid.loaders.errors import SnapshotError
-from pricegrid.loaders.store.snapshot import current_version
+from pricegrid.loaders.store.snapshot import has_current
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import now_us
 from pricegrid.service.identity.messages import Keys
-from pricegrid.service.limits import (
-    CHECK_NICENESS,
-    GRACE_S,
-    HANG_S,
-    POLL_S,
-    REFUSED_RETRY_MAX_S,
-    REFUSED_RETRY_S,
-    RESTART_DELAY_S,
-    WORKER_THREADS,
-)
+from pricegrid.service.limits import FOLLOW_POLL_S, GRACE_S, HANG_S, RESTART_DELAY_S, WORKER_THREADS
 from pricegrid.service.live.writer import run_writer
 from pricegrid.service.logs import LogOptions
-from pricegrid.service.process.bootstrap import check_snapshot
-from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child, backed_off
+from pricegrid.service.process.bootstrap import check_snapshot, trusted_keys
+from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child
+from pricegrid.service.process.follower import Follower, FollowOptions, open_follower
 from pricegrid.service.process.reach import ServeError, check_reach, reserved_port
-from pricegrid.service.process.scrub import Damaged, Scrub
+from pricegrid.service.process.scrub import Damaged
 from pricegrid.service.process.service_manager import ServiceManager
 from pricegrid.service.process.unix_socket import SCHEME, UnixSocket, held_socket
+from pricegrid.service.process.watcher import SnapshotWatcher
 from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
 from pricegrid.service.tracing.options import TraceOptions
 from pricegrid.service.transport.choice import HTTP2, Transport
@@ -80,6 +71,10 @@ class ServeOptions:
     """Who may call; None: everybody who reaches the port, which must then be on loopback."""
     snapshot_keys: Path | None = None
     """The file of the keys of which one must have signed a snapshot; None: it needs no signature."""
+    follow: FollowOptions | None = None
+    """The object storage whose snapshots the store takes; None: the store gets them otherwise."""
+    is_read_only: bool = False
+    """There is no live state: reservations and events are refused."""
     transport: Transport = field(default_factory=Transport)
     grace_s: float = GRACE_S
     erp: Path | None = None
@@ -114,119 +109,6 @@ class Ready:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class SnapshotWatcher:
-    """Polls the store for a newly active snapshot, verifies it and reports it.
-
-    A refused snapshot is checked again when its files or the pointer have changed, and periodically with a backoff. The
-    active one is scrubbed.
-    """
-
-    def __init__(
-        self,
-        store: Path,
-        policy: ExceptionPolicy,
-        version: str,
-        report: Connection,
-        *,
-        clock_s: Callable[[], float] = time.monotonic,
-        check: Callable[[Path, str | None, ExceptionPolicy], str] = check_snapshot,
-    ) -> None:
-        self._store = store
-        self._policy = policy
-        self._seen = version
-        self._report = report
-        self._clock_s = clock_s
-        self._check = check
-        self._scrub = Scrub(store, clock_s=clock_s)
-        self._damage: Damaged | None = None
-        self._last_error = ""
-        self._refused: tuple[int, ...] = ()
-        self._refusals = 0
-        self._again_at_s = 0.0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="snapshot-watcher", daemon=True)
-
-    @property
-    def is_refusing(self) -> bool:
-        """Whether the snapshot that the store names is not taken over, or is damaged since."""
-        return self._last_error != "" or self._damage is not None
-
-    def start(self) -> None:
-        """Starts to poll."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stops polling; a verification that is running ends with the process."""
-        self._stopping.set()
-
-    def poll(self) -> str | None:
-        """The newly active and verified version, if there is one; an error is logged once."""
-        files: tuple[int, ...] = ()
-        try:
-            version = current_version(self._store)
-            files = self._files(version)
-            if version == self._seen:
-                self._forget()
-                return None
-            if self._refused == files and self._clock_s() < self._again_at_s:
-                return None
-            self._check(self._store, version, self._policy)
-        except (SnapshotError, OSError) as error:
-            self._refuse(str(error), files)
-            return None
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, the current snapshot stays
-            self._refuse(repr(error), files)
-            return None
-        self._seen = version
-        self._forget()
-        return version
-
-    def damage(self) -> Damaged | None:
-        """What has newly become wrong with the active snapshot, if anything; logged once."""
-        try:
-            found = self._scrub.turn(self._seen)
-        except (SnapshotError, OSError) as error:
-            found = Damaged(self._seen, str(error))
-        if found == self._damage:
-            return None
-        self._damage = found
-        if found is None:
-            _log.info("snapshot %s is whole again", self._seen)
-        else:
-            _log.error("the active snapshot is damaged: %s; activate or load another one", found.message)
-        return found
-
-    def _files(self, version: str) -> tuple[int, ...]:
-        """Changes when a snapshot is repaired or activated again."""
-        directory = self._store / "snapshots" / version
-        found = []
-        for path in (self._store / "current", directory, directory / "manifest.json"):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                found += [status.st_ino, status.st_mtime_ns]
-        return tuple(found)
-
-    def _refuse(self, message: str, files: tuple[int, ...]) -> None:
-        if message != self._last_error:
-            self._last_error = message
-            _log.error("snapshot refused, the current one stays active: %s", message)
-        self._refused = files
-        delay_s = backed_off(REFUSED_RETRY_S, self._refusals, REFUSED_RETRY_MAX_S)
-        self._refusals += 1
-        self._again_at_s = self._clock_s() + delay_s
-
-    def _forget(self) -> None:
-        self._last_error, self._refused, self._refusals = "", (), 0
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):  # for this thread alone: verifying must not slow down requests
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECK_NICENESS)
-        while not self._stopping.wait(POLL_S):
-            for news in (self.poll(), self.damage()):
-                if news is not None:
-                    self._report.send(news)
-
-
 class Supervisor:
     """Runs the processes until stopped. Calls `announce` once, when all workers serve."""
 
@@ -235,6 +117,7 @@ class Supervisor:
         self._options = options
         self._keeper: KeyKeeper | None = None
         self._watcher: SnapshotWatcher | None = None
+        self._follower: Follower | None = None
         self._announce = announce
         self._manager = ServiceManager()
         context = multiprocessing.get_context("spawn")
@@ -271,6 +154,8 @@ class Supervisor:
         check = partial(check_snapshot, snapshot_keys=options.snapshot_keys)
         with contextlib.ExitStack() as stack:
             metrics_port = self._start_metrics(stack)  # first, so that probes are answered while it starts
+            if not self._has_snapshot(stack):
+                return 0
             _log.info("verifying the snapshot")
             self._version = check(options.store, None, options.policy)
             host, port = self._hold(stack)
@@ -286,7 +171,29 @@ class Supervisor:
             for child in self._everyone:
                 child.start(self._config(child, self._next), time.monotonic())
             watcher.start()
+            if self._follower is not None:
+                self._follower.start()
             return self._loop(reports, new_keys, ready)
+
+    def _has_snapshot(self, stack: contextlib.ExitStack) -> bool:
+        """Begins to follow, and waits for the first snapshot where the store has none; False: stopped meanwhile."""
+        options = self._options
+        if options.follow is None:
+            return True
+
+        def check(store: Path, version: str) -> str:
+            return check_snapshot(store, version, options.policy, snapshot_keys=options.snapshot_keys)
+
+        follower = open_follower(
+            options.follow, options.store, check, lambda: trusted_keys(options.snapshot_keys)
+        )
+        self._follower = follower
+        stack.callback(follower.stop)
+        while not (has_current(options.store) or follower.poll()):
+            self._manager.alive()
+            if wait([self._wake_read], timeout=FOLLOW_POLL_S):
+                return False
+        return True
 
     def _hold(self, stack: contextlib.ExitStack) -> tuple[str, int]:
         """Holds the port, or the unix socket; returns what is listened on as `Ready` has it."""
@@ -327,6 +234,7 @@ class Supervisor:
             pids=self._pids,
             is_ready=lambda: self._ready and not self._stopping and any(w.serving for w in self._workers),
             has_erp=self._options.erp is not None,
+            follower=lambda: self._follower,
         )
         host = self._options.metrics_host
         try:
@@ -458,6 +366,7 @@ class Supervisor:
             grace_s=options.grace_s,
             erp=options.erp,
             redis=options.redis,
+            is_read_only=options.is_read_only,
             events_stream=options.events_stream,
             verify=verify,
             auth=options.auth,

@@ -98,6 +98,8 @@ class WorkerConfig:
     """The configuration file of an ERP."""
     redis: RedisOptions | None = None
     """The Redis that shares live state with other hosts."""
+    is_read_only: bool = False
+    """There is no live state, and nobody writes any."""
     events_stream: str = ""
     """A stream of inventory events in that Redis."""
     verify: bool = False
@@ -261,7 +263,7 @@ def _open(config: WorkerConfig, version: str, *, verify: bool = False) -> Loaded
     loaded = load_snapshot(
         config.store, version, config.policy, verify=verify, snapshot_keys=config.snapshot_keys
     )
-    return reading(config.store, loaded)
+    return loaded if config.is_read_only else reading(config.store, loaded)
 
 
 def _named(config: WorkerConfig, verified: set[str]) -> Callable[[str], LoadedSnapshot]:
@@ -269,7 +271,9 @@ def _named(config: WorkerConfig, verified: set[str]) -> Callable[[str], LoadedSn
     # with keys, what was verified once is verified again: its files may have changed since
     is_verified = verified.__contains__ if config.snapshot_keys is None else lambda _: False
     open_version = version_opener(config.store, config.policy, is_verified, config.snapshot_keys)
-    return lambda version: reading(config.store, open_version(version))
+    return (
+        open_version if config.is_read_only else lambda version: reading(config.store, open_version(version))
+    )
 
 
 def _serve(
@@ -296,7 +300,7 @@ def _serve(
         metrics,
         threads=config.threads,
         transport=config.transport,
-        live=link.methods(),
+        live=None if config.is_read_only else link.methods(),
         changes=PolledChanges(lambda: live_version(holder)),
         erp=erp,
         flagging=Flagging(OperatorFlags(config.store)),

@@ -1,0 +1,1 @@
+"""Snapshots in object storage: pushed by who loads, pulled by who serves (docs/scale.md)."""
