@@ -14,6 +14,8 @@ def net_of_allocations(rows: pl.DataFrame, allocations: pl.DataFrame) -> pl.Data
     total = pl.col("allocated_micros").cast(pl.Int128).sum()
     has_order = pl.col("order_ref").is_not_null() & (pl.col("order_ref") != "")
     line = pl.col("order_line").fill_null("")
+    if allocations.is_empty():
+        return rows.with_columns(net="quantity_micros", order_line=line.replace("", None))
     rows = rows.with_columns(order_line=line, net=pl.col("quantity_micros").cast(pl.Int128))
     given = allocations.filter(has_order).with_columns(order_line=line)
     by_line = given.filter(pl.col("order_line") != "").group_by(_ORDER_LINE).agg(cover=total)

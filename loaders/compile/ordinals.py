@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -14,17 +15,22 @@ Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]
 Int64s = NDArray[np.int64]
 
+FEW: Final = 256
+"""So many names are looked at one by one: a query of Polars takes longer, and a load has hundreds of them."""
+
 
 def string_table(table: str, names: Sequence[str] | pl.Series) -> Arrays:
     """`TABLE_bytes` (u8) and `TABLE_offsets` (int64, n + 1) of names in the order given."""
-    series = pl.Series("name", names, dtype=pl.Utf8)
-    offsets = np.zeros(len(series) + 1, dtype=np.int64)
-    np.cumsum(series.str.len_bytes().to_numpy(), out=offsets[1:])
-    text = series.str.join("").item() if len(series) else ""
-    return {
-        f"{table}_bytes": np.frombuffer(text.encode(), dtype=np.uint8).copy(),
-        f"{table}_offsets": offsets,
-    }
+    offsets = np.zeros(len(names) + 1, dtype=np.int64)
+    if len(names) <= FEW:
+        texts = [name.encode() for name in names]
+        np.cumsum([len(text) for text in texts], out=offsets[1:])
+        joined = b"".join(texts)
+    else:
+        series = pl.Series("name", names, dtype=pl.Utf8)
+        np.cumsum(series.str.len_bytes().to_numpy(), out=offsets[1:])
+        joined = series.str.join("").item().encode()
+    return {f"{table}_bytes": np.frombuffer(joined, dtype=np.uint8).copy(), f"{table}_offsets": offsets}
 
 
 def table_names(arrays: Mapping[str, NDArray[np.generic]], table: str) -> list[str]:
@@ -50,16 +56,35 @@ def names_at(arrays: Mapping[str, NDArray[np.generic]], table: str, ordinals: In
     return pl.Series("name", names, dtype=pl.Utf8)
 
 
+class Names:
+    """Names in some order, each once; where each stands."""
+
+    def __init__(self, names: pl.Series) -> None:
+        self.series = names
+        self._places: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def places(self, wanted: pl.Series) -> Int64s:
+        """Where some names stand; -1 for null and for one that is none of these."""
+        if max(len(wanted), len(self)) <= FEW:
+            if not self._places:
+                self._places = {name: place for place, name in enumerate(self.series)}
+            return np.array([self._places.get(name, -1) for name in wanted], dtype=np.int64)
+        known = pl.DataFrame({"name": self.series, "place": pl.int_range(len(self), eager=True)})
+        asked = wanted.cast(pl.Utf8).alias("name").to_frame()
+        joined = asked.join(known, on="name", how="left", maintain_order="left")
+        return joined["place"].fill_null(-1).to_numpy().astype(np.int64)
+
+
 class Ordinals:
     """Every name's place in its table: byte order, but for layers, which stand in the order of search."""
 
     def __init__(self, names: dict[str, pl.Series]) -> None:
         self._check(names["uom"].len())
         self.names = names
-        self._maps = {
-            table: pl.DataFrame({"name": each, "ordinal": pl.int_range(each.len(), eager=True)})
-            for table, each in names.items()
-        }
+        self._tables = {table: Names(each) for table, each in names.items()}
 
     @staticmethod
     def _check(units: int) -> None:
@@ -97,12 +122,7 @@ class Ordinals:
             ],
             "book": [frames["price_books"]["book_id"]],
         }
-        names = {
-            table: pl.concat([c.cast(pl.Utf8).drop_nulls().unique().alias("name") for c in columns])
-            .unique()
-            .sort()
-            for table, columns in everything.items()
-        }
+        names = {table: sorted_names(columns) for table, columns in everything.items()}
         adds = pl.col("mode") == "add"  # their surcharges come after all prices (P16)
         names["layer"] = frames["layers"].sort(adds, "rank", "layer")["layer"].alias("name")
         return cls(names)
@@ -113,25 +133,27 @@ class Ordinals:
 
     def find(self, table: str, names: pl.Series) -> Int64s:
         """The ordinals of some names, none null; -1 for one that the table doesn't have; (names,) int64."""
-        wanted = names.cast(pl.Utf8).alias("name").to_frame()
-        joined = wanted.join(self._maps[table], on="name", how="left", maintain_order="left")
-        return joined["ordinal"].fill_null(-1).to_numpy().astype(np.int64)
+        return self._tables[table].places(names)
 
     def of(self, table: str, frame: pl.DataFrame, column: str, *, beside: str | None = None) -> Int64s:
         """The ordinals of a column's names, -1 for null and for the word `beside`; (rows,) int64.
 
         KeyError for any other name that the table doesn't have: taken for null it would say something else.
         """
-        names = frame[column].drop_nulls()
+        cells = frame[column]
+        ordinals = np.full(len(cells), -1, dtype=np.int64)
+        if cells.null_count() == len(cells):
+            return ordinals
+        names = cells.drop_nulls() if cells.null_count() else cells
         found = self.find(table, names)
-        unknown = pl.Series(found < 0, dtype=pl.Boolean)
-        lost = names.filter(unknown if beside is None else unknown & (names != beside))
-        if len(lost):
-            raise KeyError(f"{column} {lost[0]!r} is not among the names of {table}")
-        if len(names) == len(frame):
+        if (found < 0).any():
+            lost = names.filter(pl.Series(found < 0)).unique(maintain_order=True)
+            for name in lost:
+                if name != beside:
+                    raise KeyError(f"{column} {name!r} is not among the names of {table}")
+        if len(names) == len(cells):
             return found
-        ordinals = np.full(len(frame), -1, dtype=np.int64)
-        ordinals[frame[column].is_not_null().to_numpy()] = found
+        ordinals[cells.is_not_null().to_numpy()] = found
         return ordinals
 
     def place(self, table: str, frame: pl.DataFrame, column: str) -> Int64s:
@@ -183,6 +205,14 @@ class SnapshotOrdinals(Ordinals):
         return asked.filter(pl.Series(self.find(table, asked) >= 0, dtype=pl.Boolean))
 
 
+def sorted_names(columns: Sequence[pl.Series]) -> pl.Series:
+    """Every name of some columns once, in byte order."""
+    if sum(map(len, columns)) <= FEW:
+        names = {name for column in columns for name in column if name is not None}
+        return pl.Series("name", sorted(names), dtype=pl.Utf8)  # the order of code points is that of bytes
+    return pl.concat([c.cast(pl.Utf8).drop_nulls().unique().alias("name") for c in columns]).unique().sort()
+
+
 def columns(*columns: NDArray[np.generic]) -> Int64s:
     """One int64 row of all columns for each element; (n, columns)."""
     return np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1)
@@ -196,8 +226,7 @@ def numbers(frame: pl.DataFrame, column: str, blank: int | None = None) -> Int64
 
 def codes(frame: pl.DataFrame, column: str, words: Sequence[str]) -> Int64s:
     """Each word's place in `words`; (rows,) int64."""
-    codes = frame[column].replace_strict(words, range(len(words)), return_dtype=pl.Int64)
-    return codes.to_numpy().astype(np.int64)
+    return frame[column].cast(pl.Enum(words)).to_physical().to_numpy().astype(np.int64)
 
 
 def ranges(owners: Int64s, count: int) -> tuple[Int64s, Int64s]:

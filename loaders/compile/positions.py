@@ -28,6 +28,7 @@ from pricegrid.loaders.compile.feeds import feed_columns
 from pricegrid.loaders.compile.kits import open_kits
 from pricegrid.loaders.compile.net_demands import net_of_allocations
 from pricegrid.loaders.compile.net_receipts import net_column
+from pricegrid.loaders.compile.ordinals import Names, sorted_names
 
 Frames = Mapping[str, pl.DataFrame]
 Arrays = dict[str, NDArray[np.generic]]
@@ -116,26 +117,18 @@ class _Names:
 
     def __init__(self, table: str, *columns: pl.Series) -> None:
         self.table = table
-        names = pl.concat([column.cast(pl.String) for column in columns]).drop_nulls().unique()
-        self.names = sorted(names.to_list(), key=str.encode)
-        self._frame = pl.DataFrame(
-            {"name": self.names, "ordinal": np.arange(len(self.names), dtype=np.int32)},
-            schema={"name": pl.String, "ordinal": pl.Int32},
-        )
+        self._names = Names(sorted_names(columns))
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._names)
 
     def arrays(self) -> Arrays:
-        text, offsets = text_and_offsets([name.encode() for name in self.names])
+        text, offsets = text_and_offsets([name.encode() for name in self._names.series])
         return {f"{PREFIX}{self.table}_text": text, f"{PREFIX}{self.table}_offsets": offsets}
 
     def of(self, column: pl.Series) -> NDArray[np.int32]:
         """The ordinal of each name; -1 for null and for a name that is none."""
-        joined = pl.DataFrame({"name": column}, schema={"name": pl.String}).join(
-            self._frame, on="name", how="left", maintain_order="left"
-        )
-        return joined["ordinal"].fill_null(-1).to_numpy().astype(np.int32)
+        return self._names.places(column).astype(np.int32)
 
 
 class _Compiler:
@@ -206,7 +199,7 @@ def _frame(frames: Frames, table: str) -> pl.DataFrame:
     """The frame with exactly the expected columns; what it lacks is null."""
     schema = _SCHEMAS[table]
     frame = frames.get(table)
-    if frame is None:
+    if frame is None or frame.is_empty():
         return pl.DataFrame(schema=dict(schema))
     return frame.select(
         pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype=dtype).alias(name)
@@ -317,6 +310,8 @@ def _kit_columns(c: _Compiler) -> Arrays:
 def _at_components(c: _Compiler, frame: pl.DataFrame, *quantities: str) -> pl.DataFrame:
     """A kit's rows turned into rows of its components, needs rounded up; without `quantities` they are left out."""
     frame = frame.with_columns(kit=pl.lit(None, dtype=pl.String))
+    if not c.kits:
+        return frame
     kits = pl.Series(list(c.kits), dtype=pl.String)
     is_kit = frame["sku"].is_in(kits.implode())
     own = frame.filter(~is_kit)

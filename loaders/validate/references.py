@@ -84,13 +84,15 @@ def _names(state: Validation, table: str, column: str) -> pl.Series:
 
 def _check_names(state: Validation, table: str, references: Sequence[_Reference]) -> None:
     """Rejects rows that name something unknown."""
+    frame = state.frames[table]
+    references = [each for each in references if frame[each.column].null_count() < frame.height]
     if not references:
         return
 
     def unknown(reference: _Reference) -> pl.Expr:
         return (~pl.col(reference.column).is_in(reference.known.implode())).alias(reference.column)
 
-    found = state.frames[table].select(unknown(r).any() for r in references)
+    found = frame.select(unknown(r).any() for r in references)
     for reference, any_unknown in zip(references, found.row(0), strict=True):
         if any_unknown:
             broken = state.frames[table].select(unknown(reference)).to_series()
@@ -111,7 +113,10 @@ def _stocking_branches(state: Validation, column: str = "branch") -> list[_Refer
 
 def _warn_classes(state: Validation, table: str, classes: pl.Series) -> None:
     """Classes have no table: one is known when a customer is in it, and naming another is only odd."""
-    named = state.frames[table]["price_class"].drop_nulls().unique()
+    column = state.frames[table]["price_class"]
+    if column.null_count() == len(column):
+        return
+    named = column.drop_nulls().unique()
     unknown = named.filter(~named.is_in(classes.implode()))
     state.warn_values(table, unknown.to_list(), "price classes that no customer is in")
 

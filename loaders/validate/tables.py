@@ -159,7 +159,7 @@ def validate_alone(raw: RawTable, time_zone: str = "UTC") -> Dataset:
     state.frames = {name: _empty(table) for name, table in TABLES.items()}
     _read_rows(state, TABLES[raw.name], reader)
     settle_repeated(state, TABLES[raw.name])
-    return _dataset(state, {name: frame.drop(ROW) for name, frame in state.frames.items()}, reader, {})
+    return _dataset(state, _without_rows(state.frames), reader, {})
 
 
 def validate_delta(entries: pl.DataFrame, known: Known, time_zone: str = "UTC") -> Dataset:
@@ -187,10 +187,18 @@ def _validate(
     if not state.given("layers"):
         _one_layer(state)
     check_references(state)
-    frames = {name: frame.drop(ROW) for name, frame in state.frames.items()}
+    frames = _without_rows(state.frames)
     if not state.given("agreements"):
         frames["agreements"] = _everyone(frames["price_books"])
     return _dataset(state, frames, reader, files)
+
+
+def _without_rows(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """The frames without ROW, by no query: there are as many as tables, and most are empty."""
+    return {
+        name: pl.DataFrame([column for column in frame if column.name != ROW])
+        for name, frame in frames.items()
+    }
 
 
 def _validate_delta(
@@ -204,7 +212,7 @@ def _validate_delta(
     if names.deletions_of_nothing is not None:
         broken = names.deletions_of_nothing(state.frames[DELTA_ENTRIES.name])
         state.reject(DELTA_ENTRIES.name, broken, "deleted", said("there is no such entry to delete"))
-    frames = {name: frame.drop(ROW) for name, frame in state.frames.items()}
+    frames = _without_rows(state.frames)
     return _dataset(state, frames, reader, files)
 
 
@@ -379,7 +387,8 @@ def _shaped(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         )  # a blank price unit is then that of the basis (P14)
         price_per = pl.when(of_basis).then("price_per").otherwise(pl.col("price_per").fill_null(1))
         return frame.with_columns(basis.alias("basis"), price_per.alias("price_per"))
-    return frame.rename({old: new for old, new in _RENAMED.items() if old in frame.columns})
+    renamed = {old: new for old, new in _RENAMED.items() if old in frame.columns}
+    return frame.rename(renamed) if renamed else frame
 
 
 @cache
