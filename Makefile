@@ -13,6 +13,9 @@ AXE := tests/axe/node_modules/.set-up
 # front of it may have work of its own to do after each call of pip, and two calls at once wait for each other
 PIPS_PYTHON := import pip, sys; tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3) or print(sys.executable)
 
+# What Python compiles of a module is kept for the next process: packages are installed without it (--no-compile).
+unexport PYTHONDONTWRITEBYTECODE
+
 # Without the tests themselves: what only they use is dead as well, unless the whitelist says why not.
 PRODUCT := atp bench cache columnar edi erp examples loaders pricegrid pricing_engine service .ci/vulture_whitelist.py
 ALONE := not slow and not server and not redis and not tryton
@@ -122,8 +125,8 @@ clean: ## removes what was set up and made
 	rm -rf .venv .tryton .bench examples/node/node_modules tests/axe/node_modules .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # What running needs and no more; pip is not quiet, but shortened to a line a package, so that one sees it work. It looks
-# at every file that there is of each package, on one core: two of them have half of the packages each. The lock file
-# names all that any of them needs, so there is nothing to resolve. A pip of the environment's own takes as long to be put
+# at every file that there is of each package, on one core: two of them have half of that work each. The lock file names
+# all that any of them needs, so there is nothing to resolve. A pip of the environment's own takes as long to be put
 # there as twenty packages: Python's is used, if there is one that can work for another environment.
 $(RUN): SHELL := bash
 $(RUN): OUTER = $(shell $(PYTHON) -c '$(PIPS_PYTHON)' 2> /dev/null)
@@ -134,9 +137,9 @@ $(RUN): requirements-run.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=...")'
 	@echo "installing $$(grep -c '^[^ #].*==' requirements-run.lock) packages into .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(if $(findstring --python,$(PIP)),--without-pip) .venv
-	@awk '/^[a-z]/ { half = $$0 < "o" ? "a-n" : "o-z" } { print > (".venv/run-" half ".lock") }' requirements-run.lock
-	@set -o pipefail; ($(INSTALL) --require-hashes -r .venv/run-a-n.lock | $(SHORTLY)) & first=$$!; \
-	  $(INSTALL) --require-hashes -r .venv/run-o-z.lock | $(SHORTLY) && \
+	@awk '/^[a-z]/ { half = $$0 < "numpy" ? "first" : "second" } { print > (".venv/run-" half ".lock") }' requirements-run.lock
+	@set -o pipefail; ($(INSTALL) --require-hashes -r .venv/run-first.lock | $(SHORTLY)) & first=$$!; \
+	  $(INSTALL) --require-hashes -r .venv/run-second.lock | $(SHORTLY) && \
 	  PYTHONWARNINGS=ignore $(INSTALL) --quiet --no-build-isolation -e .; second=$$?; wait $$first && exit $$second
 	@touch $@
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,13 @@ def _cpu_s(pid: int) -> float:
 
 def _worker_of(pid: int) -> int:
     """The process that answers: the supervisor has others too."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return next(int(c) for c in children if Path(f"/proc/{c}/comm").read_text().strip() == "pricegrid-work")
+    own = _children(pid)
+    others = chain(own, *map(_children, own))  # another one forks it
+    return next(c for c in others if Path(f"/proc/{c}/comm").read_text().strip() == "pricegrid-work")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ python="$("$(dirname "$0")/../.venv/bin/python" -c 'import sys; print(sys._base_
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 cd "$work" # nothing of the source tree is on the path
-unset PYTHONPATH NUMBA_CACHE_DIR PRICEGRID_KERNEL_EXTENSION
+unset PYTHONPATH PYTHONDONTWRITEBYTECODE NUMBA_CACHE_DIR PRICEGRID_KERNEL_EXTENSION
 export PRICEGRID_KERNEL_CACHE="$work/compiled" # what is compiled is seen here
 export TIMEFORMAT='%R s (%U s of CPU)'
 fail() {

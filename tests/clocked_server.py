@@ -1,6 +1,7 @@
 """`pricegrid` with a clock that a test sets: the eight bytes of the file that PRICEGRID_TEST_CLOCK names, microseconds.
 
-The processes that a server spawns run the top of this file too, before anything of the product has taken the clock.
+The processes of a server are forked from one that runs the top of this file too, before anything of the product has
+taken the clock.
 """
 
 import mmap
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 from pricegrid.service import clock
+from pricegrid.service.process import forker
 
 _CLOCKS: list[mmap.mmap] = []
 
@@ -26,6 +28,7 @@ def now_us() -> int:
 
 
 clock.now_us = now_us
+forker.PRELOADED.insert(0, "tests.clocked_server")
 if "PRICEGRID_TEST_CLOCK" in os.environ:
     use_clock(Path(os.environ["PRICEGRID_TEST_CLOCK"]))
 

@@ -1,7 +1,7 @@
 """`pricegrid serve` with a clock that a test sets, without the seconds that a start costs: for thousands of restarts.
 
 One process imports the product and loads its kernels, then forks a supervisor for each command that it reads, one JSON
-object a line. The supervisor forks its worker and its writer in turn, where `pricegrid` starts new processes; all else
+object a line. The supervisor forks its worker and its writer itself, where `pricegrid` has a process for that; all else
 is as it is there.
 """
 
@@ -74,6 +74,7 @@ def running_forked(store: Path, clock: Path) -> Iterator[Server]:
 def _serve(asked: dict[str, str]) -> None:
     """In the forked process: the command, until it ends."""
     from pricegrid.service.cli.main import main
+    from pricegrid.service.process import forker
     from tests import clocked_server
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -83,8 +84,7 @@ def _serve(asked: dict[str, str]) -> None:
         os.close(file)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     clocked_server.use_clock(Path(asked["clock"]))
-    fork = multiprocessing.get_context("fork")
-    multiprocessing.get_context = lambda _: fork
+    forker.context = lambda: multiprocessing.get_context("fork")
     code = main(["serve", "--store", asked["store"], "--port", "0", "--json", "--workers", "1"])
     sys.stdout.flush()
     os._exit(code)

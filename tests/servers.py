@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tests.log_leaks import leaks
@@ -31,13 +32,16 @@ class Server:
 
     def workers(self) -> list[int]:
         """The process ids of its workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if _name(pid) == "pricegrid-work"]
+        return self._named("pricegrid-work")
 
     def writer(self) -> list[int]:
         """The process id of its writer, if it has one now."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if _name(pid) == "pricegrid-write"]
+        return self._named("pricegrid-write")
+
+    def _named(self, name: str) -> list[int]:
+        """Of its own children, or of the one that forks them."""
+        own = _children(self.process.pid)
+        return [pid for pid in (*own, *chain.from_iterable(map(_children, own))) if _name(pid) == name]
 
     def stop(self) -> int:
         """Stops it as an operator would; its exit code."""
@@ -45,7 +49,14 @@ class Server:
         return self.process.wait(DEADLINE_S)
 
 
-def _name(pid: str) -> str:
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
+        return []
+
+
+def _name(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,15 @@ class Supervised:
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
+_RUNNING: set[Supervised] = set()
+"""They share what forks their processes."""
+
+
 @contextlib.contextmanager
 def supervised(store: Path, *, is_ready: bool = True, **options: Any) -> Iterator[Supervised]:
     """Starts one on a free port; with `is_ready` when all of it answers."""
     served = Supervised(ServeOptions(store, port=0, **{"grace_s": 3.0, **options}))
+    _RUNNING.add(served)
     served.start()
     try:
         if is_ready:
@@ -103,3 +109,6 @@ def supervised(store: Path, *, is_ready: bool = True, **options: Any) -> Iterato
         yield served
     finally:
         served.stop()
+        _RUNNING.remove(served)
+        if not _RUNNING:  # the next test's is to have that one's environment, and write where that one looks
+            forkserver._forkserver._stop()

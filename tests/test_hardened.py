@@ -79,10 +79,10 @@ def test_a_store_that_can_t_be_written_is_quoted_from(store, has_live_state):
     assert sorted(store.rglob("*")) == before
 
 
-def test_a_server_needs_a_writable_store_and_nothing_else(store):
-    command = hardened(
-        *PRICEGRID, "serve", "--store", str(store), "--port", "0", "--workers", "1", "--json", writable=store
-    )
+@pytest.mark.parametrize("temporary", [True, False], ids=["with /tmp", "without"])
+def test_a_server_needs_a_writable_store_and_nothing_else(store, temporary):
+    words = ["serve", "--store", str(store), "--port", "0", "--workers", "1", "--json"]
+    command = hardened(*PRICEGRID, *words, writable=store, temporary=temporary)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             line = server.stdout.readline()

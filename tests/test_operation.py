@@ -19,6 +19,7 @@ from pricegrid.service.clock import host_ns
 from pricegrid.service.erp_overlay import fallback
 from pricegrid.service.live import writer
 from pricegrid.service.live.files import Beacon, OtherCacheError, WriterBusyError, writer_lock
+from pricegrid.service.process import forker
 from pricegrid.service.process.heartbeat import Pulse, Reporter
 from pricegrid.service.process.worker import ReadOnly, Serving, Stop, WorkerConfig
 from pricegrid.service.quota.accounts import open_accounts
@@ -165,7 +166,9 @@ def test_a_server_whose_live_state_can_t_be_opened_is_ready_for_reads_and_heals(
 
 
 @pytest.mark.slow
-def test_a_process_that_has_not_begun_does_not_delay_the_end(store, caplog):
+def test_a_process_that_has_not_begun_does_not_delay_the_end(store, monkeypatch, caplog):
+    """One that imports for itself, which takes a while."""
+    monkeypatch.setattr(forker, "context", lambda: multiprocessing.get_context("spawn"))
     with supervised(store, is_ready=False, grace_s=0.1) as served:
         until(lambda: bool(served.pid(0) and served.pid()), "its processes are started")
         with served.stopped(served.pid(0)), served.stopped(served.pid()):

@@ -202,10 +202,10 @@ class Life:
     """A child, and the other end of its pipe."""
 
     def __init__(self) -> None:
-        self.child = Child("writer", lambda *_: None, Context(), hang_s=10.0)
-        self.ends: list = []
-        context = self.child._context
+        context = Context()
         context.Pipe = self.pipe
+        self.child = Child("writer", lambda *_: None, lambda: context, hang_s=10.0)
+        self.ends: list = []
         self.child.begins_with(Activate("v1"))
         self.child.start(None, 0.0)
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import logging
 import os
+import re
 import signal
 import threading
 from datetime import UTC, datetime, timedelta
@@ -78,6 +80,41 @@ def replaced(child: Child, stopped: int) -> None:
     until(lambda: pid_of(child) != stopped, "it is killed")
     child._hang_s = FOREVER_S
     until(lambda: pid_of(child) != 0, "another one is started")
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def ignored_by(pid: int) -> set[signal.Signals]:
+    mask = int(re.search(r"^SigIgn:\s+(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1], 16)
+    return {number for number in (signal.SIGINT, signal.SIGTERM) if mask >> number - 1 & 1}
+
+
+def test_all_are_forked_from_one_which_signals_to_the_group_do_not_end_and_which_is_replaced(store):
+    with supervised(store, workers=2, hang_s=FOREVER_S) as served:
+        before = [served.pid(), served.pid(0), served.pid(1)]
+        (forked_from,) = {parent_of(pid) for pid in before}
+        assert forked_from != os.getpid()
+        assert ignored_by(forked_from) == {signal.SIGINT, signal.SIGTERM}
+        os.kill(forked_from, signal.SIGKILL)
+        until(lambda: not {0, *before} & {served.pid(), served.pid(0), served.pid(1)}, "others are started")
+        until(lambda: answers(served), "and answer")
+        until(lambda: served.everyone_says(100, True), "all of them as before")
+        assert len({parent_of(pid) for pid in (served.pid(), served.pid(0), served.pid(1))}) == 1
+
+
+def test_a_server_may_be_started_before_the_first_load(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    with supervised(tmp_path / "store", is_ready=False, wait_s=FOREVER_S) as served:
+        until(lambda: "waiting for a first snapshot" in caplog.text, "it waits")
+        publish_stock(tmp_path / "store", 100, minute=0)
+        until(lambda: bool(served.announced), "it serves")
+        assert served.says()[:2] == (100, True)
+    caplog.clear()
+    with supervised(tmp_path / "none", is_ready=False, wait_s=FOREVER_S) as served:
+        until(lambda: "waiting for a first snapshot" in caplog.text, "it waits")
+        assert served.stop() == 0
 
 
 def test_a_swap_that_takes_the_writer_long_ends_as_a_quick_one(store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import shlex
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # what makes it up takes a while to import: something is said
 
 SEED = 7
 STOP_S = 15.0
+LOAD_MAX_S = 86_400
 EVERYTHING = 1_000_000
 """More than any branch will ever hold."""
 
@@ -66,49 +68,29 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_demo(args: argparse.Namespace) -> int:
     """Generates, loads, serves and asks; 0 when the server answered."""
-    from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, generate
+    from pricegrid.service.process.kernel_build import compiler_ahead, provide
+    from pricegrid.service.process.kernel_cache import use_kernel_cache
 
     # However it ends, a terminal that is closed included, the server is stopped.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     say = partial(print, file=sys.stderr if args.json else sys.stdout, flush=True)
-    say("1. making up a distributor")
-
-    if args.items < ITEMS_MIN or args.customers < CUSTOMERS_MIN:
-        raise UsageError(f"the demo needs at least {ITEMS_MIN} --items and {CUSTOMERS_MIN} --customers")
-    began_s = time.monotonic()
-    _make_room(args.dir)
-    dataset = generate(
-        args.dir / "dataset",
-        seed=args.seed,
-        items=args.items,
-        customers=args.customers,
-        now=datetime.now(UTC).replace(microsecond=0),
-    )
-    say(
-        f"   {sum(dataset.rows.values()):,} rows in {len(dataset.rows)} tables, {time.monotonic() - began_s:.1f} s"
-    )
-    _provide_kernels()
-    say("2. loading it")
-    began_s = time.monotonic()
+    use_kernel_cache(os.environ)
+    with compiler_ahead("demo", None, os.environ):
+        dataset = _make_up(args, say)
+    provide(
+        "demo", None, os.environ, sys.stderr
+    )  # where it is seen: the server's progress would go to its log
     store = args.dir / "store"
-    load = [
-        *_pricegrid(),
-        "load",
-        str(dataset.directory),
-        "--store",
-        str(store),
-        "--time-zone",
-        dataset.time_zone,
-    ]
-    loaded = subprocess.run([*load, "--json"], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
-    if loaded.returncode != 0:
-        print(loaded.stdout, file=sys.stderr)
-        return 1
-    say(f"   published, {time.monotonic() - began_s:.1f} s")
-    say("3. serving it")
-    began_s = time.monotonic()
-    with _served(store, args.port) as ready:
+    with _server(store, args.port) as server:  # it imports what it needs while this process loads
+        say("2. loading it")
+        began_s = time.monotonic()
+        if not _load(dataset, store):
+            return 1
+        say(f"   published, {time.monotonic() - began_s:.1f} s")
+        say("3. serving it")
+        began_s = time.monotonic()
+        ready = _ready(server, store)
         address = ready["address"]
         say(f"   {ready['workers']} workers on {address}, {time.monotonic() - began_s:.1f} s")
         say(
@@ -125,13 +107,24 @@ def run_demo(args: argparse.Namespace) -> int:
     return 0
 
 
-def _provide_kernels() -> None:
-    """Compiles all that is lacking at once, where it is seen: the server's own progress would go to its log."""
-    from pricegrid.service.process.kernel_build import provide
-    from pricegrid.service.process.kernel_cache import use_kernel_cache
+def _make_up(args: argparse.Namespace, say: Callable[[str], None]) -> DemoDataset:
+    say("1. making up a distributor")
+    began_s = time.monotonic()
+    from pricegrid.loaders.demo.dataset import CUSTOMERS_MIN, ITEMS_MIN, generate
 
-    use_kernel_cache(os.environ)
-    provide("demo", None, os.environ, sys.stderr)
+    if args.items < ITEMS_MIN or args.customers < CUSTOMERS_MIN:
+        raise UsageError(f"the demo needs at least {ITEMS_MIN} --items and {CUSTOMERS_MIN} --customers")
+    _make_room(args.dir)
+    dataset = generate(
+        args.dir / "dataset",
+        seed=args.seed,
+        items=args.items,
+        customers=args.customers,
+        now=datetime.now(UTC).replace(microsecond=0),
+    )
+    rows = f"{sum(dataset.rows.values()):,} rows in {len(dataset.rows)} tables"
+    say(f"   {rows}, {time.monotonic() - began_s:.1f} s")
+    return dataset
 
 
 def _interrupt(*_: object) -> None:
@@ -241,29 +234,58 @@ def _promise_one(client: pricegrid.Client, dataset: DemoDataset, lines: list[pri
             return
 
 
+def _load(dataset: DemoDataset, store: Path) -> bool:
+    """Publishes it, as `pricegrid load` does; whether that was possible."""
+    from pricegrid.loaders.publish import run_load
+    from pricegrid.service.cli.main import command_parser
+
+    words = [str(dataset.directory), "--store", str(store), "--time-zone", dataset.time_zone, "--json"]
+    told = io.StringIO()
+    if run_load(command_parser("load").parse_args(words), out=told) != 0:
+        print(told.getvalue(), file=sys.stderr)
+        return False
+    return True
+
+
 @contextlib.contextmanager
-def _served(store: Path, port: int) -> Iterator[dict[str, object]]:
-    """A server in a process of its own, as it would run for real; stopped at the end."""
-    command = [*_pricegrid(), "serve", "--store", str(store), "--port", str(port), "--json"]
-    log = (store / "serve.log").open("w", encoding="utf-8")
+def _server(store: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    """A server in a process of its own, as it would run for real, which waits for a snapshot; stopped at the end."""
+    from pricegrid.loaders.store.snapshot import STORE_MODE
+
+    options = ["--store", str(store), "--port", str(port), "--wait", str(LOAD_MAX_S), "--json"]
+    store.mkdir(mode=STORE_MODE)
     # A session of its own: Ctrl-C is for us, and we stop it.
     with (
-        log,
+        _log_of(store).open("w", encoding="utf-8") as log,
         subprocess.Popen(  # noqa: S603
-            command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+            [sys.executable, "-m", "pricegrid.service.cli.main", "serve", *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
         ) as server,
     ):
         try:
-            line = server.stdout.readline() if server.stdout else ""
-            if not line:
-                raise RuntimeError(f"the server did not start; see {log.name}")
-            yield json.loads(line)
+            yield server
         finally:
             server.send_signal(signal.SIGTERM)
             try:
                 server.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 server.kill()
+
+
+def _log_of(store: Path) -> Path:
+    return store / "serve.log"
+
+
+def _ready(server: subprocess.Popen[str], store: Path) -> dict[str, object]:
+    """What a server says when it answers."""
+    line = server.stdout.readline() if server.stdout else ""
+    if not line:
+        raise RuntimeError(f"the server did not start; see {_log_of(store)}")
+    ready: dict[str, object] = json.loads(line)
+    return ready
 
 
 def _make_room(directory: Path) -> None:
@@ -276,7 +298,3 @@ def _make_room(directory: Path) -> None:
             )
         shutil.rmtree(directory)
     directory.mkdir(parents=True)
-
-
-def _pricegrid() -> list[str]:
-    return [sys.executable, "-m", "pricegrid.service.cli.main"]

@@ -7,6 +7,7 @@ when the options are read.
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import importlib.util
 import os
@@ -52,6 +53,7 @@ _ASK, _HOLD, _FOLLOW = "Ask", "Hold stock", "Follow the warehouse"
 _LOAD, _SERVE, _ERP, _SHELL = "Load", "Serve", "Compare with the ERP", "In the shell"
 _PARTNERS: Final = "Exchange with partners"
 _BRIEF: Final = frozenset({_ASK, _HOLD, _FOLLOW})
+_SERVERS: Final = frozenset({"demo", "serve"})
 _ANSWERED_AT_ONCE: Final = frozenset({"quote", "explain"})
 """They leave no garbage that would be worth looking for."""
 COMMANDS: Mapping[str, Command] = MappingProxyType(
@@ -183,13 +185,16 @@ SERVER_PACKAGES: Final = frozenset(
 def entry() -> NoReturn:
     """Runs the command as the whole process.
 
-    One that asks and answers ends at once: Python would take a tenth of its time to take apart what was imported.
+    One that asks and answers ends at once: Python would take a tenth of its time to take apart what was imported. So
+    does a server, whose port is wanted by the next; what is to be done at its end is done.
     """
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word in _ANSWERED_AT_ONCE:
         gc.disable()
     code = main()
-    if word in COMMANDS and COMMANDS[word].group in _BRIEF:
+    if word in _SERVERS or (word in COMMANDS and COMMANDS[word].group in _BRIEF):
+        if word in _SERVERS:
+            atexit._run_exitfuncs()  # noqa: SLF001 -- there is no other door to them
         try:
             sys.stdout.flush()
             sys.stderr.flush()

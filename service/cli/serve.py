@@ -15,7 +15,7 @@ from pricegrid.service.cli.follow import add_follow_arguments, check_read_only, 
 from pricegrid.service.cli.logs import add_log_format
 from pricegrid.service.cli.policy import add_policy_arguments, policy_from
 from pricegrid.service.cli.redis_url import add_redis_url, redis_from
-from pricegrid.service.cli.text import UsageError
+from pricegrid.service.cli.text import UsageError, seconds_argument
 from pricegrid.service.cli.traces import add_trace_arguments, one_in, traces_from
 from pricegrid.service.limits import GRACE_S, WORKER_THREADS
 from pricegrid.service.logs import TEXT, LogOptions, begin_logging
@@ -91,6 +91,13 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         default="",
         help="take in inventory events from this stream of that Redis, as one of its consumer group 'pricegrid'",
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="S",
+        type=seconds_argument,
+        default=0.0,
+        help="seconds to wait for a first snapshot of the store (default: do not wait)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
     add_policy_arguments(parser)
@@ -177,6 +184,9 @@ def run_serve(args: argparse.Namespace) -> int:
     redis = redis_from(args)
     if args.events_stream and redis is None:
         raise UsageError("--events-stream names a stream of the Redis that --redis-url gives")
+    from pricegrid.service.process import forker
+
+    forker.context()  # begins to import what this process imports too, on another core
     from pricegrid.erp.adapters import check_config
     from pricegrid.erp.protocol import ErpConfigError
     from pricegrid.loaders.errors import LoadError
@@ -220,6 +230,7 @@ def run_serve(args: argparse.Namespace) -> int:
         is_read_only=check_read_only(args),
         logs=logs,
         traces=traces_from(args),
+        wait_s=args.wait,
     )
     try:
         if args.erp_config is not None:

@@ -61,6 +61,7 @@ from pricegrid.service.process.worker import (
     WorkerConfig,
     name_process,
 )
+from pricegrid.service.rpc.metrics import use_counters
 from pricegrid.service.rpc.pools import ThreadPools
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ STREAM_GROUP = "pricegrid"
 def run_writer(config: WorkerConfig, supervisor: Connection) -> None:
     """The main function of the process: serves the workers until it is stopped or the supervisor is gone."""
     begin_logging("writer", config.logs.format)
+    use_counters(config.counters)
     name_process("pricegrid-write")
     stopping = [False]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -272,7 +274,7 @@ def _traced(
 def _metrics(
     config: WorkerConfig, cache: StateCache, leaser: "Leaser | None", waiting: Callable[[], int]
 ) -> "WriterMetrics | None":
-    if not config.metrics:
+    if not config.counters:
         return None
     from pricegrid.service.live.writer_metrics import WriterMetrics
 
@@ -285,7 +287,7 @@ def _metrics(
 
 
 def _stream_metrics(config: WorkerConfig) -> "StreamMetrics | None":
-    if not config.metrics:
+    if not config.counters:
         return None
     from pricegrid.service.live.writer_metrics import StreamMetrics
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from typing import Final
 
 from pricegrid.service.identity.messages import Keys, UnknownKey
@@ -45,12 +45,12 @@ class Child:
         self,
         name: str,
         run: Callable[[WorkerConfig, Connection], None],
-        context: SpawnContext,
+        context: Callable[[], ForkServerContext | SpawnContext],
         *,
         hang_s: float = HANG_S,
     ) -> None:
         self.name = name
-        self.process: SpawnProcess | None = None
+        self.process: ForkServerProcess | SpawnProcess | None = None
         self.serving = ""
         """The snapshot that a worker serves with live positions, or that the writer shows; '' for none."""
         self.is_read_only = False
@@ -93,8 +93,9 @@ class Child:
 
     def start(self, config: WorkerConfig, now_s: float) -> None:
         """Start a process."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=self._run, args=(config, theirs), daemon=True)
+        context = self._context()
+        ours, theirs = context.Pipe()
+        process = context.Process(target=self._run, args=(config, theirs), daemon=True)
         process.start()
         theirs.close()  # so that each process sees the death of the other as the end of the pipe
         self.process, self._pipe = process, ours

@@ -71,27 +71,47 @@ def provide(command: str, store: Path | None, environment: MutableMapping[str, s
 
     What can't be done here is left to the command, which compiles what it comes across.
     """
+    lacking = _lacking(command, store, environment)
+    if lacking:
+        folder = Path(environment["NUMBA_CACHE_DIR"])
+        with contextlib.suppress(OSError, RuntimeError):
+            compile_parts(_with_what_they_need(lacking), Progress(read_plan(), kernels_in(folder), out))
+            for part in lacking:
+                _done(folder, part).touch()
+
+
+@contextlib.contextmanager
+def compiler_ahead(command: str, store: Path | None, environment: MutableMapping[str, str]) -> Iterator[None]:
+    """While something else is done, numba is imported if `provide` will need it: Python compiles what was installed as
+    text, which takes it longer than all else, and would do so in each process of `provide`."""
+    if not _lacking(command, store, environment):
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-c", "import numba"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def _lacking(command: str, store: Path | None, environment: Mapping[str, str]) -> list[str]:
+    """The parts that `provide` has to compile, and can."""
     wanted = parts_of(command, store)
     if environment.get(EXTENSION_VARIABLE) or not wanted:
-        return
+        return []
     if SHIPPED_VARIABLE in environment or "NUMBA_CACHE_LOCATOR_CLASSES" not in environment:
-        return
+        return []
     if importlib.util.find_spec("numba") is None:  # the client alone
-        return
+        return []
     folder = Path(environment["NUMBA_CACHE_DIR"])
-    if not unusable_reason(folder):  # `kernels build` made it
-        return
+    if not unusable_reason(folder) or not _can_write(folder):  # `kernels build` made it
+        return []
     plan, there = read_plan(), kernels_in(folder)
-    lacking = [
+    return [
         part
         for part in wanted
         if not _done(folder, part).exists() and any(kernel not in there for kernel in plan[part])
     ]
-    if lacking and _can_write(folder):
-        with contextlib.suppress(OSError, RuntimeError):
-            compile_parts(_with_what_they_need(lacking), Progress(plan, there, out))
-            for part in lacking:
-                _done(folder, part).touch()
 
 
 def _done(folder: Path, part: str) -> Path:

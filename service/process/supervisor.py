@@ -2,9 +2,9 @@
 
     store/current ──watcher thread: poll, verify──▶ supervisor ──pipe: Activate──▶ worker ──Serving──▶ supervisor
 
-Workers are spawned, because gRPC does not survive a fork, and share the port by SO_REUSEPORT. The watcher verifies a
-new snapshot before workers get it; a damaged one is logged and the current one stays active. An active one that is
-changed in place ends its processes, which verify what they open: no answer rather than a wrong one.
+Workers are forked from a process that serves nothing (`forker`), and share the port by SO_REUSEPORT. The watcher
+(`watcher`) verifies a new snapshot before workers get it; a damaged one is logged and the current one stays active. An
+active one that is changed in place ends its processes, which verify what they open: no answer rather than a wrong one.
 """
 
 import contextlib
@@ -27,9 +27,10 @@ from pricegrid.loaders.store.snapshot import has_current
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import now_us
 from pricegrid.service.identity.messages import Keys
-from pricegrid.service.limits import FOLLOW_POLL_S, GRACE_S, HANG_S, RESTART_DELAY_S, WORKER_THREADS
+from pricegrid.service.limits import FOLLOW_POLL_S, GRACE_S, HANG_S, POLL_S, RESTART_DELAY_S, WORKER_THREADS
 from pricegrid.service.live.writer import run_writer
 from pricegrid.service.logs import LogOptions
+from pricegrid.service.process import forker
 from pricegrid.service.process.bootstrap import check_snapshot, trusted_keys
 from pricegrid.service.process.children import ALONE_AFTER_DEATHS, Child
 from pricegrid.service.process.follower import Follower, FollowOptions, open_follower
@@ -39,6 +40,7 @@ from pricegrid.service.process.service_manager import ServiceManager
 from pricegrid.service.process.unix_socket import SCHEME, UnixSocket, held_socket
 from pricegrid.service.process.watcher import SnapshotWatcher
 from pricegrid.service.process.worker import Activate, Stop, WorkerConfig, run_worker
+from pricegrid.service.rpc.metrics import use_counters
 from pricegrid.service.tracing.options import TraceOptions
 from pricegrid.service.transport.choice import HTTP2, Transport
 
@@ -86,6 +88,8 @@ class ServeOptions:
     logs: LogOptions = field(default_factory=LogOptions)
     traces: TraceOptions | None = None
     """Where spans of calls go; None: there are none."""
+    wait_s: float = 0.0
+    """How long to wait for a store's first snapshot."""
     hang_s: float = HANG_S
     """A process that has been silent for this long is killed and replaced."""
 
@@ -120,11 +124,10 @@ class Supervisor:
         self._follower: Follower | None = None
         self._announce = announce
         self._manager = ServiceManager()
-        context = multiprocessing.get_context("spawn")
         self._workers = [
-            Child("worker", run_worker, context, hang_s=options.hang_s) for _ in range(options.workers)
+            Child("worker", run_worker, forker.context, hang_s=options.hang_s) for _ in range(options.workers)
         ]
-        self._writer = Child("writer", run_writer, context, hang_s=options.hang_s)
+        self._writer = Child("writer", run_writer, forker.context, hang_s=options.hang_s)
         self._version = ""
         """The newest snapshot that a worker serves."""
         self._next = ""
@@ -132,6 +135,7 @@ class Supervisor:
         self._damaged = ""
         """The snapshot that was last found to be changed in place."""
         self._address = ""
+        self._counters = ""
         self._listener: socket.socket | None = None
         """The unix socket that workers share."""
         self._ready = False
@@ -153,6 +157,7 @@ class Supervisor:
         options = self._options
         check = partial(check_snapshot, snapshot_keys=options.snapshot_keys)
         with contextlib.ExitStack() as stack:
+            forker.context()
             metrics_port = self._start_metrics(stack)  # first, so that probes are answered while it starts
             if not self._has_snapshot(stack):
                 return 0
@@ -179,7 +184,8 @@ class Supervisor:
         """Begins to follow, and waits for the first snapshot where the store has none; False: stopped meanwhile."""
         options = self._options
         if options.follow is None:
-            return True
+            self._await_load()
+            return not self._stopping
 
         def check(store: Path, version: str) -> str:
             return check_snapshot(store, version, options.policy, snapshot_keys=options.snapshot_keys)
@@ -194,6 +200,14 @@ class Supervisor:
             if wait([self._wake_read], timeout=FOLLOW_POLL_S):
                 return False
         return True
+
+    def _await_load(self) -> None:
+        """Waits for the first snapshot of a store that is loaded into, for as long as it may."""
+        options, give_up_s = self._options, time.monotonic() + self._options.wait_s
+        if options.wait_s and not has_current(options.store):
+            _log.info("waiting for a first snapshot of %s", options.store)
+        while not (self._stopping or has_current(options.store)) and time.monotonic() < give_up_s:
+            wait([self._wake_read], timeout=POLL_S)
 
     def _hold(self, stack: contextlib.ExitStack) -> tuple[str, int]:
         """Holds the port, or the unix socket; returns what is listened on as `Ready` has it."""
@@ -220,9 +234,8 @@ class Supervisor:
     def _start_metrics(self, stack: contextlib.ExitStack) -> int | None:
         if self._options.metrics_port is None:
             return None
-        # prometheus_client reads it at its first import, here and in the workers.
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pricegrid-metrics-"))
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        self._counters = stack.enter_context(tempfile.TemporaryDirectory(prefix="pricegrid-metrics-"))
+        use_counters(self._counters)
         from pricegrid.service.process.scrape import ScrapePort, Watched
 
         watched = Watched(
@@ -360,7 +373,7 @@ class Supervisor:
             unix_socket=options.unix_socket,
             listener=None if child is self._writer else self._listener,
             policy=options.policy,
-            metrics=options.metrics_port is not None,
+            counters=self._counters,
             threads=options.threads,
             transport=replace(options.transport, is_local=options.auth is None and not options.allow_remote),
             grace_s=options.grace_s,

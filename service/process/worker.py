@@ -52,7 +52,7 @@ from pricegrid.service.process.snapshots import LoadedSnapshot, SnapshotHolder
 from pricegrid.service.process.unix_socket import UnixSocket, bound_with
 from pricegrid.service.rpc.call import Services
 from pricegrid.service.rpc.handlers import Handlers, SampledHandlers
-from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics
+from pricegrid.service.rpc.metrics import Metrics, NoMetrics, PrometheusMetrics, use_counters
 from pricegrid.service.rpc.overload import ROOM, Queue
 from pricegrid.service.rpc.pools import CountingPool, PooledServer
 from pricegrid.service.rpc.services import services
@@ -90,7 +90,8 @@ class WorkerConfig:
     """What `address` means, if it is a unix socket."""
     listener: socket.socket | None = None
     """That socket, where workers share it."""
-    metrics: bool = False
+    counters: str = ""
+    """The directory in which processes count for Prometheus; '': they count nothing."""
     threads: int = WORKER_THREADS
     transport: Transport = field(default_factory=Transport)
     grace_s: float = GRACE_S
@@ -239,6 +240,7 @@ def _server(
 def run_worker(config: WorkerConfig, supervisor: Connection) -> None:
     """The main function of the process: serves until it is stopped or the supervisor is gone."""
     begin_logging("worker", config.logs.format)
+    use_counters(config.counters)
     name_process("pricegrid-work")
     stopping = [False]
     # Ctrl-C reaches the whole process group; the supervisor decides when workers stop.
@@ -293,7 +295,7 @@ def _serve(
     del active
     erp = _erp(config, tracing)
     link = WriterLink(socket_path(config.store), headers=tracing.headers if tracing else None)
-    metrics = PrometheusMetrics() if config.metrics else NoMetrics()
+    metrics = PrometheusMetrics() if config.counters else NoMetrics()
     gate = _gate(config, reporter)
     server, health_servicer, handlers = build_server(
         holder,
@@ -363,7 +365,7 @@ def _erp(config: WorkerConfig, tracing: "Tracing | None") -> ErpFallback | None:
         from pricegrid.service.tracing.parts import ErpSpans
 
         spans = ErpSpans(tracing.traces)
-    return open_worker_erp(config.erp, config.store, metrics=config.metrics, spans=spans)
+    return open_worker_erp(config.erp, config.store, metrics=bool(config.counters), spans=spans)
 
 
 def _gate(config: WorkerConfig, reporter: Reporter) -> "Gate | None":

@@ -5,6 +5,7 @@ Several processes serve one port, so `prometheus_client` keeps their counters in
 once, and each thread counts in memory of its own; `flush` moves the counts into the files.
 """
 
+import os
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,12 @@ from pricegrid.service.rpc.response import COUNTED, SHOWN, Response
 
 FEW_LINES: Final = 16
 """Fewer lines are counted one by one."""
+
+
+def use_counters(directory: str) -> None:
+    """Has this process count in the files of a directory, if one is named; before `prometheus_client` is imported."""
+    if directory:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
 
 
 class Metrics(Protocol):
