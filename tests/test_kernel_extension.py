@@ -4,6 +4,9 @@ import ast
 import json
 import os
 import pickle
+import platform
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -322,6 +325,19 @@ def named_by_python(module: str, tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known:
             found.add(f"{known[node.value.id]}.{node.attr}")
     return found
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="they are other processors' instructions")
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
+def test_any_processor_of_the_architecture_runs_it(extension):
+    """`deploy/try_wheel.sh` asks on one without AVX, too, where there is an emulator."""
+    shown = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", extension], capture_output=True, text=True, check=True
+    )
+    used = set(re.findall(r"^ +[0-9a-f]+:\t(\w+)", shown.stdout, re.MULTILINE))
+    assert {"call", "imul"} <= used
+    assert [name for name in used if name[0] == "v"] == [], "instructions of AVX"
+    assert used & {"andn", "bextr", "mulx", "pdep", "pext", "popcnt", "rorx", "sarx", "shlx", "shrx"} == set()
 
 
 def test_every_kernel_that_python_names_is_in_it(extension):
