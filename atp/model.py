@@ -38,6 +38,8 @@ class AvailabilityStatus(IntEnum):
     UNKNOWN_BRANCH = 5
     UNKNOWN_STOCK = 6
     OUT_OF_RANGE = 7
+    AMBIGUOUS_ITEM = 8
+    """A part number names several items or packs (P15); the engine, which knows SKUs, never says it."""
 
 
 class Freshness(IntEnum):

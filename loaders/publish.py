@@ -84,14 +84,15 @@ def default_functions() -> LoadFunctions:
 
 
 def compile_dataset(frames: Frames, time_zone: str) -> Arrays:
-    """Prices and positions as one snapshot's arrays; those of positions are named `atp_...`."""
+    """Prices, positions and other names as one snapshot's arrays; those of positions are named `atp_...`."""
+    from pricegrid.loaders.compile.other_names import compile_other_names
     from pricegrid.loaders.compile.positions import compile_positions
     from pricegrid.loaders.compile.prices import compile_prices
 
     prices, positions = compile_prices(frames), compile_positions(frames, time_zone=time_zone)
     if shared := prices.keys() & positions.keys():
         raise AssertionError(f"prices and positions both have arrays named {', '.join(sorted(shared))}")
-    return {**prices, **positions}
+    return {**prices, **positions, **compile_other_names(frames)}
 
 
 def utc_now() -> datetime:

@@ -33,6 +33,7 @@ from pricegrid.pricing_engine.model import (
     PRIORITY_LAST,
     Method,
 )
+from pricegrid.pricing_engine.rules.part_numbers import SCHEMES
 
 CUSTOMER_LEVELS_MAX: Final = CUSTOMER_DEPTH_MAX + 1
 """Customers on the path from a customer up to its root, both included."""
@@ -410,8 +411,57 @@ _SUPPLY_TABLES = (
     ),
 )
 
+_OTHER_NAMES_TABLES = (
+    Table(
+        "part_numbers",
+        (
+            _word("scheme", " ".join(SCHEMES), required=True),
+            _name("code", required=True),
+            _SKU,
+            _name("uom"),
+            _name("customer_id"),
+            _name("price_class"),
+            _name("maker"),
+            *_VALID,
+            Column("any_case", Kind.BOOLEAN, default=False),
+        ),
+    ),
+    Table(
+        "unit_codes",
+        (
+            _name("system", required=True),
+            _name("code", required=True),
+            _name("uom", required=True),
+            _name("sku"),
+        ),
+        ("system", "code", "sku"),
+    ),
+    Table(
+        "ship_tos",
+        (
+            _name("customer_id", required=True),
+            _name("ship_to", required=True),
+            _name("zone"),
+            _name("branch"),
+            Column("name", Kind.TEXT),
+        ),
+        ("customer_id", "ship_to"),
+    ),
+    Table(
+        "party_codes",
+        (
+            _name("scheme", required=True),
+            _name("code", required=True),
+            _name("customer_id"),
+            _name("ship_to"),
+            _name("branch"),
+        ),
+        ("scheme", "code"),
+    ),
+)
+
 TABLES: Final[Mapping[str, Table]] = MappingProxyType(
-    {table.name: table for table in (*_PRICE_TABLES, *_SUPPLY_TABLES)}
+    {table.name: table for table in (*_PRICE_TABLES, *_SUPPLY_TABLES, *_OTHER_NAMES_TABLES)}
 )
 """Every table by name, in an order in which a table's references come before it."""
 

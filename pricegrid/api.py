@@ -43,7 +43,7 @@ from pricegrid.inventory import (
     PublishResult,
     UnreadableEvent,
 )
-from pricegrid.requests import LINES_MAX, Line, PromisePolicy, SupplyPolicy
+from pricegrid.requests import LINES_MAX, Line, PartNumber, PromisePolicy, SupplyPolicy
 from pricegrid.reservations import (
     Release,
     Reservation,
@@ -58,6 +58,7 @@ from pricegrid.results import (
     Explanation,
     LinePrice,
     LineStatus,
+    NamedItem,
     PriceResult,
     PriceSource,
 )
@@ -93,8 +94,10 @@ __all__ = [
     "LinePrice",
     "LinePromise",
     "LineStatus",
+    "NamedItem",
     "NotFoundError",
     "NotPermittedError",
+    "PartNumber",
     "PriceResult",
     "PriceSource",
     "PricegridError",

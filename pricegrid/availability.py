@@ -10,7 +10,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from pricegrid import v1
-from pricegrid.results import LinePrice, decimal_from_micros, instant_from_us, line_price
+from pricegrid.results import (
+    LinePrice,
+    NamedItem,
+    decimal_from_micros,
+    instant_from_us,
+    line_price,
+    named_items,
+)
 
 
 class AvailabilityStatus(enum.Enum):
@@ -24,6 +31,8 @@ class AvailabilityStatus(enum.Enum):
     UNKNOWN_BRANCH = "UNKNOWN_BRANCH"
     UNKNOWN_STOCK = "UNKNOWN_STOCK"
     OUT_OF_RANGE = "OUT_OF_RANGE"
+    AMBIGUOUS_ITEM = "AMBIGUOUS_ITEM"
+    """The part number names several items or packs, which are listed."""
 
 
 class FreshnessState(enum.Enum):
@@ -100,6 +109,8 @@ class LineAvailability:
     available: Decimal | None
     shortage: Decimal | None
     branches: tuple[BranchAvailability, ...]
+    named_items: tuple[NamedItem, ...] = ()
+    """What the part number of the line names: one item, or several with AMBIGUOUS_ITEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,8 @@ class LinePromise:
     """None unless asked for."""
     limited_by: PromiseLimit | None = None
     """Why nothing is promised though there is stock; None where something is, or there is none."""
+    named_items: tuple[NamedItem, ...] = ()
+    """What the part number of the line names: one item, or several with AMBIGUOUS_ITEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +214,7 @@ def availability_result(message: v1.CheckAvailabilityResponse) -> AvailabilityRe
                 available=_decimal(line, "available_micros"),
                 shortage=_decimal(line, "shortage_micros"),
                 branches=tuple(branch_availability(branch) for branch in line.branches),
+                named_items=named_items(line.named_items),
             )
             for line in message.results
         ),
@@ -223,6 +237,7 @@ def promise_result(message: v1.PromiseOrderResponse) -> PromiseResult:
                 dropped_receipts=line.dropped_receipts,
                 explanation=_document(line.explanation_json),
                 limited_by=_limit(line.limited_by),
+                named_items=named_items(line.named_items),
             )
             for line in message.results
         ),

@@ -24,15 +24,29 @@ AsOfRequest = (
 
 
 @dataclass(frozen=True, slots=True)
+class PartNumber:
+    """An item by a number of others, in place of its SKU."""
+
+    code: str
+    scheme: str = ""
+    """`customer`, `gtin`, `vendor`, `maker` or `legacy`; '' tries the code as a SKU, then the schemes in this order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
-    """One line to ask: an item, how much of it, in which unit ('' is the item's base unit)."""
+    """One line to ask: an item, how much of it, in which unit ('' is the item's base unit, or the pack's)."""
 
     sku: str
+    """'' with a part number."""
     quantity: Decimal | int = 1
     """Negative is a return. 0, finer than 10^-6 or beyond 64 bits is answered INVALID_QUANTITY."""
     uom: str = ""
     as_of: date | datetime | None = None
     """The instant or date that the price of this line is for, such as its day of delivery; None: the request's."""
+    part_number: PartNumber | None = None
+    """The item by a number of others."""
+    uom_system: str = ""
+    """What `uom` is written in: `x12`, `rec20`, a partner's name; '': as loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,7 @@ def quantity_micros(quantity: Decimal | int) -> int:
 def line_message(line: Line) -> v1.PriceLine:
     """The line as it goes over the wire."""
     message = v1.PriceLine(sku=line.sku, quantity_micros=quantity_micros(line.quantity), uom=line.uom)
+    set_other_names(message, line.part_number, line.uom_system)
     set_as_of(message, line.as_of)
     return message
 
@@ -93,7 +108,18 @@ def availability_line_message(line: Line) -> v1.AvailabilityLine:
     if line.as_of is not None:
         message = f"as_of of line {line.sku!r}: only prices are asked for at an instant of a line"
         raise InvalidRequestError(message, reason="INVALID_AS_OF")
-    return v1.AvailabilityLine(sku=line.sku, quantity_micros=quantity_micros(line.quantity), uom=line.uom)
+    asked = v1.AvailabilityLine(sku=line.sku, quantity_micros=quantity_micros(line.quantity), uom=line.uom)
+    set_other_names(asked, line.part_number, line.uom_system)
+    return asked
+
+
+def set_other_names(
+    line: v1.PriceLine | v1.AvailabilityLine | v1.ReserveLine, number: PartNumber | None, uom_system: str
+) -> None:
+    """Puts what others call the item and its unit into a line."""
+    if number is not None:
+        line.part_number.CopyFrom(v1.PartNumber(scheme=number.scheme, code=number.code))
+    line.uom_system = uom_system
 
 
 def supply_message(policy: SupplyPolicy) -> v1.SupplyPolicy:

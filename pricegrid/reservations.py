@@ -9,8 +9,8 @@ from decimal import Decimal
 from pricegrid import v1
 from pricegrid.availability import AvailabilityStatus, availability_status
 from pricegrid.errors import InvalidRequestError
-from pricegrid.requests import quantity_micros
-from pricegrid.results import decimal_from_micros, instant_from_us
+from pricegrid.requests import PartNumber, quantity_micros, set_other_names
+from pricegrid.results import NamedItem, decimal_from_micros, instant_from_us, named_items
 
 RESERVE_LINES_MAX = 1_000
 _MILLISECOND = timedelta(milliseconds=1)
@@ -39,6 +39,10 @@ class ReserveLine:
     """The first day, local to the branch, on which it holds; None: at once."""
     order_line: str = ""
     """The caller's own name for the line, for the warehouse to report against."""
+    part_number: PartNumber | None = None
+    """The item by a number of others; `sku` is '' then."""
+    uom_system: str = ""
+    """What `uom` is written in; '': as loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class ReservedLine:
     shortage: Decimal | None
     """What was asked and not granted; None with INVALID_QUANTITY."""
     parts: tuple[ReservedPart, ...]
+    named_items: tuple[NamedItem, ...] = ()
+    """What the part number of the line names, in the answer to `reserve`: one item, or several with AMBIGUOUS_ITEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +131,7 @@ def reserve_message(
     return v1.ReserveRequest(
         customer_id=customer_id,
         idempotency_key=key,
-        lines=[
-            v1.ReserveLine(
-                sku=line.sku,
-                quantity_micros=quantity_micros(line.quantity),
-                uom=line.uom,
-                branch=line.branch,
-                from_date=line.from_date.isoformat() if line.from_date else "",
-                order_line=line.order_line,
-            )
-            for line in lines
-        ],
+        lines=[_line_message(line) for line in lines],
         ttl_ms=_ttl_ms(ttl),
         allow_partial=allow_partial,
         all_or_nothing=all_or_nothing,
@@ -143,6 +139,19 @@ def reserve_message(
         exclude_reservation=exclude_reservation,
         replace_reservation=replace_reservation,
     )
+
+
+def _line_message(line: ReserveLine) -> v1.ReserveLine:
+    message = v1.ReserveLine(
+        sku=line.sku,
+        quantity_micros=quantity_micros(line.quantity),
+        uom=line.uom,
+        branch=line.branch,
+        from_date=line.from_date.isoformat() if line.from_date else "",
+        order_line=line.order_line,
+    )
+    set_other_names(message, line.part_number, line.uom_system)
+    return message
 
 
 def extend_message(
@@ -213,6 +222,10 @@ def _reserved_line(message: v1.ReservedLine) -> ReservedLine:
             uom=line.uom,
             from_date=date.fromisoformat(line.from_date) if line.from_date else None,
             order_line=line.order_line,
+            part_number=PartNumber(line.part_number.code, line.part_number.scheme)
+            if line.HasField("part_number")
+            else None,
+            uom_system=line.uom_system,
         ),
         status=availability_status(message.status),
         held=decimal_from_micros(message.held_micros),
@@ -228,4 +241,5 @@ def _reserved_line(message: v1.ReservedLine) -> ReservedLine:
             )
             for part in message.parts
         ),
+        named_items=named_items(message.named_items),
     )

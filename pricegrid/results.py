@@ -1,6 +1,7 @@
 """What the client hands out: frozen values in `Decimal` and `datetime`, read from the messages of the wire."""
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +25,8 @@ class LineStatus(enum.Enum):
     BELOW_MINIMUM = "BELOW_MINIMUM"
     OUT_OF_RANGE = "OUT_OF_RANGE"
     ERP_UNAVAILABLE = "ERP_UNAVAILABLE"
+    AMBIGUOUS_ITEM = "AMBIGUOUS_ITEM"
+    """The part number names several items or packs, which are listed."""
 
 
 class PriceSource(enum.Enum):
@@ -44,6 +47,17 @@ class ExceptionReason(enum.Enum):
     FLAGGED = "FLAGGED"
     MISSING_INPUT = "MISSING_INPUT"
     ZERO_PRICE = "ZERO_PRICE"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedItem:
+    """What a part number names."""
+
+    sku: str
+    uom: str
+    """The unit where the number names a pack, else ''."""
+    scheme: str
+    """The scheme in which it was found; `sku` where the code is a SKU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,8 @@ class LinePrice:
     layer: str
     price_per: int = 1
     """For how many units asked `unit_price` is: 1000 for a price per thousand."""
+    named_items: tuple[NamedItem, ...] = ()
+    """What the part number of the line names: one item, or several with AMBIGUOUS_ITEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +169,10 @@ def line_price(message: v1.PriceLineResult) -> LinePrice:
         entry_id=message.entry_id,
         layer=message.layer,
         price_per=max(1, message.price_per),
+        named_items=named_items(message.named_items),
     )
+
+
+def named_items(messages: Iterable[v1.NamedItem]) -> tuple[NamedItem, ...]:
+    """Reads what a part number names."""
+    return tuple(NamedItem(each.sku, each.uom, each.scheme) for each in messages)

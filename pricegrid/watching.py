@@ -12,7 +12,7 @@ from pricegrid import v1
 from pricegrid.availability import BranchAvailability, branch_availability
 from pricegrid.errors import InvalidRequestError, error_from_rpc
 from pricegrid.requests import Line, availability_line_message, quantity_micros
-from pricegrid.results import instant_from_us
+from pricegrid.results import NamedItem, instant_from_us, named_items
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -34,6 +34,8 @@ class AvailabilityChange:
     line_index: int
     """The line asked, from 0."""
     availability: BranchAvailability
+    named_items: tuple[NamedItem, ...] = ()
+    """What the part number of the line names: one item, or several with AMBIGUOUS_ITEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,11 @@ def _watched(watched: WatchedLine) -> v1.WatchedLine:
 def _watch_update(message: v1.WatchAvailabilityResponse) -> WatchUpdate:
     return WatchUpdate(
         changes=tuple(
-            AvailabilityChange(change.line_index, branch_availability(change.availability))
+            AvailabilityChange(
+                change.line_index,
+                branch_availability(change.availability),
+                named_items(change.named_items),
+            )
             for change in message.changes
         ),
         snapshot_version=message.snapshot_version,

@@ -36,6 +36,8 @@ class LineStatus(IntEnum):
     BELOW_MINIMUM = 6
     OUT_OF_RANGE = 7
     ERP_UNAVAILABLE = 8
+    AMBIGUOUS_ITEM = 9
+    """A part number names several items or packs (P15); the engine, which knows SKUs, never says it."""
 
 
 class ExceptionReason(IntEnum):

@@ -29,6 +29,7 @@ from pricegrid.pricing_engine.rules.explain import explanation, reproduce
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import line_columns, line_promises, pair_answers, reference_check, reference_promise, us
 from tests.page_examples import Asked, Example, Row, write_dataset
+from tests.page_names import check_names
 from tests.plain_prices import plain_data
 from tests.plain_rows import plain_rows
 from tests.price_tables import (
@@ -70,6 +71,9 @@ def check_prices(example: Example, folder: Path) -> None:
     for kind, questions in example.questions:
         if kind == "basket":
             _check_basket(engine, data, policy, questions)
+            continue
+        if kind == "named":
+            check_names(loaded, instant_us(PRICE_TIME), questions)
             continue
         for row in questions:
             question, at_desk = _price_question(row.asked)

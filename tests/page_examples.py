@@ -6,6 +6,7 @@ columns before `->` say what is asked, those behind it what must be answered, bl
 
     price:          as `pricegrid quote`: customer_id, sku, quantity, uom, currency, branch, as_of, caller
     basket:         the same rows as the lines of one request, each with its own line_as_of or none
+    named:          what part numbers name (`page_names`)
     candidates:     the books that an explanation names; steps: its arithmetic
     availability:   sku, quantity, uom, branch, as_of, and min_confidence, exclude ...
     projected:      the same and a date

@@ -11,6 +11,7 @@ from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
 from pricegrid.service.errors import CODES, Reason
 
 FILES = (
+    "pricegrid/v1/part_number.proto",
     "pricegrid/v1/price.proto",
     "pricegrid/v1/pricing_service.proto",
     "pricegrid/v1/availability.proto",

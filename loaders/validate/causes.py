@@ -24,6 +24,7 @@ _NAME_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "layers": ("layer",),
     "price_books": ("book_id",),
     "product_groups": ("product_group",),
+    "ship_tos": ("ship_to",),
     "uoms": ("sku", "uom"),
 }
 _CHAIN_MAX: Final = 64

@@ -9,6 +9,7 @@ import polars as pl
 from pricegrid.loaders.read.columns import TEXT, Rule, limits, quoted, said, wrong
 from pricegrid.loaders.tables import Table
 from pricegrid.pricing_engine.model import COST, MICROS
+from pricegrid.pricing_engine.rules.part_numbers import GTIN_DIGITS, GTIN_DIGITS_MIN
 
 SURCHARGES: Final = ("surcharge_pct", "surcharge_amount")
 """The methods of entries in books of layers with mode `add` (P16)."""
@@ -131,6 +132,26 @@ def _ratio(column: str) -> Rule:
     return Rule(column, pl.col("numerator").is_null(), quoted(TEXT + column, words))
 
 
+def _part_numbers() -> list[Rule]:
+    scopes = ("customer_id", "price_class", "maker")
+    words = "more than one of customer_id, price_class and maker is given"
+    is_gtin = pl.col("code").str.contains(rf"^[0-9]{{{GTIN_DIGITS_MIN},{GTIN_DIGITS}}}$")
+    not_one = f"is no GTIN: {GTIN_DIGITS_MIN} to {GTIN_DIGITS} digits"
+    return [
+        Rule("customer_id", _count(*scopes) > 1, said(words)),
+        Rule("code", (pl.col("scheme") == "gtin") & ~is_gtin, quoted("code", not_one)),
+    ]
+
+
+def _ship_tos() -> list[Rule]:
+    return [_exactly_one("zone", "branch")]
+
+
+def _party_codes() -> list[Rule]:
+    words = "exactly one of customer_id, ship_to and branch must be given"
+    return [Rule("customer_id", _count("customer_id", "ship_to", "branch") != 1, said(words))]
+
+
 def _entry_rules(present: tuple[str, ...]) -> list[Rule]:
     """Decision by method: which values it takes, and which of them price at zero."""
     method, value, zero_ok = pl.col("method"), pl.col("value_micros"), pl.col("explicit_zero")
@@ -191,4 +212,7 @@ _TABLE_RULES: Final[Mapping[str, Callable[[], list[Rule]]]] = {
     "calendars": _calendars,
     "uoms": _uoms,
     "exchange_rates": _rates,
+    "part_numbers": _part_numbers,
+    "ship_tos": _ship_tos,
+    "party_codes": _party_codes,
 }

@@ -44,6 +44,7 @@ from pricegrid.loaders.tables import (
     Table,
 )
 from pricegrid.loaders.validate.causes import RootCause, root_causes
+from pricegrid.loaders.validate.other_names import check_other_names
 from pricegrid.loaders.validate.references import KnownNames, check_entries, check_references
 from pricegrid.loaders.validate.repeats import settle_repeated
 from pricegrid.loaders.validate.rules import first_broken, row_rules
@@ -187,6 +188,7 @@ def _validate(
     if not state.given("layers"):
         _one_layer(state)
     check_references(state)
+    check_other_names(state)
     frames = _without_rows(state.frames)
     if not state.given("agreements"):
         frames["agreements"] = _everyone(frames["price_books"])

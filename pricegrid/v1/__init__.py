@@ -80,6 +80,7 @@ from pricegrid.v1.inventory_feed_service_pb2 import (
     PublishEventsResponse,
 )
 from pricegrid.v1.inventory_feed_service_pb2_grpc import InventoryFeedServiceStub
+from pricegrid.v1.part_number_pb2 import NamedItem, PartNumber
 from pricegrid.v1.price_pb2 import ExceptionReason, LineStatus, PriceLine, PriceLineResult, PriceSource
 from pricegrid.v1.pricing_service_pb2 import (
     DESCRIPTOR as PRICING_SERVICE_FILE,
@@ -169,6 +170,8 @@ __all__ = [
     "ListReservationsResponse",
     "ListResetsRequest",
     "ListResetsResponse",
+    "NamedItem",
+    "PartNumber",
     "PriceLine",
     "PriceLineResult",
     "PriceLinesRequest",

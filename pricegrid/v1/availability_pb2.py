@@ -22,33 +22,34 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from pricegrid.v1 import part_number_pb2 as pricegrid_dot_v1_dot_part__number__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpricegrid/v1/availability.proto\x12\x0cpricegrid.v1\"E\n\x10\x41vailabilityLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\x12\x0b\n\x03uom\x18\x03 \x01(\t\"\xcb\x01\n\x0cSupplyPolicy\x12\x19\n\x0chorizon_days\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12!\n\x14past_due_offset_days\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1e\n\x11past_due_max_days\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1d\n\x15min_confidence_micros\x18\x04 \x01(\x03\x42\x0f\n\r_horizon_daysB\x17\n\x15_past_due_offset_daysB\x14\n\x12_past_due_max_days\"\xc5\x01\n\rPromisePolicy\x12\x0f\n\x07on_date\x18\x01 \x01(\t\x12\x14\n\x0cneed_by_date\x18\x02 \x01(\t\x12\x17\n\x0flate_until_date\x18\x03 \x01(\t\x12\x0f\n\x07no_late\x18\x04 \x01(\x08\x12\x15\n\rship_complete\x18\x05 \x01(\x08\x12\x10\n\x08no_split\x18\x06 \x01(\x08\x12\x1f\n\x17minimum_shipment_micros\x18\x07 \x01(\x03\x12\x19\n\x11\x61llow_substitutes\x18\x08 \x01(\x08\"\x90\x02\n\tFreshness\x12)\n\x03\x65rp\x18\x01 \x01(\x0e\x32\x1c.pricegrid.v1.FreshnessState\x12)\n\x03wms\x18\x02 \x01(\x0e\x32\x1c.pricegrid.v1.FreshnessState\x12-\n\x07transit\x18\x03 \x01(\x0e\x32\x1c.pricegrid.v1.FreshnessState\x12\x17\n\nerp_age_ms\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nwms_age_ms\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0etransit_age_ms\x18\x06 \x01(\x03H\x02\x88\x01\x01\x42\r\n\x0b_erp_age_msB\r\n\x0b_wms_age_msB\x11\n\x0f_transit_age_ms\"L\n\x10\x41vailabilityStep\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x12\n\natp_micros\x18\x02 \x01(\x10\x12\x16\n\x0e\x62\x61lance_micros\x18\x03 \x01(\x10\"\xff\x02\n\x12\x42ranchAvailability\x12\x0e\n\x06\x62ranch\x18\x01 \x01(\t\x12\x30\n\x06status\x18\x02 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x1d\n\x10\x61vailable_micros\x18\x03 \x01(\x10H\x00\x88\x01\x01\x12\x1c\n\x0fshortage_micros\x18\x04 \x01(\x10H\x01\x88\x01\x01\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.pricegrid.v1.Freshness\x12\x18\n\x10\x64ropped_receipts\x18\x06 \x01(\x05\x12\x31\n\tprojected\x18\x07 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityStep\x12\x18\n\x10\x65xplanation_json\x18\x08 \x01(\t\x12.\n\nlimited_by\x18\t \x01(\x0e\x32\x1a.pricegrid.v1.PromiseLimitB\x13\n\x11_available_microsB\x12\n\x10_shortage_micros\"\x80\x01\n\x0cPromisedPart\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x02 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x03 \x01(\x10\x12\x11\n\tpick_date\x18\x04 \x01(\t\x12\x11\n\tship_date\x18\x05 \x01(\t\x12\x14\n\x0c\x61rrival_date\x18\x06 \x01(\t*\xe5\x02\n\x12\x41vailabilityStatus\x12#\n\x1f\x41VAILABILITY_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41VAILABILITY_STATUS_OK\x10\x01\x12(\n$AVAILABILITY_STATUS_INVALID_QUANTITY\x10\x02\x12$\n AVAILABILITY_STATUS_UNKNOWN_ITEM\x10\x03\x12$\n AVAILABILITY_STATUS_NOT_ENTITLED\x10\x04\x12#\n\x1f\x41VAILABILITY_STATUS_UNKNOWN_UOM\x10\x05\x12&\n\"AVAILABILITY_STATUS_UNKNOWN_BRANCH\x10\x06\x12%\n!AVAILABILITY_STATUS_UNKNOWN_STOCK\x10\x07\x12$\n AVAILABILITY_STATUS_OUT_OF_RANGE\x10\x08*\x84\x01\n\x0e\x46reshnessState\x12\x1f\n\x1b\x46RESHNESS_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46RESHNESS_STATE_FRESH\x10\x01\x12\x19\n\x15\x46RESHNESS_STATE_STALE\x10\x02\x12\x1b\n\x17\x46RESHNESS_STATE_UNKNOWN\x10\x03*\x8b\x01\n\x0cPromiseLimit\x12\x1d\n\x19PROMISE_LIMIT_UNSPECIFIED\x10\x00\x12\x16\n\x12PROMISE_LIMIT_UNIT\x10\x01\x12 \n\x1cPROMISE_LIMIT_ORDER_MULTIPLE\x10\x02\x12\"\n\x1ePROMISE_LIMIT_MINIMUM_SHIPMENT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpricegrid/v1/availability.proto\x12\x0cpricegrid.v1\x1a\x1epricegrid/v1/part_number.proto\"\x88\x01\n\x10\x41vailabilityLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\x12\x0b\n\x03uom\x18\x03 \x01(\t\x12-\n\x0bpart_number\x18\x64 \x01(\x0b\x32\x18.pricegrid.v1.PartNumber\x12\x12\n\nuom_system\x18\x65 \x01(\t\"\xcb\x01\n\x0cSupplyPolicy\x12\x19\n\x0chorizon_days\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12!\n\x14past_due_offset_days\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1e\n\x11past_due_max_days\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1d\n\x15min_confidence_micros\x18\x04 \x01(\x03\x42\x0f\n\r_horizon_daysB\x17\n\x15_past_due_offset_daysB\x14\n\x12_past_due_max_days\"\xc5\x01\n\rPromisePolicy\x12\x0f\n\x07on_date\x18\x01 \x01(\t\x12\x14\n\x0cneed_by_date\x18\x02 \x01(\t\x12\x17\n\x0flate_until_date\x18\x03 \x01(\t\x12\x0f\n\x07no_late\x18\x04 \x01(\x08\x12\x15\n\rship_complete\x18\x05 \x01(\x08\x12\x10\n\x08no_split\x18\x06 \x01(\x08\x12\x1f\n\x17minimum_shipment_micros\x18\x07 \x01(\x03\x12\x19\n\x11\x61llow_substitutes\x18\x08 \x01(\x08\"\x90\x02\n\tFreshness\x12)\n\x03\x65rp\x18\x01 \x01(\x0e\x32\x1c.pricegrid.v1.FreshnessState\x12)\n\x03wms\x18\x02 \x01(\x0e\x32\x1c.pricegrid.v1.FreshnessState\x12-\n\x07transit\x18\x03 \x01(\x0e\x32\x1c.pricegrid.v1.FreshnessState\x12\x17\n\nerp_age_ms\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nwms_age_ms\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0etransit_age_ms\x18\x06 \x01(\x03H\x02\x88\x01\x01\x42\r\n\x0b_erp_age_msB\r\n\x0b_wms_age_msB\x11\n\x0f_transit_age_ms\"L\n\x10\x41vailabilityStep\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x12\n\natp_micros\x18\x02 \x01(\x10\x12\x16\n\x0e\x62\x61lance_micros\x18\x03 \x01(\x10\"\xff\x02\n\x12\x42ranchAvailability\x12\x0e\n\x06\x62ranch\x18\x01 \x01(\t\x12\x30\n\x06status\x18\x02 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x1d\n\x10\x61vailable_micros\x18\x03 \x01(\x10H\x00\x88\x01\x01\x12\x1c\n\x0fshortage_micros\x18\x04 \x01(\x10H\x01\x88\x01\x01\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.pricegrid.v1.Freshness\x12\x18\n\x10\x64ropped_receipts\x18\x06 \x01(\x05\x12\x31\n\tprojected\x18\x07 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityStep\x12\x18\n\x10\x65xplanation_json\x18\x08 \x01(\t\x12.\n\nlimited_by\x18\t \x01(\x0e\x32\x1a.pricegrid.v1.PromiseLimitB\x13\n\x11_available_microsB\x12\n\x10_shortage_micros\"\x80\x01\n\x0cPromisedPart\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x02 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x03 \x01(\x10\x12\x11\n\tpick_date\x18\x04 \x01(\t\x12\x11\n\tship_date\x18\x05 \x01(\t\x12\x14\n\x0c\x61rrival_date\x18\x06 \x01(\t*\x8d\x03\n\x12\x41vailabilityStatus\x12#\n\x1f\x41VAILABILITY_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41VAILABILITY_STATUS_OK\x10\x01\x12(\n$AVAILABILITY_STATUS_INVALID_QUANTITY\x10\x02\x12$\n AVAILABILITY_STATUS_UNKNOWN_ITEM\x10\x03\x12$\n AVAILABILITY_STATUS_NOT_ENTITLED\x10\x04\x12#\n\x1f\x41VAILABILITY_STATUS_UNKNOWN_UOM\x10\x05\x12&\n\"AVAILABILITY_STATUS_UNKNOWN_BRANCH\x10\x06\x12%\n!AVAILABILITY_STATUS_UNKNOWN_STOCK\x10\x07\x12$\n AVAILABILITY_STATUS_OUT_OF_RANGE\x10\x08\x12&\n\"AVAILABILITY_STATUS_AMBIGUOUS_ITEM\x10\t*\x84\x01\n\x0e\x46reshnessState\x12\x1f\n\x1b\x46RESHNESS_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46RESHNESS_STATE_FRESH\x10\x01\x12\x19\n\x15\x46RESHNESS_STATE_STALE\x10\x02\x12\x1b\n\x17\x46RESHNESS_STATE_UNKNOWN\x10\x03*\x8b\x01\n\x0cPromiseLimit\x12\x1d\n\x19PROMISE_LIMIT_UNSPECIFIED\x10\x00\x12\x16\n\x12PROMISE_LIMIT_UNIT\x10\x01\x12 \n\x1cPROMISE_LIMIT_ORDER_MULTIPLE\x10\x02\x12\"\n\x1ePROMISE_LIMIT_MINIMUM_SHIPMENT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pricegrid.v1.availability_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AVAILABILITYSTATUS']._serialized_start=1397
-  _globals['_AVAILABILITYSTATUS']._serialized_end=1754
-  _globals['_FRESHNESSSTATE']._serialized_start=1757
-  _globals['_FRESHNESSSTATE']._serialized_end=1889
-  _globals['_PROMISELIMIT']._serialized_start=1892
-  _globals['_PROMISELIMIT']._serialized_end=2031
-  _globals['_AVAILABILITYLINE']._serialized_start=49
-  _globals['_AVAILABILITYLINE']._serialized_end=118
-  _globals['_SUPPLYPOLICY']._serialized_start=121
-  _globals['_SUPPLYPOLICY']._serialized_end=324
-  _globals['_PROMISEPOLICY']._serialized_start=327
-  _globals['_PROMISEPOLICY']._serialized_end=524
-  _globals['_FRESHNESS']._serialized_start=527
-  _globals['_FRESHNESS']._serialized_end=799
-  _globals['_AVAILABILITYSTEP']._serialized_start=801
-  _globals['_AVAILABILITYSTEP']._serialized_end=877
-  _globals['_BRANCHAVAILABILITY']._serialized_start=880
-  _globals['_BRANCHAVAILABILITY']._serialized_end=1263
-  _globals['_PROMISEDPART']._serialized_start=1266
-  _globals['_PROMISEDPART']._serialized_end=1394
+  _globals['_AVAILABILITYSTATUS']._serialized_start=1497
+  _globals['_AVAILABILITYSTATUS']._serialized_end=1894
+  _globals['_FRESHNESSSTATE']._serialized_start=1897
+  _globals['_FRESHNESSSTATE']._serialized_end=2029
+  _globals['_PROMISELIMIT']._serialized_start=2032
+  _globals['_PROMISELIMIT']._serialized_end=2171
+  _globals['_AVAILABILITYLINE']._serialized_start=82
+  _globals['_AVAILABILITYLINE']._serialized_end=218
+  _globals['_SUPPLYPOLICY']._serialized_start=221
+  _globals['_SUPPLYPOLICY']._serialized_end=424
+  _globals['_PROMISEPOLICY']._serialized_start=427
+  _globals['_PROMISEPOLICY']._serialized_end=624
+  _globals['_FRESHNESS']._serialized_start=627
+  _globals['_FRESHNESS']._serialized_end=899
+  _globals['_AVAILABILITYSTEP']._serialized_start=901
+  _globals['_AVAILABILITYSTEP']._serialized_end=977
+  _globals['_BRANCHAVAILABILITY']._serialized_start=980
+  _globals['_BRANCHAVAILABILITY']._serialized_end=1363
+  _globals['_PROMISEDPART']._serialized_start=1366
+  _globals['_PROMISEDPART']._serialized_end=1494
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from pricegrid.v1 import part_number_pb2 as _part_number_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -18,6 +19,7 @@ class AvailabilityStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AVAILABILITY_STATUS_UNKNOWN_BRANCH: _ClassVar[AvailabilityStatus]
     AVAILABILITY_STATUS_UNKNOWN_STOCK: _ClassVar[AvailabilityStatus]
     AVAILABILITY_STATUS_OUT_OF_RANGE: _ClassVar[AvailabilityStatus]
+    AVAILABILITY_STATUS_AMBIGUOUS_ITEM: _ClassVar[AvailabilityStatus]
 
 class FreshnessState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -41,6 +43,7 @@ AVAILABILITY_STATUS_UNKNOWN_UOM: AvailabilityStatus
 AVAILABILITY_STATUS_UNKNOWN_BRANCH: AvailabilityStatus
 AVAILABILITY_STATUS_UNKNOWN_STOCK: AvailabilityStatus
 AVAILABILITY_STATUS_OUT_OF_RANGE: AvailabilityStatus
+AVAILABILITY_STATUS_AMBIGUOUS_ITEM: AvailabilityStatus
 FRESHNESS_STATE_UNSPECIFIED: FreshnessState
 FRESHNESS_STATE_FRESH: FreshnessState
 FRESHNESS_STATE_STALE: FreshnessState
@@ -51,14 +54,18 @@ PROMISE_LIMIT_ORDER_MULTIPLE: PromiseLimit
 PROMISE_LIMIT_MINIMUM_SHIPMENT: PromiseLimit
 
 class AvailabilityLine(_message.Message):
-    __slots__ = ("sku", "quantity_micros", "uom")
+    __slots__ = ("sku", "quantity_micros", "uom", "part_number", "uom_system")
     SKU_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_MICROS_FIELD_NUMBER: _ClassVar[int]
     UOM_FIELD_NUMBER: _ClassVar[int]
+    PART_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    UOM_SYSTEM_FIELD_NUMBER: _ClassVar[int]
     sku: str
     quantity_micros: int
     uom: str
-    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ...) -> None: ...
+    part_number: _part_number_pb2.PartNumber
+    uom_system: str
+    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ..., part_number: _Optional[_Union[_part_number_pb2.PartNumber, _Mapping]] = ..., uom_system: _Optional[str] = ...) -> None: ...
 
 class SupplyPolicy(_message.Message):
     __slots__ = ("horizon_days", "past_due_offset_days", "past_due_max_days", "min_confidence_micros")

@@ -24,58 +24,59 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from pricegrid.v1 import availability_pb2 as pricegrid_dot_v1_dot_availability__pb2
+from pricegrid.v1 import part_number_pb2 as pricegrid_dot_v1_dot_part__number__pb2
 from pricegrid.v1 import reservation_pb2 as pricegrid_dot_v1_dot_reservation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'pricegrid/v1/availability_service.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpricegrid/v1/availability.proto\x1a\x1epricegrid/v1/reservation.proto\"\xc8\x02\n\x18\x43heckAvailabilityRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12\x30\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x05 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x06 \x01(\t\x12*\n\x06supply\x18\x07 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12\x11\n\tprojected\x18\x08 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x1b\n\x13\x65xclude_reservation\x18\n \x01(\tB\x07\n\x05\x61s_of\"\xa9\x01\n\x19\x43heckAvailabilityResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.pricegrid.v1.LineAvailability\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\xde\x01\n\x10LineAvailability\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x1d\n\x10\x61vailable_micros\x18\x02 \x01(\x10H\x00\x88\x01\x01\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x01\x88\x01\x01\x12\x32\n\x08\x62ranches\x18\x04 \x03(\x0b\x32 .pricegrid.v1.BranchAvailabilityB\x13\n\x11_available_microsB\x12\n\x10_shortage_micros\"\xee\x02\n\x13PromiseOrderRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12\x0f\n\x07ship_to\x18\x04 \x01(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\t\x12*\n\x06supply\x18\x08 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12+\n\x06policy\x18\t \x01(\x0b\x32\x1b.pricegrid.v1.PromisePolicy\x12\x0f\n\x07\x65xplain\x18\n \x01(\x08\x12\x1b\n\x13\x65xclude_reservation\x18\x0b \x01(\tB\x07\n\x05\x61s_of\"\x9f\x01\n\x14PromiseOrderResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.pricegrid.v1.LinePromise\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\xaf\x02\n\x0bLinePromise\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12,\n\x08promised\x18\x02 \x03(\x0b\x32\x1a.pricegrid.v1.PromisedPart\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x00\x88\x01\x01\x12\x18\n\x10\x65xplanation_json\x18\x04 \x01(\t\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.pricegrid.v1.Freshness\x12\x18\n\x10\x64ropped_receipts\x18\x06 \x01(\x05\x12.\n\nlimited_by\x18\x07 \x01(\x0e\x32\x1a.pricegrid.v1.PromiseLimitB\x12\n\x10_shortage_micros\"\xf4\x01\n\x0eReserveRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12(\n\x05lines\x18\x03 \x03(\x0b\x32\x19.pricegrid.v1.ReserveLine\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\x15\n\rallow_partial\x18\x05 \x01(\x08\x12\x16\n\x0e\x61ll_or_nothing\x18\x06 \x01(\x08\x12\x11\n\torder_ref\x18\x07 \x01(\t\x12\x1b\n\x13\x65xclude_reservation\x18\x08 \x01(\t\x12\x1b\n\x13replace_reservation\x18\t \x01(\t\"\x9f\x01\n\x0fReserveResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x11\n\tis_repeat\x18\x02 \x01(\x08\x12\x18\n\x10snapshot_version\x18\x03 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"p\n\x19\x43onfirmReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x11\n\torder_ref\x18\x03 \x01(\t\x12\x13\n\x0border_lines\x18\x04 \x03(\t\"d\n\x1a\x43onfirmReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"s\n\x19ReleaseReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12)\n\x05parts\x18\x03 \x03(\x0b\x32\x1a.pricegrid.v1.ReleasedPart\";\n\x0cReleasedPart\x12\x12\n\nline_index\x18\x01 \x01(\x05\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\"d\n\x1aReleaseReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"W\n\x18\x45xtendReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\x03\"c\n\x19\x45xtendReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"D\n\x15GetReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\"`\n\x16GetReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"\xca\x01\n\x18WatchAvailabilityRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12(\n\x05lines\x18\x02 \x03(\x0b\x32\x19.pricegrid.v1.WatchedLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12*\n\x06supply\x18\x04 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12\x1b\n\x13\x65xclude_reservation\x18\x05 \x01(\t\x12\x14\n\x0cheartbeat_ms\x18\x06 \x01(\x03\"o\n\x0bWatchedLine\x12,\n\x04line\x18\x01 \x01(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x1d\n\x10threshold_micros\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_threshold_micros\"\xab\x01\n\x19WatchAvailabilityResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .pricegrid.v1.AvailabilityChange\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"`\n\x12\x41vailabilityChange\x12\x12\n\nline_index\x18\x01 \x01(\x05\x12\x36\n\x0c\x61vailability\x18\x02 \x01(\x0b\x32 .pricegrid.v1.BranchAvailability2\x97\x06\n\x13\x41vailabilityService\x12\x64\n\x11\x43heckAvailability\x12&.pricegrid.v1.CheckAvailabilityRequest\x1a\'.pricegrid.v1.CheckAvailabilityResponse\x12U\n\x0cPromiseOrder\x12!.pricegrid.v1.PromiseOrderRequest\x1a\".pricegrid.v1.PromiseOrderResponse\x12\x46\n\x07Reserve\x12\x1c.pricegrid.v1.ReserveRequest\x1a\x1d.pricegrid.v1.ReserveResponse\x12g\n\x12\x43onfirmReservation\x12\'.pricegrid.v1.ConfirmReservationRequest\x1a(.pricegrid.v1.ConfirmReservationResponse\x12g\n\x12ReleaseReservation\x12\'.pricegrid.v1.ReleaseReservationRequest\x1a(.pricegrid.v1.ReleaseReservationResponse\x12\x64\n\x11\x45xtendReservation\x12&.pricegrid.v1.ExtendReservationRequest\x1a\'.pricegrid.v1.ExtendReservationResponse\x12[\n\x0eGetReservation\x12#.pricegrid.v1.GetReservationRequest\x1a$.pricegrid.v1.GetReservationResponse\x12\x66\n\x11WatchAvailability\x12&.pricegrid.v1.WatchAvailabilityRequest\x1a\'.pricegrid.v1.WatchAvailabilityResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'pricegrid/v1/availability_service.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpricegrid/v1/availability.proto\x1a\x1epricegrid/v1/part_number.proto\x1a\x1epricegrid/v1/reservation.proto\"\xc8\x02\n\x18\x43heckAvailabilityRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12\x30\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x05 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x06 \x01(\t\x12*\n\x06supply\x18\x07 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12\x11\n\tprojected\x18\x08 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x1b\n\x13\x65xclude_reservation\x18\n \x01(\tB\x07\n\x05\x61s_of\"\xa9\x01\n\x19\x43heckAvailabilityResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.pricegrid.v1.LineAvailability\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\x8c\x02\n\x10LineAvailability\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x1d\n\x10\x61vailable_micros\x18\x02 \x01(\x10H\x00\x88\x01\x01\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x01\x88\x01\x01\x12\x32\n\x08\x62ranches\x18\x04 \x03(\x0b\x32 .pricegrid.v1.BranchAvailability\x12,\n\x0bnamed_items\x18\x64 \x03(\x0b\x32\x17.pricegrid.v1.NamedItemB\x13\n\x11_available_microsB\x12\n\x10_shortage_micros\"\xee\x02\n\x13PromiseOrderRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12\x0f\n\x07ship_to\x18\x04 \x01(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\t\x12*\n\x06supply\x18\x08 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12+\n\x06policy\x18\t \x01(\x0b\x32\x1b.pricegrid.v1.PromisePolicy\x12\x0f\n\x07\x65xplain\x18\n \x01(\x08\x12\x1b\n\x13\x65xclude_reservation\x18\x0b \x01(\tB\x07\n\x05\x61s_of\"\x9f\x01\n\x14PromiseOrderResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.pricegrid.v1.LinePromise\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\xdd\x02\n\x0bLinePromise\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12,\n\x08promised\x18\x02 \x03(\x0b\x32\x1a.pricegrid.v1.PromisedPart\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x00\x88\x01\x01\x12\x18\n\x10\x65xplanation_json\x18\x04 \x01(\t\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.pricegrid.v1.Freshness\x12\x18\n\x10\x64ropped_receipts\x18\x06 \x01(\x05\x12.\n\nlimited_by\x18\x07 \x01(\x0e\x32\x1a.pricegrid.v1.PromiseLimit\x12,\n\x0bnamed_items\x18\x64 \x03(\x0b\x32\x17.pricegrid.v1.NamedItemB\x12\n\x10_shortage_micros\"\xf4\x01\n\x0eReserveRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12(\n\x05lines\x18\x03 \x03(\x0b\x32\x19.pricegrid.v1.ReserveLine\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\x15\n\rallow_partial\x18\x05 \x01(\x08\x12\x16\n\x0e\x61ll_or_nothing\x18\x06 \x01(\x08\x12\x11\n\torder_ref\x18\x07 \x01(\t\x12\x1b\n\x13\x65xclude_reservation\x18\x08 \x01(\t\x12\x1b\n\x13replace_reservation\x18\t \x01(\t\"\x9f\x01\n\x0fReserveResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x11\n\tis_repeat\x18\x02 \x01(\x08\x12\x18\n\x10snapshot_version\x18\x03 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"p\n\x19\x43onfirmReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x11\n\torder_ref\x18\x03 \x01(\t\x12\x13\n\x0border_lines\x18\x04 \x03(\t\"d\n\x1a\x43onfirmReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"s\n\x19ReleaseReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12)\n\x05parts\x18\x03 \x03(\x0b\x32\x1a.pricegrid.v1.ReleasedPart\";\n\x0cReleasedPart\x12\x12\n\nline_index\x18\x01 \x01(\x05\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\"d\n\x1aReleaseReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"W\n\x18\x45xtendReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\x03\"c\n\x19\x45xtendReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"D\n\x15GetReservationRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\"`\n\x16GetReservationResponse\x12.\n\x0breservation\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.Reservation\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"\xca\x01\n\x18WatchAvailabilityRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12(\n\x05lines\x18\x02 \x03(\x0b\x32\x19.pricegrid.v1.WatchedLine\x12\x10\n\x08\x62ranches\x18\x03 \x03(\t\x12*\n\x06supply\x18\x04 \x01(\x0b\x32\x1a.pricegrid.v1.SupplyPolicy\x12\x1b\n\x13\x65xclude_reservation\x18\x05 \x01(\t\x12\x14\n\x0cheartbeat_ms\x18\x06 \x01(\x03\"o\n\x0bWatchedLine\x12,\n\x04line\x18\x01 \x01(\x0b\x32\x1e.pricegrid.v1.AvailabilityLine\x12\x1d\n\x10threshold_micros\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_threshold_micros\"\xab\x01\n\x19WatchAvailabilityResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .pricegrid.v1.AvailabilityChange\x12\x18\n\x10snapshot_version\x18\x02 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x03 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x04 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\"\x8e\x01\n\x12\x41vailabilityChange\x12\x12\n\nline_index\x18\x01 \x01(\x05\x12\x36\n\x0c\x61vailability\x18\x02 \x01(\x0b\x32 .pricegrid.v1.BranchAvailability\x12,\n\x0bnamed_items\x18\x64 \x03(\x0b\x32\x17.pricegrid.v1.NamedItem2\x97\x06\n\x13\x41vailabilityService\x12\x64\n\x11\x43heckAvailability\x12&.pricegrid.v1.CheckAvailabilityRequest\x1a\'.pricegrid.v1.CheckAvailabilityResponse\x12U\n\x0cPromiseOrder\x12!.pricegrid.v1.PromiseOrderRequest\x1a\".pricegrid.v1.PromiseOrderResponse\x12\x46\n\x07Reserve\x12\x1c.pricegrid.v1.ReserveRequest\x1a\x1d.pricegrid.v1.ReserveResponse\x12g\n\x12\x43onfirmReservation\x12\'.pricegrid.v1.ConfirmReservationRequest\x1a(.pricegrid.v1.ConfirmReservationResponse\x12g\n\x12ReleaseReservation\x12\'.pricegrid.v1.ReleaseReservationRequest\x1a(.pricegrid.v1.ReleaseReservationResponse\x12\x64\n\x11\x45xtendReservation\x12&.pricegrid.v1.ExtendReservationRequest\x1a\'.pricegrid.v1.ExtendReservationResponse\x12[\n\x0eGetReservation\x12#.pricegrid.v1.GetReservationRequest\x1a$.pricegrid.v1.GetReservationResponse\x12\x66\n\x11WatchAvailability\x12&.pricegrid.v1.WatchAvailabilityRequest\x1a\'.pricegrid.v1.WatchAvailabilityResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pricegrid.v1.availability_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECKAVAILABILITYREQUEST']._serialized_start=156
-  _globals['_CHECKAVAILABILITYREQUEST']._serialized_end=484
-  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_start=487
-  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_end=656
-  _globals['_LINEAVAILABILITY']._serialized_start=659
-  _globals['_LINEAVAILABILITY']._serialized_end=881
-  _globals['_PROMISEORDERREQUEST']._serialized_start=884
-  _globals['_PROMISEORDERREQUEST']._serialized_end=1250
-  _globals['_PROMISEORDERRESPONSE']._serialized_start=1253
-  _globals['_PROMISEORDERRESPONSE']._serialized_end=1412
-  _globals['_LINEPROMISE']._serialized_start=1415
-  _globals['_LINEPROMISE']._serialized_end=1718
-  _globals['_RESERVEREQUEST']._serialized_start=1721
-  _globals['_RESERVEREQUEST']._serialized_end=1965
-  _globals['_RESERVERESPONSE']._serialized_start=1968
-  _globals['_RESERVERESPONSE']._serialized_end=2127
-  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_start=2129
-  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_end=2241
-  _globals['_CONFIRMRESERVATIONRESPONSE']._serialized_start=2243
-  _globals['_CONFIRMRESERVATIONRESPONSE']._serialized_end=2343
-  _globals['_RELEASERESERVATIONREQUEST']._serialized_start=2345
-  _globals['_RELEASERESERVATIONREQUEST']._serialized_end=2460
-  _globals['_RELEASEDPART']._serialized_start=2462
-  _globals['_RELEASEDPART']._serialized_end=2521
-  _globals['_RELEASERESERVATIONRESPONSE']._serialized_start=2523
-  _globals['_RELEASERESERVATIONRESPONSE']._serialized_end=2623
-  _globals['_EXTENDRESERVATIONREQUEST']._serialized_start=2625
-  _globals['_EXTENDRESERVATIONREQUEST']._serialized_end=2712
-  _globals['_EXTENDRESERVATIONRESPONSE']._serialized_start=2714
-  _globals['_EXTENDRESERVATIONRESPONSE']._serialized_end=2813
-  _globals['_GETRESERVATIONREQUEST']._serialized_start=2815
-  _globals['_GETRESERVATIONREQUEST']._serialized_end=2883
-  _globals['_GETRESERVATIONRESPONSE']._serialized_start=2885
-  _globals['_GETRESERVATIONRESPONSE']._serialized_end=2981
-  _globals['_WATCHAVAILABILITYREQUEST']._serialized_start=2984
-  _globals['_WATCHAVAILABILITYREQUEST']._serialized_end=3186
-  _globals['_WATCHEDLINE']._serialized_start=3188
-  _globals['_WATCHEDLINE']._serialized_end=3299
-  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_start=3302
-  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_end=3473
-  _globals['_AVAILABILITYCHANGE']._serialized_start=3475
-  _globals['_AVAILABILITYCHANGE']._serialized_end=3571
-  _globals['_AVAILABILITYSERVICE']._serialized_start=3574
-  _globals['_AVAILABILITYSERVICE']._serialized_end=4365
+  _globals['_CHECKAVAILABILITYREQUEST']._serialized_start=188
+  _globals['_CHECKAVAILABILITYREQUEST']._serialized_end=516
+  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_start=519
+  _globals['_CHECKAVAILABILITYRESPONSE']._serialized_end=688
+  _globals['_LINEAVAILABILITY']._serialized_start=691
+  _globals['_LINEAVAILABILITY']._serialized_end=959
+  _globals['_PROMISEORDERREQUEST']._serialized_start=962
+  _globals['_PROMISEORDERREQUEST']._serialized_end=1328
+  _globals['_PROMISEORDERRESPONSE']._serialized_start=1331
+  _globals['_PROMISEORDERRESPONSE']._serialized_end=1490
+  _globals['_LINEPROMISE']._serialized_start=1493
+  _globals['_LINEPROMISE']._serialized_end=1842
+  _globals['_RESERVEREQUEST']._serialized_start=1845
+  _globals['_RESERVEREQUEST']._serialized_end=2089
+  _globals['_RESERVERESPONSE']._serialized_start=2092
+  _globals['_RESERVERESPONSE']._serialized_end=2251
+  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_start=2253
+  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_end=2365
+  _globals['_CONFIRMRESERVATIONRESPONSE']._serialized_start=2367
+  _globals['_CONFIRMRESERVATIONRESPONSE']._serialized_end=2467
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_start=2469
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_end=2584
+  _globals['_RELEASEDPART']._serialized_start=2586
+  _globals['_RELEASEDPART']._serialized_end=2645
+  _globals['_RELEASERESERVATIONRESPONSE']._serialized_start=2647
+  _globals['_RELEASERESERVATIONRESPONSE']._serialized_end=2747
+  _globals['_EXTENDRESERVATIONREQUEST']._serialized_start=2749
+  _globals['_EXTENDRESERVATIONREQUEST']._serialized_end=2836
+  _globals['_EXTENDRESERVATIONRESPONSE']._serialized_start=2838
+  _globals['_EXTENDRESERVATIONRESPONSE']._serialized_end=2937
+  _globals['_GETRESERVATIONREQUEST']._serialized_start=2939
+  _globals['_GETRESERVATIONREQUEST']._serialized_end=3007
+  _globals['_GETRESERVATIONRESPONSE']._serialized_start=3009
+  _globals['_GETRESERVATIONRESPONSE']._serialized_end=3105
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_start=3108
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_end=3310
+  _globals['_WATCHEDLINE']._serialized_start=3312
+  _globals['_WATCHEDLINE']._serialized_end=3423
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_start=3426
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_end=3597
+  _globals['_AVAILABILITYCHANGE']._serialized_start=3600
+  _globals['_AVAILABILITYCHANGE']._serialized_end=3742
+  _globals['_AVAILABILITYSERVICE']._serialized_start=3745
+  _globals['_AVAILABILITYSERVICE']._serialized_end=4536
 # @@protoc_insertion_point(module_scope)

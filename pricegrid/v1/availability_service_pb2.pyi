@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from pricegrid.v1 import availability_pb2 as _availability_pb2
+from pricegrid.v1 import part_number_pb2 as _part_number_pb2
 from pricegrid.v1 import reservation_pb2 as _reservation_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -50,16 +51,18 @@ class CheckAvailabilityResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[LineAvailability, _Mapping]]] = ..., snapshot_version: _Optional[str] = ..., snapshot_age_ms: _Optional[int] = ..., as_of_us: _Optional[int] = ..., correlation_id: _Optional[str] = ...) -> None: ...
 
 class LineAvailability(_message.Message):
-    __slots__ = ("status", "available_micros", "shortage_micros", "branches")
+    __slots__ = ("status", "available_micros", "shortage_micros", "branches", "named_items")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_MICROS_FIELD_NUMBER: _ClassVar[int]
     SHORTAGE_MICROS_FIELD_NUMBER: _ClassVar[int]
     BRANCHES_FIELD_NUMBER: _ClassVar[int]
+    NAMED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     status: _availability_pb2.AvailabilityStatus
     available_micros: int
     shortage_micros: int
     branches: _containers.RepeatedCompositeFieldContainer[_availability_pb2.BranchAvailability]
-    def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., available_micros: _Optional[int] = ..., shortage_micros: _Optional[int] = ..., branches: _Optional[_Iterable[_Union[_availability_pb2.BranchAvailability, _Mapping]]] = ...) -> None: ...
+    named_items: _containers.RepeatedCompositeFieldContainer[_part_number_pb2.NamedItem]
+    def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., available_micros: _Optional[int] = ..., shortage_micros: _Optional[int] = ..., branches: _Optional[_Iterable[_Union[_availability_pb2.BranchAvailability, _Mapping]]] = ..., named_items: _Optional[_Iterable[_Union[_part_number_pb2.NamedItem, _Mapping]]] = ...) -> None: ...
 
 class PromiseOrderRequest(_message.Message):
     __slots__ = ("customer_id", "lines", "branches", "ship_to", "as_of_time", "as_of_date", "snapshot_version", "supply", "policy", "explain", "exclude_reservation")
@@ -102,7 +105,7 @@ class PromiseOrderResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[LinePromise, _Mapping]]] = ..., snapshot_version: _Optional[str] = ..., snapshot_age_ms: _Optional[int] = ..., as_of_us: _Optional[int] = ..., correlation_id: _Optional[str] = ...) -> None: ...
 
 class LinePromise(_message.Message):
-    __slots__ = ("status", "promised", "shortage_micros", "explanation_json", "freshness", "dropped_receipts", "limited_by")
+    __slots__ = ("status", "promised", "shortage_micros", "explanation_json", "freshness", "dropped_receipts", "limited_by", "named_items")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PROMISED_FIELD_NUMBER: _ClassVar[int]
     SHORTAGE_MICROS_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +113,7 @@ class LinePromise(_message.Message):
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     LIMITED_BY_FIELD_NUMBER: _ClassVar[int]
+    NAMED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     status: _availability_pb2.AvailabilityStatus
     promised: _containers.RepeatedCompositeFieldContainer[_availability_pb2.PromisedPart]
     shortage_micros: int
@@ -117,7 +121,8 @@ class LinePromise(_message.Message):
     freshness: _availability_pb2.Freshness
     dropped_receipts: int
     limited_by: _availability_pb2.PromiseLimit
-    def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., promised: _Optional[_Iterable[_Union[_availability_pb2.PromisedPart, _Mapping]]] = ..., shortage_micros: _Optional[int] = ..., explanation_json: _Optional[str] = ..., freshness: _Optional[_Union[_availability_pb2.Freshness, _Mapping]] = ..., dropped_receipts: _Optional[int] = ..., limited_by: _Optional[_Union[_availability_pb2.PromiseLimit, str]] = ...) -> None: ...
+    named_items: _containers.RepeatedCompositeFieldContainer[_part_number_pb2.NamedItem]
+    def __init__(self, status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., promised: _Optional[_Iterable[_Union[_availability_pb2.PromisedPart, _Mapping]]] = ..., shortage_micros: _Optional[int] = ..., explanation_json: _Optional[str] = ..., freshness: _Optional[_Union[_availability_pb2.Freshness, _Mapping]] = ..., dropped_receipts: _Optional[int] = ..., limited_by: _Optional[_Union[_availability_pb2.PromiseLimit, str]] = ..., named_items: _Optional[_Iterable[_Union[_part_number_pb2.NamedItem, _Mapping]]] = ...) -> None: ...
 
 class ReserveRequest(_message.Message):
     __slots__ = ("customer_id", "idempotency_key", "lines", "ttl_ms", "allow_partial", "all_or_nothing", "order_ref", "exclude_reservation", "replace_reservation")
@@ -274,9 +279,11 @@ class WatchAvailabilityResponse(_message.Message):
     def __init__(self, changes: _Optional[_Iterable[_Union[AvailabilityChange, _Mapping]]] = ..., snapshot_version: _Optional[str] = ..., snapshot_age_ms: _Optional[int] = ..., as_of_us: _Optional[int] = ..., correlation_id: _Optional[str] = ...) -> None: ...
 
 class AvailabilityChange(_message.Message):
-    __slots__ = ("line_index", "availability")
+    __slots__ = ("line_index", "availability", "named_items")
     LINE_INDEX_FIELD_NUMBER: _ClassVar[int]
     AVAILABILITY_FIELD_NUMBER: _ClassVar[int]
+    NAMED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     line_index: int
     availability: _availability_pb2.BranchAvailability
-    def __init__(self, line_index: _Optional[int] = ..., availability: _Optional[_Union[_availability_pb2.BranchAvailability, _Mapping]] = ...) -> None: ...
+    named_items: _containers.RepeatedCompositeFieldContainer[_part_number_pb2.NamedItem]
+    def __init__(self, line_index: _Optional[int] = ..., availability: _Optional[_Union[_availability_pb2.BranchAvailability, _Mapping]] = ..., named_items: _Optional[_Iterable[_Union[_part_number_pb2.NamedItem, _Mapping]]] = ...) -> None: ...

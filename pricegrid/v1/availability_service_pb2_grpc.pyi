@@ -30,7 +30,7 @@ class AvailabilityServiceStub:
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE, INVALID_PART_NUMBER and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
 
     What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
     INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED
@@ -74,7 +74,7 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE, INVALID_PART_NUMBER and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
 
     What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
     INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED
@@ -114,7 +114,7 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Available-to-promise from the positions of one snapshot.
 
     Requests are refused as a whole as PricingService says, and with these reasons: TOO_MANY_BRANCHES, TOO_MANY_PAIRS,
-    INVALID_POLICY, INVALID_DATE and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
+    INVALID_POLICY, INVALID_DATE, INVALID_PART_NUMBER and PROMISE_TOO_COMPLEX (INVALID_ARGUMENT), NO_AVAILABILITY_DATA (FAILED_PRECONDITION).
 
     What changes reservations is durable when it is answered. It is refused with KEY_REQUIRED, INVALID_TTL,
     INVALID_RESERVATION (INVALID_ARGUMENT), RESERVATION_NOT_FOUND (NOT_FOUND; also for one of another customer), KEY_REUSED

@@ -23,23 +23,24 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from pricegrid.v1 import part_number_pb2 as pricegrid_dot_v1_dot_part__number__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pricegrid/v1/price.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x01\n\tPriceLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\x12\x0b\n\x03uom\x18\x03 \x01(\t\x12\x30\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x05 \x01(\tH\x00\x42\x07\n\x05\x61s_of\"\x9a\x04\n\x0fPriceLineResult\x12(\n\x06status\x18\x01 \x01(\x0e\x32\x18.pricegrid.v1.LineStatus\x12\x1e\n\x11unit_price_micros\x18\x02 \x01(\x10H\x00\x88\x01\x01\x12\"\n\x15\x65xtended_price_micros\x18\x03 \x01(\x10H\x01\x88\x01\x01\x12)\n\x06source\x18\x04 \x01(\x0e\x32\x19.pricegrid.v1.PriceSource\x12\x30\n\texception\x18\x05 \x01(\x0e\x32\x1d.pricegrid.v1.ExceptionReason\x12\x1b\n\x0evalid_until_us\x18\x06 \x01(\x10H\x02\x88\x01\x01\x12$\n\x17minimum_quantity_micros\x18\x07 \x01(\x10H\x03\x88\x01\x01\x12\x14\n\x0c\x66loor_lifted\x18\x08 \x01(\x08\x12\x11\n\tconverted\x18\t \x01(\x08\x12\x0f\n\x07\x62ook_id\x18\n \x01(\t\x12\x10\n\x08\x65ntry_id\x18\x0b \x01(\t\x12\r\n\x05layer\x18\x0c \x01(\t\x12\x1a\n\rsource_age_ms\x18\r \x01(\x10H\x04\x88\x01\x01\x12\x11\n\tprice_per\x18\x0e \x01(\x05\x42\x14\n\x12_unit_price_microsB\x18\n\x16_extended_price_microsB\x11\n\x0f_valid_until_usB\x1a\n\x18_minimum_quantity_microsB\x10\n\x0e_source_age_ms*\xb0\x02\n\nLineStatus\x12\x1b\n\x17LINE_STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eLINE_STATUS_OK\x10\x01\x12 \n\x1cLINE_STATUS_INVALID_QUANTITY\x10\x02\x12\x1c\n\x18LINE_STATUS_UNKNOWN_ITEM\x10\x03\x12\x1c\n\x18LINE_STATUS_NOT_ENTITLED\x10\x04\x12\x1b\n\x17LINE_STATUS_UNKNOWN_UOM\x10\x05\x12\x18\n\x14LINE_STATUS_NO_PRICE\x10\x06\x12\x1d\n\x19LINE_STATUS_BELOW_MINIMUM\x10\x07\x12\x1c\n\x18LINE_STATUS_OUT_OF_RANGE\x10\x08\x12\x1f\n\x1bLINE_STATUS_ERP_UNAVAILABLE\x10\t*w\n\x0bPriceSource\x12\x1c\n\x18PRICE_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13PRICE_SOURCE_MATRIX\x10\x01\x12\x14\n\x10PRICE_SOURCE_ERP\x10\x02\x12\x1b\n\x17PRICE_SOURCE_ERP_CACHED\x10\x03*\xa9\x02\n\x0f\x45xceptionReason\x12 \n\x1c\x45XCEPTION_REASON_UNSPECIFIED\x10\x00\x12%\n!EXCEPTION_REASON_PRICE_SOURCE_ERP\x10\x01\x12\x1d\n\x19\x45XCEPTION_REASON_NO_PRICE\x10\x02\x12#\n\x1f\x45XCEPTION_REASON_OVER_THRESHOLD\x10\x03\x12&\n\"EXCEPTION_REASON_AGREEMENT_EXPIRED\x10\x04\x12\x1c\n\x18\x45XCEPTION_REASON_FLAGGED\x10\x05\x12\"\n\x1e\x45XCEPTION_REASON_MISSING_INPUT\x10\x06\x12\x1f\n\x1b\x45XCEPTION_REASON_ZERO_PRICE\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pricegrid/v1/price.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epricegrid/v1/part_number.proto\"\xd2\x01\n\tPriceLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\x12\x0b\n\x03uom\x18\x03 \x01(\t\x12\x30\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x05 \x01(\tH\x00\x12-\n\x0bpart_number\x18\x64 \x01(\x0b\x32\x18.pricegrid.v1.PartNumber\x12\x12\n\nuom_system\x18\x65 \x01(\tB\x07\n\x05\x61s_of\"\xc8\x04\n\x0fPriceLineResult\x12(\n\x06status\x18\x01 \x01(\x0e\x32\x18.pricegrid.v1.LineStatus\x12\x1e\n\x11unit_price_micros\x18\x02 \x01(\x10H\x00\x88\x01\x01\x12\"\n\x15\x65xtended_price_micros\x18\x03 \x01(\x10H\x01\x88\x01\x01\x12)\n\x06source\x18\x04 \x01(\x0e\x32\x19.pricegrid.v1.PriceSource\x12\x30\n\texception\x18\x05 \x01(\x0e\x32\x1d.pricegrid.v1.ExceptionReason\x12\x1b\n\x0evalid_until_us\x18\x06 \x01(\x10H\x02\x88\x01\x01\x12$\n\x17minimum_quantity_micros\x18\x07 \x01(\x10H\x03\x88\x01\x01\x12\x14\n\x0c\x66loor_lifted\x18\x08 \x01(\x08\x12\x11\n\tconverted\x18\t \x01(\x08\x12\x0f\n\x07\x62ook_id\x18\n \x01(\t\x12\x10\n\x08\x65ntry_id\x18\x0b \x01(\t\x12\r\n\x05layer\x18\x0c \x01(\t\x12\x1a\n\rsource_age_ms\x18\r \x01(\x10H\x04\x88\x01\x01\x12\x11\n\tprice_per\x18\x0e \x01(\x05\x12,\n\x0bnamed_items\x18\x64 \x03(\x0b\x32\x17.pricegrid.v1.NamedItemB\x14\n\x12_unit_price_microsB\x18\n\x16_extended_price_microsB\x11\n\x0f_valid_until_usB\x1a\n\x18_minimum_quantity_microsB\x10\n\x0e_source_age_ms*\xd0\x02\n\nLineStatus\x12\x1b\n\x17LINE_STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eLINE_STATUS_OK\x10\x01\x12 \n\x1cLINE_STATUS_INVALID_QUANTITY\x10\x02\x12\x1c\n\x18LINE_STATUS_UNKNOWN_ITEM\x10\x03\x12\x1c\n\x18LINE_STATUS_NOT_ENTITLED\x10\x04\x12\x1b\n\x17LINE_STATUS_UNKNOWN_UOM\x10\x05\x12\x18\n\x14LINE_STATUS_NO_PRICE\x10\x06\x12\x1d\n\x19LINE_STATUS_BELOW_MINIMUM\x10\x07\x12\x1c\n\x18LINE_STATUS_OUT_OF_RANGE\x10\x08\x12\x1f\n\x1bLINE_STATUS_ERP_UNAVAILABLE\x10\t\x12\x1e\n\x1aLINE_STATUS_AMBIGUOUS_ITEM\x10\n*w\n\x0bPriceSource\x12\x1c\n\x18PRICE_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13PRICE_SOURCE_MATRIX\x10\x01\x12\x14\n\x10PRICE_SOURCE_ERP\x10\x02\x12\x1b\n\x17PRICE_SOURCE_ERP_CACHED\x10\x03*\xa9\x02\n\x0f\x45xceptionReason\x12 \n\x1c\x45XCEPTION_REASON_UNSPECIFIED\x10\x00\x12%\n!EXCEPTION_REASON_PRICE_SOURCE_ERP\x10\x01\x12\x1d\n\x19\x45XCEPTION_REASON_NO_PRICE\x10\x02\x12#\n\x1f\x45XCEPTION_REASON_OVER_THRESHOLD\x10\x03\x12&\n\"EXCEPTION_REASON_AGREEMENT_EXPIRED\x10\x04\x12\x1c\n\x18\x45XCEPTION_REASON_FLAGGED\x10\x05\x12\"\n\x1e\x45XCEPTION_REASON_MISSING_INPUT\x10\x06\x12\x1f\n\x1b\x45XCEPTION_REASON_ZERO_PRICE\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pricegrid.v1.price_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LINESTATUS']._serialized_start=763
-  _globals['_LINESTATUS']._serialized_end=1067
-  _globals['_PRICESOURCE']._serialized_start=1069
-  _globals['_PRICESOURCE']._serialized_end=1188
-  _globals['_EXCEPTIONREASON']._serialized_start=1191
-  _globals['_EXCEPTIONREASON']._serialized_end=1488
-  _globals['_PRICELINE']._serialized_start=76
-  _globals['_PRICELINE']._serialized_end=219
-  _globals['_PRICELINERESULT']._serialized_start=222
-  _globals['_PRICELINERESULT']._serialized_end=760
+  _globals['_LINESTATUS']._serialized_start=908
+  _globals['_LINESTATUS']._serialized_end=1244
+  _globals['_PRICESOURCE']._serialized_start=1246
+  _globals['_PRICESOURCE']._serialized_end=1365
+  _globals['_EXCEPTIONREASON']._serialized_start=1368
+  _globals['_EXCEPTIONREASON']._serialized_end=1665
+  _globals['_PRICELINE']._serialized_start=108
+  _globals['_PRICELINE']._serialized_end=318
+  _globals['_PRICELINERESULT']._serialized_start=321
+  _globals['_PRICELINERESULT']._serialized_end=905
 # @@protoc_insertion_point(module_scope)

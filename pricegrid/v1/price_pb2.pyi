@@ -1,10 +1,12 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from pricegrid.v1 import part_number_pb2 as _part_number_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -21,6 +23,7 @@ class LineStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LINE_STATUS_BELOW_MINIMUM: _ClassVar[LineStatus]
     LINE_STATUS_OUT_OF_RANGE: _ClassVar[LineStatus]
     LINE_STATUS_ERP_UNAVAILABLE: _ClassVar[LineStatus]
+    LINE_STATUS_AMBIGUOUS_ITEM: _ClassVar[LineStatus]
 
 class PriceSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -49,6 +52,7 @@ LINE_STATUS_NO_PRICE: LineStatus
 LINE_STATUS_BELOW_MINIMUM: LineStatus
 LINE_STATUS_OUT_OF_RANGE: LineStatus
 LINE_STATUS_ERP_UNAVAILABLE: LineStatus
+LINE_STATUS_AMBIGUOUS_ITEM: LineStatus
 PRICE_SOURCE_UNSPECIFIED: PriceSource
 PRICE_SOURCE_MATRIX: PriceSource
 PRICE_SOURCE_ERP: PriceSource
@@ -63,21 +67,25 @@ EXCEPTION_REASON_MISSING_INPUT: ExceptionReason
 EXCEPTION_REASON_ZERO_PRICE: ExceptionReason
 
 class PriceLine(_message.Message):
-    __slots__ = ("sku", "quantity_micros", "uom", "as_of_time", "as_of_date")
+    __slots__ = ("sku", "quantity_micros", "uom", "as_of_time", "as_of_date", "part_number", "uom_system")
     SKU_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_MICROS_FIELD_NUMBER: _ClassVar[int]
     UOM_FIELD_NUMBER: _ClassVar[int]
     AS_OF_TIME_FIELD_NUMBER: _ClassVar[int]
     AS_OF_DATE_FIELD_NUMBER: _ClassVar[int]
+    PART_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    UOM_SYSTEM_FIELD_NUMBER: _ClassVar[int]
     sku: str
     quantity_micros: int
     uom: str
     as_of_time: _timestamp_pb2.Timestamp
     as_of_date: str
-    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of_date: _Optional[str] = ...) -> None: ...
+    part_number: _part_number_pb2.PartNumber
+    uom_system: str
+    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of_date: _Optional[str] = ..., part_number: _Optional[_Union[_part_number_pb2.PartNumber, _Mapping]] = ..., uom_system: _Optional[str] = ...) -> None: ...
 
 class PriceLineResult(_message.Message):
-    __slots__ = ("status", "unit_price_micros", "extended_price_micros", "source", "exception", "valid_until_us", "minimum_quantity_micros", "floor_lifted", "converted", "book_id", "entry_id", "layer", "source_age_ms", "price_per")
+    __slots__ = ("status", "unit_price_micros", "extended_price_micros", "source", "exception", "valid_until_us", "minimum_quantity_micros", "floor_lifted", "converted", "book_id", "entry_id", "layer", "source_age_ms", "price_per", "named_items")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     UNIT_PRICE_MICROS_FIELD_NUMBER: _ClassVar[int]
     EXTENDED_PRICE_MICROS_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +100,7 @@ class PriceLineResult(_message.Message):
     LAYER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     PRICE_PER_FIELD_NUMBER: _ClassVar[int]
+    NAMED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     status: LineStatus
     unit_price_micros: int
     extended_price_micros: int
@@ -106,4 +115,5 @@ class PriceLineResult(_message.Message):
     layer: str
     source_age_ms: int
     price_per: int
-    def __init__(self, status: _Optional[_Union[LineStatus, str]] = ..., unit_price_micros: _Optional[int] = ..., extended_price_micros: _Optional[int] = ..., source: _Optional[_Union[PriceSource, str]] = ..., exception: _Optional[_Union[ExceptionReason, str]] = ..., valid_until_us: _Optional[int] = ..., minimum_quantity_micros: _Optional[int] = ..., floor_lifted: _Optional[bool] = ..., converted: _Optional[bool] = ..., book_id: _Optional[str] = ..., entry_id: _Optional[str] = ..., layer: _Optional[str] = ..., source_age_ms: _Optional[int] = ..., price_per: _Optional[int] = ...) -> None: ...
+    named_items: _containers.RepeatedCompositeFieldContainer[_part_number_pb2.NamedItem]
+    def __init__(self, status: _Optional[_Union[LineStatus, str]] = ..., unit_price_micros: _Optional[int] = ..., extended_price_micros: _Optional[int] = ..., source: _Optional[_Union[PriceSource, str]] = ..., exception: _Optional[_Union[ExceptionReason, str]] = ..., valid_until_us: _Optional[int] = ..., minimum_quantity_micros: _Optional[int] = ..., floor_lifted: _Optional[bool] = ..., converted: _Optional[bool] = ..., book_id: _Optional[str] = ..., entry_id: _Optional[str] = ..., layer: _Optional[str] = ..., source_age_ms: _Optional[int] = ..., price_per: _Optional[int] = ..., named_items: _Optional[_Iterable[_Union[_part_number_pb2.NamedItem, _Mapping]]] = ...) -> None: ...

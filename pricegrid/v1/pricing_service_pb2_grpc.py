@@ -30,8 +30,8 @@ class PricingServiceStub:
 
     A request that is refused as a whole ends with a status whose details hold a google.rpc.ErrorInfo of the domain
     "pricegrid" with a stable reason; its metadata holds `correlation_id` and what the reason is about. Reasons:
-    NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF
-    and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
+    NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF,
+    INVALID_PART_NUMBER and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
     OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED:
     no answer was possible in time), SNAPSHOT_UNUSABLE (DATA_LOSS), INTERNAL_ERROR (INTERNAL). A server that asks who calls refuses with UNAUTHENTICATED (UNAUTHENTICATED), NOT_PERMITTED
     (PERMISSION_DENIED) and, where a caller sends more than they may, QUOTA_EXCEEDED (RESOURCE_EXHAUSTED, with
@@ -63,8 +63,8 @@ class PricingServiceServicer:
 
     A request that is refused as a whole ends with a status whose details hold a google.rpc.ErrorInfo of the domain
     "pricegrid" with a stable reason; its metadata holds `correlation_id` and what the reason is about. Reasons:
-    NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF
-    and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
+    NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF,
+    INVALID_PART_NUMBER and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
     OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED:
     no answer was possible in time), SNAPSHOT_UNUSABLE (DATA_LOSS), INTERNAL_ERROR (INTERNAL). A server that asks who calls refuses with UNAUTHENTICATED (UNAUTHENTICATED), NOT_PERMITTED
     (PERMISSION_DENIED) and, where a caller sends more than they may, QUOTA_EXCEEDED (RESOURCE_EXHAUSTED, with
@@ -114,8 +114,8 @@ class PricingService:
 
     A request that is refused as a whole ends with a status whose details hold a google.rpc.ErrorInfo of the domain
     "pricegrid" with a stable reason; its metadata holds `correlation_id` and what the reason is about. Reasons:
-    NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF
-    and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
+    NO_LINES, TOO_MANY_LINES, SKU_TOO_LONG, UOM_TOO_LONG, FIELD_TOO_LONG, CURRENCY_REQUIRED, INVALID_CURRENCY, INVALID_AS_OF,
+    INVALID_PART_NUMBER and MALFORMED_REQUEST (INVALID_ARGUMENT), CUSTOMER_NOT_ALLOWED (PERMISSION_DENIED), UNKNOWN_SNAPSHOT (NOT_FOUND),
     OVERLOADED (UNAVAILABLE, with `grpc-retry-pushback-ms` in the trailing metadata), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED:
     no answer was possible in time), SNAPSHOT_UNUSABLE (DATA_LOSS), INTERNAL_ERROR (INTERNAL). A server that asks who calls refuses with UNAUTHENTICATED (UNAUTHENTICATED), NOT_PERMITTED
     (PERMISSION_DENIED) and, where a caller sends more than they may, QUOTA_EXCEEDED (RESOURCE_EXHAUSTED, with

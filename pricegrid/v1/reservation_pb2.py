@@ -23,23 +23,24 @@ _sym_db = _symbol_database.Default()
 
 
 from pricegrid.v1 import availability_pb2 as pricegrid_dot_v1_dot_availability__pb2
+from pricegrid.v1 import part_number_pb2 as pricegrid_dot_v1_dot_part__number__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epricegrid/v1/reservation.proto\x12\x0cpricegrid.v1\x1a\x1fpricegrid/v1/availability.proto\"w\n\x0bReserveLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\x12\x0b\n\x03uom\x18\x03 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x04 \x01(\t\x12\x11\n\tfrom_date\x18\x05 \x01(\t\x12\x12\n\norder_line\x18\x06 \x01(\t\"L\n\x0cReservedPart\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x10\x12\x16\n\x0e\x63leared_micros\x18\x03 \x01(\x10\"\xf3\x01\n\x0cReservedLine\x12\'\n\x04line\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.ReserveLine\x12\x30\n\x06status\x18\x02 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x13\n\x0bheld_micros\x18\x03 \x01(\x10\x12\x16\n\x0egranted_micros\x18\x04 \x01(\x10\x12\x1c\n\x0fshortage_micros\x18\x05 \x01(\x10H\x00\x88\x01\x01\x12)\n\x05parts\x18\x06 \x03(\x0b\x32\x1a.pricegrid.v1.ReservedPartB\x12\n\x10_shortage_micros\"\x96\x02\n\x0bReservation\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.pricegrid.v1.ReservationStatus\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12)\n\x05lines\x18\x04 \x03(\x0b\x32\x1a.pricegrid.v1.ReservedLine\x12\x12\n\ncreated_us\x18\x05 \x01(\x03\x12\x12\n\nexpires_us\x18\x06 \x01(\x03\x12\x11\n\torder_ref\x18\x07 \x01(\t\x12\x19\n\x0c\x63onfirmed_us\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\x0fidempotency_key\x18\t \x01(\tB\x0f\n\r_confirmed_us*\xd8\x01\n\x11ReservationStatus\x12\"\n\x1eRESERVATION_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17RESERVATION_STATUS_HELD\x10\x01\x12 \n\x1cRESERVATION_STATUS_CONFIRMED\x10\x02\x12\x1f\n\x1bRESERVATION_STATUS_CONSUMED\x10\x03\x12\x1f\n\x1bRESERVATION_STATUS_RELEASED\x10\x04\x12\x1e\n\x1aRESERVATION_STATUS_EXPIRED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epricegrid/v1/reservation.proto\x12\x0cpricegrid.v1\x1a\x1fpricegrid/v1/availability.proto\x1a\x1epricegrid/v1/part_number.proto\"\xba\x01\n\x0bReserveLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x03\x12\x0b\n\x03uom\x18\x03 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x04 \x01(\t\x12\x11\n\tfrom_date\x18\x05 \x01(\t\x12\x12\n\norder_line\x18\x06 \x01(\t\x12-\n\x0bpart_number\x18\x64 \x01(\x0b\x32\x18.pricegrid.v1.PartNumber\x12\x12\n\nuom_system\x18\x65 \x01(\t\"L\n\x0cReservedPart\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x17\n\x0fquantity_micros\x18\x02 \x01(\x10\x12\x16\n\x0e\x63leared_micros\x18\x03 \x01(\x10\"\xa1\x02\n\x0cReservedLine\x12\'\n\x04line\x18\x01 \x01(\x0b\x32\x19.pricegrid.v1.ReserveLine\x12\x30\n\x06status\x18\x02 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x13\n\x0bheld_micros\x18\x03 \x01(\x10\x12\x16\n\x0egranted_micros\x18\x04 \x01(\x10\x12\x1c\n\x0fshortage_micros\x18\x05 \x01(\x10H\x00\x88\x01\x01\x12)\n\x05parts\x18\x06 \x03(\x0b\x32\x1a.pricegrid.v1.ReservedPart\x12,\n\x0bnamed_items\x18\x64 \x03(\x0b\x32\x17.pricegrid.v1.NamedItemB\x12\n\x10_shortage_micros\"\x96\x02\n\x0bReservation\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.pricegrid.v1.ReservationStatus\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12)\n\x05lines\x18\x04 \x03(\x0b\x32\x1a.pricegrid.v1.ReservedLine\x12\x12\n\ncreated_us\x18\x05 \x01(\x03\x12\x12\n\nexpires_us\x18\x06 \x01(\x03\x12\x11\n\torder_ref\x18\x07 \x01(\t\x12\x19\n\x0c\x63onfirmed_us\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\x0fidempotency_key\x18\t \x01(\tB\x0f\n\r_confirmed_us*\xd8\x01\n\x11ReservationStatus\x12\"\n\x1eRESERVATION_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17RESERVATION_STATUS_HELD\x10\x01\x12 \n\x1cRESERVATION_STATUS_CONFIRMED\x10\x02\x12\x1f\n\x1bRESERVATION_STATUS_CONSUMED\x10\x03\x12\x1f\n\x1bRESERVATION_STATUS_RELEASED\x10\x04\x12\x1e\n\x1aRESERVATION_STATUS_EXPIRED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pricegrid.v1.reservation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESERVATIONSTATUS']._serialized_start=808
-  _globals['_RESERVATIONSTATUS']._serialized_end=1024
-  _globals['_RESERVELINE']._serialized_start=81
-  _globals['_RESERVELINE']._serialized_end=200
-  _globals['_RESERVEDPART']._serialized_start=202
-  _globals['_RESERVEDPART']._serialized_end=278
-  _globals['_RESERVEDLINE']._serialized_start=281
-  _globals['_RESERVEDLINE']._serialized_end=524
-  _globals['_RESERVATION']._serialized_start=527
-  _globals['_RESERVATION']._serialized_end=805
+  _globals['_RESERVATIONSTATUS']._serialized_start=954
+  _globals['_RESERVATIONSTATUS']._serialized_end=1170
+  _globals['_RESERVELINE']._serialized_start=114
+  _globals['_RESERVELINE']._serialized_end=300
+  _globals['_RESERVEDPART']._serialized_start=302
+  _globals['_RESERVEDPART']._serialized_end=378
+  _globals['_RESERVEDLINE']._serialized_start=381
+  _globals['_RESERVEDLINE']._serialized_end=670
+  _globals['_RESERVATION']._serialized_start=673
+  _globals['_RESERVATION']._serialized_end=951
 # @@protoc_insertion_point(module_scope)

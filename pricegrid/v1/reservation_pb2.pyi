@@ -1,4 +1,5 @@
 from pricegrid.v1 import availability_pb2 as _availability_pb2
+from pricegrid.v1 import part_number_pb2 as _part_number_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -24,20 +25,24 @@ RESERVATION_STATUS_RELEASED: ReservationStatus
 RESERVATION_STATUS_EXPIRED: ReservationStatus
 
 class ReserveLine(_message.Message):
-    __slots__ = ("sku", "quantity_micros", "uom", "branch", "from_date", "order_line")
+    __slots__ = ("sku", "quantity_micros", "uom", "branch", "from_date", "order_line", "part_number", "uom_system")
     SKU_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_MICROS_FIELD_NUMBER: _ClassVar[int]
     UOM_FIELD_NUMBER: _ClassVar[int]
     BRANCH_FIELD_NUMBER: _ClassVar[int]
     FROM_DATE_FIELD_NUMBER: _ClassVar[int]
     ORDER_LINE_FIELD_NUMBER: _ClassVar[int]
+    PART_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    UOM_SYSTEM_FIELD_NUMBER: _ClassVar[int]
     sku: str
     quantity_micros: int
     uom: str
     branch: str
     from_date: str
     order_line: str
-    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ..., branch: _Optional[str] = ..., from_date: _Optional[str] = ..., order_line: _Optional[str] = ...) -> None: ...
+    part_number: _part_number_pb2.PartNumber
+    uom_system: str
+    def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., uom: _Optional[str] = ..., branch: _Optional[str] = ..., from_date: _Optional[str] = ..., order_line: _Optional[str] = ..., part_number: _Optional[_Union[_part_number_pb2.PartNumber, _Mapping]] = ..., uom_system: _Optional[str] = ...) -> None: ...
 
 class ReservedPart(_message.Message):
     __slots__ = ("sku", "quantity_micros", "cleared_micros")
@@ -50,20 +55,22 @@ class ReservedPart(_message.Message):
     def __init__(self, sku: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., cleared_micros: _Optional[int] = ...) -> None: ...
 
 class ReservedLine(_message.Message):
-    __slots__ = ("line", "status", "held_micros", "granted_micros", "shortage_micros", "parts")
+    __slots__ = ("line", "status", "held_micros", "granted_micros", "shortage_micros", "parts", "named_items")
     LINE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     HELD_MICROS_FIELD_NUMBER: _ClassVar[int]
     GRANTED_MICROS_FIELD_NUMBER: _ClassVar[int]
     SHORTAGE_MICROS_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    NAMED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     line: ReserveLine
     status: _availability_pb2.AvailabilityStatus
     held_micros: int
     granted_micros: int
     shortage_micros: int
     parts: _containers.RepeatedCompositeFieldContainer[ReservedPart]
-    def __init__(self, line: _Optional[_Union[ReserveLine, _Mapping]] = ..., status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., held_micros: _Optional[int] = ..., granted_micros: _Optional[int] = ..., shortage_micros: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[ReservedPart, _Mapping]]] = ...) -> None: ...
+    named_items: _containers.RepeatedCompositeFieldContainer[_part_number_pb2.NamedItem]
+    def __init__(self, line: _Optional[_Union[ReserveLine, _Mapping]] = ..., status: _Optional[_Union[_availability_pb2.AvailabilityStatus, str]] = ..., held_micros: _Optional[int] = ..., granted_micros: _Optional[int] = ..., shortage_micros: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[ReservedPart, _Mapping]]] = ..., named_items: _Optional[_Iterable[_Union[_part_number_pb2.NamedItem, _Mapping]]] = ...) -> None: ...
 
 class Reservation(_message.Message):
     __slots__ = ("reservation_id", "status", "customer_id", "lines", "created_us", "expires_us", "order_ref", "confirmed_us", "idempotency_key")

@@ -146,7 +146,7 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
 def verify_prices(arrays: Arrays) -> None:
     """Raises ValueError naming the array, the row and what is wrong; KeyError or TypeError as `matrix_from_arrays`."""
     m = mx.matrix_from_arrays(arrays)
-    texts = {table: _texts(arrays, table) for table in mx.NAME_TABLES}
+    texts = {table: name_arrays(arrays, table) for table in mx.NAME_TABLES}
     counts = {table: len(offsets) - 1 for table, (_, offsets) in texts.items()} | {"bundle": len(m.bundles)}
     for table, (text, offsets) in texts.items():
         verify_names(f"{table}_offsets", text, offsets, is_sorted=table not in UNSORTED_NAMES)
@@ -174,7 +174,8 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def _texts(arrays: Arrays, table: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def name_arrays(arrays: Arrays, table: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The text and the offsets of a name table, read-only. KeyError or TypeError where they are no such arrays."""
     found = []
     for name, dtype in ((f"{table}_bytes", np.uint8), (f"{table}_offsets", np.int64)):
         array = np.asarray(arrays[name])

@@ -15,9 +15,12 @@ from pricegrid.service.cli.text import (
     UsageError,
     decimal_or_none,
     decimal_text,
+    item_text,
     parse_line,
+    print_candidates,
     print_json_list,
     print_table,
+    uom_text,
 )
 from pricegrid.service.cli.watch import add_watch_arguments, run_watch
 from pricegrid.service.clock import instant_text
@@ -94,7 +97,7 @@ def json_rows(
     for line, found in zip(lines, result.lines, strict=True):
         for pair in found.branches:
             row: dict[str, object] = {
-                "sku": line.sku,
+                "sku": item_text(line, found.named_items),
                 "branch": pair.branch,
                 "status": pair.status.value,
                 "available": decimal_or_none(pair.available),
@@ -109,7 +112,7 @@ def json_rows(
                 ],
                 **freshness_json(pair.freshness),
                 "quantity": decimal_text(line.quantity),
-                "uom": line.uom or None,
+                "uom": uom_text(line, found.named_items) or None,
                 "dropped_receipts": pair.dropped_receipts,
                 "limited_by": pair.limited_by and pair.limited_by.value,
                 "as_of": instant_text(result.as_of),
@@ -125,7 +128,8 @@ def print_availability(lines: Sequence[pricegrid.Line], result: pricegrid.Availa
     header = ["SKU", "QUANTITY", "UOM", "BRANCH", "AVAILABLE", "SHORTAGE", "STATUS", "ERP", "WMS", "TRANSIT"]
     rows = []
     for line, found in zip(lines, result.lines, strict=True):
-        asked = (line.sku, decimal_text(line.quantity), line.uom or "-")
+        names = found.named_items
+        asked = (item_text(line, names), decimal_text(line.quantity), uom_text(line, names) or "-")
         rows += [(*asked, pair.branch, *_cells(pair)) for pair in found.branches]
         if len(found.branches) > 1:
             figures = (decimal_or_none(found.available) or "?", decimal_or_none(found.shortage) or "?")
@@ -133,6 +137,7 @@ def print_availability(lines: Sequence[pricegrid.Line], result: pricegrid.Availa
     print_table([*header, "LATER"], rows, right=(1, 4, 5))
     age_s = int(result.snapshot_age.total_seconds())
     print(f"\nas of {instant_text(result.as_of)}, snapshot {result.snapshot_version}, {age_s} s old")
+    print_candidates(lines, [found.named_items for found in result.lines])
     for found in result.lines:
         for pair in found.branches:
             if pair.explanation is not None:

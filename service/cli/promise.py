@@ -15,9 +15,12 @@ from pricegrid.service.cli.text import (
     decimal_argument,
     decimal_or_none,
     decimal_text,
+    item_text,
     parse_line_with_quantity,
+    print_candidates,
     print_json_list,
     print_table,
+    uom_text,
 )
 from pricegrid.service.clock import instant_text
 
@@ -112,7 +115,7 @@ def json_rows(
     """The rows of `promise --json`, in the order of docs/api.md, "The command"."""
     for line, found in zip(lines, result.lines, strict=True):
         row: dict[str, object] = {
-            "sku": line.sku,
+            "sku": item_text(line, found.named_items),
             "status": found.status.value,
             "requested": decimal_text(line.quantity),
             "promised": [
@@ -127,7 +130,7 @@ def json_rows(
                 for part in found.promised
             ],
             "shortage": decimal_or_none(found.shortage),
-            "uom": line.uom or None,
+            "uom": uom_text(line, found.named_items) or None,
             **freshness_json(found.freshness),
             "dropped_receipts": found.dropped_receipts,
             "limited_by": found.limited_by and found.limited_by.value,
@@ -145,9 +148,9 @@ def print_promise(lines: Sequence[pricegrid.Line], result: pricegrid.PromiseResu
     header += ["ERP", "WMS", "TRANSIT", "DROPPED"]
     rows = [
         (
-            line.sku,
+            item_text(line, found.named_items),
             decimal_text(line.quantity),
-            line.uom or "-",
+            uom_text(line, found.named_items) or "-",
             limit_text(found.limited_by) or found.status.value,
             *cells,
             *_sources(found),
@@ -158,6 +161,7 @@ def print_promise(lines: Sequence[pricegrid.Line], result: pricegrid.PromiseResu
     print_table(header, rows, right=(1, 4, 13))
     age_s = int(result.snapshot_age.total_seconds())
     print(f"\nas of {instant_text(result.as_of)}, snapshot {result.snapshot_version}, {age_s} s old")
+    print_candidates(lines, [found.named_items for found in result.lines])
     for found in result.lines:
         explained: Any = (found.explanation or {}).get("branches", [])
         for pair in explained:

@@ -14,14 +14,17 @@ from pricegrid.service.cli.client import add_asking_arguments, answer, asking_cl
 from pricegrid.service.cli.policy import add_policy_arguments, policy_from
 from pricegrid.service.cli.text import (
     UsageError,
+    candidates_text,
     decimal_or_none,
     decimal_text,
     extended_price_text,
+    item_text,
     parse_priced_line,
     print_json_list,
     print_table,
     read_lines,
     unit_price_text,
+    uom_text,
 )
 from pricegrid.service.cli.waterfall import print_waterfall
 from pricegrid.service.clock import instant_text
@@ -99,9 +102,9 @@ def json_rows(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) ->
     for line, quoted in zip(lines, result.lines, strict=True):
         price, free = quoted.price, quoted.availability
         yield {
-            "sku": line.sku,
+            "sku": item_text(line, price.named_items),
             "quantity": decimal_text(line.quantity),
-            "uom": line.uom or None,
+            "uom": uom_text(line, price.named_items) or None,
             "status": price.status.value,
             "unit_price": unit_price_text(price.unit_price, result.currency),
             "currency": result.currency,
@@ -134,9 +137,9 @@ def print_quote(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) 
     header += ["AVAILABLE", "PROMISE", "LAYER", "BOOK", "VALID UNTIL", "NOTES"]
     rows = [
         (
-            line.sku,
+            item_text(line, quoted.price.named_items),
             decimal_text(line.quantity),
-            line.uom or "-",
+            uom_text(line, quoted.price.named_items) or "-",
             unit_price_text(quoted.price.unit_price, result.currency, quoted.price.price_per) or "-",
             extended_price_text(quoted.price.extended_price, result.currency) or "-",
             result.currency,
@@ -187,6 +190,8 @@ def _notes(line: pricegrid.Line, quoted: pricegrid.QuoteLine) -> str:
         notes.append(free.status.value)
     elif free is not None and free.freshness.erp.state is not pricegrid.FreshnessState.FRESH:
         notes.append(f"stock {free.freshness.erp.state.value}")
+    if candidates := candidates_text(price.named_items):
+        notes.append(candidates)
     return ", ".join(notes)
 
 

@@ -14,11 +14,13 @@ from pricegrid.service.cli.text import (
     date_argument,
     decimal_or_none,
     decimal_text,
+    item_text,
     limit_argument,
     parse_decimal,
     parse_line_with_quantity,
     print_json_list,
     print_table,
+    uom_text,
 )
 from pricegrid.service.clock import instant_text
 from pricegrid.service.limits import LIST_DEFAULT
@@ -77,7 +79,14 @@ def run_reserve(args: argparse.Namespace) -> int:
         with live_client(args) as client:
             result = client.reserve(
                 [
-                    pricegrid.ReserveLine(line.sku, line.quantity, args.branch, line.uom, args.from_date)
+                    pricegrid.ReserveLine(
+                        line.sku,
+                        line.quantity,
+                        args.branch,
+                        line.uom,
+                        args.from_date,
+                        part_number=line.part_number,
+                    )
                     for line in lines
                 ],
                 key=key,
@@ -249,10 +258,10 @@ def reservation_json(held: pricegrid.Reservation) -> dict[str, object]:
 def _line_json(held: pricegrid.ReservedLine) -> dict[str, object]:
     line = held.line
     return {
-        "sku": line.sku,
+        "sku": item_text(line, held.named_items),
         "branch": line.branch,
         "quantity": decimal_text(line.quantity),
-        "uom": line.uom or None,
+        "uom": uom_text(line, held.named_items) or None,
         "from_date": line.from_date.isoformat() if line.from_date else None,
         "order_line": line.order_line or None,
         "status": held.status.value,
@@ -285,9 +294,9 @@ def _print(args: argparse.Namespace, found: Sequence[pricegrid.Reservation]) -> 
             held.customer_id or "-",
             held.order_ref or "-",
             "-" if held.confirmed or not held.reservation_id else instant_text(held.expires),
-            line.line.sku,
+            item_text(line.line, line.named_items),
             line.line.branch,
-            line.line.uom or "-",
+            uom_text(line.line, line.named_items) or "-",
             str(line.line.from_date or "-"),
             line.status.value,
             decimal_text(line.held),

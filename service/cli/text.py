@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pricegrid
 from pricegrid.columnar.decimals import per_text
+from pricegrid.pricing_engine.rules.part_numbers import SCHEMES
 from pricegrid.service.clock import parse_as_of
 from pricegrid.service.limits import LIST_MAX
 
+ANY_SCHEME = "any"
+"""What stands for all schemes of part numbers."""
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DECIMAL_TEXT_MAX = 64
 _MICRO = Decimal("0.000001")
@@ -40,15 +43,55 @@ def parse_decimal(text: str) -> Decimal:
 
 
 def parse_line(text: str) -> pricegrid.Line:
-    """A line `SKU[:QTY[:UOM]]`; for argparse."""
+    """A line `SKU[:QTY[:UOM]]`, or with a part number `SCHEME=CODE[:QTY[:UOM]]`; for argparse."""
     sku, _, rest = text.partition(":")
     quantity, _, uom = rest.partition(":")
     if not sku:
         raise argparse.ArgumentTypeError(f"{text!r}: no SKU; lines are SKU[:QTY[:UOM]]")
+    number = parse_part_number(sku)
     try:
-        return pricegrid.Line(sku, parse_decimal(quantity) if quantity else Decimal(1), uom)
+        amount = parse_decimal(quantity) if quantity else Decimal(1)
+        return pricegrid.Line("" if number else sku, amount, uom, part_number=number)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}; lines are SKU[:QTY[:UOM]]") from error
+
+
+def parse_part_number(text: str) -> pricegrid.PartNumber | None:
+    """A part number `SCHEME=CODE`, of any scheme `any=CODE`; None: it is a SKU."""
+    scheme, is_number, code = text.partition("=")
+    if not is_number or scheme not in {*SCHEMES, ANY_SCHEME}:
+        return None
+    return pricegrid.PartNumber(code, "" if scheme == ANY_SCHEME else scheme)
+
+
+def item_text(line: pricegrid.Line | pricegrid.ReserveLine, named: Sequence[pricegrid.NamedItem] = ()) -> str:
+    """The item of a line: its SKU, or that of its part number, or else the number."""
+    if line.part_number is None:
+        return line.sku
+    return (
+        named[0].sku
+        if len(named) == 1
+        else f"{line.part_number.scheme or ANY_SCHEME}={line.part_number.code}"
+    )
+
+
+def uom_text(line: pricegrid.Line | pricegrid.ReserveLine, named: Sequence[pricegrid.NamedItem] = ()) -> str:
+    """The unit of a line, '' for the base unit: as it was asked, or of the pack that its part number names."""
+    return line.uom or (named[0].uom if len(named) == 1 else "")
+
+
+def candidates_text(named: Sequence[pricegrid.NamedItem]) -> str:
+    """The items that a part number could mean, '' where it means one or none."""
+    if len(named) < 2:
+        return ""
+    return "could be " + " or ".join(f"{each.sku}{':' if each.uom else ''}{each.uom}" for each in named)
+
+
+def print_candidates(lines: Sequence[pricegrid.Line], named: Iterable[Sequence[pricegrid.NamedItem]]) -> None:
+    """Says below a table which part numbers could mean several items."""
+    for line, items in zip(lines, named, strict=True):
+        if len(items) > 1:
+            print(f"{item_text(line)} {candidates_text(items)}")
 
 
 def parse_priced_line(text: str) -> pricegrid.Line:
@@ -133,15 +176,17 @@ def read_lines(path: Path) -> list[pricegrid.Line]:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _csv_line(path: Path, number: int, row: dict[str, str]) -> pricegrid.Line:
+def _csv_line(path: Path, line_number: int, row: dict[str, str]) -> pricegrid.Line:
     sku, quantity = row["sku"], row.get("quantity") or "1"
     if not sku or None in row:
-        raise UsageError(f"{path}, line {number}: {'too many fields' if sku else 'no SKU'}")
+        raise UsageError(f"{path}, line {line_number}: {'too many fields' if sku else 'no SKU'}")
     try:
         as_of = parse_as_of(row["as_of"]) if row.get("as_of") else None
-        return pricegrid.Line(sku, parse_decimal(quantity), row.get("uom") or "", as_of)
+        number = parse_part_number(sku)
+        uom = row.get("uom") or ""
+        return pricegrid.Line("" if number else sku, parse_decimal(quantity), uom, as_of, number)
     except ValueError as error:
-        raise UsageError(f"{path}, line {number}: {error}") from error
+        raise UsageError(f"{path}, line {line_number}: {error}") from error
 
 
 def decimal_text(value: Decimal | int, digits_min: int = 0) -> str:

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 
 import pricegrid
 from pricegrid.service.cli.client import answer, freshness_json, live_client
-from pricegrid.service.cli.text import UsageError, decimal_argument, decimal_or_none, decimal_text
+from pricegrid.service.cli.text import (
+    UsageError,
+    decimal_argument,
+    decimal_or_none,
+    decimal_text,
+    item_text,
+    uom_text,
+)
 from pricegrid.service.clock import instant_text
 
 
@@ -72,14 +79,14 @@ def _json(
 ) -> str:
     line, pair = lines[change.line_index], change.availability
     row = {
-        "sku": line.sku,
+        "sku": item_text(line, change.named_items),
         "branch": pair.branch,
         "status": pair.status.value,
         "available": decimal_or_none(pair.available),
         "shortage": decimal_or_none(pair.shortage),
         **freshness_json(pair.freshness),
         "quantity": decimal_text(line.quantity),
-        "uom": line.uom or None,
+        "uom": uom_text(line, change.named_items) or None,
         "as_of": instant_text(update.as_of),
         "snapshot_version": update.snapshot_version,
     }
@@ -100,5 +107,6 @@ def _text(
         if pair.available is not None
         else pair.status.value
     )
-    unit = f" {line.uom}" if line.uom else ""
-    return f"{instant_text(update.as_of)}  {line.sku}{unit} at {pair.branch}: {figures} ({states})"
+    unit = uom_text(line, change.named_items)
+    item = f"{item_text(line, change.named_items)} {unit}".rstrip()
+    return f"{instant_text(update.as_of)}  {item} at {pair.branch}: {figures} ({states})"

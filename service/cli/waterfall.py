@@ -13,8 +13,10 @@ from pricegrid.service.cli.text import (
     a_unit_text,
     decimal_text,
     extended_price_text,
+    item_text,
     print_table,
     unit_price_text,
+    uom_text,
 )
 from pricegrid.service.clock import instant_text
 
@@ -24,8 +26,9 @@ _BOOKS_SHOWN = 4
 def print_waterfall(line: pricegrid.Line, found: pricegrid.Explanation) -> None:
     """Prints an explanation."""
     document = found.document
-    uom = f" {line.uom}" if line.uom else ""
-    print(f"{line.sku}, {decimal_text(line.quantity)}{uom}, as of {instant_text(found.as_of)}")
+    names = found.line.named_items
+    uom = f" {uom_text(line, names)}" if uom_text(line, names) else ""
+    print(f"{item_text(line, names)}, {decimal_text(line.quantity)}{uom}, as of {instant_text(found.as_of)}")
     asked = _mapping(document.get("question"))
     who = [f"{key} {asked[key]}" for key in ("customer_id", "branch") if asked.get(key)]
     print(", ".join([*who, f"snapshot {found.snapshot_version}"]))

@@ -63,6 +63,7 @@ class CustomerViews:
             loaded.branch_of,
             limited.fast_path,
             loaded.live,
+            loaded.names,
             loaded,
         )
 

@@ -264,6 +264,7 @@ class _SentState:
 
     def changes(self, answer: v1.CheckAvailabilityResponse) -> list[v1.AvailabilityChange]:
         """What has changed since the last call."""
+        names = [result.named_items for result in answer.results]
         found = {
             (line, pair.branch): pair
             for line, result in enumerate(answer.results)
@@ -278,7 +279,8 @@ class _SentState:
             state = self._state(line, pair)
             if self._known.get((line, branch)) != state:
                 self._known[line, branch] = state
-                changes.append(v1.AvailabilityChange(line_index=line, availability=pair))
+                change = v1.AvailabilityChange(line_index=line, availability=pair, named_items=names[line])
+                changes.append(change)
         return changes
 
     def _state(self, line: int, pair: v1.BranchAvailability) -> bytes:

@@ -14,6 +14,7 @@ from pricegrid.loaders.errors import NoSnapshotError, SnapshotError
 from pricegrid.loaders.store.signing import SigningKeyError, TrustedKeys, read_trusted_keys
 from pricegrid.loaders.store.snapshot import Snapshot, open_snapshot
 from pricegrid.pricing_engine.arrays.matrix import CUSTOMER_BRANCH
+from pricegrid.pricing_engine.arrays.other_names import OtherNames
 from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.model import ExceptionPolicy
 from pricegrid.service.clock import created_at_us
@@ -117,6 +118,7 @@ def _engines(
         availability=availability,
         branch_of=CustomerBranches(arrays),
         fast_path=fast_path,
+        names=OtherNames(arrays),
     )
 
 

@@ -22,6 +22,7 @@ from pricegrid.service.limits import KEPT_SNAPSHOTS_MAX, PUSHBACK_MS
 
 if TYPE_CHECKING:
     from pricegrid.atp.engine import AvailabilityEngine
+    from pricegrid.pricing_engine.arrays.other_names import OtherNames
     from pricegrid.pricing_engine.engine import PriceEngine
     from pricegrid.service.fast_path.path import FastPath
 
@@ -81,6 +82,8 @@ class LoadedSnapshot:
     """For simple requests; None: all requests take the general path."""
     live: LiveProof = NOTHING_TO_PROVE
     """Call it before `availability` or `fast_path` read live positions."""
+    names: OtherNames | None = None
+    """How others call what it has; None: nobody is asked."""
     whole: LoadedSnapshot | None = None
     """Of a view that is limited to some customers: the snapshot itself, which must stay mapped as long."""
 
@@ -211,5 +214,5 @@ class SnapshotHolder:
 
     def _retire(self, loaded: LoadedSnapshot) -> None:
         # These objects hold the maps. The weak reference tells when no request holds `loaded` any more.
-        maps = (loaded.engine, loaded.availability, loaded.branch_of, loaded.fast_path)
+        maps = (loaded.engine, loaded.availability, loaded.branch_of, loaded.fast_path, loaded.names)
         self._retired.append((weakref.ref(loaded), maps))

@@ -1,4 +1,4 @@
-"""Verifies the arrays of a snapshot: prices, positions, and that both agree.
+"""Verifies the arrays of a snapshot: prices, positions, that both agree, and what others call them.
 
 The fast path looks an item and a unit up on the price side alone and takes what it finds as the index and the factor on
 the availability side: so items must be the same in the same order (in a stored snapshot they are one table), and their
@@ -17,6 +17,7 @@ from pricegrid.atp.arrays.verify import verify_positions
 from pricegrid.columnar.names import Names
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.arrays.verify import verify_prices
+from pricegrid.pricing_engine.arrays.verify_other_names import verify_other_names
 
 Arrays = Mapping[str, NDArray[Any]]
 BRANCHES_MAX: Final = 1 << 24
@@ -27,6 +28,7 @@ ITEMS_MAX: Final = 1 << 31
 def verify_arrays(arrays: Arrays) -> None:
     """Raises KeyError, TypeError or ValueError, naming the array, if kernels can't safely read the arrays."""
     verify_prices(arrays)
+    verify_other_names(arrays)
     if any(name.startswith(PREFIX) for name in arrays):
         _verify_items(arrays)
         verify_positions(Positions(arrays), known=("sku",))

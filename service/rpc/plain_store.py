@@ -111,6 +111,7 @@ def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]
     from pricegrid.service.clock import now_us
     from pricegrid.service.erp_overlay.flags import Flagging
     from pricegrid.service.methods.availability import AvailabilityService
+    from pricegrid.service.methods.other_names import taking_names
     from pricegrid.service.methods.pricing import PricingService
     from pricegrid.service.methods.quotes import QuoteService
     from pricegrid.service.process.bootstrap import plain_snapshot, refusing_unknown
@@ -126,12 +127,16 @@ def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]
     pricing = PricingService(holder, now_us, flagging=flagging)
     quotes = QuoteService(holder, now_us, flagging=flagging)
     stock = AvailabilityService(holder, now_us)
+    taking = taking_names(holder, now_us)
     offered = {
-        v1.PRICING_SERVICE: {"PriceLines": pricing.price_lines, "ExplainPrice": pricing.explain_price},
-        v1.QUOTE_SERVICE: {"QuoteLines": quotes.quote_lines},
+        v1.PRICING_SERVICE: {
+            "PriceLines": taking("PriceLines", pricing.price_lines),
+            "ExplainPrice": taking("ExplainPrice", pricing.explain_price),
+        },
+        v1.QUOTE_SERVICE: {"QuoteLines": taking("QuoteLines", quotes.quote_lines)},
         v1.AVAILABILITY_SERVICE: {
-            "CheckAvailability": stock.check_availability,
-            "PromiseOrder": stock.promise_order,
+            "CheckAvailability": taking("CheckAvailability", stock.check_availability),
+            "PromiseOrder": taking("PromiseOrder", stock.promise_order),
         },
     }
     # kernels hash by products that leave 64 bits, which NumPy would warn of

@@ -10,6 +10,7 @@ from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.methods.availability import AvailabilityService
 from pricegrid.service.methods.dead_letters import DeadLetterService
 from pricegrid.service.methods.live import no_live_methods
+from pricegrid.service.methods.other_names import taking_names
 from pricegrid.service.methods.pricing import PricingService
 from pricegrid.service.methods.quotes import QuoteService
 from pricegrid.service.methods.watch import Changes, PolledChanges, WatchService
@@ -44,14 +45,15 @@ def services(
     when availability may have changed; None: when another snapshot becomes active. `erp`: for exceptions and unknown
     stock. `flagging`: operator flags where there is no ERP. `erp_letters`: refused ERP answers, listed beside events.
     """
+    taking = taking_names(snapshots, now_us)
     pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging)
     mutating = no_live_methods() if live is None else live
+    reserve = cast("Mutation", mutating[v1.AVAILABILITY_SERVICE]["Reserve"]).call
     own_reservation = cast("Mutation", mutating[v1.AVAILABILITY_SERVICE]["GetReservation"]).call
     availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None, own_reservation)
     quote = QuoteService(snapshots, now_us, erp, flagging)
-    watch = WatchService(
-        availability.check_availability, changes or PolledChanges(lambda: snapshots.get("").version)
-    )
+    check = taking("CheckAvailability", availability.check_availability)
+    watch = WatchService(check, changes or PolledChanges(lambda: snapshots.get("").version))
     admin = mutating[v1.ADMIN_SERVICE]
     if erp_letters is not None:
 
@@ -60,14 +62,18 @@ def services(
 
         admin = {**admin, **DeadLetterService(admin, erp_letters, has_events).methods()}
     return {
-        v1.PRICING_SERVICE: {"PriceLines": pricing.price_lines, "ExplainPrice": pricing.explain_price},
+        v1.PRICING_SERVICE: {
+            "PriceLines": taking("PriceLines", pricing.price_lines),
+            "ExplainPrice": taking("ExplainPrice", pricing.explain_price),
+        },
         v1.AVAILABILITY_SERVICE: {
-            "CheckAvailability": availability.check_availability,
-            "PromiseOrder": availability.promise_order,
+            "CheckAvailability": check,
+            "PromiseOrder": taking("PromiseOrder", availability.promise_order),
             **mutating[v1.AVAILABILITY_SERVICE],
+            "Reserve": Mutation(taking("Reserve", reserve)),
             "WatchAvailability": watch.method,
         },
-        v1.QUOTE_SERVICE: {"QuoteLines": quote.quote_lines},
+        v1.QUOTE_SERVICE: {"QuoteLines": taking("QuoteLines", quote.quote_lines)},
         v1.INVENTORY_FEED_SERVICE: mutating[v1.INVENTORY_FEED_SERVICE],
         v1.ADMIN_SERVICE: admin,
     }
