@@ -45,6 +45,34 @@ class LiveClient:
         self._availability = v1.AvailabilityServiceStub(channel)
         self._feed = v1.InventoryFeedServiceStub(channel)
         self._admin = v1.AdminServiceStub(channel)
+        self._orders = v1.OrderServiceStub(channel)
+
+    def validate_order(
+        self, order: v1.ValidateOrderRequest, *, timeout_s: float = TIMEOUT_S
+    ) -> v1.ValidateOrderResponse:
+        """Compares an order with prices and stock, and holds its stock if it says so. The same order with the same key
+        is answered the same, byte for byte: ask again after an error."""
+        found: v1.ValidateOrderResponse = ask(self._orders.ValidateOrder, order, timeout_s)
+        return found
+
+    def order_answer(
+        self,
+        customer_id: str,
+        *,
+        key: str = "",
+        order_ref: str = "",
+        correlation_id: str = "",
+        timeout_s: float = TIMEOUT_S,
+    ) -> v1.GetOrderAnswerResponse:
+        """What was answered to an order, by its key, its number of the buyer, or the id of the call."""
+        request = v1.GetOrderAnswerRequest(
+            customer_id=customer_id,
+            idempotency_key=key,
+            order_ref=order_ref,
+            correlation_id=correlation_id,
+        )
+        found: v1.GetOrderAnswerResponse = ask(self._orders.GetOrderAnswer, request, timeout_s)
+        return found
 
     def publish_events(
         self,

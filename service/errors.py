@@ -62,6 +62,8 @@ class Reason(enum.StrEnum):
     RESERVATION_ENDED = "RESERVATION_ENDED"
     KEY_REUSED = "KEY_REUSED"
     ORDER_MISMATCH = "ORDER_MISMATCH"
+    INVALID_ORDER = "INVALID_ORDER"
+    ORDER_NOT_FOUND = "ORDER_NOT_FOUND"
     DEAD_LETTER_NOT_FOUND = "DEAD_LETTER_NOT_FOUND"
     INVALID_RESET = "INVALID_RESET"
     NO_STREAMS = "NO_STREAMS"
@@ -112,6 +114,8 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
         Reason.RESERVATION_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.KEY_REUSED: grpc.StatusCode.ALREADY_EXISTS,
         Reason.ORDER_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.INVALID_ORDER: grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.ORDER_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         Reason.DEAD_LETTER_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         Reason.INVALID_RESET: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.NO_STREAMS: grpc.StatusCode.NOT_FOUND,

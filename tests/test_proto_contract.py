@@ -11,6 +11,7 @@ from pricegrid.pricing_engine.model import ExceptionReason, LineStatus
 from pricegrid.service.errors import CODES, Reason
 
 FILES = (
+    "pricegrid/v1/order_service.proto",
     "pricegrid/v1/part_number.proto",
     "pricegrid/v1/price.proto",
     "pricegrid/v1/pricing_service.proto",
@@ -137,7 +138,7 @@ def test_every_method_has_its_own_request_and_response():
         for method in service.methods
     ]
 
-    assert len(methods) == 20
+    assert len(methods) == 22
     for method in methods:
         assert method.input_type.name == f"{method.name}Request"
         assert method.output_type.name == f"{method.name}Response"

@@ -80,6 +80,26 @@ from pricegrid.v1.inventory_feed_service_pb2 import (
     PublishEventsResponse,
 )
 from pricegrid.v1.inventory_feed_service_pb2_grpc import InventoryFeedServiceStub
+from pricegrid.v1.order_service_pb2 import DESCRIPTOR as ORDER_SERVICE_FILE
+from pricegrid.v1.order_service_pb2 import (
+    GetOrderAnswerRequest,
+    GetOrderAnswerResponse,
+    OrderDifference,
+    OrderDifferenceKind,
+    OrderHold,
+    OrderLine,
+    OrderLineAnswer,
+    OrderPolicy,
+    OrderRecord,
+    OrderSeverity,
+    PriceBeyond,
+    PriceWithin,
+    QuantityAction,
+    ShortAction,
+    ValidateOrderRequest,
+    ValidateOrderResponse,
+)
+from pricegrid.v1.order_service_pb2_grpc import OrderServiceStub
 from pricegrid.v1.part_number_pb2 import NamedItem, PartNumber
 from pricegrid.v1.price_pb2 import ExceptionReason, LineStatus, PriceLine, PriceLineResult, PriceSource
 from pricegrid.v1.pricing_service_pb2 import (
@@ -113,6 +133,7 @@ from pricegrid.v1.reservation_pb2 import (
 ADMIN_SERVICE = "pricegrid.v1.AdminService"
 AVAILABILITY_SERVICE = "pricegrid.v1.AvailabilityService"
 INVENTORY_FEED_SERVICE = "pricegrid.v1.InventoryFeedService"
+ORDER_SERVICE = "pricegrid.v1.OrderService"
 PRICING_SERVICE = "pricegrid.v1.PricingService"
 QUOTE_SERVICE = "pricegrid.v1.QuoteService"
 
@@ -123,6 +144,8 @@ __all__ = [
     "AVAILABILITY_SERVICE_FILE",
     "INVENTORY_FEED_SERVICE",
     "INVENTORY_FEED_SERVICE_FILE",
+    "ORDER_SERVICE",
+    "ORDER_SERVICE_FILE",
     "PRICING_SERVICE",
     "PRICING_SERVICE_FILE",
     "QUOTE_SERVICE",
@@ -151,6 +174,8 @@ __all__ = [
     "FreshnessState",
     "GetDeadLetterRequest",
     "GetDeadLetterResponse",
+    "GetOrderAnswerRequest",
+    "GetOrderAnswerResponse",
     "GetReservationRequest",
     "GetReservationResponse",
     "InventoryEvent",
@@ -171,12 +196,23 @@ __all__ = [
     "ListResetsRequest",
     "ListResetsResponse",
     "NamedItem",
+    "OrderDifference",
+    "OrderDifferenceKind",
+    "OrderHold",
+    "OrderLine",
+    "OrderLineAnswer",
+    "OrderPolicy",
+    "OrderRecord",
+    "OrderServiceStub",
+    "OrderSeverity",
     "PartNumber",
+    "PriceBeyond",
     "PriceLine",
     "PriceLineResult",
     "PriceLinesRequest",
     "PriceLinesResponse",
     "PriceSource",
+    "PriceWithin",
     "PricingServiceStub",
     "PromiseLimit",
     "PromiseOrderRequest",
@@ -185,6 +221,7 @@ __all__ = [
     "PromisedPart",
     "PublishEventsRequest",
     "PublishEventsResponse",
+    "QuantityAction",
     "QuoteAvailability",
     "QuoteLineResult",
     "QuoteLinesRequest",
@@ -205,8 +242,11 @@ __all__ = [
     "ResetStreamsRequest",
     "ResetStreamsResponse",
     "SequenceRange",
+    "ShortAction",
     "StreamReset",
     "SupplyPolicy",
+    "ValidateOrderRequest",
+    "ValidateOrderResponse",
     "WatchAvailabilityRequest",
     "WatchAvailabilityResponse",
     "WatchedLine",

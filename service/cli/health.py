@@ -74,6 +74,7 @@ def service_names() -> tuple[str, ...]:
         v1.PRICING_SERVICE,
         v1.AVAILABILITY_SERVICE,
         v1.QUOTE_SERVICE,
+        v1.ORDER_SERVICE,
         v1.INVENTORY_FEED_SERVICE,
         v1.ADMIN_SERVICE,
     )

@@ -111,6 +111,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "extend": Command(_HOLD, "hold a reservation longer", f"{_CLI}.reservations", "extend"),
         "reservation": Command(_HOLD, "how one reservation stands", f"{_CLI}.reservations", "reservation"),
         "reservations": Command(_HOLD, "what is reserved", f"{_CLI}.reservations", "reservations"),
+        "orders": Command(
+            _HOLD,
+            "check a whole order against what its buyer expects, and show what was answered",
+            f"{_CLI}.orders",
+            "orders",
+            intermixed=False,
+        ),
         "events": Command(_FOLLOW, "publish inventory events", f"{_CLI}.events", "events", intermixed=False),
         "dead-letters": Command(
             _FOLLOW,

@@ -33,6 +33,7 @@ AsOfRequest = (
     | v1.CheckAvailabilityRequest
     | v1.PromiseOrderRequest
     | v1.QuoteLinesRequest
+    | v1.ValidateOrderRequest
 )
 
 

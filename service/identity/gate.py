@@ -203,6 +203,8 @@ _OWNED: Final[Mapping[str, Callable[[], Any]]] = {
     "ExtendReservation": v1.ExtendReservationRequest,
     "GetReservation": v1.GetReservationRequest,
     "ListReservations": v1.ListReservationsRequest,
+    "ValidateOrder": v1.ValidateOrderRequest,
+    "GetOrderAnswer": v1.GetOrderAnswerRequest,
 }
 """The requests of the methods whose `Need` says OWNER."""
 

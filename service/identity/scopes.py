@@ -30,6 +30,8 @@ class Scope(enum.StrEnum):
     RESERVATIONS_LIST = "reservations.list"
     ITEMS_ALL = "items.all"
     """The service-desk right of P11: items that a customer may not buy are said to be NOT_ENTITLED."""
+    ORDERS_VALIDATE = "orders.validate"
+    ORDERS_READ = "orders.read"
     EVENTS_WRITE = "events.write"
     FEEDS_READ = "feeds.read"
     FEEDS_MANAGE = "feeds.manage"
@@ -54,6 +56,8 @@ _STOREFRONT: Final = _ANYONE | {
     Scope.AVAILABILITY_READ,
     Scope.RESERVATIONS_READ,
     Scope.RESERVATIONS_WRITE,
+    Scope.ORDERS_VALIDATE,
+    Scope.ORDERS_READ,
 }
 SCOPES: Final[Mapping[Role, frozenset[Scope]]] = MappingProxyType(
     {
@@ -108,6 +112,10 @@ METHODS: Final[Mapping[str, Mapping[str, Need]]] = MappingProxyType(
             "ReleaseReservation": Need(Scope.RESERVATIONS_WRITE, Customers.OWNER),
             "ExtendReservation": Need(Scope.RESERVATIONS_WRITE, Customers.OWNER),
             "GetReservation": Need(Scope.RESERVATIONS_READ, Customers.OWNER),
+        },
+        v1.ORDER_SERVICE: {
+            "ValidateOrder": Need(Scope.ORDERS_VALIDATE, Customers.OWNER),
+            "GetOrderAnswer": Need(Scope.ORDERS_READ, Customers.OWNER),
         },
         v1.INVENTORY_FEED_SERVICE: {"PublishEvents": Need(Scope.EVENTS_WRITE)},
         v1.ADMIN_SERVICE: {

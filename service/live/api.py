@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pricegrid import v1
 from pricegrid.atp.model import Source
 from pricegrid.atp.rules.events import EventStatus
 from pricegrid.atp.rules.reservations import HeldReservation, ReserveAsk
@@ -155,6 +156,17 @@ class LiveApi(Protocol):
     ) -> Sequence[HeldReservation]:
         """Open reservations by id. With `unreported_for_us`, the confirmed ones that the warehouse has still not
         allocated in full so long after their confirmation."""
+        ...
+
+    def keep_order(self, record: v1.OrderRecord) -> v1.OrderRecord:
+        """Keep an order unless one is kept under its key; a final record replaces that which waits for its hold.
+        Returns what is kept."""
+        ...
+
+    def order(
+        self, customer_id: str, key: str = "", order_ref: str = "", call: str = ""
+    ) -> v1.OrderRecord | None:
+        """A kept order, by one of the three; None: there is none."""
         ...
 
     def dead_letters(self, *, origin: str = "", limit: int = 1_000, after: str = "") -> DeadLetterPage:

@@ -28,6 +28,7 @@ from pricegrid.service.live.figures import LiveFigures, held_now
 from pricegrid.service.live.granting import KEY, PAIR, RESERVATION, Granting
 from pricegrid.service.live.link import LiveLink
 from pricegrid.service.live.operators import OperatorActions
+from pricegrid.service.live.orders import OrderJournal
 from pricegrid.service.live.pairs import LivePairs, MakeWriter
 from pricegrid.service.live.records import decode_reservation
 from pricegrid.service.live.reservations import LiveReservations
@@ -35,7 +36,7 @@ from pricegrid.service.live.reservations import LiveReservations
 OFFSET = "offset"
 
 
-class LiveState(Granting, OperatorActions):
+class LiveState(Granting, OperatorActions, OrderJournal):
     """Implements `LiveApi` over a cache and one snapshot. The constructor reads the whole cache."""
 
     def __init__(

@@ -23,6 +23,7 @@ UNARY_METHODS = {
         "ExtendReservation",
         "GetReservation",
     ),
+    v1.ORDER_SERVICE: ("ValidateOrder", "GetOrderAnswer"),
     v1.ADMIN_SERVICE: (
         "ListDeadLetters",
         "GetDeadLetter",
@@ -83,6 +84,17 @@ class LiveService:
         """Answers a `GetReservationRequest`."""
         held = self._live.reservation(*codec.decode_get_reservation(raw))
         return Response(codec.encode_reservation(v1.GetReservationResponse(), held, caller.correlation_id))
+
+    def keep_order(self, raw: bytes, _: Caller) -> Response:
+        """The second half of ValidateOrder: keeps the `OrderRecord` that a worker has worked out, and returns what is
+        kept under its key."""
+        return Response(self._live.keep_order(v1.OrderRecord.FromString(raw)).SerializeToString())
+
+    def find_order(self, raw: bytes, _: Caller) -> Response:
+        """What a worker asks of GetOrderAnswer: the `OrderRecord`, an empty one where there is none."""
+        ask = v1.GetOrderAnswerRequest.FromString(raw)
+        found = self._live.order(ask.customer_id, ask.idempotency_key, ask.order_ref, ask.correlation_id)
+        return Response((found or v1.OrderRecord()).SerializeToString())
 
     def list_reservations(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `ListReservationsRequest`."""
@@ -145,6 +157,8 @@ def live_methods(live: LiveApi, now_us: Callable[[], int]) -> Services:
             "ReleaseReservation": service.release_reservation,
             "ExtendReservation": service.extend_reservation,
             "GetReservation": service.get_reservation,
+            "ValidateOrder": service.keep_order,
+            "GetOrderAnswer": service.find_order,
             "ListDeadLetters": service.list_dead_letters,
             "GetDeadLetter": service.get_dead_letter,
             "ReplayDeadLetters": service.replay_dead_letters,

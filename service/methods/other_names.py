@@ -72,6 +72,22 @@ def taking_names(snapshots: SnapshotSource, now_us: Callable[[], int]) -> Callab
     return taking
 
 
+def names_others(line: Any) -> bool:
+    """Whether a line names its item or its unit as others do."""
+    return line.HasField("part_number") or bool(line.uom_system)
+
+
+def rename_lines(
+    lines: Sequence[Any], loaded: LoadedSnapshot, customer_id: str, as_of_us: int, caller: Caller
+) -> list[tuple[Named, ...]]:
+    """Puts SKUs and units into lines that `names_others`; what each part number names."""
+    asks = [_part_ask(line, loaded, as_of_us) for line in lines]
+    found = resolve(loaded, customer_id, asks, service_desk=caller.service_desk)
+    for line, named in zip(lines, found, strict=True):
+        _rewrite(line, named, loaded)
+    return found
+
+
 class _Renamed:
     """Answers the requests of one method that name something as others do."""
 
@@ -89,7 +105,7 @@ class _Renamed:
         shape, request = self._shape, self._shape.request()
         parse(request, raw)
         lines = shape.lines(request)
-        asked = [at for at, line in enumerate(lines) if line.HasField("part_number") or line.uom_system]
+        asked = [at for at, line in enumerate(lines) if names_others(line)]
         if not asked:
             return self._method(raw, caller)
         for at in asked:
@@ -98,23 +114,13 @@ class _Renamed:
         loaded = caller.snapshot(self._snapshots, request.snapshot_version if has_version else "")
         if has_version:
             request.snapshot_version = loaded.version  # the snapshot that the names are of answers
-        found = self._rename(request, [lines[at] for at in asked], loaded, caller)
+        general_us = _instant_us(request, loaded, self._now_us())
+        named = [lines[at] for at in asked]
+        found = rename_lines(named, loaded, trimmed(request.customer_id), general_us, caller)
         response = self._method(request.SerializeToString(), caller)
         original = shape.request()
         original.ParseFromString(raw)
         return self._noted(response, shape.lines(original), dict(zip(asked, found, strict=True)))
-
-    def _rename(
-        self, request: Any, lines: Sequence[Any], loaded: LoadedSnapshot, caller: Caller
-    ) -> list[tuple[Named, ...]]:
-        """Puts SKUs and units into the lines; what each part number names."""
-        general_us = _instant_us(request, loaded, self._now_us())
-        asks = [_part_ask(line, loaded, general_us) for line in lines]
-        customer_id = trimmed(request.customer_id)
-        found = resolve(loaded, customer_id, asks, service_desk=caller.service_desk)
-        for line, named in zip(lines, found, strict=True):
-            _rewrite(line, named, loaded)
-        return found
 
     def _noted(
         self, response: Response, lines: Sequence[Any], found: dict[int, tuple[Named, ...]]

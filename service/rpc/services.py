@@ -10,11 +10,12 @@ from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.methods.availability import AvailabilityService
 from pricegrid.service.methods.dead_letters import DeadLetterService
 from pricegrid.service.methods.live import no_live_methods
+from pricegrid.service.methods.orders import OrderPorts, OrderService
 from pricegrid.service.methods.other_names import taking_names
 from pricegrid.service.methods.pricing import PricingService
 from pricegrid.service.methods.quotes import QuoteService
 from pricegrid.service.methods.watch import Changes, PolledChanges, WatchService
-from pricegrid.service.rpc.call import Mutation, Services, SnapshotSource
+from pricegrid.service.rpc.call import Method, Mutation, Services, SnapshotSource
 
 if TYPE_CHECKING:
     from pricegrid.service.erp_overlay.fallback import ErpFallback
@@ -24,6 +25,7 @@ SERVICES = (
     v1.PRICING_SERVICE,
     v1.AVAILABILITY_SERVICE,
     v1.QUOTE_SERVICE,
+    v1.ORDER_SERVICE,
     v1.INVENTORY_FEED_SERVICE,
     v1.ADMIN_SERVICE,
 )
@@ -48,10 +50,22 @@ def services(
     taking = taking_names(snapshots, now_us)
     pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging)
     mutating = no_live_methods() if live is None else live
-    reserve = cast("Mutation", mutating[v1.AVAILABILITY_SERVICE]["Reserve"]).call
-    own_reservation = cast("Mutation", mutating[v1.AVAILABILITY_SERVICE]["GetReservation"]).call
+    reserve = _call(mutating, v1.AVAILABILITY_SERVICE, "Reserve")
+    own_reservation = _call(mutating, v1.AVAILABILITY_SERVICE, "GetReservation")
     availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None, own_reservation)
     quote = QuoteService(snapshots, now_us, erp, flagging)
+    orders = OrderService(
+        snapshots,
+        now_us,
+        OrderPorts(
+            price=pricing.price_lines,
+            promise=availability.promise_order,
+            reserve=reserve,
+            confirm=_call(mutating, v1.AVAILABILITY_SERVICE, "ConfirmReservation"),
+            keep=_call(mutating, v1.ORDER_SERVICE, "ValidateOrder"),
+            find=_call(mutating, v1.ORDER_SERVICE, "GetOrderAnswer"),
+        ),
+    )
     check = taking("CheckAvailability", availability.check_availability)
     watch = WatchService(check, changes or PolledChanges(lambda: snapshots.get("").version))
     admin = mutating[v1.ADMIN_SERVICE]
@@ -74,6 +88,14 @@ def services(
             "WatchAvailability": watch.method,
         },
         v1.QUOTE_SERVICE: {"QuoteLines": taking("QuoteLines", quote.quote_lines)},
+        v1.ORDER_SERVICE: {
+            "ValidateOrder": Mutation(orders.validate_order),
+            "GetOrderAnswer": Mutation(orders.get_order_answer),
+        },
         v1.INVENTORY_FEED_SERVICE: mutating[v1.INVENTORY_FEED_SERVICE],
         v1.ADMIN_SERVICE: admin,
     }
+
+
+def _call(mutating: Services, service: str, method: str) -> Method:
+    return cast("Mutation", mutating[service][method]).call
