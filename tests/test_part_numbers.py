@@ -150,8 +150,8 @@ def test_a_code_is_text_and_letter_case_counts_unless_its_row_says_otherwise():
     assert numbers.rows([on.part_key("gtin", gtin_of("04012345678901"))])[0][0].uom == "BOX"
 
 
-OWN, PARENT, CLASS = 3, 5, 1
-ME = Audience((OWN, PARENT), CLASS)
+OWN, PARENT, CLASS, SECOND = 3, 5, 1, 4
+ME = Audience((OWN, PARENT), ((CLASS, 0), (SECOND, 1)))
 
 
 def _row(sku: str, uom: str = "", customer: int = -1, price_class: int = -1, dates: tuple[int, int] = (0, 9)):
@@ -190,6 +190,16 @@ def _row(sku: str, uom: str = "", customer: int = -1, price_class: int = -1, dat
             [("customer", [_row("B", customer=PARENT), _row("C", price_class=CLASS)])],
             [("B", "", "customer")],
             id="an ancestor's before the class's",
+        ),
+        pytest.param(
+            [("customer", [_row("B", price_class=SECOND), _row("C", price_class=CLASS), _row("D")])],
+            [("C", "", "customer")],
+            id="the first class before the second",
+        ),
+        pytest.param(
+            [("customer", [_row("B", price_class=SECOND), _row("D")])],
+            [("B", "", "customer")],
+            id="any class before everyone",
         ),
         pytest.param([("maker", [_row("A", dates=(0, 5))])], [], id="over, the end is exclusive"),
         pytest.param(

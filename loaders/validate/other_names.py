@@ -20,7 +20,8 @@ def _part_numbers(state: Validation) -> None:
     _check(state, "part_numbers", "customer_id", "customers", "customer")
     _check_units(state, "part_numbers")
     classes = state.frames["part_numbers"]["price_class"].drop_nulls().unique()
-    known = state.frames["customers"]["price_class"].drop_nulls().unique()
+    named = [state.frames[table]["price_class"] for table in ("customers", "customer_classes")]
+    known = pl.concat(named).drop_nulls().unique()
     odd = classes.filter(~classes.is_in(known.implode()))
     state.warn_values("part_numbers", odd.to_list(), "price classes that no customer is in")
     _warn_check_digits(state)

@@ -106,20 +106,21 @@ class OtherNames:
         """None: the dataset has none."""
         self._skus = Names(arrays["sku_bytes"], arrays["sku_offsets"])
         self._customers = Names(arrays["customer_bytes"], arrays["customer_offsets"])
-        self._customer_rows = arrays["customers"]
+        self._customer_rows, self._classes = arrays["customers"], arrays["customer_classes"]
         self.has_entitlements = len(arrays["entitlements"]) > 0
         """Whether any item is hidden from anybody (P11)."""
         self._maps = {name: _TextMap(arrays, name) for name in MAPS if f"{name}_bytes" in arrays}
 
     def audience(self, customer_id: str) -> Audience:
-        """Whose numbers a customer may use: its own, those of its ancestors, those of its class."""
+        """Whose numbers a customer may use: its own, those of its ancestors, those of its classes."""
         chain: list[int] = []
         customer = self._customers.find(customer_id) if customer_id else -1
-        price_class = int(self._customer_rows[customer, mx.CUSTOMER_CLASS]) if customer >= 0 else -1
+        run = int(self._customer_rows[customer, mx.CUSTOMER_CLASSES]) if customer >= 0 else 0
+        classes = self._classes[int(mx.run_start(run)) : int(mx.run_end(run))].tolist()
         while customer >= 0:
             chain.append(customer)
             customer = int(self._customer_rows[customer, mx.CUSTOMER_PARENT])
-        return Audience(tuple(chain), price_class)
+        return Audience(tuple(chain), tuple((name, rank) for name, rank in classes))
 
     def known_skus(self, names: Sequence[str]) -> list[bool]:
         """Which of some names are SKUs."""

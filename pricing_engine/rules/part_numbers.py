@@ -37,16 +37,17 @@ class Audience:
 
     customers: tuple[int, ...]
     """The customer and its ancestors upward."""
-    price_class: int
-    """-1 for none."""
+    price_classes: tuple[tuple[int, int], ...] = ()
+    """Each with its rank: classes of equal rank are equally near (P18)."""
 
     def distance(self, row: PartRow) -> int | None:
         """How near the owner of a row is, from 0; None: it is not for this customer."""
         if row.customer >= 0:
             return self.customers.index(row.customer) if row.customer in self.customers else None
         if row.price_class >= 0:
-            return len(self.customers) if row.price_class == self.price_class else None
-        return len(self.customers) + 1
+            ranks = [rank for name, rank in self.price_classes if name == row.price_class]
+            return len(self.customers) + ranks[0] if ranks else None
+        return len(self.customers) + max((rank + 1 for _, rank in self.price_classes), default=0)
 
 
 @dataclass(frozen=True, slots=True)
