@@ -303,18 +303,17 @@ def _check_surcharges(state: Validation, adding: pl.Series | None) -> None:
     table, books = "price_entries", (pl.Series([], dtype=pl.Utf8) if adding is None else adding).implode()
     is_surcharge, is_adding = pl.col("method").is_in(list(SURCHARGES)), pl.col("book_id").is_in(books)
     known_method = pl.col("method").is_not_null()
-    for broken, column, words in (
-        (is_surcharge & ~is_adding, "method", "needs a book in a layer of mode add"),
-        (
-            ~is_surcharge & known_method & is_adding,
-            "method",
-            "is in a book of surcharges: its layer has mode add",
-        ),
-        (pl.col("basis").is_in(books), "basis", "is a book of surcharges: its layer has mode add"),
+    needs = quoted("method", "needs a book in a layer of mode add")
+    other = quoted("method", "is in a book of surcharges: its layer has mode add")
+    basis = quoted("basis", "is a book of surcharges: its layer has mode add")
+    for broken, column, reason in (
+        (is_surcharge & ~is_adding, "method", needs),
+        (~is_surcharge & known_method & is_adding, "method", other),
+        (pl.col("basis").is_in(books), "basis", basis),
     ):
         rows = state.frames[table].select(broken.fill_null(value=False)).to_series()
         if rows.any():
-            state.reject(table, rows, column, quoted(column, words))
+            state.reject(table, rows, column, reason)
 
 
 def _check_amounts(state: Validation, books: pl.Series | None) -> None:
