@@ -152,7 +152,11 @@ _BRANCH = _name("branch", required=True)
 
 METHODS: Final = " ".join(method.name.lower() for method in Method)
 _PRICE_TABLES = (
-    Table("product_groups", (_name("product_group", required=True), _name("parent")), ("product_group",)),
+    Table(
+        "product_groups",
+        (_name("product_group", required=True), _name("parent"), _name("break_group")),
+        ("product_group",),
+    ),
     Table(
         "items",
         (
@@ -163,6 +167,7 @@ _PRICE_TABLES = (
             _decimal("order_multiple", low=1),
             _word("price_source", "matrix erp", default="matrix"),
             _name("superseded_by"),
+            _name("break_group"),
         ),
         ("sku",),
     ),
@@ -222,6 +227,7 @@ _PRICE_TABLES = (
             _decimal("price_ending"),
             _word("break_mode", "volume graduated", default="volume"),
             _word("break_on", "quantity amount", default="quantity"),
+            _name("break_group"),
             Column("name", Kind.TEXT),
         ),
         ("book_id",),

@@ -16,6 +16,7 @@ from pricegrid.results import (
     decimal_from_micros,
     instant_from_us,
     line_price,
+    mixed_prices,
     named_items,
 )
 
@@ -250,13 +251,14 @@ def promise_result(message: v1.PromiseOrderResponse) -> PromiseResult:
 
 def quote_result(message: v1.QuoteLinesResponse) -> QuoteResult:
     """Reads a `QuoteLinesResponse`."""
+    prices = mixed_prices((line_price(line.price) for line in message.results), message.mixed_breaks)
     return QuoteResult(
         lines=tuple(
             QuoteLine(
-                price=line_price(line.price),
+                price=price,
                 availability=_quoted(line.availability) if line.HasField("availability") else None,
             )
-            for line in message.results
+            for price, line in zip(prices, message.results, strict=True)
         ),
         currency=message.currency,
         snapshot_version=message.snapshot_version,

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -92,6 +92,9 @@ class LinePrice:
     """For how many units asked `unit_price` is: 1000 for a price per thousand."""
     named_items: tuple[NamedItem, ...] = ()
     """What the part number of the line names: one item, or several with AMBIGUOUS_ITEM."""
+    counted_lines: tuple[int, ...] = ()
+    """The lines that counted together for the break of this price, by their places from 0, this one among them; ():
+    it counted alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +138,21 @@ def instant_from_us(instant_us: int) -> datetime:
 def price_result(message: v1.PriceLinesResponse) -> PriceResult:
     """Reads a `PriceLinesResponse`."""
     return PriceResult(
-        lines=tuple(line_price(result) for result in message.results),
+        lines=mixed_prices(map(line_price, message.results), message.mixed_breaks),
         currency=message.currency,
         snapshot_version=message.snapshot_version,
         snapshot_age=timedelta(milliseconds=message.snapshot_age_ms),
         as_of=instant_from_us(message.as_of_us),
         correlation_id=message.correlation_id,
+    )
+
+
+def mixed_prices(prices: Iterable[LinePrice], mixed: Iterable[v1.MixedBreak]) -> tuple[LinePrice, ...]:
+    """The prices of a response, each with the lines that counted with it."""
+    counted = {line: tuple(each.counted_lines) for each in mixed for line in each.priced_lines}
+    return tuple(
+        replace(price, counted_lines=counted[place]) if place in counted else price
+        for place, price in enumerate(prices)
     )
 
 

@@ -1,7 +1,7 @@
 """One price request in, one dense answer out: the compiled kernel, and the reference for what it passes on."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Self
@@ -28,10 +28,13 @@ from pricegrid.pricing_engine.model import (
     ExceptionPolicy,
     ExceptionReason,
     LineStatus,
+    Mixed,
+    PriceData,
     PriceQuestion,
     minor_unit_micros,
 )
 from pricegrid.pricing_engine.rules.explain import explanation
+from pricegrid.pricing_engine.rules.mixed import mixed_breaks
 from pricegrid.pricing_engine.rules.reference import resolve
 from pricegrid.pricing_engine.rules.resolution import Resolution
 
@@ -86,12 +89,22 @@ class PriceAsk:
 
 
 @dataclass(frozen=True, slots=True)
+class MixedBreak:
+    """Lines of a request that counted together for breaks, and those whose prices come from that (P19)."""
+
+    mixed: Mixed
+    priced_lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PriceAnswers:
     """Answers to n lines, dense: index i answers line i. Columns are (n,) int64, prices micros of `currency`."""
 
     currency: str
     columns: NDArray[np.int64]
     """(n, 13), as the kernel writes them (`kernel.ANSWER_...`)."""
+    mixed: tuple[MixedBreak, ...] = ()
+    """Where lines counted together for breaks (P19)."""
 
     @property
     def status(self) -> NDArray[np.int64]:
@@ -193,6 +206,7 @@ class PriceEngine:
         self._currencies = self._names["currency"].ordinals()
         self._currency_names = tuple(self._currencies)
         self._branches = self._names["branch"].ordinals()
+        self._has_break_groups = len(self._names["break_group"]) > 0
 
     @property
     def descriptor(self) -> NDArray[np.int64]:
@@ -222,15 +236,13 @@ class PriceEngine:
         """
         customer, currency = self._customer_and_currency(ask)
         answers = np.empty((len(ask.skus), kn.ANSWER_SIZE), dtype=np.int64)
-        if self._by_reference:
-            for line in range(len(ask.skus)):
-                between()
-                self._resolve_exactly(ask, line, answers[line])
-        else:
+        answers[:, kn.ANSWER_STATUS] = kn.NEEDS_REFERENCE
+        if not self._by_reference:
             self._ask_kernel(ask, customer, currency, answers, between)
+        _, mixed = self._resolve_what_is_left(ask, answers, between)
         if self._policy.flagged_skus:
             self._flag_skus(ask, answers)
-        return PriceAnswers(currency, answers)
+        return PriceAnswers(currency, answers, mixed)
 
     def finish(
         self,
@@ -241,12 +253,13 @@ class PriceEngine:
     ) -> PriceAnswers:
         """What `price` answers, from the kernel's `answers` to the same request for the service desk, which are
         changed in place; `currency` is an ordinal."""
-        if self._resolve_what_is_left(ask, answers, between) and self._policy.flagged_skus:
+        was_left, mixed = self._resolve_what_is_left(ask, answers, between)
+        if was_left and self._policy.flagged_skus:
             self._flag_skus(ask, answers)
         if not ask.service_desk:
             status = answers[:, kn.ANSWER_STATUS]
             status[status == LineStatus.NOT_ENTITLED] = LineStatus.UNKNOWN_ITEM
-        return PriceAnswers(self._currency_names[currency], answers)
+        return PriceAnswers(self._currency_names[currency], answers, mixed)
 
     def _ask_kernel(
         self,
@@ -277,24 +290,45 @@ class PriceEngine:
             between()
             batch = slice(first, first + BATCH_LINES)
             kn.price_batch(self._descriptor, request, text, rows[batch], answers[batch])
-        self._resolve_what_is_left(ask, answers, between)
 
     def _resolve_what_is_left(
         self, ask: PriceAsk, answers: NDArray[np.int64], between: Callable[[], None]
-    ) -> bool:
-        """Answer the lines that the kernel leaves to the reference; whether there are any."""
+    ) -> tuple[bool, tuple[MixedBreak, ...]]:
+        """Answer the lines that the kernel leaves to the reference; whether there are any, and which of the request's
+        lines counted together for their breaks (P19)."""
         left = np.flatnonzero(answers[:, kn.ANSWER_STATUS] == kn.NEEDS_REFERENCE).tolist()
+        counted = self._mixed(ask, between) if left else {}
+        priced: dict[tuple[str, bool], list[int]] = {}
         for line in left:
             between()
-            self._resolve_exactly(ask, line, answers[line])
-        return bool(left)
+            mixed = self._resolve_exactly(ask, line, answers[line], counted)
+            if mixed is not None and len(mixed.lines) > 1:
+                priced.setdefault((mixed.break_group, ask.quantities_micros[line] < 0), []).append(line)
+        return bool(left), tuple(
+            MixedBreak(counted[key], tuple(lines)) for key, lines in sorted(priced.items())
+        )
+
+    def _mixed(
+        self, ask: PriceAsk, between: Callable[[], None] = lambda: None
+    ) -> Mapping[tuple[str, bool], Mixed]:
+        """What the lines of a request count together for breaks (P19), where the snapshot has break groups."""
+        if not self._has_break_groups or len(ask.skus) < 2:
+            return {}
+
+        def lines() -> Iterator[tuple[int, PriceData, PriceQuestion]]:
+            for line in range(len(ask.skus)):
+                between()
+                question = self._question(ask, line)
+                yield line, self._decoder.price_data(question.customer_id, question.sku), question
+
+        return mixed_breaks(lines())
 
     def explain(self, ask: PriceAsk, line: int) -> dict[str, object]:
         """The explanation of one line (P12): JSON-able, decimals and instants as text; raises as `price` does.
 
         A caller without the service-desk right who may not see the item gets what an unknown item gets.
         """
-        resolution = self._resolve(ask, line, self._policy)
+        resolution = self._resolve(ask, line, self._policy, self._mixed(ask))
         if resolution.status == LineStatus.NOT_ENTITLED and not ask.service_desk:
             resolution = Resolution(LineStatus.UNKNOWN_ITEM, resolution.currency)
         return explanation(self._question(ask, line), resolution)
@@ -387,14 +421,23 @@ class PriceEngine:
             ask.branch,
         )
 
-    def _resolve(self, ask: PriceAsk, line: int, policy: ExceptionPolicy) -> Resolution:
-        question = self._question(ask, line)
+    def _resolve(
+        self, ask: PriceAsk, line: int, policy: ExceptionPolicy, mixed: Mapping[tuple[str, bool], Mixed]
+    ) -> Resolution:
+        own = {key: each for key, each in mixed.items() if line in each.lines}
+        question = replace(self._question(ask, line), mixed=own)
         data = self._decoder.price_data(question.customer_id, question.sku)
         return resolve(data, question, policy)
 
-    def _resolve_exactly(self, ask: PriceAsk, line: int, answer: NDArray[np.int64]) -> None:
-        """Write one answer from the reference."""
-        resolution = self._resolve(ask, line, replace(self._policy, flagged_skus=frozenset()))
+    def _resolve_exactly(
+        self,
+        ask: PriceAsk,
+        line: int,
+        answer: NDArray[np.int64],
+        mixed: Mapping[tuple[str, bool], Mixed],
+    ) -> Mixed | None:
+        """Write one answer from the reference; returns what counted for its breaks."""
+        resolution = self._resolve(ask, line, replace(self._policy, flagged_skus=frozenset()), mixed)
         if resolution.status == LineStatus.NOT_ENTITLED and not ask.service_desk:
             resolution = Resolution(LineStatus.UNKNOWN_ITEM, resolution.currency)
         offer = resolution.offer
@@ -410,6 +453,7 @@ class PriceEngine:
         answer[kn.ANSWER_ENTRY] = offer.entry.ordinal if offer else -1
         answer[kn.ANSWER_LIFTED] = offer.lifted if offer else 0
         answer[kn.ANSWER_CONVERTED] = resolution.converted
+        return resolution.mixed
 
     def _flag_skus(self, ask: PriceAsk, answers: NDArray[np.int64]) -> None:
         """Mark the items that the policy flags."""

@@ -160,6 +160,8 @@ class Item:
     base_uom: str
     product_group: str | None = None
     price_source_erp: bool = False
+    break_group: str | None = None
+    """Which lines of a request count with it for breaks (P19); None: as its nearest product group says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,8 @@ class Book:
     """What its prices end in, within each increment (P16); 0: they are multiples of it."""
     break_mode: BreakMode = BreakMode.VOLUME
     break_on: BreakOn = BreakOn.QUANTITY
+    break_group: str | None = None
+    """Which lines of a request count together for its breaks (P19); None: those of the item's group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +305,17 @@ class PriceData:
     entitlements: tuple[Entitlement, ...] = ()
     customer_classes: Mapping[str, tuple[CustomerClass, ...]] = field(default_factory=dict)
     """By customer."""
+    group_breaks: Mapping[str, str] = field(default_factory=dict)
+    """The break group of each product group that has one (P19)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The lines of a request that count together for breaks, and their quantities in base units (P19)."""
+
+    break_group: str
+    quantity_micros: Fraction
+    lines: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +329,8 @@ class PriceQuestion:
     uom: str = ""
     currency: str = ""
     branch: str = ""
+    mixed: Mapping[tuple[str, bool], Mixed] = field(default_factory=dict)
+    """By break group and whether it is of returns, of the request that the line is in (P19)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ def random_rows(rng: Random) -> Rows:
     _add_classes(terms, rows)
     _add_endings(terms, rows["price_books"])
     _add_ladders(terms, rows)
+    _add_break_groups(terms, rows)
     if terms.random() < 0.5:
         _add_surcharges(terms, rows, dated)
     return rows
@@ -191,6 +192,15 @@ def _add_ladders(rng: Random, rows: Rows) -> None:
                 or Decimal(row["min_quantity"] or 0) == 0
                 or row["basis"] not in ("", "cost")
             ]
+
+
+def _add_break_groups(rng: Random, rows: Rows) -> None:
+    """Items, product groups and books of which lines count together (P19)."""
+    share = rng.choice([0, 0, 0.4])
+    books = [book for book in rows["price_books"] if book.get("break_on") != "amount"]
+    for row in (*rows["items"], *rows["product_groups"], *books):
+        if rng.random() < share:
+            row["break_group"] = rng.choice(["pallet", "truck"])
 
 
 def _add_surcharges(rng: Random, rows: Rows, dated: float) -> None:

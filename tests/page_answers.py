@@ -26,6 +26,7 @@ from pricegrid.pricing_engine.kernels.price import NO_AS_OF
 from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.pricing_engine.model import ExceptionPolicy, PriceData, PriceQuestion
 from pricegrid.pricing_engine.rules.explain import explanation, reproduce
+from pricegrid.pricing_engine.rules.mixed import mixed_breaks
 from pricegrid.pricing_engine.rules.reference import resolve
 from tests.atp_world import line_columns, line_promises, pair_answers, reference_check, reference_promise, us
 from tests.page_examples import Asked, Example, Row, write_dataset
@@ -111,10 +112,15 @@ def _check_basket(engine: PriceEngine, data: PriceData, policy: ExceptionPolicy,
     whole = replace(head, skus=columns.skus, quantities_micros=columns.quantities_micros, uoms=columns.uoms)
     whole = replace(whole, lines=columns)
     answers = engine.price(whole)
+    mixed = mixed_breaks((line, data, question) for line, question in enumerate(questions))
     for line, (row, question) in enumerate(zip(rows, questions, strict=True)):
         found = compiled_line(engine, answers, line)
-        assert explanation(question, resolve(data, question, policy))["answer"] == found
+        own = {key: each for key, each in mixed.items() if line in each.lines}
+        resolution = resolve(data, replace(question, mixed=own), policy)
+        assert explanation(question, resolution)["answer"] == found
         assert engine.explain(whole, line)["answer"] == found
+        counted = [each.mixed.lines for each in answers.mixed if line in each.priced_lines]
+        found["counted_lines"] = " ".join(map(str, *counted)) if counted else None
         assert {name: _text(found[name]) for name in row.expected} == row.expected, row
 
 

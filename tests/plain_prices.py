@@ -124,7 +124,13 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
         )
     return PriceData(
         items={
-            r["sku"]: Item(r["sku"], r["base_uom"], r["product_group"] or None, r["price_source"] == "erp")
+            r["sku"]: Item(
+                r["sku"],
+                r["base_uom"],
+                r["product_group"] or None,
+                r["price_source"] == "erp",
+                r.get("break_group") or None,
+            )
             for r in rows["items"]
         },
         group_parent={r["product_group"]: r["parent"] or None for r in rows["product_groups"]},
@@ -141,6 +147,9 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
                 r.get("branch") or None,
             )
             for r in rows["customers"]
+        },
+        group_breaks={
+            r["product_group"]: r["break_group"] for r in rows["product_groups"] if r.get("break_group")
         },
         customer_classes=_classes(rows.get("customer_classes", [])),
         layers={
@@ -164,6 +173,7 @@ def plain_data(rows: Mapping[str, list[dict[str, str]]], zone: str) -> PriceData
                 _micros(r.get("price_ending") or "0"),
                 enum(BreakMode, r.get("break_mode"), "volume"),
                 enum(BreakOn, r.get("break_on"), "quantity"),
+                r.get("break_group") or None,
             )
             for r in rows["price_books"]
         },

@@ -62,14 +62,14 @@ NOON = "2024-06-15T12:00:00Z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 COLUMNS = {
-    "items": "sku base_uom product_group price_source",
-    "product_groups": "product_group parent",
+    "items": "sku base_uom product_group price_source break_group",
+    "product_groups": "product_group parent break_group",
     "uoms": "sku uom numerator denominator",
     "customers": "customer_id currency parent_id price_class branch",
     "customer_classes": "customer_id price_class priority",
     "layers": "layer rank mode ladder",
     "price_books": "book_id layer currency valid_from valid_to below_minimum rounding_increment "
-    "rounding_mode floor_margin_pct windows price_ending break_mode break_on",
+    "rounding_mode floor_margin_pct windows price_ending break_mode break_on break_group",
     "agreements": "book_id customer_id price_class everyone priority valid_from valid_to inherit",
     "price_entries": "book_id sku product_group price_class branch uom min_quantity method value price_per basis "
     "valid_from valid_to explicit_zero entry_id",
@@ -90,6 +90,7 @@ _NAMES = {
     "ending": "price_ending",
     "breaks": "break_mode",
     "on": "break_on",
+    "mix": "break_group",
     "parent": "parent_id",
     "source": "price_source",
 }

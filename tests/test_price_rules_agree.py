@@ -14,6 +14,7 @@ from pricegrid.pricing_engine.kernels.price import NO_AS_OF
 from pricegrid.pricing_engine.lines import LineColumns
 from pricegrid.pricing_engine.model import ExceptionPolicy, ExceptionReason, LineStatus, PriceQuestion
 from pricegrid.pricing_engine.rules.explain import end_text, reproduce
+from pricegrid.pricing_engine.rules.mixed import mixed_breaks
 from pricegrid.pricing_engine.rules.reference import resolve
 from pricegrid.pricing_engine.rules.resolution import Resolution
 from tests.datasets import ZONES, as_frames, random_questions, random_rows
@@ -92,6 +93,16 @@ def _plain(resolution: Resolution) -> dict[str, object]:
     }
 
 
+def _counted(answers: PriceAnswers, line: int) -> tuple[int, ...]:
+    """The lines that are said to have counted for a line's breaks."""
+    return next((each.mixed.lines for each in answers.mixed if line in each.priced_lines), ())
+
+
+def _more_than_one(resolution: Resolution) -> tuple[int, ...]:
+    mixed = resolution.mixed
+    return mixed.lines if mixed and len(mixed.lines) > 1 else ()
+
+
 def _of_any_dataset(count: int) -> settings:
     return settings(
         max_examples=count,
@@ -150,5 +161,9 @@ def test_many_lines_of_a_request_agree_too(seed: int) -> None:
             for each in texts
         ]
         answers = engine.price(_ask(*lines))
+        mixed = mixed_breaks((place, data, line) for place, line in enumerate(lines))
         for place, line in enumerate(lines):
-            assert _compiled(engine, answers, place) == _plain(resolve(data, line, policy)), (place, lines)
+            own = {key: each for key, each in mixed.items() if place in each.lines and len(lines) > 1}
+            expected = resolve(data, replace(line, mixed=own), policy)
+            assert _compiled(engine, answers, place) == _plain(expected), (place, lines)
+            assert _counted(answers, place) == _more_than_one(expected)

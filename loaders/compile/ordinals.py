@@ -121,6 +121,9 @@ class Ordinals:
                 frames["branches"]["branch"],
             ],
             "book": [frames["price_books"]["book_id"]],
+            "break_group": [
+                frames[name]["break_group"] for name in ("items", "product_groups", "price_books")
+            ],
         }
         names = {table: sorted_names(columns) for table, columns in everything.items()}
         adds = pl.col("mode") == "add"  # their surcharges come after all prices (P16)

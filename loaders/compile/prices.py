@@ -26,6 +26,7 @@ from pricegrid.loaders.compile.ordinals import (
 from pricegrid.pricing_engine.arrays import matrix as mx
 from pricegrid.pricing_engine.kernels.items import put_skus
 from pricegrid.pricing_engine.model import (
+    GROUP_DEPTH_MAX,
     MICROS,
     PRIORITY_LAST,
     BelowMinimum,
@@ -91,13 +92,31 @@ def _item_arrays(frames: Frames, ordinals: Ordinals) -> Arrays:
     rows[:, mx.ITEM_UNITS] = _runs("units of measure", uom_start, uom_end)
     rows[:, mx.ITEM_COSTS] = _runs("costs", cost_start, cost_end)
     groups = frames["product_groups"]
+    group_rows = ordinals.of("product_group", items, "product_group")[place]
     group_place = ordinals.place("product_group", groups, "product_group")
     return {
         "items": rows,
+        "item_groups": _break_groups(frames, ordinals, group_rows, place),
         "uoms": uom_rows[order],
         "costs": cost_rows[cost_order],
         "group_parents": ordinals.of("product_group", groups, "parent")[group_place],
     }
+
+
+def _break_groups(frames: Frames, ordinals: Ordinals, group_of: Int64s, place: Int64s) -> Int64s:
+    """The break group + 1 of each item: its own, else that of its nearest product group that has one; (0,) where no
+    item has any (P19). `group_of` is the product group of each item, by ordinal; `place` puts rows in that order."""
+    groups = frames["product_groups"]
+    group_place = ordinals.place("product_group", groups, "product_group")
+    of_groups = ordinals.of("break_group", groups, "break_group")[group_place]
+    parent = ordinals.of("product_group", groups, "parent")[group_place]
+    found = ordinals.of("break_group", frames["items"], "break_group")[place]
+    above = group_of.copy()
+    for _ in range(GROUP_DEPTH_MAX):
+        open_items = (found < 0) & (above >= 0)
+        found[open_items] = of_groups[above[open_items]]
+        above[open_items] = parent[above[open_items]]
+    return found + 1 if (found >= 0).any() else np.zeros(0, dtype=np.int64)
 
 
 def _runs(what: str, start: Int64s, end: Int64s) -> Int64s:
@@ -151,7 +170,9 @@ def _book_rows(books: pl.DataFrame, ordinals: Ordinals) -> Int64s:
         codes(books, "windows", [m.name.lower() for m in Windows]),
         numbers(books, "price_ending_micros", 0),
         mx.GRADUATED * codes(books, "break_mode", [m.name.lower() for m in BreakMode])
-        + mx.ON_AMOUNT * codes(books, "break_on", [m.name.lower() for m in BreakOn]),
+        + mx.ON_AMOUNT * codes(books, "break_on", [m.name.lower() for m in BreakOn])
+        + mx.GROUPED * books["break_group"].is_not_null().to_numpy(),
+        ordinals.of("break_group", books, "break_group"),
     )
     return rows[ordinals.place("book", books, "book_id")]
 

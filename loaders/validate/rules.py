@@ -74,6 +74,11 @@ def _books() -> list[Rule]:
     both = (pl.col("break_mode") == "graduated") & (pl.col("break_on") == "amount")
     return [
         Rule("book_id", pl.col("book_id") == COST, quoted("book_id", words)),
+        Rule(
+            "break_group",
+            pl.col("break_group").is_not_null() & (pl.col("break_on") == "amount"),
+            said("break_group and break_on amount: a break that is an amount is of its line alone"),
+        ),
         Rule("break_mode", both, said("graduated and break_on amount: a slice has no amount of its own")),
     ]
 

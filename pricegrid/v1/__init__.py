@@ -101,7 +101,14 @@ from pricegrid.v1.order_service_pb2 import (
 )
 from pricegrid.v1.order_service_pb2_grpc import OrderServiceStub
 from pricegrid.v1.part_number_pb2 import NamedItem, PartNumber
-from pricegrid.v1.price_pb2 import ExceptionReason, LineStatus, PriceLine, PriceLineResult, PriceSource
+from pricegrid.v1.price_pb2 import (
+    ExceptionReason,
+    LineStatus,
+    MixedBreak,
+    PriceLine,
+    PriceLineResult,
+    PriceSource,
+)
 from pricegrid.v1.pricing_service_pb2 import (
     DESCRIPTOR as PRICING_SERVICE_FILE,
 )
@@ -195,6 +202,7 @@ __all__ = [
     "ListReservationsResponse",
     "ListResetsRequest",
     "ListResetsResponse",
+    "MixedBreak",
     "NamedItem",
     "OrderDifference",
     "OrderDifferenceKind",

@@ -117,3 +117,15 @@ class PriceLineResult(_message.Message):
     price_per: int
     named_items: _containers.RepeatedCompositeFieldContainer[_part_number_pb2.NamedItem]
     def __init__(self, status: _Optional[_Union[LineStatus, str]] = ..., unit_price_micros: _Optional[int] = ..., extended_price_micros: _Optional[int] = ..., source: _Optional[_Union[PriceSource, str]] = ..., exception: _Optional[_Union[ExceptionReason, str]] = ..., valid_until_us: _Optional[int] = ..., minimum_quantity_micros: _Optional[int] = ..., floor_lifted: _Optional[bool] = ..., converted: _Optional[bool] = ..., book_id: _Optional[str] = ..., entry_id: _Optional[str] = ..., layer: _Optional[str] = ..., source_age_ms: _Optional[int] = ..., price_per: _Optional[int] = ..., named_items: _Optional[_Iterable[_Union[_part_number_pb2.NamedItem, _Mapping]]] = ...) -> None: ...
+
+class MixedBreak(_message.Message):
+    __slots__ = ("break_group", "quantity_micros", "counted_lines", "priced_lines")
+    BREAK_GROUP_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_MICROS_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_LINES_FIELD_NUMBER: _ClassVar[int]
+    PRICED_LINES_FIELD_NUMBER: _ClassVar[int]
+    break_group: str
+    quantity_micros: int
+    counted_lines: _containers.RepeatedScalarFieldContainer[int]
+    priced_lines: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, break_group: _Optional[str] = ..., quantity_micros: _Optional[int] = ..., counted_lines: _Optional[_Iterable[int]] = ..., priced_lines: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pricegrid.v1 import price_pb2 as pricegrid_dot_v1_dot_price__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"pricegrid/v1/pricing_service.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pricegrid/v1/price.proto\"\xdd\x01\n\x11PriceLinesRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12&\n\x05lines\x18\x02 \x03(\x0b\x32\x17.pricegrid.v1.PriceLine\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x04 \x01(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\tB\x07\n\x05\x61s_of\"\xb3\x01\n\x12PriceLinesResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.pricegrid.v1.PriceLineResult\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x18\n\x10snapshot_version\x18\x03 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x05 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\"\xde\x01\n\x13\x45xplainPriceRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12%\n\x04line\x18\x02 \x01(\x0b\x32\x17.pricegrid.v1.PriceLine\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x04 \x01(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\tB\x07\n\x05\x61s_of\"\xce\x01\n\x14\x45xplainPriceResponse\x12-\n\x06result\x18\x01 \x01(\x0b\x32\x1d.pricegrid.v1.PriceLineResult\x12\x18\n\x10\x65xplanation_json\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x18\n\x10snapshot_version\x18\x04 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x05 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x06 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t2\xb8\x01\n\x0ePricingService\x12O\n\nPriceLines\x12\x1f.pricegrid.v1.PriceLinesRequest\x1a .pricegrid.v1.PriceLinesResponse\x12U\n\x0c\x45xplainPrice\x12!.pricegrid.v1.ExplainPriceRequest\x1a\".pricegrid.v1.ExplainPriceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"pricegrid/v1/pricing_service.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18pricegrid/v1/price.proto\"\xdd\x01\n\x11PriceLinesRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12&\n\x05lines\x18\x02 \x03(\x0b\x32\x17.pricegrid.v1.PriceLine\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x04 \x01(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\tB\x07\n\x05\x61s_of\"\xe3\x01\n\x12PriceLinesResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.pricegrid.v1.PriceLineResult\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x18\n\x10snapshot_version\x18\x03 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x05 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12.\n\x0cmixed_breaks\x18\x07 \x03(\x0b\x32\x18.pricegrid.v1.MixedBreak\"\xde\x01\n\x13\x45xplainPriceRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12%\n\x04line\x18\x02 \x01(\x0b\x32\x17.pricegrid.v1.PriceLine\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x04 \x01(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\tB\x07\n\x05\x61s_of\"\xce\x01\n\x14\x45xplainPriceResponse\x12-\n\x06result\x18\x01 \x01(\x0b\x32\x1d.pricegrid.v1.PriceLineResult\x12\x18\n\x10\x65xplanation_json\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x18\n\x10snapshot_version\x18\x04 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x05 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x06 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t2\xb8\x01\n\x0ePricingService\x12O\n\nPriceLines\x12\x1f.pricegrid.v1.PriceLinesRequest\x1a .pricegrid.v1.PriceLinesResponse\x12U\n\x0c\x45xplainPrice\x12!.pricegrid.v1.ExplainPriceRequest\x1a\".pricegrid.v1.ExplainPriceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRICELINESREQUEST']._serialized_start=112
   _globals['_PRICELINESREQUEST']._serialized_end=333
   _globals['_PRICELINESRESPONSE']._serialized_start=336
-  _globals['_PRICELINESRESPONSE']._serialized_end=515
-  _globals['_EXPLAINPRICEREQUEST']._serialized_start=518
-  _globals['_EXPLAINPRICEREQUEST']._serialized_end=740
-  _globals['_EXPLAINPRICERESPONSE']._serialized_start=743
-  _globals['_EXPLAINPRICERESPONSE']._serialized_end=949
-  _globals['_PRICINGSERVICE']._serialized_start=952
-  _globals['_PRICINGSERVICE']._serialized_end=1136
+  _globals['_PRICELINESRESPONSE']._serialized_end=563
+  _globals['_EXPLAINPRICEREQUEST']._serialized_start=566
+  _globals['_EXPLAINPRICEREQUEST']._serialized_end=788
+  _globals['_EXPLAINPRICERESPONSE']._serialized_start=791
+  _globals['_EXPLAINPRICERESPONSE']._serialized_end=997
+  _globals['_PRICINGSERVICE']._serialized_start=1000
+  _globals['_PRICINGSERVICE']._serialized_end=1184
 # @@protoc_insertion_point(module_scope)

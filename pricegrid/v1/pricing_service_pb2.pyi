@@ -29,20 +29,22 @@ class PriceLinesRequest(_message.Message):
     def __init__(self, customer_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[_price_pb2.PriceLine, _Mapping]]] = ..., currency: _Optional[str] = ..., branch: _Optional[str] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of_date: _Optional[str] = ..., snapshot_version: _Optional[str] = ...) -> None: ...
 
 class PriceLinesResponse(_message.Message):
-    __slots__ = ("results", "currency", "snapshot_version", "snapshot_age_ms", "as_of_us", "correlation_id")
+    __slots__ = ("results", "currency", "snapshot_version", "snapshot_age_ms", "as_of_us", "correlation_id", "mixed_breaks")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_VERSION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     AS_OF_US_FIELD_NUMBER: _ClassVar[int]
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    MIXED_BREAKS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[_price_pb2.PriceLineResult]
     currency: str
     snapshot_version: str
     snapshot_age_ms: int
     as_of_us: int
     correlation_id: str
-    def __init__(self, results: _Optional[_Iterable[_Union[_price_pb2.PriceLineResult, _Mapping]]] = ..., currency: _Optional[str] = ..., snapshot_version: _Optional[str] = ..., snapshot_age_ms: _Optional[int] = ..., as_of_us: _Optional[int] = ..., correlation_id: _Optional[str] = ...) -> None: ...
+    mixed_breaks: _containers.RepeatedCompositeFieldContainer[_price_pb2.MixedBreak]
+    def __init__(self, results: _Optional[_Iterable[_Union[_price_pb2.PriceLineResult, _Mapping]]] = ..., currency: _Optional[str] = ..., snapshot_version: _Optional[str] = ..., snapshot_age_ms: _Optional[int] = ..., as_of_us: _Optional[int] = ..., correlation_id: _Optional[str] = ..., mixed_breaks: _Optional[_Iterable[_Union[_price_pb2.MixedBreak, _Mapping]]] = ...) -> None: ...
 
 class ExplainPriceRequest(_message.Message):
     __slots__ = ("customer_id", "line", "currency", "branch", "as_of_time", "as_of_date", "snapshot_version")

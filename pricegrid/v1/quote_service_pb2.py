@@ -27,7 +27,7 @@ from pricegrid.v1 import availability_pb2 as pricegrid_dot_v1_dot_availability__
 from pricegrid.v1 import price_pb2 as pricegrid_dot_v1_dot_price__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pricegrid/v1/quote_service.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpricegrid/v1/availability.proto\x1a\x18pricegrid/v1/price.proto\"\xdf\x01\n\x11QuoteLinesRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12&\n\x05lines\x18\x02 \x03(\x0b\x32\x17.pricegrid.v1.PriceLine\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x10\n\x08\x62ranches\x18\x04 \x03(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\tB\x07\n\x05\x61s_of\"\xb3\x01\n\x12QuoteLinesResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.pricegrid.v1.QuoteLineResult\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x18\n\x10snapshot_version\x18\x03 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x05 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\"v\n\x0fQuoteLineResult\x12,\n\x05price\x18\x01 \x01(\x0b\x32\x1d.pricegrid.v1.PriceLineResult\x12\x35\n\x0c\x61vailability\x18\x02 \x01(\x0b\x32\x1f.pricegrid.v1.QuoteAvailability\"\x9d\x02\n\x11QuoteAvailability\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x1d\n\x10\x61vailable_micros\x18\x02 \x01(\x10H\x00\x88\x01\x01\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x01\x88\x01\x01\x12\x14\n\x0cpromise_date\x18\x04 \x01(\t\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.pricegrid.v1.Freshness\x12.\n\nlimited_by\x18\x06 \x01(\x0e\x32\x1a.pricegrid.v1.PromiseLimitB\x13\n\x11_available_microsB\x12\n\x10_shortage_micros2_\n\x0cQuoteService\x12O\n\nQuoteLines\x12\x1f.pricegrid.v1.QuoteLinesRequest\x1a .pricegrid.v1.QuoteLinesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pricegrid/v1/quote_service.proto\x12\x0cpricegrid.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpricegrid/v1/availability.proto\x1a\x18pricegrid/v1/price.proto\"\xdf\x01\n\x11QuoteLinesRequest\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12&\n\x05lines\x18\x02 \x03(\x0b\x32\x17.pricegrid.v1.PriceLine\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x10\n\x08\x62ranches\x18\x04 \x03(\t\x12\x30\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\nas_of_date\x18\x06 \x01(\tH\x00\x12\x18\n\x10snapshot_version\x18\x07 \x01(\tB\x07\n\x05\x61s_of\"\xe3\x01\n\x12QuoteLinesResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.pricegrid.v1.QuoteLineResult\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x18\n\x10snapshot_version\x18\x03 \x01(\t\x12\x17\n\x0fsnapshot_age_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x61s_of_us\x18\x05 \x01(\x03\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12.\n\x0cmixed_breaks\x18\x07 \x03(\x0b\x32\x18.pricegrid.v1.MixedBreak\"v\n\x0fQuoteLineResult\x12,\n\x05price\x18\x01 \x01(\x0b\x32\x1d.pricegrid.v1.PriceLineResult\x12\x35\n\x0c\x61vailability\x18\x02 \x01(\x0b\x32\x1f.pricegrid.v1.QuoteAvailability\"\x9d\x02\n\x11QuoteAvailability\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .pricegrid.v1.AvailabilityStatus\x12\x1d\n\x10\x61vailable_micros\x18\x02 \x01(\x10H\x00\x88\x01\x01\x12\x1c\n\x0fshortage_micros\x18\x03 \x01(\x10H\x01\x88\x01\x01\x12\x14\n\x0cpromise_date\x18\x04 \x01(\t\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.pricegrid.v1.Freshness\x12.\n\nlimited_by\x18\x06 \x01(\x0e\x32\x1a.pricegrid.v1.PromiseLimitB\x13\n\x11_available_microsB\x12\n\x10_shortage_micros2_\n\x0cQuoteService\x12O\n\nQuoteLines\x12\x1f.pricegrid.v1.QuoteLinesRequest\x1a .pricegrid.v1.QuoteLinesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,11 +37,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUOTELINESREQUEST']._serialized_start=143
   _globals['_QUOTELINESREQUEST']._serialized_end=366
   _globals['_QUOTELINESRESPONSE']._serialized_start=369
-  _globals['_QUOTELINESRESPONSE']._serialized_end=548
-  _globals['_QUOTELINERESULT']._serialized_start=550
-  _globals['_QUOTELINERESULT']._serialized_end=668
-  _globals['_QUOTEAVAILABILITY']._serialized_start=671
-  _globals['_QUOTEAVAILABILITY']._serialized_end=956
-  _globals['_QUOTESERVICE']._serialized_start=958
-  _globals['_QUOTESERVICE']._serialized_end=1053
+  _globals['_QUOTELINESRESPONSE']._serialized_end=596
+  _globals['_QUOTELINERESULT']._serialized_start=598
+  _globals['_QUOTELINERESULT']._serialized_end=716
+  _globals['_QUOTEAVAILABILITY']._serialized_start=719
+  _globals['_QUOTEAVAILABILITY']._serialized_end=1004
+  _globals['_QUOTESERVICE']._serialized_start=1006
+  _globals['_QUOTESERVICE']._serialized_end=1101
 # @@protoc_insertion_point(module_scope)

@@ -96,6 +96,7 @@ class Decoder:
                     base_uom,
                     group_names[0] if group_names else None,
                     bool(mx.is_erp_item(row[mx.ITEM_NAMES])),
+                    self._name("break_group", int(m.item_groups[item]) - 1) if len(m.item_groups) else None,
                 )
             },
             group_parent=dict(zip(group_names, [*group_names[1:], None], strict=False)),
@@ -195,6 +196,7 @@ class Decoder:
             row[mx.BOOK_ENDING],
             BreakMode(row[mx.BOOK_BREAKS] & mx.GRADUATED),
             BreakOn.AMOUNT if row[mx.BOOK_BREAKS] & mx.ON_AMOUNT else BreakOn.QUANTITY,
+            self._name("break_group", row[mx.BOOK_GROUP]),
         )
 
     def _books_and_entries(

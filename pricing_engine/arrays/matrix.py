@@ -34,7 +34,7 @@ CUSTOMER_PARENT, CUSTOMER_CLASSES, CUSTOMER_CURRENCY, CUSTOMER_BRANCH = range(4)
 CLASS_NAME, CLASS_RANK = range(2)
 # layers (n, 2): in the order of search, those of mode `add` (P16) after all others
 LAYER_MODE, LAYER_LADDER = range(2)
-# books (n, 13): in the order of book_id
+# books (n, 14): in the order of book_id
 (
     BOOK_LAYER,
     BOOK_CURRENCY,
@@ -49,8 +49,10 @@ LAYER_MODE, LAYER_LADDER = range(2)
     BOOK_WINDOWS,
     BOOK_ENDING,  # below BOOK_INCREMENT: what its prices end in (P16)
     BOOK_BREAKS,  # bits: of breaks that the kernels leave to the reference (P19)
-) = range(13)
-GRADUATED, ON_AMOUNT = 1, 2  # bits of BOOK_BREAKS
+    BOOK_GROUP,  # its break group, -1 for none
+) = range(14)
+GRADUATED, ON_AMOUNT, GROUPED = 1, 2, 4  # bits of BOOK_BREAKS
+# item_groups (n,): the break group + 1 of each item, its own or a product group's (P19); (0,) where no item has one
 # agreements (n, 5): sorted by (audience, layer, bundle, book)
 AGREEMENT_BOOK, AGREEMENT_PRIORITY, AGREEMENT_FROM, AGREEMENT_TO, AGREEMENT_INHERIT = range(5)
 # attachments (n, 4): one bundle of an audience; its agreements are [start, end)
@@ -122,6 +124,7 @@ NAME_TABLES: Final = (
     "book",
     "entry_id",
     "delta_entry_id",
+    "break_group",
 )
 
 
@@ -138,6 +141,7 @@ class Matrix(NamedTuple):
     uom_offsets: Int64s
     uom_slots: Int64s
     items: Int64s
+    item_groups: Int64s
     uoms: Int64s
     group_parents: Int64s
     customers: Int64s
@@ -183,7 +187,7 @@ TABLES: Final[Mapping[str, int]] = {
     "customers": 4,
     "customer_classes": 2,
     "layers": 2,
-    "books": 13,
+    "books": 14,
     "attachments": 4,
     "agreements": 5,
     "bundles": 8,

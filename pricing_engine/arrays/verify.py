@@ -96,7 +96,8 @@ RANGES: Final[Mapping[str, Mapping[int, Range]]] = {
         mx.BOOK_BUNDLE: Range(0, "bundle"),
         mx.BOOK_WINDOWS: Range(0, len(Windows) - 1),
         mx.BOOK_ENDING: Range(),
-        mx.BOOK_BREAKS: Range(0, mx.GRADUATED | mx.ON_AMOUNT),
+        mx.BOOK_BREAKS: Range(0, mx.GRADUATED | mx.ON_AMOUNT | mx.GROUPED),
+        mx.BOOK_GROUP: Range(-1, "break_group"),
     },
     "attachments": {
         mx.ATTACHMENT_LAYER: Range(0, "layer"),
@@ -279,6 +280,10 @@ def _verify_items(m: mx.Matrix, counts: Mapping[str, int]) -> None:
     ):
         row = kernel.runs_fault(m.items, column, getattr(m, array), first, second)
         _found("items", row, f"its {array} do not follow on those of the item before, or are out of order")
+    breaks = m.item_groups
+    _expect("item_groups", len(breaks) in (0, len(m.items)), "not one for each item")
+    is_known = (breaks >= 0) & (breaks <= counts["break_group"])
+    _expect("item_groups", is_known.all(), "no such break group")
     groups = np.array([-1, counts["product_group"] - 1])
     outside = m.group_parents.size and (
         m.group_parents.min() < groups[0] or m.group_parents.max() > groups[1]

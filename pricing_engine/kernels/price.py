@@ -402,6 +402,9 @@ def _price_lines(m, ask, text, lines, scratch, answers):  # type: ignore[no-unty
         if (uom < 0 and length > 0) or not unit_factor(m, state, uom):
             answer[ANSWER_STATUS] = _UNKNOWN_UOM
             continue
+        if len(m.item_groups) > 0 and m.item_groups[item] > 0:  # other lines may count with it (P19)
+            answer[ANSWER_STATUS] = NEEDS_REFERENCE
+            continue
         as_of = lines[i, LINE_AS_OF]
         is_dated = as_of != NO_AS_OF  # single offers are those of the request's instant
         if is_dated or not _price_single_offer(m, state, rows, own, above, adding, memo, answer):

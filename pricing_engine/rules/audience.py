@@ -16,6 +16,14 @@ def item_levels(data: PriceData, item: Item) -> Iterator[tuple[str, str]]:
     yield "every_item", ""
 
 
+def break_group_of(data: PriceData, item: Item) -> str | None:
+    """The break group of an item: its own, else that of the nearest product group that has one (P19)."""
+    if item.break_group:
+        return item.break_group
+    groups = (name for kind, name in item_levels(data, item) if kind == "product_group")
+    return next((data.group_breaks[name] for name in groups if name in data.group_breaks), None)
+
+
 def ancestry(data: PriceData, customer: Customer) -> Iterator[Customer]:
     """The customer and its ancestors upward."""
     each: Customer | None = customer

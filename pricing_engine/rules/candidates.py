@@ -15,7 +15,7 @@ without `explicit_zero`) is passed over, and recorded as `Missed`. A book ranks 
 quantity reaches, so that no quantity hands a line from a book to one that ranks lower (P6).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -38,6 +38,7 @@ from pricegrid.pricing_engine.model import (
     Ladder,
     Layer,
     Method,
+    Mixed,
     Mode,
     PriceData,
     Windows,
@@ -68,12 +69,26 @@ class Line:
     levels: tuple[tuple[str, str], ...]
     classes: tuple[str, ...]
     """The customer's price classes in order (P18)."""
+    mixed: Mapping[str, Mixed] = field(default_factory=dict)
+    """What the line counts with for breaks, by break group (P19)."""
+    break_group: str | None = None
+    """The item's."""
     minimums: list[int] = field(default_factory=list)
 
     @property
     def price_branch(self) -> str | None:
         """The branch whose prices hold: the request's, else the customer's (P17)."""
         return self.branch or (self.customer.branch if self.customer else None)
+
+    def mixed_of(self, book: Book) -> Mixed | None:
+        """The lines that count together for the breaks of a book, with this one; None: this one alone (P19)."""
+        group = book.break_group or self.break_group
+        return self.mixed.get(group) if group and book.break_on == BreakOn.QUANTITY else None
+
+    def break_quantity(self, book: Book) -> Fraction:
+        """The quantity that the breaks of a book are compared with, in the asked unit."""
+        mixed = self.mixed_of(book)
+        return mixed.quantity_micros / self.factor if mixed else Fraction(self.quantity_micros)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +147,7 @@ class _PassedOver:
 def offers_of(line: Line, layer: Layer, book: Book, links: int = 0) -> BookOffers:
     """The offers of the book's most specific level that gives a price; `links` is the depth in a basis chain (P7)."""
     passed = _PassedOver()
-    for level, narrow, rows in _levels(line, book, links):
+    for level, narrow, rows in levels_of(line, book, links):
         reached = [row for row in rows if row.is_reached]
         if not reached:
             lowest = min(row.slot_micros for row in rows)
@@ -166,9 +181,10 @@ def _competes(layer: Layer) -> bool:
     return _by_price(layer) or layer.ladder == Ladder.MERGE
 
 
-def _levels(line: Line, book: Book, links: int) -> Iterator[tuple[int, Narrowness, list[_Row]]]:
+def levels_of(line: Line, book: Book, links: int = 0) -> Iterator[tuple[int, Narrowness, list[_Row]]]:
     """(item level, narrowness, entries in force in a unit form that can answer), most specific first (P4)."""
     levels: dict[tuple[int, Narrowness], list[_Row]] = {}
+    quantity = line.break_quantity(book)
     for entry in line.data.entries.get(book.book_id, ()):
         target = entry_level(entry)
         if (
@@ -184,7 +200,7 @@ def _levels(line: Line, book: Book, links: int) -> Iterator[tuple[int, Narrownes
         if book.break_on == BreakOn.AMOUNT:
             slot = _quantity_of_amount(line, book, entry, links)
         newest_us = max(entry.valid_from_us, book.valid_from_us)
-        row = _Row(entry, form, newest_us, slot, slot <= line.quantity_micros)
+        row = _Row(entry, form, newest_us, slot, slot <= quantity)
         levels.setdefault((line.levels.index(target), _narrowness(line, entry)), []).append(row)
     for level, narrow in sorted(levels):
         yield level, narrow, levels[level, narrow]
@@ -303,7 +319,7 @@ def _slices(line: Line, book: Book, part: list[_Row], reached: _Row, links: int)
             continue
     breaks = sorted(found)
     one_unit = Fraction(MICROS) / (line.factor if reached.form == Form.BASE else 1)
-    quantities = slice_quantities(breaks, one_unit, Fraction(line.quantity_micros))
+    quantities = slice_quantities(breaks, one_unit, line.break_quantity(book))
     return tuple(
         Slice(quantity, price.price_micros, price.price_per, price.lifted, price.steps)
         for quantity, (_, price) in zip(quantities, (found[each] for each in breaks), strict=True)

@@ -56,9 +56,19 @@ def explanation(question: PriceQuestion, resolution: Resolution) -> dict[str, ob
             "as_of": instant_us_text(question.as_of_us),
         },
         "answer": answer,
+        **_mixed(resolution),
         "layers": [{"layer": name, "candidates": rows} for name, rows in layers.items()],
         "steps": _steps(question, resolution, offer) if offer else [],
     }
+
+
+def _mixed(resolution: Resolution) -> dict[str, object]:
+    """What counted for the breaks, where that is more than the line (P19)."""
+    mixed = resolution.mixed
+    if mixed is None or len(mixed.lines) < 2:
+        return {}
+    quantity = str(mixed.quantity_micros / MICROS)
+    return {"counted": {"break_group": mixed.break_group, "quantity": quantity, "lines": list(mixed.lines)}}
 
 
 def _candidate(each: Considered) -> dict[str, object]:
@@ -189,7 +199,7 @@ def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
             quantity = int(value * MICROS)
             extended = extended_price_micros(unit, quantity, row["currency"], price_per)
             if sliced:
-                extended = extended_total_micros(total, quantity, row["currency"])
+                extended = extended_total_micros(total * abs(value) / sliced, quantity, row["currency"])
     return unit, extended
 
 

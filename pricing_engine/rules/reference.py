@@ -26,7 +26,8 @@ from pricegrid.pricing_engine.model import (
     PriceData,
     PriceQuestion,
 )
-from pricegrid.pricing_engine.rules.audience import customer_stack, is_entitled, item_levels, price_classes
+from pricegrid.pricing_engine.rules.asked import line_of
+from pricegrid.pricing_engine.rules.audience import customer_stack
 from pricegrid.pricing_engine.rules.candidates import Line, offers_of
 from pricegrid.pricing_engine.rules.exceptions import with_exception
 from pricegrid.pricing_engine.rules.money import convert, extended_price_micros, extended_total_micros
@@ -86,34 +87,10 @@ def _boundaries(data: PriceData, question: PriceQuestion) -> list[int]:
 
 def _resolve_at(data: PriceData, question: PriceQuestion) -> Resolution:
     currency = asked_currency(data, question)
-    quantity = question.quantity_micros
-    if quantity == 0 or abs(quantity) > INT64_MAX:
-        return Resolution(LineStatus.INVALID_QUANTITY, currency)
-    item = data.items.get(question.sku)
-    if item is None:
-        return Resolution(LineStatus.UNKNOWN_ITEM, currency)
-    customer = data.customers.get(question.customer_id)
-    levels = tuple(item_levels(data, item))
-    if not is_entitled(data, customer, levels):
-        return Resolution(LineStatus.NOT_ENTITLED, currency)
-    uom = question.uom or item.base_uom
-    factor = Fraction(1) if uom == item.base_uom else data.uoms.get((item.sku, uom))
-    if factor is None:
-        return Resolution(LineStatus.UNKNOWN_UOM, currency)
-    line = Line(
-        data,
-        item,
-        abs(quantity),
-        uom,
-        factor,
-        customer,
-        question.branch,
-        currency,
-        question.as_of_us,
-        levels,
-        tuple(name for name, _ in price_classes(data, customer)),
+    line = line_of(data, question, currency)
+    return (
+        Resolution(line, currency) if isinstance(line, LineStatus) else _price(line, question.quantity_micros)
     )
-    return _price(line, quantity)
 
 
 def _price(line: Line, quantity_micros: int) -> Resolution:
@@ -158,7 +135,9 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
     winner = surcharged(line, winner, added)
     extended = extended_price_micros(winner.rounded_micros, quantity_micros, line.currency, winner.price_per)
     if winner.slices:
-        extended = extended_total_micros(winner.total_micros, quantity_micros, line.currency)
+        sliced = sum((each.quantity_micros for each in winner.slices), Fraction(0))
+        total = winner.total_micros * abs(quantity_micros) / sliced  # the line's part of what counts with it
+        extended = extended_total_micros(total, quantity_micros, line.currency)
     if winner.rounded_micros > INT64_MAX or abs(extended) > INT64_MAX:
         return Resolution(LineStatus.OUT_OF_RANGE, line.currency, considered=tuple(considered))
     return Resolution(
@@ -171,6 +150,7 @@ def _price(line: Line, quantity_micros: int) -> Resolution:
         converted=winner.book.currency != line.currency,
         considered=tuple(considered),
         missed=reason,
+        mixed=line.mixed_of(winner.book),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pricegrid.pricing_engine.model import NEVER_US, Book, Entry, ExceptionReason, Form, LineStatus
+from pricegrid.pricing_engine.model import NEVER_US, Book, Entry, ExceptionReason, Form, LineStatus, Mixed
 
 Rank = tuple[int | str, ...]
 Narrowness = tuple[int, int]
@@ -117,6 +117,8 @@ class Resolution:
     converted: bool = False
     considered: tuple[Considered, ...] = ()
     missed: ExceptionReason = ExceptionReason.NONE  # of an entry that would have answered instead
+    mixed: Mixed | None = None
+    """The lines that counted for the breaks of the book that answered (P19)."""
 
     @property
     def price_per(self) -> int:

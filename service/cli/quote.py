@@ -128,6 +128,7 @@ def json_rows(lines: Sequence[pricegrid.Line], result: pricegrid.QuoteResult) ->
             "price_age_s": None if price.source_age is None else price.source_age // timedelta(seconds=1),
             "as_of": instant_text(result.as_of) if line.as_of is None else as_of_text(line.as_of),
             "price_per": None if price.unit_price is None else price.price_per,
+            "counted_lines": list(price.counted_lines),
         }
 
 
@@ -176,6 +177,8 @@ def _notes(line: pricegrid.Line, quoted: pricegrid.QuoteLine) -> str:
     notes = [] if line.as_of is None else [f"price as of {as_of_text(line.as_of)}"]
     if price.minimum_quantity is not None:
         notes.append(f"from {decimal_text(price.minimum_quantity)} on")
+    if price.counted_lines:
+        notes.append(f"counted with lines {', '.join(str(at + 1) for at in price.counted_lines)}")
     if price.floor_lifted:
         notes.append("lifted to the floor")
     if price.converted:

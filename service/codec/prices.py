@@ -20,6 +20,7 @@ from pricegrid.atp.kernels.quote import FREE_SIZE
 from pricegrid.pricing_engine.engine import PriceAnswers, PriceEngine
 from pricegrid.pricing_engine.kernels.price import LINE_SIZE, NO_AS_OF
 from pricegrid.pricing_engine.lines import LineColumns
+from pricegrid.pricing_engine.model import INT64_MAX
 from pricegrid.service.codec import scan_kernel as kernel
 from pricegrid.service.codec.encode_kernel import write_prices, write_quotes
 from pricegrid.service.codec.plain_writer import price_results, quote_results
@@ -169,7 +170,9 @@ def encode_price_lines(
     """Encodes a `PriceLinesResponse`."""
     return (
         _results(engine, answers, sources)
-        + v1.PriceLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
+        + v1.PriceLinesResponse(
+            mixed_breaks=mixed_messages(answers), **header_fields(answers.currency, header)
+        ).SerializeToString()
     )
 
 
@@ -181,7 +184,9 @@ def encode_quote_lines(
     sources: PriceSources = NO_PRICE_SOURCES,
 ) -> bytes:
     """Encodes a `QuoteLinesResponse`; `free` (n, FREE_SIZE) is the lines' availability (`atp.kernels.quote`)."""
-    head = v1.QuoteLinesResponse(**header_fields(answers.currency, header)).SerializeToString()
+    head = v1.QuoteLinesResponse(
+        mixed_breaks=mixed_messages(answers), **header_fields(answers.currency, header)
+    ).SerializeToString()
     if _ARE_INTERPRETED:
         results = quote_results(engine, answers, free, header.as_of_us, sources)
         return v1.QuoteLinesResponse(results=results).SerializeToString() + head
@@ -209,6 +214,19 @@ def encode_explain_price(
             **header_fields(answers.currency, header),
         ).SerializeToString()
     )
+
+
+def mixed_messages(answers: PriceAnswers) -> list[v1.MixedBreak]:
+    """Where lines counted together for breaks (P19)."""
+    return [
+        v1.MixedBreak(
+            break_group=each.mixed.break_group,
+            quantity_micros=min(INT64_MAX, int(each.mixed.quantity_micros)),
+            counted_lines=each.mixed.lines,
+            priced_lines=each.priced_lines,
+        )
+        for each in answers.mixed
+    ]
 
 
 def header_fields(currency: str, header: ResponseHeader) -> dict[str, Any]:
