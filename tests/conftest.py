@@ -2,6 +2,7 @@
 others find them in the cache; the fast profile leaves them to be compiled as they are used, since it uses few."""
 
 import fcntl
+import gc
 import logging
 import os
 import tempfile
@@ -48,6 +49,12 @@ LEAKS = LeakHandler()
 
 def pytest_configure() -> None:
     logging.getLogger().addHandler(LEAKS)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays until the end: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,7 @@ from elsewhere (another error, an operating system) are not ours to explain.
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -117,8 +118,13 @@ def _nodes(*places: str) -> Iterator[tuple[Path, Scope, ast.AST]]:
     for place in places:
         start = ROOT / place
         for path in sorted(start.rglob("*.py")) if start.is_dir() else [start]:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            yield from ((path, scope, node) for scope, node in _inside(tree, tree))
+            yield from ((path, scope, node) for scope, node in _of_file(path))
+
+
+@cache
+def _of_file(path: Path) -> list[tuple[Scope, ast.AST]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return list(_inside(tree, tree))
 
 
 def _inside(node: ast.AST, scope: Scope) -> Iterator[tuple[Scope, ast.AST]]:

@@ -20,6 +20,7 @@ from pricegrid.atp.model import MICROS, AvailabilityStatus, PromisePolicy, Reser
 from pricegrid.atp.rules.rows import Branch, Demand, Item, Lane, Receipt, Rows, Stock
 from pricegrid.atp.rules.sourcing import Slot, plan_shipments
 from tests.atp_world import at, check_both, on, promise_both, q, shipments, us, world
+from tests.profiles import examples
 
 TWENTY = [("X", q(20), "")]
 
@@ -232,7 +233,7 @@ def worth(plan: Sequence[int], slots: list[Slot]) -> tuple[int, list[tuple[int, 
 
 def test_minimum_shipment_plans_are_the_best_of_all_plans() -> None:
     dice = random.Random(7)
-    for _ in range(400):
+    for _ in range(examples(400)):
         slots = random_slots(dice, 3, 3, 4)
         wanted = dice.randint(1, 11)
         least = min(dice.randint(1, 4), wanted)
@@ -274,7 +275,7 @@ def kernel_plan(slots: list[Slot], wanted: int, least: int) -> list[tuple[Slot, 
 
 def test_the_compiled_minimum_shipment_plan_is_the_plain_one() -> None:
     dice = random.Random(8)
-    for _ in range(5_000):
+    for _ in range(examples(5_000)):
         slots = random_slots(dice, 5, 3, dice.choice([3, 6, 12]))
         wanted = dice.randint(2, 40)
         least = min(dice.randint(2, 8), wanted)

@@ -47,15 +47,18 @@ def test_kernels_are_counted_apart():
     assert trace(call) == Trace([], ["service/codec/scan_kernel.py"], calls=1, moves=0)
 
 
-def test_no_folder_imports_deeper_than_it_should():
-    assert {folder: deep for folder, deep in levels().items() if deep > LEVELS_MAX} == {}
+@pytest.fixture(scope="module")
+def deep() -> dict[str, int]:
+    return levels()
 
 
-def test_levels_are_modules_in_a_row():
-    found = levels()
+def test_no_folder_imports_deeper_than_it_should(deep):
+    assert {folder: found for folder, found in deep.items() if found > LEVELS_MAX} == {}
 
-    assert found["service/fast_path"] == 2  # path, kernel
-    assert found["service/codec"] > 3  # prices, plain_writer, availability, request
+
+def test_levels_are_modules_in_a_row(deep):
+    assert deep["service/fast_path"] == 2  # path, kernel
+    assert deep["service/codec"] > 3  # prices, plain_writer, availability, request
 
 
 @pytest.mark.slow

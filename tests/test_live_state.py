@@ -29,6 +29,7 @@ from pricegrid.service.limits import ENDED_KEPT_US
 from pricegrid.service.live.api import Release
 from tests.atp_world import at, on, q, world
 from tests.live_site import Site, down, event, new_site
+from tests.profiles import examples
 
 LONG = os.environ.get("PRICEGRID_LONG_TESTS") == "1"
 
@@ -80,7 +81,7 @@ def test_every_order_and_duplication_ends_the_same(count):
 def test_random_orders_of_long_streams_end_the_same():
     chance = random.Random(4)
     base = Base(PairRows(stock=Stock(q(50), at(0))), erp_us=at(0))
-    for _ in range(10_000 if LONG else 100):
+    for _ in range(10_000 if LONG else examples(100)):
         events = [
             event(
                 n,

@@ -17,14 +17,20 @@ from pricegrid.pricing_engine.engine import PriceEngine
 from pricegrid.pricing_engine.kernels.entries import find_cells
 from pricegrid.pricing_engine.kernels.items import find_item, put_skus
 from tests.name_tables import matrix_with
+from tests.profiles import examples
 
 # a list for everyone, class books, a matrix on product groups, and more contracts than ITEM_BUNDLES has bits
 WORLD = data.Size(items=1_500, class_entries=40, customers=150, contract_entries=20)
 
 
 @pytest.fixture(scope="module")
-def cells():
-    m = matrix_from_arrays(compile_prices(data.frames(WORLD)))
+def arrays():
+    return compile_prices(data.frames(WORLD))
+
+
+@pytest.fixture(scope="module")
+def cells(arrays):
+    m = matrix_from_arrays(arrays)
     bundle, key = cell_places(m)  # read off the pages, in the order of the cells
     return m, {place: cell for cell, place in enumerate(zip(bundle.tolist(), key.tolist(), strict=True))}
 
@@ -40,7 +46,8 @@ def found(m):
 def test_a_lookup_finds_every_cell_and_no_other(cells):
     m, places = cells
 
-    assert found(m) == {place: places.get(place, -1) for place in found(m)}
+    answers = found(m)
+    assert answers == {place: places.get(place, -1) for place in answers}
     ranked = m.bundles[:, [mx.BUNDLE_RANKS, mx.BUNDLE_ABOVE]] != mx.NO_RANKS
     assert ranked.any(axis=0).all()  # of items, and of what is above them
     assert not ranked.all(axis=1).any()
@@ -59,11 +66,11 @@ def test_a_page_finds_what_a_rank_finds(cells):
 
 
 @pytest.mark.parametrize("lines", [2, 3, 40, 300])
-def test_many_lines_are_priced_as_each_alone(lines):
+def test_many_lines_are_priced_as_each_alone(arrays, lines):
     """Half of the hundred product groups have discounts of their own, which are sought once a group and request."""
-    engine = PriceEngine(compile_prices(data.frames(WORLD)))
+    engine = PriceEngine(arrays)
     questions = Questions(WORLD, seed=lines)
-    for _ in range(2_000 // lines):
+    for _ in range(-(-examples(2_000) // lines)):
         ask = questions.ask(lines, "mixed")
         together = engine.price(ask)
         for place in range(lines):

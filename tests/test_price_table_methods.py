@@ -308,6 +308,18 @@ HALVES = [  # increment, exact price, then half_up, half_even, half_down, up, do
     ("0.000001", "1.000001", "1.000001", "1.000001", "1.000001", "1.000001", "1.000001"),
 ]
 MODES = ["half_up", "half_even", "half_down", "up", "down"]
+ROUNDED = "\n".join(
+    [
+        *(f"customer {mode} EUR" for mode in MODES),
+        *(f"item H{place}" for place in range(len(HALVES))),
+        *(
+            f"book {mode}{place} round={increment}/{mode} for {mode}\nprice {mode}{place} H{place} {price}"
+            for mode in MODES
+            for place, (increment, price, *_) in enumerate(HALVES)
+        ),
+    ]
+)
+"""An item for each row, and a book of each mode for each of them."""
 
 ROUNDING = """
 # a half below the finest price rounds by the book's mode, half up where it says nothing
@@ -378,6 +390,5 @@ def test_how_a_price_is_made(case: Case) -> None:
 @pytest.mark.parametrize(("at", "mode"), list(enumerate(MODES)), ids=MODES)
 @pytest.mark.parametrize("row", HALVES, ids=lambda row: f"{row[1]} to {row[0]}")
 def test_rounding_increments_at_their_halves(row: tuple[str, ...], at: int, mode: str) -> None:
-    increment, price, *rounded = row
-    rows = f"book own round={increment}/{mode} for site\nprice own A {price}"
-    check(Case("rounding", rows, "site 1 A", f"{rounded[at]} by own"))
+    place = HALVES.index(row)
+    check(Case("rounding", ROUNDED, f"{mode} 1 H{place}", f"{row[2 + at]} by {mode}{place}"))
