@@ -33,6 +33,22 @@ def test_without_a_terminal_it_prices_the_basket_and_ends(tmp_path):
 
 
 @pytest.mark.slow
+def test_what_it_tells_fits_a_terminal_is_of_today_and_ends_with_commands_that_work(tmp_path):
+    ended = run("--dir", str(tmp_path / "demo"))
+
+    assert ended.returncode == 0, ended.stderr
+    told, asked = ended.stdout.split("\nAsk more:\n")
+    assert max(map(len, told.splitlines())) <= 100
+    (stock,) = [line for line in told.splitlines() if line.startswith("stock as told by")]
+    assert stock.count("FRESH") == 3, "no source is old or unknown"
+    commands = asked.splitlines()
+    assert len(commands) == 4
+    for command in commands:
+        pasted = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        assert pasted.returncode == 0, (command, pasted.stderr)
+
+
+@pytest.mark.slow
 def test_kernels_that_lack_are_compiled_where_it_is_seen_and_not_after_an_interrupt(tmp_path):
     lacking = {kernel for part in parts_of("demo", None) for kernel in read_plan()[part]}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
