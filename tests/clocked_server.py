@@ -28,7 +28,7 @@ def now_us() -> int:
 
 
 clock.now_us = now_us
-forker.PRELOADED.insert(0, "tests.clocked_server")
+forker.PRELOADED.insert(0, "clocked_server")  # the folder of a script is on the path
 if "PRICEGRID_TEST_CLOCK" in os.environ:
     use_clock(Path(os.environ["PRICEGRID_TEST_CLOCK"]))
 

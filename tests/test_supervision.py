@@ -91,7 +91,11 @@ def ignored_by(pid: int) -> set[signal.Signals]:
     return {number for number in (signal.SIGINT, signal.SIGTERM) if mask >> number - 1 & 1}
 
 
-def test_all_are_forked_from_one_which_signals_to_the_group_do_not_end_and_which_is_replaced(store):
+def test_all_are_forked_from_one_which_signals_to_the_group_do_not_end_and_which_is_replaced(
+    store, tmp_path, monkeypatch
+):
+    (tmp_path / "grpc.py").write_text("import pathlib; pathlib.Path(__file__).with_name('caught').touch()\n")
+    monkeypatch.chdir(tmp_path)  # where nothing is imported from
     with supervised(store, workers=2, hang_s=FOREVER_S) as served:
         before = [served.pid(), served.pid(0), served.pid(1)]
         (forked_from,) = {parent_of(pid) for pid in before}
@@ -102,6 +106,7 @@ def test_all_are_forked_from_one_which_signals_to_the_group_do_not_end_and_which
         until(lambda: answers(served), "and answer")
         until(lambda: served.everyone_says(100, True), "all of them as before")
         assert len({parent_of(pid) for pid in (served.pid(), served.pid(0), served.pid(1))}) == 1
+    assert not (tmp_path / "caught").exists()
 
 
 def test_a_server_may_be_started_before_the_first_load(tmp_path, caplog):

@@ -9,7 +9,9 @@ It is there for as long as the server; should it die, the next process that is s
 
 import contextlib
 import multiprocessing
+import os
 import sys
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Final
@@ -27,7 +29,23 @@ def context() -> ForkServerContext | SpawnContext:
     if sys.version_info >= _PRIVATE_SOCKETS:
         made = multiprocessing.get_context("forkserver")
         made.set_forkserver_preload(PRELOADED)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _imports_as_here():
             forkserver.ensure_running()
             return made
     return multiprocessing.get_context("spawn")
+
+
+@contextlib.contextmanager
+def _imports_as_here() -> Iterator[None]:
+    """What is started looks for modules where this process does: Python would look into the working directory first."""
+    before = dict(os.environ)
+    path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)  # noqa: PTH100 -- '' is here, too
+    os.environ |= {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    try:
+        yield
+    finally:
+        for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
