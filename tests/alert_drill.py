@@ -10,7 +10,9 @@ and pauses a sixtieth, so that what takes a night takes a minute. `prometheus` i
 
 import argparse
 import contextlib
+import itertools
 import json
+import multiprocessing.process
 import os
 import re
 import shutil
@@ -53,8 +55,8 @@ WORKERS = 3
 """Fewer bring the writer no more calls at a time than it has threads: then it is never too busy."""
 SCRAPE_S = 5
 """Also what a busy machine may take to answer."""
-FLOOD = 40
-"""Threads that reserve at once: more than the writer has."""
+FLOODING, FLOOD = 3, 16
+"""Processes that reserve at once, and threads of each: together more than the writer has."""
 T = TypeVar("T")
 COMMAND: Final = (sys.executable, "-m", "pricegrid.service.cli.main")
 
@@ -224,25 +226,43 @@ def _stop_writer(site: Site) -> None:
         os.kill(pid, signal.SIGSTOP)  # it is found out, killed and replaced
 
 
-_flooding = threading.Event()
+_flooding: list[multiprocessing.process.BaseProcess] = []
 
 
 def _flood(site: Site) -> None:
-    """More shoppers at once than one writer has threads for."""
+    """More shoppers at once than one writer has threads for; processes, for one has no more than a core."""
+    context = multiprocessing.get_context("spawn")
+    for number in range(FLOODING):
+        process = context.Process(target=_reserve_on, args=(site.server.address, number), daemon=True)
+        process.start()
+        _flooding.append(process)
+
+
+def _reserve_on(address: str, process: int) -> None:
+    """Reserves and releases until it is ended."""
 
     def reserve(thread: int) -> None:
-        with Client(site.server.address) as client:
-            number = 0
-            while _flooding.is_set():
-                number += 1
+        # over sockets of its own: those of grpcio share one, and so one worker, which has fewer threads than the writer
+        with Client(address, transport="http2") as client:
+            for number in itertools.count():
                 with contextlib.suppress(PricegridError):
                     line = [ReserveLine("PANEL", 1, "HAM")]
-                    held = client.reserve(line, key=f"{thread}-{number}", customer_id="C1").reservation
+                    key = f"{process}-{thread}-{number}"
+                    held = client.reserve(line, key=key, customer_id="C1").reservation
                     client.release_reservation(held.reservation_id, customer_id="C1")
 
-    _flooding.set()
-    for thread in range(FLOOD):
-        threading.Thread(target=reserve, args=(thread,), daemon=True).start()
+    threads = [threading.Thread(target=reserve, args=(thread,), daemon=True) for thread in range(FLOOD)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _ebb(_: Site) -> None:
+    while _flooding:
+        process = _flooding.pop()
+        process.kill()
+        process.join()
 
 
 _asked = iter(range(1, 1_000_000))
@@ -292,7 +312,7 @@ CAUSES = (
     ),
     Cause(("PricegridProcessesEnd",), _kill_workers, _nothing, while_firing=_kill_workers),
     Cause(("PricegridLivePositionsUnproven",), _stop_writer, _nothing),
-    Cause(("PricegridWriterBusy",), _flood, lambda _: _flooding.clear()),
+    Cause(("PricegridWriterBusy",), _flood, _ebb),
 )
 
 

@@ -67,15 +67,24 @@ class Sampling:
         self._follows_caller = follows_caller
         self._chance = chance
 
-    def begins(self, context: Any) -> Context | None:
-        """The context of OpenTelemetry in which the span of a call begins; None: it has none. Asked of each call."""
-        metadata = context.invocation_metadata() or ()
-        for key, value in metadata:
-            if key == PARENT:
-                return self._goes_on(str(value), metadata)
-        return _NEW if self._chance() < self._ratio else None
+    def chosen(self, plain: Behavior, traced: Callable[[Context, Any, Any], Any]) -> Behavior:
+        """`plain`, but for calls that have a span: `traced` carries those out, in the context of OpenTelemetry in which
+        their span begins. Asked of each call, so all of it is in one function, and nothing is looked up twice."""
+        ratio, chance, goes_on = self._ratio, self._chance, self._goes_on
 
-    def _goes_on(self, parent: str, metadata: Metadata) -> Context | None:
+        def call(raw: Any, context: Any) -> Any:
+            metadata = context.invocation_metadata() or ()
+            for key, value in metadata:
+                if key == PARENT:
+                    begun = goes_on(value, metadata)
+                    break
+            else:
+                begun = _NEW if chance() < ratio else None
+            return plain(raw, context) if begun is None else traced(begun, raw, context)
+
+        return call
+
+    def _goes_on(self, parent: str | bytes, metadata: Metadata) -> Context | None:
         if self._follows_caller and parent[_FLAGS : _FLAGS + 1] in _UNSAMPLED:
             return None  # most calls of who traces some: decided before anything is read
         carried = {key: str(value) for key, value in reversed(list(metadata)) if key in {PARENT, STATE}}
@@ -96,23 +105,15 @@ class Traces:
     def unary(self, name: str, tag: int, plain: Behavior, traced: Behavior) -> Behavior:
         """A behavior of gRPC with one response: `plain`, or `traced` in a span. `tag`: of the lines of its request, 0
         for none."""
-        begins, run = self._sampling.begins, partial(self._run, name, tag, traced)
-
-        def call(raw: Any, context: Any) -> Any:
-            begun = begins(context)
-            return plain(raw, context) if begun is None else run(begun, raw, context)
-
-        return call
+        return self._sampling.chosen(plain, partial(self._run, name, tag, traced))
 
     def stream(self, name: str, plain: Behavior, traced: Behavior) -> Behavior:
         """A behavior with a stream of responses; its span ends with the first of them, for it may last for hours."""
-        begins = self._sampling.begins
 
-        def call(raw: Any, context: Any) -> Any:
-            begun = begins(context)
-            return plain(raw, context) if begun is None else self._stream(name, begun, traced(raw, context))
+        def run(begun: Context, raw: Any, context: Any) -> Iterator[bytes]:
+            return self._stream(name, begun, traced(raw, context))
 
-        return call
+        return self._sampling.chosen(plain, run)
 
     def is_of(self, caller: Caller) -> None:
         """The call that this thread carries out is of this caller."""
