@@ -318,7 +318,7 @@ CAUSES = (
 
 @dataclass
 class Seen:
-    """When an alert fired, and when it had healed, in seconds from where its cause began and ended."""
+    """When an alert fired, and when it had healed, in seconds from when its cause was there, and was gone."""
 
     fired_s: float | None = None
     fired_at: str = ""
@@ -435,7 +435,7 @@ def run(args: argparse.Namespace, folder: Path) -> int:
         site = Site(folder, store, server, client, redis, small, address, args.give_up)
         causes = [each for each in CAUSES if not args.alert or set(args.alert) & set(each.alerts)]
         table = [
-            "| alert | its cause began | fired after | at | healed after the cause ended | at |",
+            "| alert | drill began | fired after its cause was there | at | healed after it was gone | at |",
             "|---|---|---|---|---|---|",
         ]
         was_seen = [_is_seen(site, each, table) for each in causes]

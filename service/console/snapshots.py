@@ -132,7 +132,7 @@ def _books(store: Path) -> Node:
     """How long the books that are served are unchanged."""
     from pricegrid.loaders.store.commands import snapshots_list
 
-    version = next((row["version"] for row in snapshots_list(store) if row["active"]), "")
+    version = next((str(row["version"]) for row in snapshots_list(store) if row["active"]), "")
     ages, now = readable_ages(store, version), now_us()
     if ages is None:
         return None
