@@ -110,5 +110,12 @@ def test_calls_are_answered_while_the_collector_is_away_which_is_said_once(store
             with collecting(collector.port) as back:
                 until(lambda: answered() and bool(back.spans()), "spans arrive again")
                 until(lambda: said("can be sent to the collector again") == 1, "that is said, too")
+                lines = [v1.PriceLine(sku="S4", quantity_micros=1_000_000)]
+                question = v1.PriceLinesRequest(customer_id="C1", lines=lines)
+                asked(
+                    server.address, v1.PRICING_SERVICE, "PriceLines", PRICED, question, v1.PriceLinesResponse
+                )
+                until(lambda: any(each.trace == PRICED for each in back.spans()), "over grpcio, too")
+                assert [each.parent for each in back.spans() if each.trace == PRICED] == [CALLER]
         assert said("traces can't be sent to") == 1
         assert server.stop() == 0
