@@ -72,7 +72,9 @@ def test_the_dead_have_counted_and_say_nothing_of_themselves_any_more(counted):
     code += "Gauge('breaker_open', '.', multiprocess_mode='livesum').set(1)\n"
     code += "print(flush=True); sys.stdin.readline()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    children = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(2)]
+    # as children of another process, as those are that a server forks
+    command = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, code]
+    children = [subprocess.Popen(command, **pipes) for _ in range(2)]
     port = ScrapePort("127.0.0.1", 0, watched(counted), lambda: NOW_US)
     try:
         for child in children:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 _TICKS_S: Final = os.sysconf("SC_CLK_TCK")
-_PARENT: Final = 1
-"""After the name of the process: its parent."""
+_STATE: Final = 0
+"""After the name of the process: a letter that says what it does."""
+_ENDED: Final = ("Z", "X")
 _USER_TICKS: Final = 11
 """There too: user ticks, and those of the system next."""
 
@@ -57,11 +58,11 @@ class Usage:
         return found
 
 
-def is_child(pid: int) -> bool:
-    """Whether a process is one that this one has started, and has not ended."""
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number that has not ended."""
     try:
-        return int(_after_name(pid)[_PARENT]) == os.getpid()
-    except (OSError, ValueError, IndexError):
+        return _after_name(pid)[_STATE] not in _ENDED
+    except (OSError, IndexError):
         return False
 
 

@@ -28,7 +28,7 @@ from pricegrid.service import metric_table as table
 from pricegrid.service.clock import created_at_us
 from pricegrid.service.metric_kinds import Metric
 from pricegrid.service.process.follower import Follower
-from pricegrid.service.process.processes import Usage, is_child
+from pricegrid.service.process.processes import Usage, is_running
 from pricegrid.service.process.source_ages import SourceAges
 
 Family = GaugeMetricFamily | CounterMetricFamily
@@ -184,7 +184,7 @@ class _TheDead:
         """See `prometheus_client`."""
         for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
             pid = path.stem.rpartition("_")[2]
-            if pid.isdecimal() and int(pid) != os.getpid() and not is_child(int(pid)):
+            if pid.isdecimal() and not is_running(int(pid)):
                 path.unlink(missing_ok=True)
         return ()
 
