@@ -114,7 +114,6 @@ _.linkage
 _.visibility
 
 # Of a partner's profile: what reads and writes documents comes on top of it.
-_.price_basis
-_.price_codes
 _.unit_code
 _.branch_code
+_.base_quantity

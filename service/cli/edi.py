@@ -1,6 +1,7 @@
 """`pricegrid edi`: files of X12 and EDIFACT."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from pricegrid.edi.profile import Profile, ProfileError, check_parties, read_pro
 from pricegrid.edi.syntax.model import TOLERATED, Dialect, Fault
 from pricegrid.edi.syntax.reading import read
 from pricegrid.edi.syntax.writing import WritingError
+from pricegrid.edi.tables.importing import import_file
+from pricegrid.edi.tables.names import DatasetFolderError
 from pricegrid.service.cli.text import UsageError
 from pricegrid.service.clock import now_us
 
@@ -36,13 +39,29 @@ def add_edi_arguments(parser: argparse.ArgumentParser) -> None:
         help="the partner's profile: from whom, and for whom, it must be",
     )
     action.add_argument("--json", action="store_true", help="print JSON")
+    action = actions.add_parser("import", help="turn a partner's documents into tables of a dataset")
+    action.add_argument("file", type=Path, metavar="FILE", help="a file of X12 or EDIFACT")
+    action.add_argument("--profile", type=Path, metavar="TOML", required=True, help="the partner's profile")
+    action.add_argument(
+        "--dataset", type=Path, metavar="DIR", required=True, help="the dataset whose tables are written"
+    )
+    action.add_argument(
+        "--names",
+        type=Path,
+        metavar="DIR",
+        help="the dataset whose items, units and part numbers count (default: that of --dataset)",
+    )
+    action.add_argument(
+        "--rejects", type=Path, metavar="CSV", help="where rejected rows go (default: DIR.rejects.csv)"
+    )
+    action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_edi(args: argparse.Namespace) -> int:
     """Runs an action: 0 all is accepted, 1 something is rejected, 2 bad usage."""
     if not args.file.is_file():
         raise UsageError(f"{args.file} is no file")
-    return {"check": check_file}[args.action](args)
+    return {"check": check_file, "import": import_tables}[args.action](args)
 
 
 def check_file(args: argparse.Namespace) -> int:
@@ -75,6 +94,26 @@ def check_file(args: argparse.Namespace) -> int:
     else:
         _show(documents, faults)
     return 0 if is_right else 1
+
+
+def import_tables(args: argparse.Namespace) -> int:
+    """Runs `pricegrid edi import`."""
+    profile = _profile(args.profile)
+    rejects: Path = args.rejects or args.dataset.with_name(f"{args.dataset.name}.rejects.csv")
+    try:
+        found = import_file(args.file, profile, args.dataset, rejects, args.names)
+    except DatasetFolderError as error:
+        raise UsageError(str(error)) from None
+    if args.json:
+        print(json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False))
+    else:
+        for complaint in found.complaints:
+            print(f"rejected: {complaint}")
+        skipped = f", {found.skipped:,} of other kinds skipped" if found.skipped else ""
+        print(f"{found.documents:,} documents: {found.prices:,} prices{skipped}")
+        if found.rejected_rows:
+            print(f"{found.rejected_rows:,} rows rejected, see {rejects}")
+    return 1 if found.rejected or found.rejected_rows else 0
 
 
 def _profile(path: Path) -> Profile:

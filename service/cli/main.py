@@ -152,7 +152,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             uses_kernels=True,
         ),
         "edi": Command(
-            _PARTNERS, "check and acknowledge files of EDI", f"{_CLI}.edi", "edi", intermixed=False
+            _PARTNERS, "check files of EDI, and turn them into tables", f"{_CLI}.edi", "edi", intermixed=False
         ),
         "kernels": Command(
             _SHELL,
