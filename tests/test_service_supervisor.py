@@ -202,9 +202,9 @@ class Life:
     """A child, and the other end of its pipe."""
 
     def __init__(self) -> None:
-        context = Context()
-        context.Pipe = self.pipe
-        self.child = Child("writer", lambda *_: None, lambda: context, hang_s=10.0)
+        self.context = Context()
+        self.context.Pipe = self.pipe
+        self.child = Child("writer", lambda *_: None, lambda: self.context, hang_s=10.0)
         self.ends: list = []
         self.child.begins_with(Activate("v1"))
         self.child.start(None, 0.0)
@@ -265,6 +265,27 @@ def test_deaths_in_a_row_are_logged_ever_less(caplog):
 
     assert caplog.text.count("in a row") == 5
     assert (life.child.deaths, life.child.ended) == (16, 16)
+
+
+@pytest.mark.parametrize("error", [EOFError("unexpected EOF"), OSError(12, "no memory")])
+def test_what_can_t_be_started_is_tried_again_ever_later(caplog, error):
+    class Refused(Process):
+        def start(self) -> None:
+            raise error
+
+    life = Life()
+    life.child.reap(0.0)
+    life.context.Process = Refused
+    life.child.start(None, 1.0)
+    first_s = life.child.restart_at_s
+    life.child.start(None, 2.0)
+
+    assert (life.child.process, life.child.deaths, life.child.sources) == (None, 3, [])
+    assert life.child.restart_at_s - 2.0 > first_s - 1.0 > 0
+    assert caplog.text.count("writer could not be started, again in") == 2
+    life.context.Process = Process
+    life.child.start(None, 3.0)
+    assert life.child.pid == 7
 
 
 def test_a_loop_that_does_not_turn_is_not_vouched_for_unless_it_is_known_to_be_busy():

@@ -81,6 +81,19 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="ask this ERP for exceptions and unknown stock, and compare ordinary prices with it (docs/erp.md)",
     )
+    _add_shared_arguments(parser)
+    parser.add_argument(
+        "--wait",
+        metavar="S",
+        type=seconds_argument,
+        default=0.0,
+        help="seconds to wait for a first snapshot of the store (default: do not wait)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
+    add_policy_arguments(parser)
+
+
+def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     add_redis_url(
         parser,
         "share live state with other hosts through this Redis: redis://, rediss://, redis+sentinel:// or "
@@ -92,15 +105,6 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="take in inventory events from this stream of that Redis, as one of its consumer group 'pricegrid'",
     )
-    parser.add_argument(
-        "--wait",
-        metavar="S",
-        type=seconds_argument,
-        default=0.0,
-        help="seconds to wait for a first snapshot of the store (default: do not wait)",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
-    add_policy_arguments(parser)
 
 
 def _add_place_arguments(parser: argparse.ArgumentParser) -> None:

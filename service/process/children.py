@@ -92,12 +92,19 @@ class Child:
         self._sent, self._resend_at_s, self._failures = activate, None, 0
 
     def start(self, config: WorkerConfig, now_s: float) -> None:
-        """Start a process."""
+        """Start a process; where that can't be done now, it is tried again as if it had died."""
         context = self._context()
         ours, theirs = context.Pipe()
         process = context.Process(target=self._run, args=(config, theirs), daemon=True)
-        process.start()
-        theirs.close()  # so that each process sees the death of the other as the end of the pipe
+        try:
+            process.start()
+        except (OSError, EOFError) as error:  # no memory, or what forks it has just died
+            ours.close()
+            delay_s = self._died(now_s, self.deaths + 1)
+            _log.error("%s could not be started, again in %.1f s: %r", self.name, delay_s, error)
+            return
+        finally:
+            theirs.close()  # so that each process sees the death of the other as the end of the pipe
         self.process, self._pipe = process, ours
         self._started_s = self.heard_s = now_s
         self._has_beaten = False
@@ -166,9 +173,7 @@ class Child:
             return
         self.process.join()
         self.ended += 1
-        self.deaths = 1 if now_s - self._started_s > HEALTHY_AFTER_S else self.deaths + 1
-        delay_s = backed_off(RESTART_DELAY_S, self.deaths - 1, RESTART_DELAY_MAX_S)
-        self.restart_at_s = now_s + delay_s
+        delay_s = self._died(now_s, 1 if now_s - self._started_s > HEALTHY_AFTER_S else self.deaths + 1)
         if self.deaths & (self.deaths - 1) == 0:  # log the first, second, fourth, eighth in a row
             _log.error(
                 "%s %s ended with exit code %s (%d in a row); restarting in %.1f s",
@@ -179,6 +184,13 @@ class Child:
                 delay_s,
             )
         self.close()
+
+    def _died(self, now_s: float, deaths: int) -> float:
+        """Schedules the next start; in how many seconds."""
+        self.deaths = deaths
+        delay_s = backed_off(RESTART_DELAY_S, deaths - 1, RESTART_DELAY_MAX_S)
+        self.restart_at_s = now_s + delay_s
+        return delay_s
 
     def close(self) -> None:
         """Drop the process and its pipe."""
