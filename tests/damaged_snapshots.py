@@ -60,6 +60,8 @@ def rich_rows() -> Rows:
     for item, group in zip(rows["items"], ("tools", "drills", "wood", "", "wood") * 9, strict=False):
         item["product_group"] = group
     rows["items"][3]["order_multiple"] = "5"
+    rows["items"][5]["break_group"] = "pallet"
+    rows["product_groups"][1]["break_group"] = "truck"
     rows["items"].append(
         {"sku": "S" * 40, "base_uom": "EA", "product_group": "drills"}
     )  # too long for its row
@@ -76,7 +78,9 @@ def rich_rows() -> Rows:
     rows["layers"].append({"layer": "promo", "rank": "0", "mode": "lowest", "ladder": "merge"})
     promos = [f"P{number}" for number in range(6)]
     rows["price_books"] += [{"book_id": book, "layer": "promo", "currency": "EUR"} for book in promos]
-    rows["price_books"].append({"book_id": "GOLD", "layer": "list", "currency": "EUR"})
+    rows["price_books"].append(
+        {"book_id": "GOLD", "layer": "list", "currency": "EUR", "break_group": "gold", "break_mode": "graduated"}
+    )
     rows["agreements"] += [{"book_id": book, "everyone": "true"} for book in promos]
     rows["agreements"] += [
         {"book_id": "GOLD", "price_class": "gold", "priority": "3", "valid_to": "2026-09-30"},
