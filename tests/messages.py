@@ -18,11 +18,14 @@ LOAD_ERRORS = frozenset(
         "DatasetError",
         "LoadError",
         "LoaderBusyError",
+        "StorageError",
+        "PublishedMeanwhileError",
         "SnapshotError",
         "NoSnapshotError",
         "SnapshotCorruptError",
         "SnapshotVersionError",
         "SnapshotUnsignedError",
+        "SnapshotReplayedError",
         "SigningKeyError",
     }
 )

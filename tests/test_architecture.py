@@ -72,6 +72,30 @@ def test_imports_point_inward(package):
     assert outward == []
 
 
+def test_workers_have_nothing_of_object_storage():
+    """obstore brings threads and sixteen megabytes: one module imports it, and of processes the supervisor alone that."""
+    rooms = ("loaders/objects", "service/process/follower.py")
+    inside = [
+        at(path, node.lineno)
+        for path in sources(*PACKAGES)
+        if not str(path.relative_to(ROOT)).startswith(rooms)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body  # what is imported with the module
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("pricegrid.loaders.objects")
+        and not (node.module or "").endswith(".urls")  # of command lines, and light
+    ]
+    outside = [
+        at(path, line)
+        for path in sources(*PACKAGES)
+        if path.relative_to(ROOT) != Path("loaders/objects/storage.py")
+        for line, name in imported(path)
+        if name == "obstore"
+    ]
+
+    assert inside == []
+    assert outside == []
+
+
 def test_the_domain_knows_no_binary_float():
     """Money and quantities are integers and fractions there (docs/pricing.md, "Numbers and time")."""
     found = []

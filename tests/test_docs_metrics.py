@@ -21,7 +21,10 @@ from pricegrid import (
     UnavailableError,
 )
 from pricegrid.erp.dead_letters import DeadLetter, DeadLetterFile
+from pricegrid.loaders.objects.push import push
+from pricegrid.loaders.objects.storage import open_storage
 from pricegrid.loaders.store.last_load import LastLoad, note_load
+from pricegrid.loaders.store.snapshot import current_version
 from pricegrid.results import instant_from_us
 from pricegrid.service.clock import now_us
 from pricegrid.service.metric_kinds import Kind
@@ -55,7 +58,8 @@ def test_a_server_exports_each_and_nothing_else(tmp_path):
         url = f"redis://{redis.address[0]}:{redis.address[1]}"
         options = ["--erp-config", str(config), "--redis-url", url, "--events-stream", "feed"]
         options += ["--metrics-port", "0"]
-        options += ["--log-format", "json", "--access-log", "1"]
+        options += ["--log-format", "json", "--access-log", "1", "--follow", f"file://{tmp_path}/remote"]
+        push(open_storage(options[-1], to_write=True), store, current_version(store))
         with running(store, "--workers", "1", *options) as server, Client(server.address) as client:
             page = f"http://127.0.0.1:{server.ready['metrics_port']}"
             client.publish_events([event(), event("NOWHERE")])
