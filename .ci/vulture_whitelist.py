@@ -116,4 +116,3 @@ _.visibility
 # Of a partner's profile: what reads and writes documents comes on top of it.
 _.unit_code
 _.branch_code
-_.base_quantity

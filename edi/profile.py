@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pricegrid.edi.envelope.model import CheckedInterchange, Problem
 from pricegrid.edi.syntax.model import EDIFACT_SEPARATORS, X12_SEPARATORS, Dialect, Separators
@@ -59,6 +60,8 @@ class Profile:
     price_basis: Mapping[str, int]
     branches: Mapping[str, str]
     """Their code of a place → our branch."""
+    time_zone: str
+    """Of times of day in their documents."""
     book: str
     layer: str
     currency: str
@@ -197,6 +200,7 @@ def _profile(document: _Table) -> Profile:
         units=MappingProxyType(document.table("units").texts()),
         price_basis=MappingProxyType(basis or dict(PRICE_BASIS)),
         branches=MappingProxyType(document.table("branches").texts()),
+        time_zone=_zone(document.text("time_zone", "UTC")),
         book=prices.text("book", partner),
         layer=prices.text("layer", "default"),
         currency=prices.text("currency", ""),
@@ -211,6 +215,14 @@ def _profile(document: _Table) -> Profile:
     ):
         raise ProfileError(f"prices.currency is {found.currency!r}, no three upper-case letters")
     return found
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ProfileError(f"time_zone is {name!r}, no time zone") from None
+    return name
 
 
 def _one_of(field: str, value: str, allowed: list[str]) -> str:

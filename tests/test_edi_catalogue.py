@@ -1,76 +1,20 @@
 """Catalogues of partners into a dataset's tables: what a price means, what is refused, what of the dataset stays."""
 
-import csv
 import json
 
 import pytest
 
-from pricegrid.edi.profile import read_profile
-from pricegrid.edi.tables.importing import import_file
 from pricegrid.loaders.tables import DELTA_ENTRIES, TABLES
 from pricegrid.service.cli.main import main
+from tests.edi_datasets import PROFILE, EdiWorld
 from tests.edi_files import edifact, x12
 
-PROFILE = """
-partner = "acme"
-version = 1
-dialect = "{dialect}"
-part_numbers = [
-  {{qualifier = "VP", scheme = "sku"}}, {{qualifier = "SA", scheme = "sku"}},
-  {{qualifier = "UP", scheme = "gtin"}}, {{qualifier = "EN", scheme = "gtin"}},
-]
-[ids]
-ours = "{ours}"
-theirs = "{theirs}"
-[units]
-EA = "PIECE"
-CA = "BOX"
-PCE = "PIECE"
-[price_basis]
-PE = 1
-CA = 1
-HP = 100
-TP = 1000
-[prices]
-book = "ACME"
-currency = "EUR"
-{more}
-"""
 ITEM = (("LIN", "", "VP", "A-1"),)
 
 
 @pytest.fixture
 def world(tmp_path):
-    class World:
-        dataset = tmp_path / "shop"
-
-        def table(self, name, text):
-            self.dataset.mkdir(exist_ok=True)
-            (self.dataset / f"{name}.csv").write_text(text)
-
-        def bring(self, data, more="", names=None):
-            is_x12 = data.startswith(b"ISA")
-            ours, theirs = ("ZZ:PRICEGRID", "ZZ:PARTNER") if is_x12 else ("14:PRICEGRID", "14:PARTNER")
-            dialect = "x12" if is_x12 else "edifact"
-            (tmp_path / "acme.toml").write_text(
-                PROFILE.format(dialect=dialect, ours=ours, theirs=theirs, more=more)
-            )
-            (tmp_path / "in.edi").write_bytes(data)
-            profile = read_profile(tmp_path / "acme.toml")
-            return import_file(tmp_path / "in.edi", profile, self.dataset, tmp_path / "rejects.csv", names)
-
-        def rows(self, table="price_entries"):
-            with (self.dataset / f"{table}.csv").open(newline="") as stream:
-                return [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
-
-        def reasons(self):
-            path = tmp_path / "rejects.csv"
-            if not path.exists():
-                return []
-            with path.open(newline="") as stream:
-                return [row["reason"] for row in csv.DictReader(stream)]
-
-    return World()
+    return EdiWorld(tmp_path)
 
 
 def catalogue(*body, purpose="00", head=()):
@@ -337,7 +281,7 @@ def test_two_currencies_are_not_one_book(world):
 
 def test_the_command_says_what_became_of_a_file(tmp_path, capsys):
     (tmp_path / "acme.toml").write_text(
-        PROFILE.format(dialect="x12", ours="ZZ:PRICEGRID", theirs="ZZ:PARTNER", more="")
+        PROFILE.format(dialect="x12", ours="ZZ:PRICEGRID", theirs="ZZ:PARTNER", more="", zone="UTC")
     )
     file = tmp_path / "in.edi"
     file.write_bytes(catalogue(*ITEM, ("CTP", "", "CON", "1"), ("LIN", "", "VP", "=B"), ("CTP", "", "", "x")))
@@ -345,7 +289,7 @@ def test_the_command_says_what_became_of_a_file(tmp_path, capsys):
 
     assert main([*words, "--dataset", str(tmp_path / "shop")]) == 1
     assert capsys.readouterr().out == (
-        f"1 documents: 1 prices\n1 rows rejected, see {tmp_path / 'shop.rejects.csv'}\n"
+        f"1 documents: 1 prices, 0 figures of stock, 0 receipts\n1 rows rejected, see {tmp_path / 'shop.rejects.csv'}\n"
     )
     assert (tmp_path / "shop.rejects.csv").read_text().splitlines()[1].startswith("832,0001,8,")
     file.write_bytes(catalogue(*ITEM, ("CTP", "", "CON", "1")))

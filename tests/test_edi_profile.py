@@ -72,6 +72,7 @@ def test_a_unit_is_written_by_its_first_code_and_has_no_code_by_its_own_letters(
         ('qualifier = "UP"', 'kind = "UP"', "part_numbers[1].qualifier is missing"),
         ('CA = "BOX"', 'CA = ""', "units.CA is '': blank"),
         ('CA = "BOX"', "CA = 1", "units.CA is 1, no text"),
+        ("version = 3", 'version = 3\ntime_zone = "Mars/Base"', "time_zone is 'Mars/Base', no time zone"),
         ('currency = "USD"', 'currency = "usd"', "prices.currency is 'usd', no three upper-case"),
         ("[units]", "[price_basis]\nHP = 0\n[units]", "price_basis.HP is 0, no whole number"),
         ("[units]", "[price_basis]\nHP = 1.5\n[units]", "price_basis.HP is 1.5, no whole number"),

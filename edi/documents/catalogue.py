@@ -81,10 +81,17 @@ def read_catalogue(document: Document) -> Iterator[Price | Unread]:
     return _read_832(document.segments) if document.kind == "832" else _read_pricat(document.segments)
 
 
-def _pairs(segment: Segment, begin: int) -> tuple[tuple[str, str], ...]:
-    """Qualifiers and numbers that alternate from an element on."""
+def lin_numbers(segment: Segment) -> tuple[tuple[str, str], ...]:
+    """Qualifiers and numbers of a LIN of X12."""
     get = segment.get
-    return tuple([(get(at), get(at + 1)) for at in range(begin, len(segment.elements), 2) if get(at)])
+    return tuple([(get(at), get(at + 1)) for at in range(2, len(segment.elements), 2) if get(at)])
+
+
+def item_numbers(segment: Segment) -> list[tuple[str, str]]:
+    """Qualifiers and numbers of a LIN or PIA of EDIFACT."""
+    get = segment.get
+    places = (3,) if segment.tag == "LIN" else range(2, len(segment.elements) + 1)
+    return [(get(at, 2), get(at)) for at in places if get(at)]
 
 
 def _read_832(segments: Iterator[Segment]) -> Iterator[Price | Unread]:
@@ -101,7 +108,7 @@ def _read_832(segments: Iterator[Segment]) -> Iterator[Price | Unread]:
         if tag == "CTP":
             pending = segment
         elif tag == "LIN":
-            numbers, is_in_item = _pairs(segment, 2), True
+            numbers, is_in_item = lin_numbers(segment), True
             item_dates = dates = document_dates
         elif tag == "DTM":
             changed = _dates(dates if is_in_item else document_dates, segment.get(1), segment.get(2))
@@ -188,9 +195,9 @@ def _read_pricat(segments: Iterator[Segment]) -> Iterator[Price | Unread]:
             purpose = known
         elif tag == "LIN":
             own = Purpose.DELETE if get(2).strip() == _DELETED else purpose
-            item = _Item([(get(3, 2), get(3))] if get(3) else [], own, dates)
+            item = _Item(item_numbers(segment), own, dates)
         elif tag == "PIA" and item is not None:
-            item.numbers += [(get(at, 2), get(at)) for at in range(2, len(segment.elements) + 1) if get(at)]
+            item.numbers += item_numbers(segment)
         elif tag == "PRI":
             pending = segment
         elif pending is not None:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pricegrid.edi.documents import catalogue
+from pricegrid.edi.documents import catalogue, inventory, shipment
 from pricegrid.edi.documents.sets import COMPLAINTS_MAX, check_file, documents
 from pricegrid.edi.profile import Profile
 from pricegrid.edi.tables.names import Names
 from pricegrid.edi.tables.prices import PriceRows
 from pricegrid.edi.tables.rejecting import Rejects
+from pricegrid.edi.tables.supply import SupplyRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Imported:
     documents: int
     prices: int
     skipped: int
+    stock: int
+    receipts: int
     rejected_rows: int
     rejected: int
     """Sets, groups, interchanges and faults outside them."""
@@ -34,16 +37,24 @@ def import_file(
     with path.open("rb") as stream:
         checked = check_file(stream, profile)
         stream.seek(0)
-        prices = PriceRows(dataset, profile, Names(names_of or dataset, profile), rejects)
+        names = Names(names_of or dataset, profile)
+        prices = PriceRows(dataset, profile, names, rejects)
+        supply = SupplyRows(dataset, profile, names, rejects)
+        readers = {
+            **dict.fromkeys(catalogue.KINDS, prices.take),
+            **dict.fromkeys(inventory.KINDS, supply.take_inventory),
+            **dict.fromkeys(shipment.KINDS, supply.take_shipment),
+        }
         count = 0
         try:
             for document in documents(stream, checked.accepted):
-                if document.kind in catalogue.KINDS:
-                    prices.take(document)
+                if document.kind in readers:
+                    readers[document.kind](document)
                     count += 1
                 else:
                     checked.complain(f"{document.kind} {document.control} is no document that is imported")
             prices.finish()
+            supply.finish()
         finally:
             prices.discard()
             rejects.close()
@@ -51,6 +62,8 @@ def import_file(
         count,
         prices.count,
         prices.skipped,
+        supply.stock,
+        supply.receipts,
         rejects.count,
         checked.rejected,
         tuple(checked.complaints[:COMPLAINTS_MAX]),

@@ -110,7 +110,10 @@ def import_tables(args: argparse.Namespace) -> int:
         for complaint in found.complaints:
             print(f"rejected: {complaint}")
         skipped = f", {found.skipped:,} of other kinds skipped" if found.skipped else ""
-        print(f"{found.documents:,} documents: {found.prices:,} prices{skipped}")
+        told = (
+            f"{found.prices:,} prices{skipped}, {found.stock:,} figures of stock, {found.receipts:,} receipts"
+        )
+        print(f"{found.documents:,} documents: {told}")
         if found.rejected_rows:
             print(f"{found.rejected_rows:,} rows rejected, see {rejects}")
     return 1 if found.rejected or found.rejected_rows else 0
