@@ -27,6 +27,16 @@ def every_table() -> Rows:
         {"sku": f"S{n}", "branch": "HAM", "quantity": "1", "due_at": "2026-03-09"} for n in (2, 4, 5)
     ]
     rows["safety_stock"] = [{"sku": f"S{n}", "branch": "HAM", "quantity": "1"} for n in (2, 4, 5)]
+    rows["part_numbers"] = [
+        {"scheme": "gtin", "code": f"401234567890{n}", "sku": f"S{n}", "uom": "EA"} for n in range(4)
+    ]
+    rows["unit_codes"] = [{"system": "x12", "code": code, "uom": "EA"} for code in ("EA", "PC")]
+    rows["ship_tos"] = [
+        {"customer_id": name, "ship_to": "YARD", "zone": "NORTH"} for name in ("C1", "C2")
+    ]
+    rows["party_codes"] = [
+        {"scheme": "gln", "code": f"400000000000{n}", "customer_id": f"C{n}"} for n in (1, 2)
+    ]
     rows["calendars"] = [
         {"calendar": "DE", "weekday": day, "working": "false"} for day in ("saturday", "sunday")
     ]
@@ -89,6 +99,10 @@ RETYPED: Mapping[str, str] = {
     "calendars": "working",
     "feeds": "as_of",
     "kits": "quantity",
+    "part_numbers": "any_case",
+    "unit_codes": "sku",
+    "ship_tos": "branch",
+    "party_codes": "customer_id",
 }
 """A column of each table that words are written into."""
 

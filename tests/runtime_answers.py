@@ -1,7 +1,7 @@
 """Answers written by the protobuf runtime, an object a line: the judge of what the compiled writer makes of them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -48,7 +48,18 @@ def encode_price_lines(
         snapshot_age_ms=header.snapshot_age_ms,
         as_of_us=header.as_of_us,
         correlation_id=header.correlation_id,
+        mixed_breaks=_mixed_breaks(answers),
     ).SerializeToString()
+
+
+def _mixed_breaks(answers: PriceAnswers) -> Iterator[v1.MixedBreak]:
+    for each in answers.mixed:
+        yield v1.MixedBreak(
+            break_group=each.mixed.break_group,
+            quantity_micros=int(min(each.mixed.quantity_micros, 2**63 - 1)),
+            counted_lines=each.mixed.lines,
+            priced_lines=each.priced_lines,
+        )
 
 
 def encode_explain_price(
@@ -86,4 +97,5 @@ def encode_quote_lines(
         snapshot_age_ms=header.snapshot_age_ms,
         as_of_us=header.as_of_us,
         correlation_id=header.correlation_id,
+        mixed_breaks=_mixed_breaks(answers),
     ).SerializeToString()

@@ -129,8 +129,8 @@ def test_a_dataset_is_told_with_its_causes(shop: Path, capsys: Spoken) -> None:
     document = inspected(capsys, shop)
 
     assert [each["table"] for each in document["tables"]] == [
-        *("product_groups", "items", "uoms", "customers", "layers", "price_books", "agreements"),
-        "price_entries",
+        *("product_groups", "items", "uoms", "customers", "customer_classes", "layers", "price_books"),
+        *("agreements", "price_entries"),
     ]
     assert columns_of(document, "price_entries")["value"]["highest"] == "999.9"
     assert columns_of(document, "layers")["mode"]["examples"] == ["first"]

@@ -66,6 +66,6 @@ def test_both_kinds_of_ladders_come_to_the_arrays() -> None:
     assert arrays["books"][:, mx.BOOK_BREAKS].tolist() == [mx.ON_AMOUNT, 0, mx.GRADUATED]
     verify_prices(arrays)
     arrays["books"] = arrays["books"].copy()
-    arrays["books"][1, mx.BOOK_BREAKS] = np.int64(4)
+    arrays["books"][1, mx.BOOK_BREAKS] = np.int64(2 * mx.GROUPED)
     with pytest.raises(ValueError, match="books, row 1"):
         verify_prices(arrays)

@@ -34,6 +34,7 @@ _SAME_ROW: Final[Mapping[str, tuple[str, ...]]] = {
     "agreements": ("book_id", "customer_id", "price_class", "everyone"),
     "costs": ("sku", "branch"),
     "exchange_rates": ("from_currency", "to_currency"),
+    "part_numbers": ("scheme", "code", "sku", "uom", "customer_id", "price_class", "maker"),
     "stock": ("sku", "branch"),
 }
 """Where a row of tonight is that of last night although its date is another."""
