@@ -19,6 +19,7 @@ class Exported(enum.Enum):
     ALWAYS = "Always"
     REDIS = "With `--redis-url`"
     ERP = "With `--erp-config`"
+    FOLLOW = "With `--follow`"
 
 
 @dataclass(frozen=True, slots=True)

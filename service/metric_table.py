@@ -45,21 +45,8 @@ LIMITS: Final = (
 )
 """What a call can be refused by, apart from what is wrong with it."""
 BUCKETS_S: Final = (
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    5.0,
-)
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+)  # fmt: skip
 ERP_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BOOKS_MAX: Final = 1_000
 """Books with counters of their own; the others count as `OTHER_BOOK`, to bound the number of labels."""
@@ -365,18 +352,21 @@ FOLLOW_AGE = Metric(
     Kind.GAUGE,
     "How long ago the object storage of --follow last named a snapshot that this server has or took.",
     "seconds",
+    when=Exported.FOLLOW,
 )
 FOLLOW_REFUSED = Metric(
     "pricegrid_follow_refused",
     Kind.GAUGE,
     "1 while what the object storage of --follow names is refused: damaged, not signed, or older than was seen.",
     "0 or 1",
+    when=Exported.FOLLOW,
 )
 FOLLOW_FETCHED = Metric(
     "pricegrid_follow_fetched_bytes_total",
     Kind.COUNTER,
     "What was fetched from the object storage of --follow.",
     "bytes",
+    when=Exported.FOLLOW,
 )
 WRITER_QUEUE = Metric(
     "pricegrid_writer_queue",

@@ -275,6 +275,34 @@ _ERP: Final = (
     ),
 )
 
+_FOLLOWED: Final = (
+    Panel(
+        "Since the storage was last heard",
+        Kind.STAT,
+        "s",
+        "When it last named a snapshot that this server has or took. It grows: it is away, or empty.",
+        "the-night-load",
+        (Query(most(table.FOLLOW_AGE), "heard"),),
+    ),
+    Panel(
+        "Storage is refused",
+        Kind.STAT,
+        "none",
+        "1: what it names is damaged, not signed, or older than was seen; the log says which.",
+        "roll-back",
+        (Query(most(table.FOLLOW_REFUSED), "refused"),),
+        red_from=1,
+    ),
+    Panel(
+        "Fetched from the storage",
+        Kind.SERIES,
+        "Bps",
+        "Snapshots that a load or an activation elsewhere named.",
+        "the-night-load",
+        (Query(rate(table.FOLLOW_FETCHED), "fetched"),),
+    ),
+)
+
 OPERATIONS: Final = Dashboard(
     "operations",
     "Pricegrid: operations",
@@ -286,5 +314,6 @@ OPERATIONS: Final = Dashboard(
         Row("Events and dead letters", _EVENTS),
         Row("Redis", _REDIS),
         Row("The ERP", _ERP),
+        Row("Object storage", _FOLLOWED),
     ),
 )
