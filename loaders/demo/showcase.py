@@ -107,9 +107,9 @@ def basket(demo: Demo) -> tuple[BasketLine, ...]:
         BasketLine(demo.sku("floor"), "2", "", "contract", "cost plus 6 %, lifted to its floor"),
         BasketLine(demo.sku("promotion"), "10", "", "promotion", "the lower of two that run"),
         BasketLine(demo.sku("class"), "20", "", "class", "net book of the class INSTALLER"),
-        BasketLine(demo.sku("kit"), "1", "", "matrix", "12.5 % off list; a kit of several items"),
-        BasketLine(demo.sku("third"), "4", "PR", "matrix", "10 % off; a pair is a third of a pack"),
-        BasketLine(demo.sku("list"), "500", "", "list", "no agreement, so the list; from 500 on"),
+        BasketLine(demo.sku("kit"), "1", "", "matrix", "12.5 % off list; a kit of items"),
+        BasketLine(demo.sku("third"), "4", "PR", "matrix", "10 % off; a pair: a third of a pack"),
+        BasketLine(demo.sku("list"), "500", "", "list", "no agreement: the list, from 500 on"),
         BasketLine(demo.sku("minimum"), "6", "", "", "contract only from 24 on"),
         BasketLine("HXB-M99-1", "1", "", "", "no such item"),
     )
