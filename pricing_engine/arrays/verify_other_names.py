@@ -30,6 +30,9 @@ def _verify_part_numbers(arrays: Arrays) -> None:
         raise ValueError("part_rows: not rows of part numbers")
     if starts[0] != 0 or starts[-1] != len(rows) or (np.diff(starts) < 1).any():
         raise ValueError("part_starts: does not lead to the rows of each part number")
+    backward = np.flatnonzero(rows[:, on.PART_FROM] >= rows[:, on.PART_TO])
+    if len(backward):
+        raise ValueError(f"part_rows, row {backward[0]}: ends before it begins")
     for column, table, low in (
         (on.PART_ITEM, "sku", 0),
         (on.PART_UOM, "uom", -1),

@@ -69,12 +69,6 @@ def is_gtin(code: str) -> bool:
     return code.isascii() and code.isdigit() and GTIN_DIGITS_MIN <= len(code) <= GTIN_DIGITS
 
 
-def has_check_digit(code: str) -> bool:
-    """Whether the last digit of a GTIN is the one that the others give: digits weighted 3 and 1 add up to tens."""
-    digits = map(int, code.zfill(GTIN_DIGITS))
-    return sum(digit * (3, 1)[place % 2] for place, digit in enumerate(digits)) % 10 == 0
-
-
 def named(
     schemes: Iterable[tuple[str, Sequence[PartRow]]],
     audience: Audience,
