@@ -83,7 +83,7 @@ def test_all_differences_are_in_one_answer(client):
         [("SHORT", REJECT)],
         [("PRICE", WARNING), ("SHORT", WARNING)],
         [("ITEM", REJECT)],
-        [("PRICE_MISSING", INFO)],
+        [("ITEM", REJECT)],
         [("UNIT", REJECT)],
         [("MULTIPLE", REJECT)],
         [("PRICE_MISSING", INFO)],
