@@ -113,6 +113,7 @@ _.resume_writing
 _.linkage
 _.visibility
 
-# Of a partner's profile: what reads and writes documents comes on top of it.
+# Of EDI: what answers orders and exports comes on top of it.
+read_order
 _.unit_code
 _.branch_code

@@ -81,10 +81,10 @@ def read_catalogue(document: Document) -> Iterator[Price | Unread]:
     return _read_832(document.segments) if document.kind == "832" else _read_pricat(document.segments)
 
 
-def lin_numbers(segment: Segment) -> tuple[tuple[str, str], ...]:
-    """Qualifiers and numbers of a LIN of X12."""
+def lin_numbers(segment: Segment, begin: int = 2) -> tuple[tuple[str, str], ...]:
+    """Qualifiers and numbers of a LIN of X12, or of a PO1, where they begin further on."""
     get = segment.get
-    return tuple([(get(at), get(at + 1)) for at in range(2, len(segment.elements), 2) if get(at)])
+    return tuple([(get(at), get(at + 1)) for at in range(begin, len(segment.elements), 2) if get(at)])
 
 
 def item_numbers(segment: Segment) -> list[tuple[str, str]]:
