@@ -73,7 +73,7 @@ def test_imports_point_inward(package):
 
 
 def test_workers_have_nothing_of_object_storage():
-    """obstore brings threads and sixteen megabytes: one module imports it, and of processes the supervisor alone that."""
+    """obstore brings threads and sixteen megabytes: one module imports it, in the supervisor alone."""
     rooms = ("loaders/objects", "service/process/follower.py")
     inside = [
         at(path, node.lineno)

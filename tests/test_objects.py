@@ -417,8 +417,12 @@ def test_who_signs_is_not_followed_by_who_does_not(signing: World) -> None:
 
 
 def test_a_storage_that_is_away_or_empty_says_so(world: World) -> None:
+    """A folder may be mounted later than its follower starts."""
+    storage = open_storage(world.url)
+
+    with pytest.raises(StorageError, match="can't be used"):
+        storage.get("current", 10)
+    assert not world.remote.exists()
     with pytest.raises(StorageError, match="has no snapshot yet"):
-        world.pull()
-    (world.remote / "current").mkdir(parents=True)
-    with pytest.raises(StorageError):
-        world.pull()
+        world.pull()  # which makes the folder, as a push does
+    assert storage.get("current", 10) is Answer.ABSENT

@@ -63,7 +63,7 @@ class ObjectStorage:
     """The objects below a URL. Safe to use from several threads. Every method raises StorageError."""
 
     def __init__(self, url: str, inner: Any, root: Path | None = None) -> None:
-        """`inner` is a store of obstore; `root` the folder if it is one of files."""
+        """`inner` is a store of obstore; `root` the folder if it is one of files, which may not be there yet."""
         import obstore
         from obstore import exceptions
 
@@ -73,12 +73,20 @@ class ObjectStorage:
         self._api = obstore
         self._errors = exceptions
 
+    def _opened(self) -> Any:
+        """The store of obstore; one of files is opened when its folder is there. Raises what obstore raises."""
+        if self._inner is None:
+            from obstore.store import LocalStore
+
+            self._inner = LocalStore(self._root)
+        return self._inner
+
     def get(self, key: str, size_max: int, *, unless: Mark | None = None) -> Got | Answer:
         """An object of at most so many bytes, unless it is still the one of that mark."""
         options: obstore.GetOptions = {"if_none_match": unless.e_tag} if unless and unless.e_tag else {}
         try:
             with self._told():
-                result = self._api.get(self._inner, key, options=options)
+                result = self._api.get(self._opened(), key, options=options)
                 if result.meta["size"] > size_max:
                     raise StorageError(f"{self.url}/{key} has more than {size_max} bytes")
                 return Got(bytes(result.bytes()), Mark(result.meta["e_tag"], result.meta["version"]))
@@ -91,7 +99,7 @@ class ObjectStorage:
         """The size of an object, None if there is none."""
         try:
             with self._told():
-                return self._api.head(self._inner, key)["size"]
+                return self._api.head(self._opened(), key)["size"]
         except (self._errors.NotFoundError, FileNotFoundError):
             return None
 
@@ -99,7 +107,7 @@ class ObjectStorage:
         """Writes an object unless there is one already; returns whether it did."""
         try:
             with self._told():
-                self._api.put(self._inner, key, content, mode="create")
+                self._api.put(self._opened(), key, content, mode="create")
         except self._errors.AlreadyExistsError:
             return False
         return True
@@ -107,7 +115,7 @@ class ObjectStorage:
     def replace(self, key: str, content: bytes) -> None:
         """Writes an object, whatever is there."""
         with self._told():
-            self._api.put(self._inner, key, content, mode="overwrite")
+            self._api.put(self._opened(), key, content, mode="overwrite")
 
     def swap(self, key: str, content: bytes, seen: Mark | None) -> bool:
         """Writes an object if it is still what was seen (None: there was none); returns whether it did."""
@@ -117,7 +125,7 @@ class ObjectStorage:
             return self._swap_file(key, content, seen, self._root)
         try:
             with self._told():
-                self._api.put(self._inner, key, content, mode=_update(seen))
+                self._api.put(self._opened(), key, content, mode=_update(seen))
         except (self._errors.PreconditionError, self._errors.NotFoundError):
             return False
         return True
@@ -126,11 +134,11 @@ class ObjectStorage:
         with self._told(), (root / ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                now = self._api.head(self._inner, key)["e_tag"]
+                now = self._api.head(self._opened(), key)["e_tag"]
             except self._errors.NotFoundError:
                 return False
             if now == seen.e_tag:
-                self._api.put(self._inner, key, content, mode="overwrite")
+                self._api.put(self._opened(), key, content, mode="overwrite")
             return now == seen.e_tag
 
     @contextlib.contextmanager
@@ -179,7 +187,7 @@ def open_storage(url: str, *, to_write: bool = False) -> ObjectStorage:
             root = Path(unquote(urlsplit(url).path))
             if to_write:
                 root.mkdir(mode=STORE_MODE, parents=True, exist_ok=True)
-            return ObjectStorage(url, stores.LocalStore(root), root)
+            return ObjectStorage(url, None, root)
         inner = stores.from_url(
             url,
             client_options={
