@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pricegrid.loaders.delta import DeltaBase
 from pricegrid.loaders.objects.pull import Puller
 from pricegrid.loaders.objects.push import push
 from pricegrid.loaders.objects.storage import open_storage
 from pricegrid.loaders.objects.target import Pointers
-from pricegrid.loaders.publish import LoadJob, LoadReport, load
+from pricegrid.loaders.publish import LoadFunctions, LoadJob, LoadReport, compile_dataset, load
 from pricegrid.loaders.store.snapshot import current_version, open_snapshot
 from pricegrid.service.process.follower import Follower
 
@@ -87,7 +88,9 @@ def follow(url: str, store: Path, told: multiprocessing.Queue) -> None:
 
 
 def run_load(data: Path, store: Path, *, is_delta: bool) -> LoadReport:
-    return load(LoadJob(data, store, delta=is_delta, force=True))
+    """Without the questions of the sample, which take compiled kernels and are not what is measured."""
+    functions = LoadFunctions(compile_dataset, delta_base=DeltaBase)
+    return load(LoadJob(data, store, delta=is_delta, force=True), functions)
 
 
 def snapshot_bytes(store: Path) -> int:
