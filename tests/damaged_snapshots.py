@@ -79,7 +79,13 @@ def rich_rows() -> Rows:
     promos = [f"P{number}" for number in range(6)]
     rows["price_books"] += [{"book_id": book, "layer": "promo", "currency": "EUR"} for book in promos]
     rows["price_books"].append(
-        {"book_id": "GOLD", "layer": "list", "currency": "EUR", "break_group": "gold", "break_mode": "graduated"}
+        {
+            "book_id": "GOLD",
+            "layer": "list",
+            "currency": "EUR",
+            "break_group": "gold",
+            "break_mode": "graduated",
+        }
     )
     rows["agreements"] += [{"book_id": book, "everyone": "true"} for book in promos]
     rows["agreements"] += [

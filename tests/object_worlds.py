@@ -1,13 +1,17 @@
 """Stores that share snapshots through object storage: a producer, followers, and what is between them."""
 
+import hashlib
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +84,9 @@ class World:
         def check(place: Path, version: str) -> None:
             open_snapshot(place, version, keys=keys)
 
-        pointers = Pointers(self.storage, store, canary, pin)
-        puller = Puller(self.storage, store, **{"check": check, **options})
+        storage = options.pop("storage", None) or self.storage
+        pointers = Pointers(storage, store, canary, pin)
+        puller = Puller(storage, store, **{"check": check, **options})
         return puller.take(pointers.look(keys, accept_older=accept_older), keys)
 
     def object_of(self, sha256: str) -> Path:
@@ -109,6 +114,45 @@ def unsigned(world: World) -> World:
 def shown(store: Path) -> int:
     """What the active snapshot of a store says, every byte verified."""
     return int(open_snapshot(store).arrays["few"][0])
+
+
+class _Door(http.server.SimpleHTTPRequestHandler):
+    """Serves files with an ETag, as web servers and CDNs do."""
+
+    def send_head(self):
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            return super().send_head()
+        mark = f'"{hashlib.sha256(path.read_bytes()).hexdigest()}"'
+        self.server.asked.append((self.path, self.headers.get("If-None-Match") == mark))
+        if self.headers.get("If-None-Match") == mark:
+            self.send_response(304)
+            self.end_headers()
+            return None
+        self.mark = mark
+        return super().send_head()
+
+    def end_headers(self):
+        if mark := getattr(self, "mark", ""):
+            self.send_header("ETag", mark)
+        super().end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def http_door(folder: Path) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
+    """A web server over a folder: its URL, and what it was asked for and had not changed."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Door, directory=str(folder))) as server:
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", server.asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pricegrid.loaders.errors import (
 from pricegrid.loaders.objects.chunks import CHUNK_MAX, CHUNK_MIN, cut_file, ends
 from pricegrid.loaders.objects.pointer import read_pointer
 from pricegrid.loaders.objects.storage import Answer, ObjectStorage, open_storage
+from pricegrid.loaders.objects.target import Pointers
 from pricegrid.loaders.store.snapshot import (
     _checksum,
     current_version,
@@ -28,7 +29,7 @@ from pricegrid.loaders.store.snapshot import (
     read_manifest,
     snapshot_folder,
 )
-from tests.object_worlds import WORDS, World, file_world, shown, unsigned
+from tests.object_worlds import WORDS, World, file_world, http_door, shown, unsigned
 
 
 @pytest.fixture
@@ -414,6 +415,20 @@ def test_who_signs_is_not_followed_by_who_does_not(signing: World) -> None:
 
     with pytest.raises(SnapshotUnsignedError, match="give --sign-key"):
         unsigned(signing).push(version)
+
+
+def test_a_web_server_over_a_storage_is_read_and_asked_for_changes_alone(world: World) -> None:
+    version = world.published(0)
+    with http_door(world.remote) as (url, asked):
+        door = World(world.folder, url)
+        assert door.pull(storage=open_storage(url)).snapshot == version
+        pointers = Pointers(open_storage(url), world.folder / "served")
+        asked.clear()
+        assert pointers.look(None) == pointers.look(None)
+        with pytest.raises(StorageError, match="can only be read"):
+            open_storage(url, to_write=True)
+
+    assert asked == [("/current", False), ("/current", True)]
 
 
 def test_a_storage_that_is_away_or_empty_says_so(world: World) -> None:
