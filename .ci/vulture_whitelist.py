@@ -117,3 +117,6 @@ _.visibility
 read_order
 _.unit_code
 _.branch_code
+
+# Of dataclasses that commands print whole (loaders/objects/commands.py).
+_.sent_objects

@@ -31,9 +31,7 @@ def every_table() -> Rows:
         {"scheme": "gtin", "code": f"401234567890{n}", "sku": f"S{n}", "uom": "EA"} for n in range(4)
     ]
     rows["unit_codes"] = [{"system": "x12", "code": code, "uom": "EA"} for code in ("EA", "PC")]
-    rows["ship_tos"] = [
-        {"customer_id": name, "ship_to": "YARD", "zone": "NORTH"} for name in ("C1", "C2")
-    ]
+    rows["ship_tos"] = [{"customer_id": name, "ship_to": "YARD", "zone": "NORTH"} for name in ("C1", "C2")]
     rows["party_codes"] = [
         {"scheme": "gln", "code": f"400000000000{n}", "customer_id": f"C{n}"} for n in (1, 2)
     ]
