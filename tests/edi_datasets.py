@@ -8,10 +8,12 @@ from pricegrid.edi.tables.importing import import_file
 PROFILE = """
 partner = "acme"
 version = 1
+customer = "C-100"
 time_zone = "{zone}"
 dialect = "{dialect}"
 part_numbers = [
   {{qualifier = "VP", scheme = "sku"}}, {{qualifier = "SA", scheme = "sku"}},
+  {{qualifier = "BP", scheme = "customer"}},
   {{qualifier = "UP", scheme = "gtin"}}, {{qualifier = "EN", scheme = "gtin"}},
 ]
 [ids]

@@ -135,6 +135,31 @@ def test_part_numbers_are_tried_in_the_profiles_order_and_gtins_as_14_digits(wor
     assert world.reasons() == ["UP '00012' is several items: X, Y", "no part number is known: UP '7'"]
 
 
+@pytest.mark.parametrize(
+    ("row", "sku", "uom"),
+    [
+        ("gtin,4711,PEN,BOX,,,,,", "PEN", "BOX"),
+        ("gtin,4711,PEN,,C-100,,,,", "PEN", ""),
+        ("gtin,4711,PEN,,OTHER,,,,", "", ""),
+        ("gtin,4711,PEN,,,,acme,,", "PEN", ""),
+        ("gtin,4711,PEN,,,,other,,", "", ""),
+        ("gtin,4711,PEN,,,GOLD,,,", "", ""),
+        ("gtin,4711,PEN,,,,,2026-12-31,", "", ""),
+        ("customer,ab-1,PEN,,,,,,true", "PEN", ""),
+        ("customer,ab-1,PEN,,,,,,", "", ""),
+    ],
+)
+def test_only_numbers_that_are_surely_the_partners_are_known(world, row, sku, uom):
+    head = "scheme,code,sku,uom,customer_id,price_class,maker,valid_to,any_case"
+    world.table("part_numbers", f"{head}\n{row}\n")
+    item = ("LIN", "", "UP", "4711", "BP", "AB-1")
+
+    world.bring(catalogue(item, ("CTP", "", "CON", "1"), *ITEM, ("CTP", "", "CON", "2")))
+
+    told = [(each["sku"], each.get("uom", "")) for each in world.rows()]
+    assert told == ([(sku, uom)] if sku else []) + [("A-1", "")]
+
+
 def test_only_the_prices_of_the_profile_are_taken(world):
     data = catalogue(*ITEM, ("CTP", "", "MSR", "9"), ("CTP", "", "CON", "5"))
 

@@ -13,6 +13,7 @@ from pricegrid.edi.profile import Profile
 SKU: Final = "sku"
 _GTIN: Final = "gtin"
 _GTIN_DIGITS: Final = 14
+_TRUE: Final = frozenset({"true", "yes", "1"})
 
 
 class DatasetFolderError(ValueError):
@@ -24,28 +25,37 @@ class Names:
 
     def __init__(self, dataset: Path, profile: Profile) -> None:
         self._profile = profile
-        self._found: dict[tuple[str, str], set[str]] = {}
+        self._found: dict[tuple[str, str, bool], set[tuple[str, str]]] = {}
+        """(SKU, the unit that the number names) by scheme, number and whether letter case does not count."""
         for row in rows_of(dataset, "part_numbers", ("scheme", "code", "sku")):
-            key = (row["scheme"], _code(row["scheme"], row["code"]))
-            self._found.setdefault(key, set()).add(row["sku"])
+            if _is_known_here(row, profile):
+                any_case = row.get("any_case", "").lower() in _TRUE
+                key = (row["scheme"], _code(row["scheme"], row["code"], any_case=any_case), any_case)
+                self._found.setdefault(key, set()).add((row["sku"], row.get("uom", "")))
         self._base = {row["sku"]: row["base_uom"] for row in rows_of(dataset, "items", ("sku", "base_uom"))}
         self._factors: dict[tuple[str, str], Fraction] = {}
         for row in rows_of(dataset, "uoms", ("sku", "uom", "numerator")):
             factor = _factor(row.get("numerator", "")) / _factor(row.get("denominator") or "1")
             self._factors[row["sku"], row["uom"]] = factor
 
-    def sku(self, numbers: Sequence[tuple[str, str]]) -> str:
-        """The SKU of an item by the first of its numbers that is known, in the profile's order."""
+    def item(self, numbers: Sequence[tuple[str, str]]) -> tuple[str, str]:
+        """The SKU of an item by the first of its numbers that is known, in the profile's order, and the unit that this
+        number names, or ""."""
         given = {qualifier.strip(): code.strip() for qualifier, code in numbers}
         for qualifier, scheme in self._profile.part_numbers:
             code = given.get(qualifier)
             if not code:
                 continue
             if scheme == SKU:
-                return code
-            found = self._found.get((scheme, _code(scheme, code)), set())
+                return code, ""
+            found = {
+                each
+                for any_case in (False, True)
+                for each in self._found.get((scheme, _code(scheme, code, any_case=any_case), any_case), ())
+            }
             if len(found) > 1:
-                raise ValueRefusedError(f"{qualifier} {code!r} is several items: {', '.join(sorted(found))}")
+                several = ", ".join(" ".join(each).strip() for each in sorted(found))
+                raise ValueRefusedError(f"{qualifier} {code!r} is several items: {several}")
             if found:
                 return next(iter(found))
         said = ", ".join(f"{qualifier} {code!r}" for qualifier, code in numbers) or "none"
@@ -79,8 +89,19 @@ class Names:
         return Decimal(scaled.numerator).scaleb(-PLACES_MAX)
 
 
-def _code(scheme: str, code: str) -> str:
-    """A number as it is compared: a GTIN as 14 digits, others to the letter."""
+def _is_known_here(row: dict[str, str], profile: Profile) -> bool:
+    """Whether a number is one of this partner's: of nobody in particular, or theirs as a customer or maker. One of a
+    price class, or for a time, is not: what is not sure is not resolved."""
+    if any(row.get(name) for name in ("price_class", "valid_from", "valid_to")):
+        return False
+    customer, maker = row.get("customer_id", ""), row.get("maker", "")
+    return customer in {"", profile.customer} and maker in {"", profile.partner}
+
+
+def _code(scheme: str, code: str, *, any_case: bool) -> str:
+    """A number as it is compared: a GTIN as 14 digits, others to the letter unless its case does not count."""
+    if any_case:
+        code = code.casefold()
     return code.zfill(_GTIN_DIGITS) if scheme == _GTIN and code.isdecimal() else code
 
 

@@ -80,7 +80,8 @@ class PriceRows:
         self._check_currency(price)
         if price.oddity:
             raise ValueRefusedError(price.oddity)
-        sku, uom = self._names.sku(price.numbers), self._names.unit(price.unit)
+        sku, named = self._names.item(price.numbers)
+        uom = self._names.unit(price.unit) or named
         quantity = exact_text(price.quantity, "the quantity") if price.quantity.strip() else ""
         quantity = "" if quantity == "0" else quantity
         begin, end = self._day(price.valid_from), self._day(price.valid_to)

@@ -93,8 +93,8 @@ class SupplyRows:
         branch = self._profile.branches.get(found.place.strip())
         if branch is None:
             raise ValueRefusedError(f"the place {found.place.strip()!r} is not among the profile's branches")
-        sku = self._names.sku(found.numbers)
-        uom = self._names.unit(found.unit)
+        sku, named = self._names.item(found.numbers)
+        uom = self._names.unit(found.unit) or named
         quantity = self._names.base_quantity(sku, number(found.quantity, "the quantity"), uom)
         moment = instant(found.day, found.time, self._profile.time_zone, "the document's date")
         return sku, branch, plain(quantity), moment
