@@ -2,7 +2,8 @@
 answer says what was found.
 
 A request without such a name passes as it came: the tags of the two fields hold a byte that no ASCII text has, so to
-look for them costs next to nothing, and a chance hit no more than one decoding.
+look for them costs next to nothing, and a chance hit no more than one decoding. Where there is a fast path, it comes
+first: it leaves every request that has a field it does not know.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def taking_names(snapshots: SnapshotSource, now_us: Callable[[], int]) -> Callab
         renamed = _Renamed(method, SHAPES[name], snapshots, now_us)
 
         def call(raw: bytes, caller: Caller) -> Response:
-            if PART_NUMBER_TAG not in raw and UOM_SYSTEM_TAG not in raw:
+            if not may_name_others(raw):
                 return method(raw, caller)
             if not caller.may_wait:
                 raise NeedsThread(partial(renamed.answer, raw))
@@ -70,6 +71,11 @@ def taking_names(snapshots: SnapshotSource, now_us: Callable[[], int]) -> Callab
         return call
 
     return taking
+
+
+def may_name_others(raw: bytes) -> bool:
+    """Whether a request may have a line that `names_others`."""
+    return PART_NUMBER_TAG in raw or UOM_SYSTEM_TAG in raw
 
 
 def names_others(line: Any) -> bool:

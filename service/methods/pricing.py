@@ -13,8 +13,9 @@ from pricegrid.service.codec.request import dated_lines
 from pricegrid.service.erp_overlay.flags import Flagging
 from pricegrid.service.erp_overlay.price_sources import NO_PRICE_SOURCES
 from pricegrid.service.fast_path.path import Left, try_fast_path
+from pricegrid.service.methods.other_names import may_name_others
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import Caller, ResponseHeader, SnapshotSource, header_of, in_exchange
+from pricegrid.service.rpc.call import Caller, Method, ResponseHeader, SnapshotSource, header_of, in_exchange
 from pricegrid.service.rpc.later import NeedsThread
 from pricegrid.service.rpc.response import Response
 
@@ -31,18 +32,28 @@ class PricingService:
         now_us: Callable[[], int],
         erp: ErpPrices | None = None,
         flagging: Flagging | None = None,
+        taking_names: Callable[[str, Method], Method] | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._now_us = now_us
         self._erp = erp
         self._flagging = flagging
+        self._named = taking_names and taking_names("PriceLines", self._price_skus)
 
     def price_lines(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `PriceLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
+        return self._price_lines(raw, caller, self._named)
+
+    def _price_skus(self, raw: bytes, caller: Caller) -> Response:
+        return self._price_lines(raw, caller, None)
+
+    def _price_lines(self, raw: bytes, caller: Caller, named: Method | None) -> Response:
         active = caller.snapshot(self._snapshots, "")
         tried = try_fast_path(active.fast_path, 0, raw, caller, self._now_us(), self._erp, self._flagging)
         if isinstance(tried, Response):
             return tried
+        if named and tried.query is None and may_name_others(raw):
+            return named(raw, caller)
         if not caller.may_wait:
             raise NeedsThread(partial(self._go_on, raw, active, tried))
         return self._go_on(raw, active, tried, caller)

@@ -42,8 +42,9 @@ from pricegrid.service.fast_path.kernel import QUOTE
 from pricegrid.service.fast_path.path import Left, ResolvedLines, try_fast_path
 from pricegrid.service.methods.availability import check_pairs
 from pricegrid.service.methods.branch_totals import branch_totals
+from pricegrid.service.methods.other_names import may_name_others
 from pricegrid.service.process.snapshots import LoadedSnapshot
-from pricegrid.service.rpc.call import Caller, SnapshotSource, header_of, in_exchange
+from pricegrid.service.rpc.call import Caller, Method, SnapshotSource, header_of, in_exchange
 from pricegrid.service.rpc.later import NeedsThread
 from pricegrid.service.rpc.response import Response
 
@@ -62,20 +63,30 @@ class QuoteService:
         now_us: Callable[[], int],
         erp: ErpFallback | None = None,
         flagging: Flagging | None = None,
+        taking_names: Callable[[str, Method], Method] | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._now_us = now_us
         self._erp = erp
         self._flagging = flagging
+        self._named = taking_names and taking_names("QuoteLines", self._quote_skus)
 
     def quote_lines(self, raw: bytes, caller: Caller) -> Response:
         """Answers a `QuoteLinesRequest`; raises `RequestRefusedError` and `PricingError`."""
+        return self._quote_lines(raw, caller, self._named)
+
+    def _quote_skus(self, raw: bytes, caller: Caller) -> Response:
+        return self._quote_lines(raw, caller, None)
+
+    def _quote_lines(self, raw: bytes, caller: Caller, named: Method | None) -> Response:
         now_us = self._now_us()
         active, erp = caller.snapshot(self._snapshots, ""), self._erp.prices if self._erp else None
         active.live()
         tried = try_fast_path(active.fast_path, QUOTE, raw, caller, now_us, erp, self._flagging)
         if isinstance(tried, Response):
             return tried
+        if named and tried.query is None and may_name_others(raw):
+            return named(raw, caller)
         if not caller.may_wait:
             raise NeedsThread(partial(self._go_on, raw, now_us, active, tried))
         return self._go_on(raw, now_us, active, tried, caller)

@@ -116,6 +116,7 @@ def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]
     from pricegrid.service.methods.quotes import QuoteService
     from pricegrid.service.process.bootstrap import plain_snapshot, refusing_unknown
     from pricegrid.service.process.snapshots import SnapshotHolder
+    from pricegrid.service.rpc.call import Method
     from pricegrid.service.rpc.in_process import InProcessChannel
 
     shown = _shown_live(store)
@@ -124,16 +125,16 @@ def plain_store_client(store: Path, policy: ExceptionPolicy) -> Iterator[Client]
         refusing_unknown(lambda version: shown(plain_snapshot(store, version, policy))),
     )
     flagging = Flagging(OperatorFlags(store))
-    pricing = PricingService(holder, now_us, flagging=flagging)
-    quotes = QuoteService(holder, now_us, flagging=flagging)
-    stock = AvailabilityService(holder, now_us)
     taking = taking_names(holder, now_us)
-    offered = {
+    pricing = PricingService(holder, now_us, flagging=flagging, taking_names=taking)
+    quotes = QuoteService(holder, now_us, flagging=flagging, taking_names=taking)
+    stock = AvailabilityService(holder, now_us)
+    offered: dict[str, dict[str, Method]] = {
         v1.PRICING_SERVICE: {
-            "PriceLines": taking("PriceLines", pricing.price_lines),
+            "PriceLines": pricing.price_lines,
             "ExplainPrice": taking("ExplainPrice", pricing.explain_price),
         },
-        v1.QUOTE_SERVICE: {"QuoteLines": taking("QuoteLines", quotes.quote_lines)},
+        v1.QUOTE_SERVICE: {"QuoteLines": quotes.quote_lines},
         v1.AVAILABILITY_SERVICE: {
             "CheckAvailability": taking("CheckAvailability", stock.check_availability),
             "PromiseOrder": taking("PromiseOrder", stock.promise_order),

@@ -48,12 +48,12 @@ def services(
     stock. `flagging`: operator flags where there is no ERP. `erp_letters`: refused ERP answers, listed beside events.
     """
     taking = taking_names(snapshots, now_us)
-    pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging)
+    pricing = PricingService(snapshots, now_us, erp.prices if erp else None, flagging, taking)
     mutating = no_live_methods() if live is None else live
     reserve = _call(mutating, v1.AVAILABILITY_SERVICE, "Reserve")
     own_reservation = _call(mutating, v1.AVAILABILITY_SERVICE, "GetReservation")
     availability = AvailabilityService(snapshots, now_us, erp.stock if erp else None, own_reservation)
-    quote = QuoteService(snapshots, now_us, erp, flagging)
+    quote = QuoteService(snapshots, now_us, erp, flagging, taking)
     orders = OrderService(
         snapshots,
         now_us,
@@ -77,7 +77,7 @@ def services(
         admin = {**admin, **DeadLetterService(admin, erp_letters, has_events).methods()}
     return {
         v1.PRICING_SERVICE: {
-            "PriceLines": taking("PriceLines", pricing.price_lines),
+            "PriceLines": pricing.price_lines,
             "ExplainPrice": taking("ExplainPrice", pricing.explain_price),
         },
         v1.AVAILABILITY_SERVICE: {
@@ -87,7 +87,7 @@ def services(
             "Reserve": Mutation(taking("Reserve", reserve)),
             "WatchAvailability": watch.method,
         },
-        v1.QUOTE_SERVICE: {"QuoteLines": taking("QuoteLines", quote.quote_lines)},
+        v1.QUOTE_SERVICE: {"QuoteLines": quote.quote_lines},
         v1.ORDER_SERVICE: {
             "ValidateOrder": Mutation(orders.validate_order),
             "GetOrderAnswer": Mutation(orders.get_order_answer),
