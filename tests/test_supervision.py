@@ -101,6 +101,9 @@ def test_all_are_forked_from_one_which_signals_to_the_group_do_not_end_and_which
         (forked_from,) = {parent_of(pid) for pid in before}
         assert forked_from != os.getpid()
         assert ignored_by(forked_from) == {signal.SIGINT, signal.SIGTERM}
+        assert len(list(Path(f"/proc/{forked_from}/task").iterdir())) == 1, (
+            "locks of other threads stay locked"
+        )
         os.kill(forked_from, signal.SIGKILL)
         until(lambda: not {0, *before} & {served.pid(), served.pid(0), served.pid(1)}, "others are started")
         until(lambda: answers(served), "and answer")
