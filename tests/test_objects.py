@@ -148,6 +148,18 @@ def test_what_is_torn_is_refused_and_the_last_good_one_stays(signing: World, kin
     assert signing.pull().snapshot == second
 
 
+def test_a_chunk_counts_by_its_hash_and_a_file_by_the_manifests(world: World) -> None:
+    victims = broken_objects(world, world.published(0))
+    listed = victims["list"].read_text()
+    victims["list"].write_text(json.dumps(json.loads(listed)[::-1]))
+    with pytest.raises(SnapshotCorruptError, match=r"the chunks of values.npy are not those of the manifest"):
+        world.pull()
+    victims["list"].write_text(listed)
+    victims["chunk"].write_bytes(bytes(victims["chunk"].stat().st_size))
+    with pytest.raises(SnapshotCorruptError, match="is damaged: its SHA-256 is not its name"):
+        world.pull("another")
+
+
 def test_what_nobody_trusted_has_signed_is_refused(signing: World) -> None:
     version = signing.make(0)
     unsigned(signing).push(version)

@@ -55,12 +55,6 @@ class Seen:
         every[self.url] = {**known, pointer.name: [pointer.sequence, pointer.snapshot]}
         _write(self.store, every)
 
-    def forget(self) -> None:
-        """Takes whatever is there next: an operator says that it may be older. Raises OSError."""
-        every = _read(self.store)
-        if every.pop(self.url, None) is not None:
-            _write(self.store, every)
-
 
 def _read(store: Path) -> dict[str, Any]:
     try:
