@@ -174,6 +174,9 @@ def measure(folder: Path, url: str, entries: int, changed: int, count: int) -> N
             assert {each[0] for each in seen} == {current_version(store)}
         sys.stdout.write(json.dumps(step) + "\n")
         sys.stdout.flush()
+    for each in followers:
+        each.terminate()
+        each.join()
 
 
 if __name__ == "__main__":
