@@ -33,6 +33,8 @@ VERSION = "20180101T000000Z-0123abcd"
 BRANCHES = ("north", "south", "west")
 OTHERS, KITS = ("D", "E"), ("KIT", "SET")
 """Items beside those of `SKUS`, where there are kits."""
+ORDINARY = 0.95
+"""The share of worlds whose breaks are compiled: what the others leave is answered by the general path."""
 DAYS = ("2018-11-02", "2018-11-05", "2018-11-20", "2019-04-02", "2020-02-28", "2020-03-05")
 
 
@@ -77,10 +79,22 @@ def stocked(rng: Random, rows: Rows) -> Rows:
     return rows
 
 
+def _with_ordinary_breaks(rows: Rows) -> Rows:
+    """The rows without what kernels leave to the reference (P19)."""
+    special = {"break_mode", "break_on", "break_group"}
+    return {
+        table: [{name: value for name, value in row.items() if name not in special} for row in records]
+        for table, records in rows.items()
+    }
+
+
 def random_snapshot(seed: int, without: tuple[str, str] | None = None) -> tuple[LoadedSnapshot, str]:
     """A loaded dataset, but for one (table, column), and its time zone."""
     rng = Random(seed)
+    terms = aside(rng)
     zone, rows = rng.choice(ZONES), random_rows(rng)
+    if terms.random() < ORDINARY:
+        rows = _with_ordinary_breaks(rows)
     if rng.random() < 0.8:
         rows = stocked(rng, rows)
     if without:
