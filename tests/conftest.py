@@ -15,7 +15,7 @@ from tests.log_leaks import LeakHandler
 from tests.profiles import FAST, is_left_out, needs, needs_by_text, use_profile
 from tests.telemetry import keep
 
-SAY_WHAT_DIFFERS = ("atp_world", "page_answers", "page_stories", "price_tables", "written")
+SAY_WHAT_DIFFERS = ("atp_world", "page_answers", "page_stories", "price_tables")
 pytest.register_assert_rewrite(*(f"tests.{name}" for name in SAY_WHAT_DIFFERS))  # as test modules do
 use_kernel_cache(os.environ)  # before any kernel is imported
 use_profile()
