@@ -68,6 +68,13 @@ price screws A 10 per=1000 min=1001
 ? lone 4 A -> 8.49 by deal total=33.96
 ? group 1500 A -> 11.333333 by screws per=1000 total=17
 
+# the price unit is that of the break that is reached, though nothing has gone beyond it yet
+book list breaks=graduated for everyone
+price list A 12 per=100
+price list A 10 min=100
+? lone 100 A -> 0.12 by list total=12
+? lone 101 A -> 0.217822 by list total=22
+
 # below the first break
 book soft breaks=graduated for lone
 price soft A 10 min=5

@@ -105,7 +105,8 @@ def _steps(question: PriceQuestion, resolution: Resolution, offer: Offer) -> lis
         quantity = sum((each.quantity_micros for each in offer.slices), Fraction(0)) / MICROS
         average = offer.total_micros / quantity * offer.price_per
         words = f"of the slices, for {offer.price_per}"
-        rows.append(_step(Step("average", words, quantity, average, resolution.currency)))
+        row = _step(Step("average", words, quantity, average, resolution.currency))
+        rows.append({**row, "price_per": offer.price_per})
         increment: dict[str, object] = {"detail": "half_up", "value": decimal_text(1)}
     else:
         rows += map(_step, offer.steps)
@@ -171,7 +172,7 @@ def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
     """(unit price, extended price) in micros, computed again from an explanation's own numbers (P12)."""
     price, price_per = Fraction(0), 1
     answered: Fraction | None = None  # the price that surcharges are on
-    sliced, total, average_per = Fraction(0), Fraction(0), 1
+    sliced, total = Fraction(0), Fraction(0)
     unit = extended = 0
     for row in explained["steps"]:  # type: ignore[attr-defined]
         name, value = row["step"], Fraction(row["value"])
@@ -189,9 +190,9 @@ def reproduce(explained: Mapping[str, object]) -> tuple[int, int]:
         elif name == "slice":
             rounded = round_price(price, _book_of(row, row["increment"], row["mode"]), lifted=False)
             total += Fraction(rounded, price_per) * value
-            sliced, answered, average_per, price_per = sliced + value, None, price_per, 1
+            sliced, answered, price_per = sliced + value, None, 1
         elif name == "average":
-            price_per = average_per
+            price_per = row["price_per"]
             price = total / sliced * price_per
         elif name == "round":
             unit = round_price(price, _book_of(row, value, row["detail"].partition(" ")[0]), lifted=False)
