@@ -196,7 +196,7 @@ def _add_ladders(rng: Random, rows: Rows) -> None:
 
 def _add_break_groups(rng: Random, rows: Rows) -> None:
     """Items, product groups and books of which lines count together (P19)."""
-    share = rng.choice([0, 0, 0.4])
+    share = rng.choice([0, 0, 0, 0, 0.4])
     books = [book for book in rows["price_books"] if book.get("break_on") != "amount"]
     for row in (*rows["items"], *rows["product_groups"], *books):
         if rng.random() < share:
